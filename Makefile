@@ -1,0 +1,59 @@
+# Ostler's everyday commands; `make help` lists them. A clean clone needs Python 3.11 or later and GNU make, nothing else:
+# each target brings its own environment up to the locks in requirements/ first. PYTHON=... chooses the interpreter.
+
+VENV := .venv
+ENGINE_VENV := .venv-engine
+BIN := $(VENV)/bin
+# Where the simulated default can be replaced by a real engine, this names the interpreter that has it.
+export OSTLER_ENGINE_PYTHON ?= $(CURDIR)/$(ENGINE_VENV)/bin/python
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-engine check format bench engine lock clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/core.stamp $(if $(filter llama,$(ENGINE)),engine) ## start a hub with simulated hosts (ENGINE=llama: and a real llama.cpp)
+	@$(BIN)/ostler demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+
+test: $(VENV)/dev.stamp ## run the tests, except those that need the real engine (ARGS=... for pytest)
+	@$(BIN)/pytest -m "not engine" $(ARGS)
+
+test-engine: $(VENV)/dev.stamp engine ## run the tests against a real llama.cpp
+	@$(BIN)/pytest -m engine $(ARGS)
+
+check: $(VENV)/dev.stamp ## lint, format, types and the direction of imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/dev.stamp ## format the code and mend what the linter can mend itself
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+bench: $(VENV)/dev.stamp ## run every benchmark, briefly
+	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+engine: $(ENGINE_VENV)/engine.stamp ## compile llama.cpp once and install it into an environment of its own
+
+lock: $(VENV)/core.stamp ## rewrite requirements/*.lock from pyproject.toml (ARGS=--upgrade: newest versions)
+	@$(BIN)/python scripts/lock.py $(ARGS)
+
+clean: ## remove environments and caches of this folder (the compiled engine is kept in its cache)
+	@rm -rf $(VENV) $(ENGINE_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/core.stamp: requirements/core.lock requirements/build.lock pyproject.toml scripts/venv.sh
+	@scripts/venv.sh $(VENV) requirements/core.lock requirements/build.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.lock $(VENV)/core.stamp
+	@scripts/venv.sh $(VENV) requirements/dev.lock
+	@touch $@
+
+$(ENGINE_VENV)/engine.stamp: requirements/engine.lock requirements/llama.lock scripts/engine.sh scripts/venv.sh
+	@scripts/engine.sh $(ENGINE_VENV)
+	@touch $@

@@ -1,0 +1,25 @@
+"""What all tests share: how Hypothesis behaves here, and an environment without variables of Ostler's own."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines are shared and slow at times: how long an example takes proves nothing here. On CI the examples are the same
+# on every run, so that a red run is about the change; elsewhere they are new each time and find what nobody thought of.
+settings.register_profile(
+    "ostler",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+    print_blob=True,
+)
+settings.load_profile("ostler")
+
+
+@pytest.fixture(autouse=True)
+def no_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the user who runs the tests has set for Ostler does not reach them."""
+    for name in list(os.environ):
+        if name.startswith("OSTLER_") and name != "OSTLER_ENGINE_PYTHON":
+            monkeypatch.delenv(name)
