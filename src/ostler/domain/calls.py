@@ -1,0 +1,59 @@
+"""A direct model call as the runners and drivers speak of it, free of any wire format."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ostler.domain.states import FailureClass
+from ostler.domain.tasks import Usage
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn: role `system`, `user` or `assistant`, and text."""
+
+    role: str
+    text: str
+
+
+class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of a model."""
+
+    model: str
+    messages: tuple[Message, ...]
+    max_output_tokens: int = 2048
+    temperature: float | None = None
+    context_tokens: int | None = None
+    """Context size for engines that take one per call; `None` = as loaded."""
+    keep_alive_s: int | None = None
+    options: Mapping[str, float | int | str | bool] = {}
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True, tag="delta"):
+    """A piece of the answer. `reasoning` is hidden thinking, not part of the answer."""
+
+    text: str = ""
+    reasoning: str = ""
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True, tag="completion"):
+    """The end of a good answer; a stream without one was cut."""
+
+    finish_reason: str
+    """`stop`, `length`, `tool_calls`, or what the endpoint said."""
+    usage: Usage
+
+
+class CallError(Exception):
+    """A call that failed, classified. `retry_after_ms` is a duration when the endpoint gave one.
+
+    `emitted` says whether output had been received before: then nobody may pass a retry off as the same answer.
+    """
+
+    def __init__(
+        self, kind: FailureClass, message: str, *, retry_after_ms: int | None = None, emitted: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.retry_after_ms = retry_after_ms
+        self.emitted = emitted

@@ -1,0 +1,149 @@
+"""What the store is asked to do, and how it answers. A batch is applied in one transaction, in order.
+
+A command is refused, never half applied: its guard (generation and state, or content) is checked inside the same
+transaction that writes. A refusal is an answer, not an exception; the other commands of the batch go on.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.decision import Decision
+from ostler.domain.event import Event
+from ostler.domain.fleet import Session
+from ostler.domain.states import TaskState
+from ostler.domain.tasks import Attempt, Task, TaskSpec
+
+
+class NewTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task and its spec, to be stored together."""
+
+    task: Task
+    spec: TaskSpec
+    event: Event
+
+
+class SubmitTasks(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
+    """Store new tasks, all or none. Idempotent: the same id with the same spec is a duplicate (applied, nothing
+    written); the same id with another spec refuses the whole command with `CONFLICT`.
+    """
+
+    tasks: tuple[NewTask, ...]
+
+
+class UpdateTask(msgspec.Struct, frozen=True, kw_only=True, tag="update"):
+    """Replace the row of a task if it is in one of `expect_states` at `expect_generation`; store its event with it.
+
+    `attempt` is inserted or replaced by (task_id, generation); `decision` is stored under the same key; `output` under
+    the same key too. `want_spec` asks for the spec in the answer (an assignment needs it).
+    """
+
+    task: Task
+    expect_generation: int
+    expect_states: tuple[TaskState, ...]
+    events: tuple[Event, ...]
+    attempt: Attempt | None = None
+    decision: Decision | None = None
+    output: str | None = None
+    want_spec: bool = False
+
+
+class AppendEvents(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
+    """Store events that change no task."""
+
+    events: tuple[Event, ...]
+
+
+class PutSessions(msgspec.Struct, frozen=True, kw_only=True, tag="sessions"):
+    """Insert or renew worker sessions."""
+
+    sessions: tuple[Session, ...]
+
+
+class DropSession(msgspec.Struct, frozen=True, kw_only=True, tag="drop_session"):
+    """Forget a session that left or is dead."""
+
+    session_id: str
+
+
+class PutEndpoint(msgspec.Struct, frozen=True, kw_only=True, tag="put_endpoint"):
+    """Register an endpoint beside those of the profile (`ostler endpoints add`)."""
+
+    endpoint: EndpointSpec
+
+
+class DropEndpoint(msgspec.Struct, frozen=True, kw_only=True, tag="drop_endpoint"):
+    """Remove a registered endpoint."""
+
+    name: str
+
+
+class PutToken(msgspec.Struct, frozen=True, kw_only=True, tag="put_token"):
+    """Store the hash of a token under a name; the token itself is shown once and never stored."""
+
+    name: str
+    token_hash: str
+    scope: str
+    created_ms: int
+
+
+class DropToken(msgspec.Struct, frozen=True, kw_only=True, tag="drop_token"):
+    """Revoke a token."""
+
+    name: str
+
+
+class LateReport(msgspec.Struct, frozen=True, kw_only=True, tag="late"):
+    """Keep a report of an attempt that is no longer the newest."""
+
+    task_id: str
+    generation: int
+    at_ms: int
+    body: bytes
+    event: Event
+
+
+Command = (
+    SubmitTasks
+    | UpdateTask
+    | AppendEvents
+    | PutSessions
+    | DropSession
+    | PutEndpoint
+    | DropEndpoint
+    | PutToken
+    | DropToken
+    | LateReport
+)
+
+
+class RefusalReason(StrEnum):
+    """Why a command was refused."""
+
+    NOT_FOUND = "not_found"
+    STALE_GENERATION = "stale_generation"
+    WRONG_STATE = "wrong_state"
+    CONFLICT = "conflict"
+    ILLEGAL = "illegal_transition"
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """Done and durable. `duplicates`: ids of a submit that were there already. `spec`: when it was asked for."""
+
+    duplicates: tuple[str, ...] = ()
+    spec: TaskSpec | None = None
+    last_seq: int = 0
+    """Sequence number of the newest event of this command, 0 if it had none."""
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """Not done; what was found instead."""
+
+    reason: RefusalReason
+    message: str
+    task: Task | None = None
+    """The row as it is, where there is one."""
+
+
+Result = Applied | Refused

@@ -1,0 +1,187 @@
+"""The immutable record of why a task runs where it runs, or why it does not run yet.
+
+The record alone must answer "why": every change of tier with its cause, every candidate with every term of its score,
+every rejected one with a reason. Equal inputs give equal records; nothing in it is measured by a clock.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from ostler.domain.catalog import CostClass
+from ostler.domain.states import Wait
+from ostler.domain.tasks import Classification, ErrorCount, TaskFacts
+
+
+class RouteRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The question put to `decide`: the task's facts and what its life so far adds to them."""
+
+    facts: TaskFacts
+    now_ms: int
+    queued_ms: int
+    """When it last entered the queue; the fallback wait counts from here or from the outage, whichever is later."""
+    generation: int = 0
+    quality_steps: int = 0
+    errors: tuple[ErrorCount, ...] = ()
+    excluded: tuple[str, ...] = ()
+    """Endpoint names, or `endpoint/model`, that the last attempt failed on."""
+
+
+class TargetType(StrEnum):
+    """What kind of place runs it."""
+
+    DIRECT = "direct"
+    """A worker runs the command; no model."""
+    LOCAL = "local"
+    """A model on a machine of the user."""
+    CLOUD = "cloud"
+    WORKER = "worker"
+    """No endpoint is registered: any capable worker, with the model access of its own."""
+
+
+class Cause(StrEnum):
+    """Why the tier was changed on the way; in the order in which the steps apply."""
+
+    EXPLICIT = "explicit"
+    CLASSIFICATION = "classification"
+    OVERRIDE = "override"
+    HISTORY = "history"
+    REPEATED_ERROR = "repeated_error"
+    QUALITY = "quality"
+    DISABLED = "disabled"
+    CONTEXT = "context"
+    CAPABILITY = "capability"
+    LOCALITY = "locality"
+    AVAILABILITY = "availability"
+    BUDGET = "budget"
+    RESIDENCY = "residency"
+    NO_COMMAND = "no_command"
+
+
+class Rejection(StrEnum):
+    """Why a candidate or a model lost before scoring; says what would have to change."""
+
+    NOT_CHOSEN = "not_chosen"
+    """It was possible, another one was better."""
+    DOWN = "down"
+    UNCHECKED = "unchecked"
+    KEY_INVALID = "key_invalid"
+    BREAKER_OPEN = "breaker_open"
+    RATE_LIMITED = "rate_limited"
+    NO_SLOT = "no_slot"
+    NOT_SERVED = "not_served"
+    """No registered endpoint offers the model."""
+    CONTEXT = "context"
+    CAPABILITY = "capability"
+    NOT_LOCAL = "not_local"
+    PROVIDER = "provider"
+    EXCLUDED = "excluded"
+    """It failed there in the last attempt."""
+    MEMORY = "memory"
+    """It can never fit into the host's memory."""
+    PINNED = "pinned"
+    """The task asked for another endpoint or model."""
+    DISABLED = "disabled"
+
+
+class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of the trace: the tier before and after, why, in words."""
+
+    cause: Cause
+    from_tier: str
+    to_tier: str
+    reason: str
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a route is expected to take. Milliseconds and micro-dollars."""
+
+    queue_ms: int = 0
+    load_ms: int = 0
+    prefill_ms: int = 0
+    decode_ms: int = 0
+    cost_micro_usd: int | None = None
+    """`None` = no price is known; never read as free."""
+
+    @property
+    def finish_ms(self) -> int:
+        """Expected time from now to the last token."""
+        return self.queue_ms + self.load_ms + self.prefill_ms + self.decode_ms
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One (endpoint, model) that was looked at."""
+
+    endpoint: str
+    model: str
+    tier: str
+    host: str = ""
+    warm: bool = False
+    score: float | None = None
+    terms: Mapping[str, float] = {}
+    """Every factor and addend of the score by name."""
+    estimate: Estimate | None = None
+    rejection: Rejection | None = None
+    detail: str = ""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """Why this route. Stored with the task, sent to the worker, shown on request, replayable."""
+
+    task_id: str
+    generation: int = 0
+    """The attempt it was made for; 0 while it is only a question (`ostler route`)."""
+    decided_ms: int
+    policy_version: str = ""
+    profile: str = ""
+    classification: Classification
+    classification_reason: str
+    requested_tier: str
+    minimum_tier: str
+    effective_tier: str
+    target_type: TargetType
+    estimated_cost_tier: CostClass
+    selected_endpoint: str | None = None
+    selected_model: str | None = None
+    selected_host: str | None = None
+    provider: str | None = None
+    adjustments: tuple[Adjustment, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    candidate_count: int = 0
+    """How many could have taken it."""
+    candidates_omitted: int = 0
+    """Looked at but not recorded, because there were more than the policy records."""
+    fallback_used: bool = False
+    fallback_reason: str | None = None
+    fallback_from_tier: str | None = None
+    fallback_wait_ms: int = 0
+    quality_steps: int = 0
+    estimate: Estimate | None = None
+    swap_needed: bool = False
+    health_age_ms: int | None = None
+    load_age_ms: int | None = None
+    summary: str = ""
+    """One plain sentence."""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, tag="route"):
+    """It can run now, there."""
+
+    decision: Decision
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
+    """It cannot run now. `wait` says why and what happens next; `decision` is the record as far as it went.
+
+    `fallback_tier` is set when the wait is for the fallback: the tier it will use at `wait.next_check_ms`.
+    `blocked_on` names the endpoints whose change could end the wait, so that nothing else makes us look again.
+    """
+
+    wait: Wait
+    decision: Decision
+    fallback_tier: str | None = None
+    blocked_on: tuple[str, ...] = ()
+
+
+Verdict = Route | Hold

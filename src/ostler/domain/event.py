@@ -1,0 +1,128 @@
+"""Events: everything that happens has one, with a name from the catalogue, measurements and metadata.
+
+The catalogue is data, so that the documentation, the tests and the emitters cannot drift apart. Events are stored in
+order (`seq`) and can be followed live.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+Scalar = str | int | float | bool | None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened. `seq` is given by the store."""
+
+    name: str
+    at_ms: int
+    task_id: str | None = None
+    seq: int = 0
+    measurements: Mapping[str, int | float] = {}
+    metadata: Mapping[str, Scalar] = {}
+
+
+class EventKind(msgspec.Struct, frozen=True):
+    """An entry of the catalogue: which fields an event carries and what it means."""
+
+    doc: str
+    measurements: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
+
+
+_TASK = ("state", "prev_state", "generation")
+_ATTEMPT = (*_TASK, "worker", "endpoint", "model", "tier")
+
+CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
+    {
+        "task.submitted": EventKind("A task was accepted and is durable.", (), (*_TASK, "kind", "priority", "wait")),
+        "task.queued": EventKind(
+            "It is in the queue (again), or waits there for another reason than before.", (), (*_TASK, "wait", "reason")
+        ),
+        "task.assigned": EventKind(
+            "A worker holds the newest attempt.", ("wait_ms",), (*_ATTEMPT, "fallback_used", "session")
+        ),
+        "task.started": EventKind("The worker started the attempt.", ("start_delay_ms",), _ATTEMPT),
+        "task.evaluating": EventKind("The attempt ended; its outcome is being judged.", ("duration_ms",), _ATTEMPT),
+        "task.succeeded": EventKind("Done.", ("duration_ms", "attempts"), (*_ATTEMPT, "outcome")),
+        "task.retry_wait": EventKind(
+            "It failed and will be tried again.",
+            ("delay_ms", "attempts"),
+            (*_ATTEMPT, "failure", "message", "counted"),
+        ),
+        "task.reclaimed": EventKind(
+            "The attempt was taken back (worker lost, never started, stuck) and the task queued again.",
+            (),
+            (*_ATTEMPT, "reason"),
+        ),
+        "task.needs_human": EventKind("A person must act.", (), (*_TASK, "failure", "message")),
+        "task.failed": EventKind("It failed for good.", (), (*_TASK, "failure", "message")),
+        "task.dead_letter": EventKind("Its attempts are used up.", ("attempts",), (*_TASK, "failure", "message")),
+        "task.expired": EventKind("It waited longer than its time to live.", ("wait_ms",), (*_TASK, "wait", "message")),
+        "task.cancelled": EventKind(
+            "It was cancelled, by a person or because a task it needs ended badly.", (), (*_TASK, "reason")
+        ),
+        "task.paused": EventKind("A person paused it.", (), _TASK),
+        "task.resumed": EventKind("A person resumed it.", (), _TASK),
+        "task.retried": EventKind("A person sent it back to the queue.", (), _TASK),
+        "task.late_report": EventKind(
+            "A worker reported about an attempt that is no longer the newest; kept, not applied.",
+            (),
+            ("generation", "current_generation", "worker", "ok"),
+        ),
+        "scheduler.route": EventKind(
+            "A route was decided and assigned.",
+            ("candidate_count", "scoring_duration_us"),
+            (
+                "task_id",
+                "effective_tier",
+                "target_type",
+                "selected_endpoint",
+                "selected_model",
+                "fallback_used",
+                "fallback_reason",
+                "classification_reason",
+                "estimated_cost_tier",
+            ),
+        ),
+        "scheduler.fallback": EventKind(
+            "The wait for the preferred tier is over; the tier beside it is used.",
+            ("wait_ms",),
+            ("task_id", "original_tier", "fallback_tier"),
+        ),
+        "scheduler.classification_disagreement": EventKind(
+            "An explicit complexity contradicts the heuristic; the explicit one is used.",
+            ("confidence",),
+            ("task_id", "explicit_tier", "inferred_tier"),
+        ),
+        "scheduler.refused": EventKind(
+            "The store refused a command because the state had moved on; it is decided again.",
+            (),
+            ("task_id", "command", "reason"),
+        ),
+        "endpoint.added": EventKind("An endpoint was registered.", (), ("endpoint", "kind", "host")),
+        "endpoint.removed": EventKind("An endpoint was removed.", (), ("endpoint",)),
+        "endpoint.up": EventKind("An endpoint can be used (again).", ("down_ms",), ("endpoint", "models")),
+        "endpoint.down": EventKind("An endpoint cannot be used.", (), ("endpoint", "reason")),
+        "endpoint.breaker": EventKind("The breaker of an endpoint changed.", (), ("endpoint", "state", "reason")),
+        "endpoint.rate_limited": EventKind("An endpoint said when to come back.", ("retry_after_ms",), ("endpoint",)),
+        "endpoint.resident": EventKind(
+            "The models in memory changed, as seen by a probe.", (), ("endpoint", "loaded", "unloaded")
+        ),
+        "worker.joined": EventKind("A worker joined.", (), ("session", "worker", "host")),
+        "worker.left": EventKind("A worker left in good order.", (), ("session", "worker", "host")),
+        "worker.suspect": EventKind("A worker missed a heartbeat.", ("silent_ms",), ("session", "worker", "host")),
+        "worker.lost": EventKind(
+            "A worker is counted as dead; its attempts are taken back.", ("attempts",), ("session", "worker", "host")
+        ),
+        "alert.tier_down": EventKind(
+            "A tier has had no endpoint for longer than the threshold.", ("down_ms",), ("tier",)
+        ),
+        "alert.tier_up": EventKind("The tier of an alert is available again.", ("down_ms",), ("tier",)),
+        "config.changed": EventKind("A changed profile is in force.", (), ("policy_version", "profile")),
+        "config.refused": EventKind("A changed profile was refused whole; the old one stays.", (), ("message",)),
+        "hub.started": EventKind("The hub started.", (), ("version", "recovered_tasks")),
+        "hub.stopped": EventKind("The hub stopped in good order.", (), ()),
+    }
+)

@@ -1,0 +1,173 @@
+"""The fleet as the core sees it: endpoints with health and slots, host loads, workers. Frozen views with their age.
+
+A view is replaced, never changed. What the scheduler itself knows better than any probe (calls in flight) is kept
+beside the views, because a probe is always stale.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.tasks import TaskKind
+
+GIB = 1024**3
+
+
+class Health(StrEnum):
+    """What the listing probes say."""
+
+    UNKNOWN = "unknown"
+    """Registered, not checked yet: not used, not counted as down."""
+    UP = "up"
+    DOWN = "down"
+    KEY_INVALID = "key_invalid"
+    """It answers and refuses our key; a person must act, nothing is routed around it silently."""
+
+
+class BreakerState(StrEnum):
+    """Whether calls may go to the endpoint after failures of real calls."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    """One call at a time until one succeeds."""
+
+
+class ProbeStatus(StrEnum):
+    """Result of one listing. The exit code of `endpoints check` follows it: available 0, unavailable 1,
+    rate_limited 2, key_invalid 3.
+    """
+
+    AVAILABLE = "available"
+    UNAVAILABLE = "unavailable"
+    RATE_LIMITED = "rate_limited"
+    KEY_INVALID = "key_invalid"
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of `ostler endpoints check`, the same from the cache and fresh."""
+        return _PROBE_EXIT_CODES[self]
+
+
+_PROBE_EXIT_CODES = {
+    ProbeStatus.AVAILABLE: 0,
+    ProbeStatus.UNAVAILABLE: 1,
+    ProbeStatus.RATE_LIMITED: 2,
+    ProbeStatus.KEY_INVALID: 3,
+}
+
+
+class Resident(msgspec.Struct, frozen=True, kw_only=True):
+    """A model in a host's memory at one context size."""
+
+    model: str
+    context_tokens: int | None = None
+    size_bytes: int | None = None
+    vram_bytes: int | None = None
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """What one listing of an endpoint brought back. A probe lists; it never generates."""
+
+    endpoint: str
+    status: ProbeStatus
+    at_ms: int
+    latency_ms: int = 0
+    models: tuple[str, ...] = ()
+    """Installed or offered models, normalised names."""
+    residents: tuple[Resident, ...] | None = None
+    """Loaded models; `None` = this kind of endpoint does not say."""
+    context_tokens: Mapping[str, int] = {}
+    """Windows learned from the listing, by model."""
+    version: str = ""
+    message: str = ""
+    """Why not, in one line."""
+    retry_after_ms: int | None = None
+    timed_out: bool = False
+    """No answer came in time. Some engines list nothing while they generate, so this is weaker than a refusal."""
+
+
+class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
+    """One endpoint as the scheduler knows it now."""
+
+    spec: EndpointSpec
+    health: Health = Health.UNKNOWN
+    models: frozenset[str] = frozenset()
+    """Models it can serve: declared ones if declared, else listed."""
+    residents: tuple[Resident, ...] | None = None
+    checked_ms: int | None = None
+    breaker: BreakerState = BreakerState.CLOSED
+    blocked_until_ms: int | None = None
+    """Rate limited until then, by its own word."""
+    slots: int = 1
+    """Open slots now: those of the spec, fewer while it ramps up after recovery or is half open."""
+    unusable_since_ms: int | None = None
+    """Since when no call may go there, for whatever reason (down, breaker open, rate limited, bad key)."""
+    message: str = ""
+
+    def serves(self, model: str) -> bool:
+        """Whether the endpoint offers the model (normalised name)."""
+        return model in self.models
+
+    def is_warm(self, model: str) -> bool:
+        """Whether the model is loaded; endpoints that do not say hold no models of their own and count as warm."""
+        if self.residents is None:
+            return True
+        return any(resident.model == model for resident in self.residents)
+
+
+class HostReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Load of a machine, from the worker on it. Unknown stays `None`, it is never guessed."""
+
+    host: str
+    at_ms: int
+    cpu_percent: float | None = None
+    ram_total_bytes: int | None = None
+    ram_used_bytes: int | None = None
+    vram_total_bytes: int | None = None
+    vram_used_bytes: int | None = None
+
+
+class WorkerOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says when it joins."""
+
+    name: str
+    host: str
+    host_aliases: tuple[str, ...] = ()
+    """Other names of its machine (full name, addresses), to match endpoints on it."""
+    slots: Mapping[TaskKind, int]
+    """How many attempts of each allowed kind at once; a kind that is absent is not allowed here."""
+    capabilities: frozenset[str] = frozenset()
+    repos: tuple[str, ...] = ()
+    builtin: bool = False
+    version: str = ""
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """A joined worker, from join to loss. The session is what is leased, not each task."""
+
+    id: str
+    offer: WorkerOffer
+    joined_ms: int
+    renewed_ms: int
+    suspect_since_ms: int | None = None
+
+
+class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What `decide` sees. `in_flight` counts attempts that were assigned and have not ended.
+
+    The mappings may be views on the scheduler's own books: they do not change during a call of `decide`.
+    """
+
+    endpoints: Mapping[str, EndpointView] = {}
+    by_model: Mapping[str, tuple[str, ...]] = {}
+    """Model -> names of endpoints that serve it, sorted: the index that keeps a decision from scanning the fleet."""
+    reports: Mapping[str, HostReport] = {}
+    in_flight: Mapping[str, int] = {}
+    in_flight_by_model: Mapping[tuple[str, str], int] = {}
+    """(endpoint, model) -> attempts in flight."""
+    repo_hosts: Mapping[str, str] = {}
+    """Repo -> host that last worked on it."""
+    taken_ms: int = 0

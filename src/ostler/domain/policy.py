@@ -1,0 +1,98 @@
+"""Settings that the pure core obeys. Defaults are the documented ones; the profile overrides them.
+
+`Policy.version` is a hash of the effective settings and is written into every decision, so that a stored decision can
+be told from one made under other rules.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from ostler.domain.catalog import Catalog
+
+
+class FallbackDirection(StrEnum):
+    """Where the one step of an outage goes."""
+
+    UP = "up"
+    DOWN = "down"
+    NONE = "none"
+
+
+class ScoreWeights(msgspec.Struct, frozen=True, kw_only=True):
+    """Factors of the capacity-weighted load score; all are products, 1.0 is neutral."""
+
+    unknown_cpu_percent: float = 50.0
+    capacity_unit_gib: float = 16.0
+    capacity_max: float = 1.5
+    vram_floor: float = 0.8
+    vram_span: float = 0.2
+    vram_unknown: float = 0.9
+    warm: float = 1.15
+    affinity: float = 1.05
+    affinity_similarity: float = 0.10
+    """Affinity acts only when the load factors differ by at most this share."""
+
+
+class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What `decide` obeys."""
+
+    fallback_wait_ms: int = 5_000
+    fallback_direction: FallbackDirection = FallbackDirection.UP
+    fallback_by_tier: Mapping[str, FallbackDirection] = {}
+    max_availability_steps: int = 1
+    max_quality_steps: int = 2
+    repeated_error_threshold: int = 3
+    unclassified_tier: str = ""
+    """Tier of work nobody could classify; empty = the tier of `standard`."""
+    complexity_tiers: Mapping[str, str] = {}
+    """trivial | standard | complex -> tier name."""
+    type_minimums: Mapping[str, str] = {}
+    """Task type -> lowest tier that may take it."""
+    task_overrides: Mapping[str, str] = {}
+    """Task type -> minimum that replaces the one of `type_minimums` and of the complexity."""
+    minute_price_usd: float = 0.05
+    """What a minute of waiting is worth: joins seconds and dollars in one score."""
+    default_output_tokens: int = 400
+    """Expected length of an answer until it is learned."""
+    report_stale_ms: int = 90_000
+    health_stale_ms: int = 120_000
+    max_recorded_candidates: int = 64
+    weights: ScoreWeights = ScoreWeights()
+
+
+class SchedulerPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scheduler obeys."""
+
+    task_ttl_ms: int = 600_000
+    """A queued task expires this long after it became eligible; 0 = never. `direct` work never expires."""
+    max_attempts: int = 3
+    retry_base_ms: int = 2_000
+    retry_cap_ms: int = 60_000
+    heartbeat_ms: int = 5_000
+    session_dead_ms: int = 15_000
+    assign_timeout_ms: int = 60_000
+    """An assignment nobody started by then goes back to the queue."""
+    stuck_ms: int = 600_000
+    """A running attempt without any sign of life (progress, heartbeat of its worker) for this long is taken back."""
+    tier_alert_ms: int = 60_000
+    tier_alert_cooldown_ms: int = 300_000
+    probe_interval_ms: int = 30_000
+    probe_timeout_ms: int = 5_000
+    failures_to_down: int = 2
+    successes_to_up: int = 1
+    breaker_failures: int = 3
+    breaker_cooldown_ms: int = 30_000
+    ramp_start: int = 1
+    """Slots an endpoint gets right after it came back; doubles with each success until all are open again."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Catalogue and rules together: all of the profile that a decision depends on."""
+
+    catalog: Catalog
+    routing: RoutingPolicy = RoutingPolicy()
+    scheduler: SchedulerPolicy = SchedulerPolicy()
+    version: str = ""
+    profile: str = "default"

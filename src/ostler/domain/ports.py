@@ -1,0 +1,143 @@
+"""The narrow ports between the core's shell and the adapters. Adapters satisfy them by shape, without importing anyone.
+
+Every store, driver and link passes the conformance suite of its port.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from ostler.domain.calls import Completion, Delta, ModelCall
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.commands import Command, Result
+from ostler.domain.decision import Decision
+from ostler.domain.event import Event
+from ostler.domain.fleet import HostReport, Probe, Resident, Session, WorkerOffer
+from ostler.domain.states import TaskState
+from ostler.domain.tasks import Attempt, Task, TaskSpec
+from ostler.domain.work import Poll, Report
+
+
+class OpenWork(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a hub needs to go on after a restart: every task that is not final, sessions and endpoints."""
+
+    tasks: tuple[Task, ...]
+    sessions: tuple[Session, ...]
+    endpoints: tuple[EndpointSpec, ...]
+    next_seq: int
+    """First unused task sequence number."""
+    last_event_seq: int
+
+
+class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """One task with everything kept about it, oldest first."""
+
+    task: Task
+    spec: TaskSpec
+    attempts: tuple[Attempt, ...]
+    decisions: tuple[Decision, ...]
+    events: tuple[Event, ...]
+    output: str | None
+    late_reports: tuple[bytes, ...] = ()
+
+
+class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tasks to list; newest first."""
+
+    states: tuple[TaskState, ...] = ()
+    batch: str | None = None
+    limit: int = 100
+    before_seq: int | None = None
+
+
+class Store(Protocol):
+    """The durable truth. Set-based: everything that waits goes into the next transaction.
+
+    `apply` returns only after the commit is durable; results are in the order of the commands. It is safe to call
+    from many tasks of one event loop; concurrent calls share a transaction. Reads see all that was acknowledged.
+    """
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        """Apply a batch; results in the order of the commands, after the commit."""
+        ...
+
+    async def open_work(self) -> OpenWork:
+        """Everything a hub needs to go on."""
+        ...
+
+    async def states(self, ids: Sequence[str]) -> dict[str, TaskState]:
+        """States of those of `ids` that exist."""
+        ...
+
+    async def task(self, task_id: str) -> TaskDetail | None:
+        """One task with everything kept about it."""
+        ...
+
+    async def tasks(self, query: TaskQuery) -> list[Task]:
+        """Tasks, newest first."""
+        ...
+
+    async def events(self, *, after_seq: int = 0, limit: int = 500, task_id: str | None = None) -> list[Event]:
+        """Events with `seq` above `after_seq`, oldest first."""
+        ...
+
+    async def token_name(self, token_hash: str, scope: str) -> str | None:
+        """Name of the token with this hash and scope, if there is one."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back. Safe to repeat."""
+        ...
+
+
+class EndpointDriver(Protocol):
+    """Speaks one wire protocol to one endpoint. Owns no policy: no retries, no breaker, no choice."""
+
+    async def probe(self, spec: EndpointSpec) -> Probe:
+        """List models (and residents). Never generates, never raises for what an endpoint may do."""
+        ...
+
+    def chat(self, spec: EndpointSpec, call: ModelCall) -> AsyncIterator[Delta | Completion]:
+        """Stream an answer; ends with exactly one `Completion` or raises `CallError`. Closing the iterator stops
+        the call at the endpoint.
+        """
+        ...
+
+    async def load(self, spec: EndpointSpec, model: str, context_tokens: int | None = None) -> Resident | None:
+        """Load a model and wait until it is loaded. Raises `CallError`. `None`: this kind of endpoint cannot."""
+        ...
+
+    async def unload(self, spec: EndpointSpec, model: str) -> bool:
+        """Unload a model. `False`: this kind of endpoint cannot."""
+        ...
+
+
+class HubLink(Protocol):
+    """A worker's way to its hub: in the same process or over HTTP."""
+
+    async def join(self, offer: WorkerOffer) -> Session:
+        """Open a session for what a worker offers."""
+        ...
+
+    async def heartbeat(self, session_id: str, report: HostReport | None) -> int:
+        """Renew the session; returns the lease in milliseconds from now. Raises `NotFoundError` when the hub has
+        given the session up: the worker stops its attempts and joins again.
+        """
+        ...
+
+    async def poll(self, session_id: str, wait_ms: int) -> Poll:
+        """Work to start and to stop; waits up to `wait_ms` when there is none."""
+        ...
+
+    async def report(self, session_id: str, reports: Sequence[Report]) -> None:
+        """Hand over reports; returns when they are durable. Safe to repeat."""
+        ...
+
+    async def leave(self, session_id: str) -> None:
+        """Close a session in good order."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back. Safe to repeat."""
+        ...

@@ -1,0 +1,236 @@
+"""A task: what the user asked for (`TaskSpec`), what routing needs to know of it (`TaskFacts`), where it is (`Task`).
+
+`TaskSpec` can be large (prompts) and lives in the store. `TaskFacts` is derived from it once, at submit, and is small:
+the scheduler holds a hundred thousand of them. `Task` is the current row; every transition replaces it whole.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum, StrEnum
+
+import msgspec
+
+from ostler.domain.catalog import Capability
+from ostler.domain.states import Failure, Outcome, TaskState, Wait
+
+
+class TaskKind(StrEnum):
+    """Four kinds of work; a pipeline is several tasks with needs."""
+
+    COMMAND = "command"
+    CHAT = "chat"
+    AGENT = "agent"
+
+
+class Priority(IntEnum):
+    """Lower runs first; first in, first out inside one."""
+
+    URGENT = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+
+
+class Complexity(StrEnum):
+    """How hard."""
+
+    TRIVIAL = "trivial"
+    STANDARD = "standard"
+    COMPLEX = "complex"
+    UNKNOWN = "unknown"
+
+
+class Classification(msgspec.Struct, frozen=True, kw_only=True):
+    """What the classifier found: how hard (`complexity`) and what kind (`task_type`), two separate answers."""
+
+    complexity: Complexity
+    inferred_complexity: Complexity
+    """What the heuristic said, also when an explicit complexity won."""
+    task_type: str
+    source: str
+    """`explicit`, `heuristic` or `none`."""
+    type_source: str = "heuristic"
+    confidence: float = 0.0
+    word_count: int = 0
+    file_count: int = 0
+    verification_steps: int = 0
+    signals: tuple[str, ...] = ()
+    """Words and counts that decided, readable."""
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether an explicit complexity contradicts the heuristic (which is said, never acted on)."""
+        return self.source == "explicit" and self.inferred_complexity not in (Complexity.UNKNOWN, self.complexity)
+
+    @property
+    def reason(self) -> str:
+        """One line for records: source, complexity, confidence, type and the counts."""
+        if self.source == "none":
+            return f"none:standard type={self.task_type}"
+        return (
+            f"{self.source}:{self.complexity}:{self.confidence:.2f} type={self.task_type}"
+            f" words={self.word_count} files={self.file_count}"
+        )
+
+
+class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What was asked for. Immutable after submit; the same id with another content is a conflict."""
+
+    id: str
+    kind: TaskKind = TaskKind.CHAT
+    title: str = ""
+    prompt: str = ""
+    system: str = ""
+    argv: tuple[str, ...] = ()
+    cwd: str | None = None
+    env: Mapping[str, str] = {}
+    timeout_s: float | None = None
+    repo: str | None = None
+    branch: str | None = None
+    file_hints: tuple[str, ...] = ()
+    success_criteria: tuple[str, ...] = ()
+    verify: tuple[tuple[str, ...], ...] = ()
+    """Commands (argv) that prove success; run on the same worker after the work."""
+    needs: tuple[str, ...] = ()
+    requires: frozenset[str] = frozenset()
+    """Capabilities a worker must have, by exact name."""
+    worker: str | None = None
+    """Pin to one worker by name; skips the capability match."""
+    priority: Priority = Priority.NORMAL
+    critical: bool = False
+    optional: bool = False
+    """When it does not succeed, tasks that need it run all the same."""
+    complexity: Complexity | None = None
+    task_type: str | None = None
+    tier: str | None = None
+    model: str | None = None
+    endpoint: str | None = None
+    local_only: bool = False
+    capabilities: frozenset[Capability] = frozenset()
+    context_tokens: int | None = None
+    """Context it will need; unset = estimated from the prompt."""
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    recent_errors: tuple[str, ...] = ()
+    """Errors the caller saw on earlier tries; the same one three times raises the tier."""
+    max_attempts: int | None = None
+    ttl_ms: int | None = None
+    not_before_ms: int | None = None
+    batch: str | None = None
+    session: str | None = None
+    metadata: Mapping[str, str] = {}
+
+
+class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What routing and matching need to know of a task; a pure function of its spec and the policy."""
+
+    id: str
+    kind: TaskKind
+    classification: Classification
+    has_command: bool = False
+    tier: str | None = None
+    model: str | None = None
+    endpoint: str | None = None
+    local_only: bool = False
+    capabilities: frozenset[Capability] = frozenset()
+    prompt_tokens: int = 0
+    output_tokens: int | None = None
+    """Expected or asked length of the answer; `None` = the policy's default."""
+    context_tokens: int = 0
+    """Window it needs: prompt and answer together, or as stated."""
+    requires: frozenset[str] = frozenset()
+    worker: str | None = None
+    repo: str | None = None
+    critical: bool = False
+    recent_errors: tuple[str, ...] = ()
+    batch: str | None = None
+
+
+class ErrorCount(msgspec.Struct, frozen=True):
+    """How often one normalised error was seen in a row of attempts."""
+
+    signature: str
+    count: int
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """The current row of a task. Invariants: queued <=> `wait`; final <=> `finished_ms`; leased <=> `session`."""
+
+    id: str
+    seq: int
+    """Order of arrival; the hub gives it at submit."""
+    state: TaskState
+    prev_state: TaskState | None = None
+    generation: int = 0
+    """Number of the newest attempt; rises with each assignment, so that an older one can never write again."""
+    facts: TaskFacts
+    priority: Priority = Priority.NORMAL
+    needs: tuple[str, ...] = ()
+    optional: bool = False
+    paused: bool = False
+    wait: Wait | None = None
+    max_attempts: int = 3
+    attempts_used: int = 0
+    """Attempts that count against the limit (not those lost to outages or environment)."""
+    attempts_lost: int = 0
+    """Attempts lost to outages or environment; bounded separately, so that nothing loops for ever."""
+    quality_steps: int = 0
+    errors: tuple[ErrorCount, ...] = ()
+    excluded: tuple[str, ...] = ()
+    """Endpoints (or `endpoint/model`) the next choice leaves out, because the last attempt failed there."""
+    ttl_ms: int = 0
+    not_before_ms: int | None = None
+    created_ms: int
+    eligible_ms: int | None = None
+    """When it last became eligible (needs met, not paused, its delay over); the time to live counts from here."""
+    queued_ms: int | None = None
+    """When it last entered the queue; the fallback wait counts from here."""
+    updated_ms: int
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    session: str | None = None
+    worker: str | None = None
+    endpoint: str | None = None
+    model: str | None = None
+    tier: str | None = None
+    """Effective tier of the newest decision."""
+    fallback_used: bool = False
+    outcome: Outcome | None = None
+    failure: Failure | None = None
+    batch: str | None = None
+    title: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one attempt as reported by the endpoint; `estimated` when it reported none."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+    first_token_ms: int | None = None
+    load_ms: int | None = None
+    """Time spent loading the model, where the engine says so."""
+    prefill_ms: int | None = None
+    decode_ms: int | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a task on one route. Identity = (task_id, generation)."""
+
+    task_id: str
+    generation: int
+    session: str
+    worker: str
+    tier: str
+    endpoint: str | None = None
+    model: str | None = None
+    assigned_ms: int
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    ok: bool | None = None
+    failure: Failure | None = None
+    exit_code: int | None = None
+    usage: Usage | None = None
+    counted: bool = True
+    """Whether it used up one of the task's attempts."""
