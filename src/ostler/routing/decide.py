@@ -1,0 +1,207 @@
+"""The decision: which place runs a task now, or why none does and what happens next.
+
+`decide` is pure, total and deterministic. The steps, in order; each leaves its trace in the record:
+
+ 1. explicit choice: a command is `direct`; a pinned model or endpoint is the only one looked at; a stated tier is the
+    request. None of them is ever replaced by another step; a stated tier may be left only for the causes below
+ 2. classification: complexity and type each name a minimum tier, the higher one is the request
+ 3. overrides of the profile for the type
+ 4. history: may change minimums (in the policy), never an explicit choice
+ 5. repeated errors and proven lack of quality: up, at most `max_quality_steps`            (1 to 5: module `aim`)
+ 6. disabled tiers are not on the ladder; tiers without context, capability or locality are passed over upward
+ 7. candidates of the tier: filter, score, pick; all slots taken is a wait, never a reason to leave the tier
+ 8. no usable place: wait `fallback_wait_ms`, then one tier in the policy's direction, never two
+ 9. budget: limits are checked in the transaction that reserves; here a price is part of the score
+10. residency: the time to load, and to unload what is in the way, is part of the score
+11. nothing left: a hold, whose code says what ends it. Commands are decided at step 1 and never wait here
+
+No registered endpoint at all is no outage: any capable worker may take the task, with the model access of its own.
+Local-only work is held instead, on this path too: what a worker's own access reaches is not known.
+"""
+
+from ostler.domain.catalog import TierSpec
+from ostler.domain.decision import Cause, Hold, RouteRequest, Verdict
+from ostler.domain.fleet import FleetSnapshot
+from ostler.domain.policy import Policy
+from ostler.domain.states import WaitCode
+from ostler.routing import wording
+from ostler.routing.aim import find_aim
+from ostler.routing.fallback import Fallback, find_fallback
+from ostler.routing.filters import Screen, screen
+from ostler.routing.ladder import Ladder
+from ostler.routing.question import Question, ask
+from ostler.routing.record import Detour, Record
+from ostler.routing.survey import Survey, Surveyor
+
+
+def decide(request: RouteRequest, snapshot: FleetSnapshot, policy: Policy) -> Verdict:
+    """Route the task, or say why it waits. Raises nothing for any well-typed input."""
+    ladder = Ladder(policy.catalog)
+    question = ask(request, snapshot, policy, ladder)
+    aim = find_aim(
+        request.facts, quality_steps=request.quality_steps, errors=request.errors, policy=policy, ladder=ladder
+    )  # 1 to 5
+    record = Record(question, aim)
+    if aim.direct:
+        return record.direct()
+    if aim.start is None:
+        return _no_route(record, aim.blocked)
+    if not snapshot.endpoints and request.facts.endpoint is None:
+        if not request.facts.local_only:
+            return record.worker()
+        return _no_route(record, "no endpoint is registered, and what a worker's own access reaches may not be local")
+    screened = _pass_over(record, aim.start)  # 6
+    if screened is None:
+        return _no_route(record, _unfit_detail(record))
+    surveyor = Surveyor(question)
+    found = surveyor.survey(record.tier or aim.start, screened)  # 7, 10
+    record.surveys.append(found)
+    if found.offers:
+        return record.route(found)
+    if found.busy:
+        return _full(record, found)
+    return _unavailable(record, found, surveyor)  # 8, 11
+
+
+def _pass_over(record: Record, start: TierSpec) -> Screen | None:
+    """Step 6: move to the first tier from `start` upward that can take the task; `None` when none can."""
+    question = record.question
+    pinned = question.facts.endpoint
+    if pinned is not None and question.facts.model is None:
+        return _tier_of_endpoint(record, start, pinned)
+    moves: list[tuple[TierSpec, Screen]] = []
+    hurdle: Screen | None = None
+    for tier in question.ladder.above(start):
+        if hurdle is not None:
+            moves.append((tier, hurdle))
+        screened = screen(tier, question)
+        record.unfit.extend((tier.name, unfit) for unfit in screened.unfit)
+        if screened.fit:
+            for onto, failed in moves:
+                record.move(onto, failed.cause, failed.reason)
+            return screened
+        if question.facts.model is not None:
+            return None
+        hurdle = screened
+    return None
+
+
+def _tier_of_endpoint(record: Record, start: TierSpec, pinned: str) -> Screen | None:
+    """The tier a pinned endpoint works for: the nearest one from `start` upward, else downward, of which it serves a
+    fit model. Where it serves none, the start stays, to be found unavailable.
+    """
+    question = record.question
+    view = question.snapshot.endpoints.get(pinned)
+    if view is not None and question.facts.local_only and not view.spec.local:
+        return None
+    upward = question.ladder.above(start)
+    downward = reversed([tier for tier in question.ladder.models if tier not in upward])
+    screens = [(tier, screen(tier, question)) for tier in (*upward, *downward)]
+    for tier, screened in screens:
+        if any(question.endpoints(model) for model in screened.fit):
+            record.move(tier, Cause.EXPLICIT, f"the task asks for endpoint {pinned}, which serves this tier")
+            record.unfit.extend((tier.name, unfit) for unfit in screened.unfit)
+            return screened
+    record.unfit.extend((tier.name, unfit) for tier, screened in screens for unfit in screened.unfit)
+    for tier, screened in screens:
+        if screened.fit:
+            record.move(tier, screens[0][1].cause, screens[0][1].reason)
+            return screened
+    return None
+
+
+def _unavailable(record: Record, found: Survey, surveyor: Surveyor) -> Verdict:
+    """Step 8: no call can go to the tier."""
+    question, request = record.question, record.question.request
+    plan = find_fallback(question, record.aim, found)
+    if plan is None:
+        return _down(record, found)
+    if request.now_ms < plan.at_ms:
+        target = plan.targets[0][0].name
+        return record.hold(
+            WaitCode.FALLBACK_WAIT,
+            f"{wording.unavailable(found, question)}; next may use {target}",
+            since_ms=plan.since_ms,
+            next_check_ms=plan.at_ms,
+            fallback_tier=target,
+            blocked_on=_watch(record) | _serving(plan, question),
+        )
+    why = wording.unavailable(found, question)
+    for tier, screened in plan.targets:
+        other = surveyor.survey(tier, screened)
+        record.surveys.append(other)
+        if other.available:
+            _step(record, tier, why, request.now_ms - plan.since_ms)
+            return record.route(other) if other.offers else _full(record, other)
+    return _down(record, found)
+
+
+def _step(record: Record, tier: TierSpec, why: str, waited_ms: int) -> None:
+    """Take the step of an outage, and say so."""
+    before = record.tier_name
+    ladder = record.question.ladder
+    below = ladder.position(tier.name) < ladder.position(record.aim.minimum)
+    note = f"; {tier.name} is below the minimum {record.aim.minimum}" if below else ""
+    record.move(tier, Cause.AVAILABILITY, f"{why}, after {wording.seconds(waited_ms)}{note}")
+    record.detour = Detour(reason=f"{why}{note}", from_tier=before, wait_ms=waited_ms)
+
+
+def _full(record: Record, found: Survey) -> Hold:
+    """Step 7: usable places, no free slot. Waiting for a slot is never a reason to leave the tier."""
+    question = record.question
+    first = min(found.busy, key=wording.nearness)
+    more = f" and {len(found.busy) - 1} more" if len(found.busy) > 1 else ""
+    detail = f"{first.endpoint} {wording.refusal(first, question)}{more} (tier {found.tier.name})"
+    return record.hold(WaitCode.CAPACITY, detail, since_ms=question.request.queued_ms, blocked_on=_watch(record))
+
+
+def _down(record: Record, found: Survey) -> Hold:
+    """Step 11: neither the tier nor what may replace it has a usable place."""
+    question = record.question
+    since = (at for survey in record.surveys if (at := survey.outage_since_ms()) is not None)
+    since_ms = max(since, default=question.request.queued_ms)
+    detail = wording.unavailable(found, question)
+    for other in record.surveys[1:]:
+        detail = f"{detail}; {wording.unavailable(other, question)}"
+    quota = (until for survey in record.surveys if (until := survey.quota_until_ms()) is not None)
+    until_ms = min(quota, default=None)
+    code = WaitCode.ENDPOINT_DOWN if until_ms is None else WaitCode.QUOTA_UNTIL
+    return record.hold(code, detail, since_ms=since_ms, next_check_ms=until_ms, blocked_on=_watch(record))
+
+
+def _no_route(record: Record, detail: str) -> Hold:
+    """Step 6 or earlier: nothing in the profile can take it."""
+    return record.hold(WaitCode.NO_ROUTE, detail, since_ms=record.question.request.queued_ms)
+
+
+def _unfit_detail(record: Record) -> str:
+    """Each model's reason, for a hold without any route."""
+    facts = record.question.facts
+    if facts.endpoint is not None and not record.unfit:
+        return f"endpoint {facts.endpoint} is not local, and the data must stay local"
+    reasons = dict.fromkeys(f"{unfit.model} {unfit.detail}" for _, unfit in record.unfit)
+    return "; ".join(reasons) or "no tier has a model"
+
+
+def _watch(record: Record) -> set[str]:
+    """Endpoints whose change could end the wait. Where nobody serves a tier, that is also every endpoint that does not
+    declare its models: its next listing may name one.
+    """
+    question, pinned = record.question, record.question.facts.endpoint
+    watched = {pinned} if pinned is not None else set()
+    for found in record.surveys:
+        places = found.watch()
+        watched |= places
+        if not places and pinned is None:
+            watched |= _undeclared(question)
+    return watched
+
+
+def _undeclared(question: Question) -> set[str]:
+    local_only = question.facts.local_only
+    views = question.snapshot.endpoints.items()
+    return {name for name, view in views if not view.spec.models and (view.spec.local or not local_only)}
+
+
+def _serving(plan: Fallback, question: Question) -> set[str]:
+    return {name for _, screened in plan.targets for model in screened.fit for name in question.endpoints(model)}

@@ -1,0 +1,131 @@
+"""From what was asked (`TaskSpec`) to what routing needs to know (`TaskFacts`), once, at submit.
+
+Names are resolved here: whatever the caller wrote, facts hold the tier's own name and the normalised model name. An
+unknown tier or endpoint is refused with the nearest valid one. An unknown model is taken as it is, because an endpoint
+may list what the profile does not name; if none does, the decision says `not served`.
+
+Tokens are estimated as characters / 4, rounded up, system prompt included: close enough for English and code to choose
+a window and a place, and never used to bill.
+"""
+
+from collections.abc import Collection
+
+from ostler.domain.catalog import DIRECT, normal_model
+from ostler.domain.errors import InvalidInputError, nearest
+from ostler.domain.policy import Policy
+from ostler.domain.tasks import TaskFacts, TaskKind, TaskSpec
+from ostler.routing.classify import classify
+from ostler.routing.keywords import KEYWORDS, Keywords
+from ostler.routing.ladder import Ladder
+from ostler.routing.signature import signature
+
+CHARACTERS_PER_TOKEN = 4
+AUTO = "auto"
+"""A model name that leaves the choice to us."""
+TIER_PREFIX = "tier:"
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimated length of a text in tokens.
+
+    >>> estimate_tokens(""), estimate_tokens("four"), estimate_tokens("five!")
+    (0, 1, 2)
+    """
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
+
+
+def describe(
+    spec: TaskSpec, policy: Policy, *, endpoints: Collection[str] = (), keywords: Keywords = KEYWORDS
+) -> TaskFacts:
+    """Derive the facts of a task. `endpoints` names those registered beside the profile.
+
+    Raises `InvalidInputError` for a task that cannot be run as written; `where` is the field.
+    """
+    _check_content(spec)
+    ladder = Ladder(policy.catalog)
+    tier, model = _target(spec, policy, ladder)
+    if spec.endpoint is not None and spec.endpoint not in policy.catalog.endpoints and spec.endpoint not in endpoints:
+        remedy = nearest(spec.endpoint, (*policy.catalog.endpoints, *endpoints))
+        raise InvalidInputError(f"there is no endpoint '{spec.endpoint}'", where="endpoint", remedy=remedy)
+    prompt_tokens, output_tokens, context_tokens = _lengths(spec, policy)
+    return TaskFacts(
+        id=spec.id,
+        kind=spec.kind,
+        classification=classify(spec, type_ranks=_type_ranks(policy, ladder), keywords=keywords),
+        has_command=bool(spec.argv),
+        tier=tier,
+        model=model,
+        endpoint=spec.endpoint,
+        local_only=spec.local_only,
+        capabilities=spec.capabilities,
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
+        context_tokens=context_tokens,
+        requires=spec.requires,
+        worker=spec.worker,
+        repo=spec.repo,
+        critical=spec.critical,
+        recent_errors=tuple(map(signature, spec.recent_errors)),
+        batch=spec.batch,
+    )
+
+
+def _check_content(spec: TaskSpec) -> None:
+    if spec.kind is TaskKind.COMMAND:
+        if not spec.argv:
+            remedy = "give the program and its arguments as a list, or use kind 'chat' or 'agent' with a prompt"
+            raise InvalidInputError("a command needs argv", where="argv", remedy=remedy)
+        for field, value in (("model", spec.model), ("endpoint", spec.endpoint)):
+            if value is not None:
+                remedy = "leave it out, or use kind 'chat' or 'agent'"
+                raise InvalidInputError(f"a command uses no {field}", where=field, remedy=remedy)
+    elif not spec.prompt.strip():
+        remedy = "say what to do, or use kind 'command' with argv"
+        raise InvalidInputError(f"kind '{spec.kind}' needs a prompt", where="prompt", remedy=remedy)
+
+
+def _target(spec: TaskSpec, policy: Policy, ladder: Ladder) -> tuple[str | None, str | None]:
+    """The stated tier and model by their own names. `model` may also name a tier, or be `auto`."""
+    tier = ladder.resolve(spec.tier).name if spec.tier is not None else None
+    model = normal_model(spec.model) if spec.model is not None else AUTO
+    by_model = None
+    if model.startswith(TIER_PREFIX):
+        by_model = ladder.resolve(model.removeprefix(TIER_PREFIX), where="model")
+    elif model != AUTO:
+        catalog = policy.catalog
+        if model in catalog.models or model in catalog.model_aliases or (found := ladder.find(model)) is None:
+            return tier, catalog.model_aliases.get(model, model)
+        by_model = found
+    if by_model is not None and tier is not None and by_model.name != tier:
+        what = f"model '{spec.model}' means tier {by_model.name}, but tier says {tier}"
+        raise InvalidInputError(what, where="model", remedy="give one of the two")
+    stated = by_model.name if by_model is not None else tier
+    if stated == DIRECT and not spec.argv:
+        remedy = "give argv, or leave the tier out"
+        raise InvalidInputError("tier 'direct' runs a command, and there is none", where="tier", remedy=remedy)
+    if stated not in (None, DIRECT) and spec.kind is TaskKind.COMMAND:
+        raise InvalidInputError(f"a command uses no tier but '{DIRECT}'", where="tier", remedy="leave the tier out")
+    return stated, None
+
+
+def _type_ranks(policy: Policy, ladder: Ladder) -> dict[str, int] | None:
+    """Where each type's minimum is on the ladder; `None` when the profile names none."""
+    minimums = {**policy.routing.type_minimums, **policy.routing.task_overrides}
+    tiers = ((name, ladder.find(tier)) for name, tier in minimums.items())
+    return {name: ladder.position(tier.name) for name, tier in tiers if tier is not None} or None
+
+
+def _lengths(spec: TaskSpec, policy: Policy) -> tuple[int, int | None, int]:
+    """Prompt, expected answer (`None` = as usual) and needed window.
+
+    An asked limit makes room for a long answer. As an expectation it only counts where it is shorter than usual:
+    callers ask for far more than they get.
+    """
+    if spec.kind is TaskKind.COMMAND:
+        return 0, None, spec.context_tokens or 0
+    usual = policy.routing.default_output_tokens
+    asked = spec.max_output_tokens
+    prompt = estimate_tokens(spec.system) + estimate_tokens(spec.prompt)
+    room = asked if asked is not None else usual
+    window = spec.context_tokens if spec.context_tokens is not None else prompt + room
+    return prompt, asked if asked is not None and asked < usual else None, window

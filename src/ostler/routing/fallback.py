@@ -1,0 +1,62 @@
+"""The one step of an outage (step 8): where it may lead and from when on.
+
+Sideways comes first and needs no step: the survey has looked at every endpoint and model of the tier before anyone asks
+here. The step goes in the policy's direction and is never longer than `max_availability_steps`. It is counted from the
+tier that all other causes led to; for trivial work from `direct`, so that an outage can never take it beyond the
+lowest model tier.
+A target that lacks context, capability or locality is no target; it is not passed over, because that would be a
+second step.
+
+The wait runs from the queueing of the task or from the end of the last usable place, whichever is later, so that a
+short blip never costs money.
+"""
+
+import msgspec
+
+from ostler.domain.catalog import DIRECT, TierSpec
+from ostler.domain.policy import FallbackDirection
+from ostler.routing.aim import Aim
+from ostler.routing.filters import Screen, screen
+from ostler.routing.question import Question
+from ostler.routing.survey import Survey
+
+
+class Fallback(msgspec.Struct, frozen=True, kw_only=True):
+    """Tiers that may be used instead, nearest first, from `at_ms` on. Never empty."""
+
+    targets: tuple[tuple[TierSpec, Screen], ...]
+    since_ms: int
+    at_ms: int
+
+
+def find_fallback(question: Question, aim: Aim, found: Survey) -> Fallback | None:
+    """What may replace the unavailable tier of `found`; `None` when nothing may."""
+    facts, routing = question.facts, question.policy.routing
+    if facts.model is not None or facts.endpoint is not None:
+        return None
+    targets = tuple(_targets(question, aim, found.tier))
+    if not targets:
+        return None
+    queued_ms = question.request.queued_ms
+    since_ms = max(queued_ms, found.outage_since_ms() or queued_ms)
+    return Fallback(targets=targets, since_ms=since_ms, at_ms=since_ms + routing.fallback_wait_ms)
+
+
+def _targets(question: Question, aim: Aim, tier: TierSpec) -> list[tuple[TierSpec, Screen]]:
+    routing, ladder = question.policy.routing, question.ladder
+    direction = routing.fallback_by_tier.get(tier.name, routing.fallback_direction)
+    if direction is FallbackDirection.NONE:
+        return []
+    sign = 1 if direction is FallbackDirection.UP else -1
+    here = ladder.index(tier.name) or 0
+    origin = 0 if aim.from_direct else here
+    targets = []
+    for steps in range(1, routing.max_availability_steps + 1):
+        target = ladder.shift(origin, sign * steps)
+        if target is None or target.name == DIRECT:
+            break
+        onward = ((ladder.index(target.name) or 0) - here) * sign
+        screened = screen(target, question)
+        if onward > 0 and screened.fit:
+            targets.append((target, screened))
+    return targets

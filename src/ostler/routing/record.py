@@ -1,0 +1,217 @@
+"""The record of a decision, put together while the steps are gone.
+
+A `Record` collects the trace; `route` and `hold` close it into a verdict. Candidates are recorded best first, then the
+refused ones, those likely to become usable by themselves before those that need a person; what exceeds the policy's
+bound is counted, not kept.
+"""
+
+import heapq
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from ostler.domain.catalog import CostClass, TierSpec
+from ostler.domain.decision import Adjustment, Candidate, Cause, Decision, Hold, Rejection, Route, TargetType
+from ostler.domain.states import Wait, WaitCode
+from ostler.routing import scoring, wording
+from ostler.routing.aim import Aim
+from ostler.routing.filters import Unfit
+from ostler.routing.question import Question
+from ostler.routing.scoring import Offer
+from ostler.routing.survey import Refusal, Survey
+
+
+class Detour(msgspec.Struct, frozen=True, kw_only=True):
+    """That and why the record is about another route than the tier it asked for."""
+
+    reason: str
+    from_tier: str
+    wait_ms: int = 0
+
+
+class Record:
+    """The trace of one decision. `tier` is where it stands."""
+
+    def __init__(self, question: Question, aim: Aim) -> None:
+        self.question = question
+        self.aim = aim
+        self.tier: TierSpec | None = aim.start
+        self.adjustments: list[Adjustment] = list(aim.adjustments)
+        self.surveys: list[Survey] = []
+        self.unfit: list[tuple[str, Unfit]] = []
+        self.detour: Detour | None = None
+
+    @property
+    def tier_name(self) -> str:
+        """Where the decision stands, or what was asked for when no tier was reached."""
+        return self.tier.name if self.tier is not None else self.aim.requested
+
+    def move(self, tier: TierSpec, cause: Cause, reason: str) -> None:
+        """Go on to another tier."""
+        if tier.name != self.tier_name:
+            change = Adjustment(cause=cause, from_tier=self.tier_name, to_tier=tier.name, reason=reason)
+            self.adjustments.append(change)
+        self.tier = tier
+
+    def direct(self) -> Route:
+        """A worker runs the command."""
+        summary = "Runs as a command on a worker; no model is needed."
+        return Route(decision=self._decision(TargetType.DIRECT, CostClass.FREE, summary))
+
+    def worker(self) -> Route:
+        """No endpoint is registered: any capable worker, with its own model access."""
+        self.detour = Detour(reason="no endpoint is registered: matched by capability alone", from_tier=self.tier_name)
+        place = "Runs on any capable worker with the model access of its own"
+        summary = f"{place} (tier {self.tier_name}): no endpoint is registered."
+        decision = self._decision(TargetType.WORKER, self._cost(), summary)
+        return Route(decision=replace(decision, selected_model=self.question.facts.model))
+
+    def route(self, found: Survey) -> Route:
+        """The best offer of a survey."""
+        chosen = found.best(1)[0]
+        view, estimate = chosen.view, scoring.estimate(chosen)
+        summary = wording.chosen(chosen, found.tier.name, estimate, len(found.offers) - 1)
+        if self.detour is not None:
+            summary = f"{summary[:-1]}; fallback from {self.detour.from_tier}."
+        target = TargetType.LOCAL if view.spec.local else TargetType.CLOUD
+        cost = _cost_class(found.tier, local=view.spec.local)
+        decision = replace(
+            self._decision(target, cost, summary, chosen),
+            selected_endpoint=chosen.endpoint,
+            selected_model=chosen.model,
+            selected_host=view.spec.host,
+            provider=view.spec.provider,
+            candidate_count=len(found.offers),
+            estimate=estimate,
+            swap_needed=not chosen.warm,
+            health_age_ms=_age(self.question.request.now_ms, view.checked_ms),
+            load_age_ms=chosen.host.age_ms,
+        )
+        return Route(decision=decision)
+
+    def hold(
+        self,
+        code: WaitCode,
+        detail: str,
+        *,
+        since_ms: int,
+        next_check_ms: int | None = None,
+        fallback_tier: str | None = None,
+        blocked_on: Iterable[str] = (),
+    ) -> Hold:
+        """It waits; the record says how far the decision went."""
+        cost = self._cost()
+        target = TargetType.LOCAL if cost in (CostClass.LOCAL, CostClass.FREE) else TargetType.CLOUD
+        return Hold(
+            wait=Wait(code=code, since_ms=since_ms, detail=detail, next_check_ms=next_check_ms),
+            decision=self._decision(target, cost, wording.waiting(code, detail)),
+            fallback_tier=fallback_tier,
+            blocked_on=tuple(sorted(blocked_on)),
+        )
+
+    def _cost(self) -> CostClass:
+        return self.tier.cost if self.tier is not None else CostClass.FREE
+
+    def _decision(self, target: TargetType, cost: CostClass, summary: str, chosen: Offer | None = None) -> Decision:
+        """What every verdict records."""
+        request, policy, facts = self.question.request, self.question.policy, self.question.facts
+        candidates, omitted = self._candidates(chosen)
+        decision = Decision(
+            task_id=facts.id,
+            generation=request.generation,
+            decided_ms=request.now_ms,
+            policy_version=policy.version,
+            profile=policy.profile,
+            classification=facts.classification,
+            classification_reason=facts.classification.reason,
+            requested_tier=self.aim.requested,
+            minimum_tier=self.aim.minimum,
+            effective_tier=self.tier_name,
+            target_type=target,
+            estimated_cost_tier=cost,
+            adjustments=tuple(self.adjustments),
+            candidates=candidates,
+            candidates_omitted=omitted,
+            quality_steps=self.aim.quality_steps,
+            summary=summary,
+        )
+        if self.detour is None:
+            return decision
+        return replace(
+            decision,
+            fallback_used=True,
+            fallback_reason=self.detour.reason,
+            fallback_from_tier=self.detour.from_tier,
+            fallback_wait_ms=self.detour.wait_ms,
+        )
+
+    def _candidates(self, chosen: Offer | None) -> tuple[tuple[Candidate, ...], int]:
+        """What is recorded, and how many more there were."""
+        bound = max(0, self.question.policy.routing.max_recorded_candidates)
+        recorded: list[Candidate] = []
+        for found in self.surveys:  # only the last one can have offers: it ended the search
+            offers = found.best(bound - len(recorded))
+            recorded.extend(self._offered(offer, found, is_chosen=offer is chosen) for offer in offers)
+        for found in self.surveys:
+            nearest = heapq.nsmallest(bound - len(recorded), found.turned_down(), key=wording.nearness)
+            recorded.extend(self._refused(place, found) for place in nearest)
+        models = self._models_without_place()
+        recorded.extend(models[: bound - len(recorded)])
+        places = sum(len(found.offers) + len(found.turned_down()) for found in self.surveys)
+        return tuple(recorded), places + len(models) - len(recorded)
+
+    def _models_without_place(self) -> list[Candidate]:
+        """Models that lost before any place was looked at."""
+        unserved = [
+            Candidate(
+                endpoint=self.question.facts.endpoint or "",
+                model=model,
+                tier=found.tier.name,
+                rejection=Rejection.NOT_SERVED,
+                detail=wording.NOT_SERVED if self.question.facts.endpoint is None else wording.NOT_SERVED_THERE,
+            )
+            for found in self.surveys
+            for model in found.unserved
+        ]
+        unfit = [
+            Candidate(endpoint="", model=unfit.model, tier=tier, rejection=unfit.rejection, detail=unfit.detail)
+            for tier, unfit in self.unfit
+        ]
+        return unserved + unfit
+
+    def _offered(self, offer: Offer, found: Survey, *, is_chosen: bool) -> Candidate:
+        return Candidate(
+            endpoint=offer.endpoint,
+            model=offer.model,
+            tier=found.tier.name,
+            host=offer.view.spec.host,
+            warm=offer.warm,
+            score=offer.score,
+            terms=scoring.terms(offer, self.question.policy.routing.weights),
+            estimate=scoring.estimate(offer),
+            rejection=None if is_chosen else Rejection.NOT_CHOSEN,
+            detail="it failed here before, but nothing else is usable" if found.lifted else "",
+        )
+
+    def _refused(self, place: Refusal, found: Survey) -> Candidate:
+        return Candidate(
+            endpoint=place.endpoint,
+            model=place.model,
+            tier=found.tier.name,
+            host=place.view.spec.host,
+            warm=place.view.residents is not None and place.view.is_warm(place.model),
+            rejection=place.rejection,
+            detail=wording.refusal_now(place, self.question),
+        )
+
+
+def _cost_class(tier: TierSpec, *, local: bool) -> CostClass:
+    """How the chosen place is paid for: the tier's word, unless the place contradicts it."""
+    if local:
+        return CostClass.FREE if tier.cost is CostClass.FREE else CostClass.LOCAL
+    return CostClass.METERED if tier.cost is CostClass.LOCAL else tier.cost
+
+
+def _age(now_ms: int, at_ms: int | None) -> int | None:
+    return None if at_ms is None else max(0, now_ms - at_ms)

@@ -1,0 +1,192 @@
+"""Which places of a tier can take the task now (step 7), and why the others cannot.
+
+Every (endpoint, model) that serves a fit model ends in exactly one of four lists: an offer, busy (usable, no free
+slot), excluded (usable, but the last attempt failed there), refused. From them follows the state of the tier: something
+to choose from, full, or unavailable; only the last one lets a task leave the tier. When everything usable is excluded,
+the exclusion is lifted: trying again where it failed beats waiting for ever.
+
+Cost: one look at each endpoint that serves a model of the tier, nothing for the rest of the fleet.
+"""
+
+import heapq
+from collections.abc import Iterable
+
+import msgspec
+
+from ostler.domain.catalog import ChoiceRule, ModelSpec, TierSpec
+from ostler.domain.decision import Rejection
+from ostler.domain.fleet import EndpointView
+from ostler.routing import effort, filters, scoring
+from ostler.routing.effort import Work
+from ostler.routing.filters import NEVER, Screen
+from ostler.routing.question import Question
+from ostler.routing.scoring import HostLoad, Offer
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False):
+    """A place that cannot take the task now."""
+
+    endpoint: str
+    model: str
+    rejection: Rejection
+    view: EndpointView
+
+
+class Survey(msgspec.Struct, kw_only=True):
+    """All places of one tier, sorted into lists."""
+
+    tier: TierSpec
+    screen: Screen
+    offers: list[Offer] = []
+    busy: list[Refusal] = []
+    refused: list[Refusal] = []
+    excluded: list[Refusal] = []
+    unserved: list[str] = []
+    """Fit models that no registered endpoint offers (or not the pinned one)."""
+    lifted: bool = False
+    """Exclusions were ignored, because nothing else was usable."""
+
+    @property
+    def available(self) -> bool:
+        """Whether calls may go to at least one place, even if all slots are taken now."""
+        return bool(self.offers or self.busy)
+
+    def best(self, limit: int) -> list[Offer]:
+        """The best offers by the tier's rule, at most `limit`; equal ones in the order of their names."""
+        in_order = self.tier.choose is ChoiceRule.FIRST
+
+        def key(offer: Offer) -> tuple[int, float, str, str]:
+            return (offer.order if in_order else 0, -offer.score, offer.endpoint, offer.model)
+
+        return heapq.nsmallest(limit, self.offers, key=key)
+
+    def turned_down(self) -> list[Refusal]:
+        """Every place that is no offer."""
+        return [*self.busy, *self.excluded, *self.refused]
+
+    def outages(self) -> list[Refusal]:
+        """Refusals that a recovery would end."""
+        return [refusal for refusal in self.refused if refusal.rejection not in NEVER]
+
+    def outage_since_ms(self) -> int | None:
+        """When the last place that could have taken it went away; `None` when nobody knows."""
+        return max((since for r in self.outages() if (since := r.view.unusable_since_ms) is not None), default=None)
+
+    def quota_until_ms(self) -> int | None:
+        """When the first rate limit ends, if there is one."""
+        limited = (r for r in self.refused if r.rejection is Rejection.RATE_LIMITED)
+        return min((until for r in limited if (until := r.view.blocked_until_ms) is not None), default=None)
+
+    def watch(self) -> set[str]:
+        """Endpoints whose change could end a wait for this tier."""
+        places: Iterable[Refusal] = (*self.busy, *self.excluded, *self.outages())
+        return {place.endpoint for place in places}
+
+
+class _Contender(msgspec.Struct, frozen=True, gc=False):
+    """A model of the tier and what the task takes on it."""
+
+    name: str
+    order: int
+    spec: ModelSpec | None
+    work: Work
+
+
+class Surveyor:
+    """Surveys tiers for one question; remembers what hosts and models cost, as tiers share them."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._hosts: dict[str, HostLoad] = {}
+
+    def survey(self, tier: TierSpec, screen: Screen) -> Survey:
+        """Look at every place of the tier."""
+        found = Survey(tier=tier, screen=screen)
+        spared: list[tuple[Refusal, _Contender]] = []
+        for order, name in enumerate(screen.fit):
+            spec = self._question.policy.catalog.models.get(name)
+            work = effort.work_on(spec, tier, self._question.facts, self._question.policy)
+            spared += self._look(_Contender(name, order, spec, work), found)
+        if spared and not found.available:
+            found.lifted = True
+            for place, contender in spared:
+                self._sort(place.endpoint, place.view, contender, found)
+        else:
+            found.excluded.extend(place for place, _ in spared)
+        self._favour(found)
+        return found
+
+    def _look(self, contender: _Contender, found: Survey) -> list[tuple[Refusal, _Contender]]:
+        """Sort the places of one model; returns those that are usable but excluded, whose turn depends on the rest."""
+        question, tier, now_ms = self._question, found.tier, self._question.request.now_ms
+        endpoints, excluded, model = question.snapshot.endpoints, question.excluded, contender.name
+        # Asked once for each model, not for each place: most fleets have no such limits.
+        restricted = filters.restricts(tier, question)
+        sized = bool(question.policy.catalog.hosts)
+        spared: list[tuple[Refusal, _Contender]] = []
+        places = question.endpoints(model)
+        if not places:
+            found.unserved.append(model)
+        for name in places:
+            view = endpoints.get(name)
+            if view is None:
+                continue
+            rejection = filters.never_reason(view, tier, question) if restricted or not view.spec.enabled else None
+            if rejection is None and sized and filters.exceeds_memory(view, contender.spec, question):
+                rejection = Rejection.MEMORY
+            rejection = rejection or filters.outage(view, now_ms)
+            if rejection is not None:
+                found.refused.append(Refusal(name, model, rejection, view))
+            elif excluded and (name in excluded or f"{name}/{model}" in excluded):
+                spared.append((Refusal(name, model, Rejection.EXCLUDED, view), contender))
+            else:
+                self._sort(name, view, contender, found)
+        return spared
+
+    def _sort(self, name: str, view: EndpointView, contender: _Contender, found: Survey) -> None:
+        """A usable place becomes an offer when it has a free slot, else it is busy."""
+        model, work = contender.name, contender.work
+        queue_ms = self._queue_ms(name, view, contender)
+        if queue_ms is None:
+            found.busy.append(Refusal(name, model, Rejection.NO_SLOT, view))
+            return
+        policy = self._question.policy
+        warm = effort.is_warm(view, model, self._question.facts.context_tokens)
+        load_ms = 0
+        if not warm:
+            host = policy.catalog.hosts.get(view.spec.host)
+            load_ms = effort.load_time_ms(view, contender.spec, host, policy.catalog, work)
+        host_load = self._host(view.spec.host)
+        offer = Offer(name, model, contender.order, view, host_load, work, warm, queue_ms, load_ms)
+        scoring.rate(offer, policy.routing.weights)
+        found.offers.append(offer)
+
+    def _queue_ms(self, name: str, view: EndpointView, contender: _Contender) -> int | None:
+        """Expected delay by the calls in flight, the slots of the model counted too; `None` without a free slot."""
+        snapshot = self._question.snapshot
+        in_flight = snapshot.in_flight.get(name, 0)
+        if in_flight >= view.slots:
+            return None
+        queue_ms = effort.queue_ms(in_flight, view.slots, contender.work)
+        own_slots = view.spec.slots_per_model.get(contender.name)
+        if own_slots is None:
+            return queue_ms
+        own_in_flight = snapshot.in_flight_by_model.get((name, contender.name), 0)
+        if own_in_flight >= own_slots:
+            return None
+        return max(queue_ms, effort.queue_ms(own_in_flight, own_slots, contender.work))
+
+    def _host(self, name: str) -> HostLoad:
+        known = self._hosts.get(name)
+        if known is None:
+            question = self._question
+            report = question.snapshot.reports.get(name)
+            known = scoring.host_load(report, question.request.now_ms, question.policy.routing)
+            self._hosts[name] = known
+        return known
+
+    def _favour(self, found: Survey) -> None:
+        repo = self._question.facts.repo
+        if repo is not None:
+            host = self._question.snapshot.repo_hosts.get(repo)
+            scoring.favour_repo_host(found.offers, host, self._question.policy.routing.weights)
