@@ -1,0 +1,179 @@
+"""The actor: one signal in, its effects out. Dispatch only; what each signal means stands in the other modules.
+
+    signal -> books change -> timers that are due -> tiers watched -> scheduling round -> effects
+
+Invariants: `handle` never waits, never reads a clock, never fails half-way: a wish it refuses (`NotFoundError`,
+`ConflictError`) is refused before anything changed. Equal signals at equal instants give equal effects.
+"""
+
+from typing import assert_never
+
+import msgspec
+
+from ostler.domain.clock import Clock
+from ostler.domain.event import Event
+from ostler.domain.policy import Policy
+from ostler.domain.states import LEASED_STATES, Failure, FailureClass, TaskState, Wait, WaitCode
+from ostler.scheduling import signals as sig
+from ostler.scheduling.books import Books, Turn
+from ostler.scheduling.effects import Effect
+from ostler.scheduling.intake import accept, cancel, class_key, expire, needs_detail, pause, place, resume, retry
+from ostler.scheduling.outcomes import failed, refused, release, reported, take_back, touched
+from ostler.scheduling.rounds import fallback_event, run_round
+from ostler.scheduling.sessions import joined, left, renewed, restore, session_due
+from ostler.scheduling.tiers import alert_due, watch_tiers
+from ostler.scheduling.timers import TimerKind
+
+
+class Scheduler:
+    """The scheduler of one pool of work."""
+
+    def __init__(self, policy: Policy, clock: Clock) -> None:
+        self.books = Books(policy, clock)
+
+    def handle(self, signal: sig.Signal, now_ms: int) -> list[Effect]:
+        """Take in a fact or a wish at an instant; returns what is to be done, in order."""
+        turn = Turn(self.books, now_ms)
+        self._apply(turn, signal)
+        self._fire_timers(turn)
+        run_round(turn)
+        return turn.effects
+
+    def next_wake_ms(self) -> int | None:
+        """When the scheduler wants a `Wake` if nothing else happens."""
+        return self.books.timers.next_ms()
+
+    def wait_of(self, task_id: str) -> Wait | None:
+        """Why a task waits at this moment; `None` when it does not wait or is not known."""
+        live = self.books.queue.wait_of(task_id)
+        if live is not None:
+            return live
+        task = self.books.tasks.get(task_id)
+        if task is None or task.wait is None:
+            return None
+        if task.wait.code is WaitCode.DEPS and self.books.dependencies.missing(task_id):
+            return msgspec.structs.replace(task.wait, detail=needs_detail(self.books, task_id))
+        return task.wait
+
+    def _apply(self, turn: Turn, signal: sig.Signal) -> None:  # noqa: C901, PLR0912 - one branch for each signal
+        match signal:
+            case sig.TasksAccepted():
+                accept(turn, signal.tasks, signal.settled)
+            case sig.Restored():
+                accept(turn, restore(turn, signal.tasks, signal.sessions), signal.settled)
+            case sig.WorkerJoined():
+                joined(turn, signal.session)
+            case sig.WorkerRenewed():
+                renewed(turn, signal.session_id, signal.report)
+            case sig.WorkerLeft():
+                left(turn, signal.session_id)
+            case sig.Reported():
+                reported(turn, signal.session_id, signal.report)
+            case sig.Probed():
+                known = self._offer(signal.probe.endpoint)
+                busy = self.books.in_flight.get(signal.probe.endpoint, 0) > 0
+                events = self.books.endpoints.probed(signal.probe, turn.now_ms, busy=busy)
+                touched(turn, signal.probe.endpoint, events)
+                self._fleet_changed(turn, signal.probe.endpoint, known)
+            case sig.EndpointAdded():
+                touched(turn, signal.spec.name, self.books.endpoints.add(signal.spec, turn.now_ms))
+                self._fleet_changed(turn, signal.spec.name, None)
+            case sig.EndpointRemoved():
+                turn.emit(*self.books.endpoints.remove(signal.name, turn.now_ms))
+                self._fleet_changed(turn, signal.name, None)
+            case sig.EndpointReset():
+                touched(turn, signal.name, self.books.endpoints.reset(signal.name, turn.now_ms))
+            case sig.PolicyChanged():
+                self._policy_changed(turn, signal.policy)
+            case sig.CommandRefused():
+                refused(turn, signal.task_id, signal.generation, signal.result.task, signal.result.message)
+            case sig.Wake():
+                pass
+            case sig.Cancel():
+                cancel(turn, signal.task_id, signal.reason)
+            case sig.Pause():
+                pause(turn, signal.task_id)
+            case sig.Resume():
+                resume(turn, signal.task_id)
+            case sig.Retry():
+                retry(turn, signal.task, signal.settled)
+            case _:
+                assert_never(signal)
+
+    def _offer(self, name: str) -> frozenset[str] | None:
+        view = self.books.endpoints.views.get(name)
+        return view.models if view is not None else None
+
+    def _fleet_changed(self, turn: Turn, name: str, known: frozenset[str] | None) -> None:
+        """Watch the tiers; when an endpoint offers other models than before, any class may be concerned."""
+        if known is None or self._offer(name) != known:
+            self.books.queue.open_all()
+        watch_tiers(turn)
+
+    def _policy_changed(self, turn: Turn, policy: Policy) -> None:
+        """Put every waiting task into the class that the new rules give it. O(waiting); profiles change rarely."""
+        books = self.books
+        books.policy = policy
+        books.endpoints.policy = policy.scheduler
+        meta = {"policy_version": policy.version, "profile": policy.profile}
+        turn.emit(Event(name="config.changed", at_ms=turn.now_ms, metadata=meta))
+        for task in [task for task in books.tasks.values() if task.id in books.queue]:
+            books.queue.remove(task.id)
+            books.queue.push(task.id, class_key(books, task), int(task.priority), task.seq)
+        watch_tiers(turn)
+
+    def _fire_timers(self, turn: Turn) -> None:
+        for kind, key in self.books.timers.pop_due(turn.now_ms):
+            self._fire(turn, kind, key)
+
+    def _fire(self, turn: Turn, kind: TimerKind, key: object) -> None:
+        books = self.books
+        if kind is TimerKind.CLASS:
+            books.queue.open(key)
+            return
+        name = str(key)
+        match kind:
+            case TimerKind.FALLBACK:
+                self._fallback(turn, name)
+            case TimerKind.TTL:
+                expire(turn, name)
+            case TimerKind.NOT_BEFORE | TimerKind.RETRY:
+                task = books.tasks.get(name)
+                if task is not None and task.state in (TaskState.SCHEDULED, TaskState.RETRY_WAIT, TaskState.QUEUED):
+                    place(turn, task)
+            case TimerKind.ASSIGN:
+                self._never_started(turn, name)
+            case TimerKind.CANCEL:
+                self._never_stopped(turn, name)
+            case TimerKind.SESSION:
+                session_due(turn, name)
+            case TimerKind.ENDPOINT:
+                touched(turn, name, books.endpoints.advance(name, turn.now_ms))
+                watch_tiers(turn)
+            case TimerKind.TIER_ALERT:
+                alert_due(turn, name)
+
+    def _fallback(self, turn: Turn, task_id: str) -> None:
+        """A fallback instant has come: announce it and let the round use the tier beside."""
+        pending = self.books.queue.unpark(task_id)
+        if pending is None or task_id in self.books.fallback_emitted:
+            return
+        self.books.fallback_emitted.add(task_id)
+        waited = {"wait_ms": turn.now_ms - pending.queued_ms}
+        turn.emit(fallback_event(turn, task_id, pending.original_tier, pending.fallback_tier, waited))
+
+    def _never_started(self, turn: Turn, task_id: str) -> None:
+        task = self.books.tasks.get(task_id)
+        if task is not None and task.state is TaskState.ASSIGNED:
+            take_back(turn, task, "the worker did not start it in time", stop=True)
+
+    def _never_stopped(self, turn: Turn, task_id: str) -> None:
+        task = self.books.tasks.get(task_id)
+        if task is None or task.state not in LEASED_STATES or task_id not in self.books.cancelling:
+            return
+        release(turn, task)
+        failure = Failure(kind=FailureClass.CANCELLED, message="the worker did not confirm", at_ms=turn.now_ms)
+        attempt = self.books.attempts.get(task_id)
+        if attempt is not None:
+            attempt = msgspec.structs.replace(attempt, finished_ms=turn.now_ms, ok=False, failure=failure)
+        failed(turn, task, failure, attempt)

@@ -1,0 +1,185 @@
+"""The actor's state, and the one way to change a task in it.
+
+`Books` holds everything the scheduler knows; `Turn` is one `handle`: it collects effects while the modules of this
+package change the books. Invariant: a task's row in `Books.tasks` is always the row the store will have once all
+effects so far are applied; a refusal replaces it by the stored one.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+
+import msgspec
+
+from ostler.domain.clock import Clock
+from ostler.domain.commands import UpdateTask
+from ostler.domain.decision import Decision
+from ostler.domain.event import Event, Scalar
+from ostler.domain.fleet import FleetSnapshot
+from ostler.domain.policy import Policy
+from ostler.domain.states import FINAL_STATES, TaskState, Wait, may_move
+from ostler.domain.tasks import Attempt, Task
+from ostler.scheduling.dependencies import Dependencies
+from ostler.scheduling.effects import Apply, Effect, Emit
+from ostler.scheduling.endpoints import Endpoints
+from ostler.scheduling.queue import WaitingQueue
+from ostler.scheduling.timers import Timers
+from ostler.scheduling.workers import Workers
+
+
+class Books:
+    """All state of the scheduler."""
+
+    def __init__(self, policy: Policy, clock: Clock) -> None:
+        self.policy = policy
+        self.clock = clock
+        """For the stopwatch only; instants come with each signal."""
+        self.tasks: dict[str, Task] = {}
+        """Every task that is not final."""
+        self.attempts: dict[str, Attempt] = {}
+        """The newest attempt of each leased task."""
+        self.queue = WaitingQueue()
+        self.dependencies = Dependencies()
+        self.workers = Workers()
+        self.endpoints = Endpoints(policy.scheduler)
+        self.timers = Timers()
+        self.in_flight: dict[str, int] = {}
+        self.in_flight_by_model: dict[tuple[str, str], int] = {}
+        self.repo_hosts: dict[str, str] = {}
+        self.cancelling: dict[str, str] = {}
+        """Leased tasks that are being stopped, with the reason."""
+        self.fallback_emitted: set[str] = set()
+        """Queued tasks whose fallback instant has been announced in this stay in the queue."""
+        self.tier_down_since: dict[str, int] = {}
+        self.tier_alerted: dict[str, int] = {}
+        self.ended: dict[str, int] = {}
+        """Tasks that ended since the start, by final state."""
+
+    def snapshot(self, now_ms: int) -> FleetSnapshot:
+        """What a decision sees: views on these books, so it costs nothing to take and is valid for this turn only."""
+        return FleetSnapshot(
+            endpoints=self.endpoints.views,
+            by_model=self.endpoints.by_model,
+            reports={
+                host: state.report
+                for state in self.workers.states.values()
+                if state.report is not None
+                for host in state.hosts()
+            },
+            in_flight=self.in_flight,
+            in_flight_by_model=self.in_flight_by_model,
+            repo_hosts=self.repo_hosts,
+            taken_ms=now_ms,
+        )
+
+    def take_slot(self, endpoint: str | None, model: str | None) -> None:
+        """Count an attempt in flight."""
+        if endpoint is None:
+            return
+        self.in_flight[endpoint] = self.in_flight.get(endpoint, 0) + 1
+        if model is not None:
+            key = (endpoint, model)
+            self.in_flight_by_model[key] = self.in_flight_by_model.get(key, 0) + 1
+
+    def free_slot(self, endpoint: str | None, model: str | None) -> None:
+        """An attempt ended; what waits for its endpoint is looked at again."""
+        if endpoint is None:
+            return
+        self.in_flight[endpoint] -= 1
+        if not self.in_flight[endpoint]:
+            del self.in_flight[endpoint]
+        if model is not None:
+            key = (endpoint, model)
+            self.in_flight_by_model[key] -= 1
+            if not self.in_flight_by_model[key]:
+                del self.in_flight_by_model[key]
+        self.queue.open_blocked_on(endpoint)
+
+
+class Turn:
+    """One `handle`: the instant, the books and the effects so far."""
+
+    def __init__(self, books: Books, now_ms: int) -> None:
+        self.books = books
+        self.now_ms = now_ms
+        self.effects: list[Effect] = []
+        self.settling: deque[Task] = deque()
+        """Tasks that ended and whose dependents are not settled yet (see `intake.settle_dependents`)."""
+
+    def emit(self, *events: Event) -> None:
+        """Publish events that change no task."""
+        self.effects.extend(Emit(event=event) for event in events)
+
+    def moved(self, task: Task, to_state: TaskState, **changes: object) -> Task:
+        """The row after a transition; everything that a state forbids is cleared here and nowhere else."""
+        if not may_move(task.state, to_state):
+            msg = f"{task.id}: {task.state} -> {to_state} is no legal transition"
+            raise AssertionError(msg)
+        cleared: dict[str, object] = {"state": to_state, "prev_state": task.state, "updated_ms": self.now_ms}
+        if to_state is not TaskState.QUEUED:
+            cleared["wait"] = None
+        if to_state in FINAL_STATES:
+            cleared["finished_ms"] = self.now_ms
+        elif task.finished_ms is not None:
+            cleared["finished_ms"] = None
+        if to_state in (TaskState.QUEUED, TaskState.RETRY_WAIT, TaskState.NEEDS_HUMAN) or to_state in FINAL_STATES:
+            cleared["session"] = None
+        return msgspec.structs.replace(task, **(cleared | changes))
+
+    def store(
+        self,
+        before: Task,
+        after: Task,
+        *events: Event,
+        attempt: Attempt | None = None,
+        decision: Decision | None = None,
+        output: str | None = None,
+    ) -> UpdateTask:
+        """The command for a transition; `after` is the truth from now on."""
+        if after.state in FINAL_STATES:
+            self.books.tasks.pop(after.id, None)
+            self.books.attempts.pop(after.id, None)
+            self.books.ended[after.state.value] = self.books.ended.get(after.state.value, 0) + 1
+        else:
+            self.books.tasks[after.id] = after
+        return UpdateTask(
+            task=after,
+            expect_generation=before.generation,
+            expect_states=(before.state,),
+            events=events,
+            attempt=attempt,
+            decision=decision,
+            output=output,
+        )
+
+    def apply(self, command: UpdateTask) -> None:
+        """Have the shell store a transition."""
+        self.effects.append(Apply(command=command))
+
+    def task_event(
+        self,
+        name: str,
+        task: Task,
+        measurements: Mapping[str, int | float] | None = None,
+        **metadata: Scalar,
+    ) -> Event:
+        """An event about a task in its new state."""
+        meta: dict[str, Scalar] = {
+            "state": task.state.value,
+            "prev_state": task.prev_state.value if task.prev_state is not None else None,
+            "generation": task.generation,
+        }
+        return Event(
+            name=name,
+            at_ms=self.now_ms,
+            task_id=task.id,
+            measurements=measurements or {},
+            metadata=meta | metadata,
+        )
+
+    def route_meta(self, task: Task) -> dict[str, Scalar]:
+        """Where the newest attempt of a task is, for events."""
+        return {"worker": task.worker, "endpoint": task.endpoint, "model": task.model, "tier": task.tier}
+
+    def wait(self, wait: Wait) -> str:
+        """A wait reason in one line."""
+        return f"{wait.code.value}: {wait.detail}" if wait.detail else wait.code.value

@@ -1,0 +1,172 @@
+"""What to do after a failure: one table from failure class to move, and the arithmetic of attempts and delays.
+
+Two axes. *Sideways* for availability: the same tier elsewhere; such attempts do not count. *Upward* for capability: the
+next tier, with a fresh budget of attempts. Authentication, policy and refusals are never routed around.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ostler.domain.policy import SchedulerPolicy
+from ostler.domain.states import FailureClass
+from ostler.domain.tasks import ErrorCount, Task, TaskKind
+
+MAX_LOST_ATTEMPTS = 10
+"""Attempts lost to outages or environment before the task is given up: nothing loops for ever."""
+
+LOST_DELAYS_MS = (0, 5_000, 15_000, 30_000)
+"""Delay before the n-th try after a lost attempt; the first goes elsewhere at once."""
+
+DEFAULT_BLOCK_MS = {FailureClass.RATE_LIMIT: 60_000, FailureClass.QUOTA: 300_000}
+"""How long a route is left alone when the endpoint said no time itself."""
+
+
+class Move(StrEnum):
+    """Where a failed attempt leads."""
+
+    AGAIN = "again"
+    """Another attempt; counted, after a growing delay."""
+    ELSEWHERE = "elsewhere"
+    """Another attempt on another route; not counted."""
+    UP = "up"
+    """The next tier, because this one was not capable."""
+    HUMAN = "human"
+    """A person must act."""
+    FAIL = "fail"
+    """It failed for good."""
+    CANCEL = "cancel"
+    """It was cancelled."""
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """What one failure class means."""
+
+    move: Move
+    excludes: bool = False
+    """The next choice leaves the endpoint out (for a model problem: that model on it)."""
+    model_only: bool = False
+    breaks: bool = False
+    """Counts against the endpoint's breaker."""
+    blocks: bool = False
+    """The endpoint is left alone until it said (rate limit, quota)."""
+    probe: bool = False
+    """List the endpoint at once: it may be down."""
+
+
+_ELSEWHERE = Rule(move=Move.ELSEWHERE, excludes=True, breaks=True)
+
+RULES: dict[FailureClass, Rule] = {
+    FailureClass.RATE_LIMIT: Rule(move=Move.ELSEWHERE, blocks=True),
+    FailureClass.QUOTA: Rule(move=Move.ELSEWHERE, blocks=True),
+    FailureClass.OVERLOADED: _ELSEWHERE,
+    FailureClass.NETWORK: Rule(move=Move.ELSEWHERE, excludes=True, breaks=True, probe=True),
+    FailureClass.SERVER: _ELSEWHERE,
+    FailureClass.ENDPOINT_DOWN: Rule(move=Move.ELSEWHERE, excludes=True, breaks=True, probe=True),
+    FailureClass.CUT: _ELSEWHERE,
+    FailureClass.STALLED: _ELSEWHERE,
+    FailureClass.TIMEOUT: Rule(move=Move.AGAIN, excludes=True, breaks=True),
+    FailureClass.MALFORMED: Rule(move=Move.AGAIN, excludes=True, breaks=True),
+    FailureClass.MODEL_MISSING: Rule(move=Move.ELSEWHERE, excludes=True, model_only=True),
+    FailureClass.CONTEXT_TOO_LONG: Rule(move=Move.ELSEWHERE, excludes=True, model_only=True),
+    FailureClass.OUT_OF_MEMORY: Rule(move=Move.ELSEWHERE, excludes=True, model_only=True),
+    FailureClass.AUTH: Rule(move=Move.HUMAN),
+    FailureClass.POLICY: Rule(move=Move.HUMAN),
+    FailureClass.REFUSAL: Rule(move=Move.FAIL),
+    FailureClass.CAPABILITY: Rule(move=Move.UP),
+    FailureClass.COMMAND: Rule(move=Move.AGAIN),
+    FailureClass.VERIFICATION: Rule(move=Move.AGAIN),
+    FailureClass.ENVIRONMENT: Rule(move=Move.ELSEWHERE),
+    FailureClass.WORKER_LOST: Rule(move=Move.ELSEWHERE),
+    FailureClass.NO_ENDPOINT: Rule(move=Move.FAIL),
+    FailureClass.STUCK: Rule(move=Move.AGAIN),
+    FailureClass.CANCELLED: Rule(move=Move.CANCEL),
+    FailureClass.DEPENDENCY: Rule(move=Move.CANCEL),
+    FailureClass.TTL: Rule(move=Move.FAIL),
+}
+
+
+class NextStep(msgspec.Struct, frozen=True, kw_only=True):
+    """The books of a task after a failed attempt, and where it goes."""
+
+    move: Move
+    """AGAIN, ELSEWHERE or UP go back to the queue after `delay_ms`; with `exhausted` it is a dead letter instead."""
+    counted: bool
+    delay_ms: int = 0
+    exhausted: str = ""
+    """Why no further attempt is made, in words; empty = there is one."""
+    attempts_used: int = 0
+    attempts_lost: int = 0
+    quality_steps: int = 0
+    errors: tuple[ErrorCount, ...] = ()
+
+
+def next_step(
+    task: Task, kind: FailureClass, signature: str, policy: SchedulerPolicy, *, repeats: int, can_rise: bool
+) -> NextStep:
+    """Decide the move after a failed attempt.
+
+    `signature` is the normalised error text, `repeats` how many equal ones in all raise the tier, `can_rise` whether
+    there is a tier above that the rules still allow.
+    """
+    rule = RULES[kind]
+    if rule.move is Move.ELSEWHERE:
+        lost = task.attempts_lost + 1
+        return NextStep(
+            move=Move.ELSEWHERE,
+            counted=False,
+            delay_ms=0 if rule.blocks else LOST_DELAYS_MS[min(lost, len(LOST_DELAYS_MS)) - 1],
+            exhausted=f"{lost} attempts were lost to outages or environment" if lost >= MAX_LOST_ATTEMPTS else "",
+            attempts_used=task.attempts_used,
+            attempts_lost=lost,
+            quality_steps=task.quality_steps,
+            errors=task.errors,
+        )
+    used = task.attempts_used + 1
+    if rule.move not in (Move.AGAIN, Move.UP):
+        return NextStep(
+            move=rule.move,
+            counted=rule.move is not Move.CANCEL,
+            attempts_used=task.attempts_used if rule.move is Move.CANCEL else used,
+            attempts_lost=task.attempts_lost,
+            quality_steps=task.quality_steps,
+            errors=task.errors,
+        )
+    errors = count_error(task.errors, signature)
+    seen = next(error.count for error in errors if error.signature == signature)
+    wants_up = rule.move is Move.UP or (task.facts.kind is not TaskKind.COMMAND and seen % repeats == 0)
+    if wants_up and can_rise:
+        return NextStep(
+            move=Move.UP,
+            counted=True,
+            delay_ms=0,
+            attempts_used=0,  # the budget is per tier: a capable model deserves as many tries as the weak one had
+            attempts_lost=task.attempts_lost,
+            quality_steps=task.quality_steps + 1,
+            errors=errors,
+        )
+    return NextStep(
+        move=Move.AGAIN,
+        counted=True,
+        delay_ms=min(policy.retry_base_ms * 2 ** (used - 1), policy.retry_cap_ms),
+        exhausted=f"{used} of {task.max_attempts} attempts failed" if used >= task.max_attempts else "",
+        attempts_used=used,
+        attempts_lost=task.attempts_lost,
+        quality_steps=task.quality_steps,
+        errors=errors,
+    )
+
+
+def count_error(errors: tuple[ErrorCount, ...], signature: str, *, keep: int = 8) -> tuple[ErrorCount, ...]:
+    """Add one to the count of a signature; at most `keep` are remembered, the newest first."""
+    count = next((error.count for error in errors if error.signature == signature), 0)
+    others = tuple(error for error in errors if error.signature != signature)
+    return (ErrorCount(signature, count + 1), *others[: keep - 1])
+
+
+def exclusion(kind: FailureClass, endpoint: str | None, model: str | None) -> tuple[str, ...]:
+    """What the next choice leaves out after this failure."""
+    rule = RULES[kind]
+    if not rule.excludes or endpoint is None:
+        return ()
+    return (f"{endpoint}/{model}",) if rule.model_only else (endpoint,)

@@ -1,0 +1,269 @@
+"""How tasks come into the queue and leave it without running: accept, schedule, need, pause, expire, cancel, retry.
+
+The time to live counts from the moment a task became eligible (needs met, not paused, its time come), never from its
+creation; work that needs no model never expires.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from ostler.domain.errors import ConflictError, NotFoundError
+from ostler.domain.states import (
+    FINAL_STATES,
+    LEASED_STATES,
+    Failure,
+    FailureClass,
+    TaskState,
+    Wait,
+    WaitCode,
+)
+from ostler.domain.tasks import Attempt, Task, TaskKind
+from ostler.routing.classes import route_class
+from ostler.scheduling.books import Books, Turn
+from ostler.scheduling.effects import Stop
+from ostler.scheduling.timers import TimerKind
+
+CANCEL_GRACE_MS = 15_000
+"""A worker that does not confirm a stop by then is not waited for; its late report is kept, not applied."""
+
+_NOT_ELIGIBLE = frozenset({WaitCode.DEPS, WaitCode.PAUSED, WaitCode.SCHEDULED})
+"""Reasons of a queued task that keep it out of the classes: what waits for another one has been eligible before."""
+
+
+def need_is_met(state: TaskState, *, optional: bool) -> bool:
+    """Whether a needed task that ended like this lets its dependents run."""
+    return state is TaskState.SUCCEEDED or (optional and state in FINAL_STATES)
+
+
+def class_key(books: Books, task: Task) -> tuple[object, ...]:
+    """What makes two waiting tasks equal: the route class, and what matching to a worker depends on."""
+    facts = task.facts
+    return (route_class(facts, task, books.policy), facts.kind, facts.requires, facts.worker, facts.repo)
+
+
+def accept(turn: Turn, tasks: Sequence[Task], settled: Mapping[str, bool]) -> None:
+    """Take in tasks that are durable and not leased. `settled`: whether needs on tasks that ended before are met."""
+    books = turn.books
+    for task in tasks:
+        books.tasks[task.id] = task
+    for task in tasks:
+        books.dependencies.add(task.id, _open_needs(books, task, settled))
+    for task in tasks:
+        if task.id in books.tasks and task.state is not TaskState.NEEDS_HUMAN:
+            place(turn, books.tasks[task.id])
+
+
+def _open_needs(books: Books, task: Task, settled: Mapping[str, bool]) -> list[str]:
+    # A need on a task that ended badly stays open for ever; `place` ends the task that has it.
+    return [need for need in task.needs if need in books.tasks or not settled.get(need, False)]
+
+
+def place(turn: Turn, task: Task) -> None:
+    """Put a task that is not leased where it belongs: needs, time, pause, delay, or the queue."""
+    books = turn.books
+    if task.state is TaskState.RETRY_WAIT and (task.not_before_ms or 0) > turn.now_ms:
+        books.timers.set(TimerKind.RETRY, task.id, task.not_before_ms or 0)
+        return
+    lost = [need for need in books.dependencies.missing(task.id) if need not in books.tasks]
+    if lost:
+        cancel_dependent(turn, task, min(lost))
+    elif books.dependencies.missing(task.id):
+        wait = Wait(code=WaitCode.DEPS, since_ms=turn.now_ms, detail=needs_detail(books, task.id))
+        hold_back(turn, task, wait)
+    elif task.not_before_ms is not None and task.not_before_ms > turn.now_ms:
+        books.timers.set(TimerKind.NOT_BEFORE, task.id, task.not_before_ms)
+        if task.state is TaskState.QUEUED:
+            wait = Wait(code=WaitCode.SCHEDULED, since_ms=turn.now_ms, next_check_ms=task.not_before_ms)
+            hold_back(turn, task, wait)
+    elif task.paused:
+        hold_back(turn, task, Wait(code=WaitCode.PAUSED, since_ms=turn.now_ms, detail="paused by hand"))
+    else:
+        enqueue(turn, task)
+
+
+def needs_detail(books: Books, task_id: str) -> str:
+    """The needs of a task that are open at this moment, in words."""
+    return "needs " + ", ".join(sorted(books.dependencies.missing(task_id)))
+
+
+def hold_back(turn: Turn, task: Task, wait: Wait) -> None:
+    """Keep a task queued with a reason of its own, outside the classes."""
+    turn.books.queue.remove(task.id)
+    turn.books.timers.cancel(TimerKind.TTL, task.id)
+    if task.state is TaskState.QUEUED and task.wait is not None and task.wait.code is wait.code:
+        return
+    after = turn.moved(task, TaskState.QUEUED, wait=wait)
+    event = turn.task_event("task.queued", after, wait=wait.code.value, reason=turn.wait(wait))
+    turn.apply(turn.store(task, after, event))
+
+
+def enqueue(turn: Turn, task: Task) -> None:
+    """Make a task eligible now: it enters its class, and its time to live starts."""
+    books, now_ms = turn.books, turn.now_ms
+    known = task.state is TaskState.QUEUED and task.wait is not None and task.wait.code not in _NOT_ELIGIBLE
+    if not known or task.eligible_ms is None:
+        wait = Wait(code=WaitCode.READY, since_ms=now_ms)
+        after = turn.moved(task, TaskState.QUEUED, wait=wait, eligible_ms=now_ms, queued_ms=now_ms, not_before_ms=None)
+        event = turn.task_event("task.queued", after, wait=wait.code.value, reason="eligible")
+        turn.apply(turn.store(task, after, event))
+        task = after
+    books.fallback_emitted.discard(task.id)
+    books.queue.push(task.id, class_key(books, task), int(task.priority), task.seq)
+    if task.ttl_ms and task.facts.kind is not TaskKind.COMMAND:
+        books.timers.set(TimerKind.TTL, task.id, (task.eligible_ms or now_ms) + task.ttl_ms)
+
+
+def end(
+    turn: Turn, task: Task, state: TaskState, failure: Failure, name: str, *, attempt: Attempt | None = None
+) -> None:
+    """End a task that holds no lease (any more); `attempt` is the record of the one that brought it to its end."""
+    forget(turn, task)
+    after = turn.moved(task, state, failure=failure)
+    measurements: dict[str, int] = {}
+    if state is TaskState.EXPIRED:
+        measurements["wait_ms"] = turn.now_ms - (task.eligible_ms or task.created_ms)
+    elif state is TaskState.DEAD_LETTER:
+        measurements["attempts"] = task.attempts_used + task.attempts_lost
+    detail = {"failure": failure.kind.value, "message": failure.message}
+    if state is TaskState.CANCELLED:
+        detail = {"reason": failure.message}
+    elif state is TaskState.EXPIRED:
+        detail = {"wait": failure.message, "message": failure.message}
+    event = turn.task_event(name, after, measurements, **detail)
+    turn.apply(turn.store(task, after, event, attempt=attempt))
+    settle_dependents(turn, after)
+
+
+def forget(turn: Turn, task: Task) -> None:
+    """Remove a task from the queue and cancel all its timers: it was assigned, or it ended."""
+    books = turn.books
+    books.queue.remove(task.id)
+    books.fallback_emitted.discard(task.id)
+    for kind in (TimerKind.FALLBACK, TimerKind.TTL, TimerKind.NOT_BEFORE, TimerKind.RETRY):
+        books.timers.cancel(kind, task.id)
+
+
+def settle_dependents(turn: Turn, ended: Task) -> None:
+    """A task ended: free what waited for it, or end it too. What ends on the way is settled after it, one by one: a
+    chain of tasks may be longer than any stack.
+    """
+    turn.settling.append(ended)
+    if len(turn.settling) > 1:
+        return  # the loop that is under way comes to it
+    while turn.settling:
+        _settle(turn, turn.settling[0])
+        turn.settling.popleft()
+
+
+def _settle(turn: Turn, ended: Task) -> None:
+    books = turn.books
+    books.dependencies.drop(ended.id)
+    if need_is_met(ended.state, optional=ended.optional):
+        for task_id in books.dependencies.met(ended.id):
+            task = books.tasks.get(task_id)
+            if task is not None:
+                place(turn, task)
+        return
+    for task_id in books.dependencies.dependents(ended.id):
+        task = books.tasks.get(task_id)
+        if task is not None:
+            cancel_dependent(turn, task, ended.id, ended.state)
+
+
+def cancel_dependent(turn: Turn, task: Task, needed: str, state: TaskState | None = None) -> None:
+    """End a task whose need can no longer be met."""
+    how = f"ended as {state.value}" if state is not None else "did not succeed"
+    message = f"needs {needed}, which {how}; 'ostler tasks retry {needed}' brings both back"
+    failure = Failure(kind=FailureClass.DEPENDENCY, message=message, at_ms=turn.now_ms)
+    end(turn, task, TaskState.CANCELLED, failure, "task.cancelled")
+
+
+def expire(turn: Turn, task_id: str) -> None:
+    """The time to live of a task is over, if it still waits."""
+    books = turn.books
+    task = books.tasks.get(task_id)
+    if task is None or task.state is not TaskState.QUEUED or task_id not in books.queue:
+        return
+    wait = books.queue.wait_of(task_id) or task.wait
+    waited_for = turn.wait(wait) if wait is not None else "unknown"
+    seconds = task.ttl_ms / 1000
+    message = f"waited longer than its time to live of {seconds:g} s; last reason: {waited_for}"
+    failure = Failure(kind=FailureClass.TTL, message=message, at_ms=turn.now_ms)
+    end(turn, task, TaskState.EXPIRED, failure, "task.expired")
+
+
+def cancel(turn: Turn, task_id: str, reason: str) -> None:
+    """Cancel a task by hand. One that runs is stopped at its worker first."""
+    books = turn.books
+    task = _known(books, task_id)
+    reason = reason or "cancelled by hand"
+    if task.state not in LEASED_STATES:
+        failure = Failure(kind=FailureClass.CANCELLED, message=reason, at_ms=turn.now_ms)
+        end(turn, task, TaskState.CANCELLED, failure, "task.cancelled")
+        return
+    books.cancelling[task_id] = reason
+    books.timers.set(TimerKind.CANCEL, task_id, turn.now_ms + CANCEL_GRACE_MS)
+    if task.session is not None:
+        turn.effects.append(Stop(session_id=task.session, task_id=task_id, generation=task.generation))
+
+
+def pause(turn: Turn, task_id: str) -> None:
+    """Keep a task from starting (again)."""
+    task = _known(turn.books, task_id)
+    if task.paused:
+        return
+    if task.state in LEASED_STATES:
+        turn.books.tasks[task_id] = msgspec.structs.replace(task, paused=True)
+        turn.emit(turn.task_event("task.paused", task))
+        return
+    paused = msgspec.structs.replace(task, paused=True)
+    turn.emit(turn.task_event("task.paused", paused))
+    turn.books.tasks[task_id] = paused
+    if task.state is TaskState.QUEUED and not turn.books.dependencies.missing(task_id):
+        hold_back(turn, paused, Wait(code=WaitCode.PAUSED, since_ms=turn.now_ms, detail="paused by hand"))
+
+
+def resume(turn: Turn, task_id: str) -> None:
+    """Let a paused task go on; its time to live starts anew."""
+    task = _known(turn.books, task_id)
+    if not task.paused:
+        return
+    resumed = msgspec.structs.replace(task, paused=False)
+    turn.books.tasks[task_id] = resumed
+    turn.emit(turn.task_event("task.resumed", resumed))
+    if resumed.state is TaskState.QUEUED:
+        place(turn, resumed)
+
+
+def retry(turn: Turn, task: Task, settled: Mapping[str, bool]) -> None:
+    """Send a task that ended badly back to the queue with a fresh budget."""
+    if task.state is TaskState.SUCCEEDED or (task.state not in FINAL_STATES | {TaskState.NEEDS_HUMAN}):
+        what = f"task {task.id} is {task.state.value}"
+        remedy = "only failed, expired, cancelled, dead-letter or needs-human tasks can be retried"
+        raise ConflictError(what, remedy=remedy)
+    wait = Wait(code=WaitCode.DEPS if task.needs else WaitCode.READY, since_ms=turn.now_ms)
+    after = turn.moved(
+        task,
+        TaskState.QUEUED,
+        wait=wait,
+        attempts_used=0,
+        attempts_lost=0,
+        quality_steps=0,
+        errors=(),
+        excluded=(),
+        failure=None,
+        outcome=None,
+        eligible_ms=None,
+        queued_ms=turn.now_ms,
+    )
+    turn.apply(turn.store(task, after, turn.task_event("task.retried", after)))
+    turn.books.dependencies.add(after.id, _open_needs(turn.books, after, settled))
+    place(turn, after)
+
+
+def _known(books: Books, task_id: str) -> Task:
+    task = books.tasks.get(task_id)
+    if task is None:
+        raise NotFoundError(f"no open task {task_id}", remedy="'ostler tasks list' shows them")
+    return task

@@ -1,0 +1,269 @@
+"""What becomes of an attempt: started, finished, taken back. Every report is checked against the newest generation.
+
+A report of an older attempt is stored as a late report and changes nothing else. An attempt that ends frees its slots
+exactly once, whatever ended it.
+"""
+
+import msgspec
+
+from ostler.domain.commands import LateReport
+from ostler.domain.event import Event
+from ostler.domain.policy import Policy
+from ostler.domain.states import Failure, FailureClass, TaskState
+from ostler.domain.tasks import Attempt, Task
+from ostler.domain.work import Finished, Report, Started
+from ostler.routing.aim import find_aim
+from ostler.routing.ladder import Ladder
+from ostler.routing.signature import signature
+from ostler.scheduling.books import Books, Turn
+from ostler.scheduling.effects import Apply, ProbeNow, Stop
+from ostler.scheduling.failures import DEFAULT_BLOCK_MS, RULES, Move, NextStep, exclusion, next_step
+from ostler.scheduling.intake import end, forget, place, settle_dependents
+from ostler.scheduling.queue import WORKERS
+from ostler.scheduling.timers import TimerKind
+
+_REPORTS = msgspec.json.Encoder()
+
+
+def reported(turn: Turn, session_id: str, report: Report) -> None:
+    """Take in a report of a worker."""
+    books = turn.books
+    task = books.tasks.get(report.task_id)
+    current = task is not None and task.generation == report.generation and task.session == session_id
+    if task is None or not current:
+        _late(turn, task, session_id, report)
+    elif isinstance(report, Started):
+        _started(turn, task, report)
+    elif isinstance(report, Finished) and task.state in (TaskState.ASSIGNED, TaskState.RUNNING):
+        _finished(turn, task, report)
+
+
+def _late(turn: Turn, task: Task | None, session_id: str, report: Report) -> None:
+    if not isinstance(report, Finished):
+        return
+    worker = turn.books.workers.states.get(session_id)
+    event = Event(
+        name="task.late_report",
+        at_ms=turn.now_ms,
+        task_id=report.task_id,
+        metadata={
+            "generation": report.generation,
+            "current_generation": task.generation if task is not None else None,
+            "worker": worker.session.offer.name if worker is not None else session_id,
+            "ok": report.ok,
+        },
+    )
+    late = LateReport(
+        task_id=report.task_id,
+        generation=report.generation,
+        at_ms=report.at_ms,
+        body=_REPORTS.encode(report),
+        event=event,
+    )
+    turn.effects.append(Apply(command=late))
+
+
+def _started(turn: Turn, task: Task, report: Started) -> None:
+    if task.state is not TaskState.ASSIGNED:
+        return
+    books = turn.books
+    books.timers.cancel(TimerKind.ASSIGN, task.id)
+    attempt = msgspec.structs.replace(books.attempts[task.id], started_ms=report.at_ms)
+    books.attempts[task.id] = attempt
+    after = turn.moved(task, TaskState.RUNNING, started_ms=report.at_ms)
+    delay = {"start_delay_ms": max(0, report.at_ms - attempt.assigned_ms)}
+    event = turn.task_event("task.started", after, delay, **turn.route_meta(after))
+    turn.apply(turn.store(task, after, event, attempt=attempt))
+
+
+def _finished(turn: Turn, task: Task, report: Finished) -> None:
+    books = turn.books
+    attempt = msgspec.structs.replace(
+        books.attempts[task.id],
+        finished_ms=report.at_ms,
+        ok=report.ok,
+        failure=report.failure,
+        exit_code=report.exit_code,
+        usage=report.usage,
+    )
+    duration = {"duration_ms": max(0, report.at_ms - (attempt.started_ms or attempt.assigned_ms))}
+    release(turn, task)
+    judged = turn.moved(task, TaskState.EVALUATING)
+    event = turn.task_event("task.evaluating", judged, duration, **turn.route_meta(judged))
+    turn.apply(turn.store(task, judged, event, attempt=attempt, output=report.output))
+    books.attempts[task.id] = attempt
+    if report.ok:
+        _succeeded(turn, judged, report, duration["duration_ms"])
+    else:
+        failure = report.failure or Failure(
+            kind=FailureClass.ENVIRONMENT, message="the worker gave no reason", at_ms=turn.now_ms
+        )
+        failed(turn, judged, failure, attempt)
+
+
+def _succeeded(turn: Turn, task: Task, report: Finished, duration_ms: int) -> None:
+    books = turn.books
+    if task.endpoint is not None:
+        touched(turn, task.endpoint, books.endpoints.call_ok(task.endpoint, turn.now_ms))
+    after = turn.moved(task, TaskState.SUCCEEDED, outcome=report.outcome, failure=None)
+    measurements = {"duration_ms": duration_ms, "attempts": task.generation}
+    meta = turn.route_meta(after)
+    event = turn.task_event("task.succeeded", after, measurements, outcome=report.outcome.value, **meta)
+    turn.apply(turn.store(task, after, event))
+    books.cancelling.pop(task.id, None)
+    settle_dependents(turn, after)
+
+
+def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) -> None:
+    """An attempt failed; `task` is the row with its slots freed. Decides the next move by the table."""
+    books, policy = turn.books, turn.books.policy
+    reason = books.cancelling.pop(task.id, None)
+    if reason is not None:
+        failure = Failure(kind=FailureClass.CANCELLED, message=reason, at_ms=turn.now_ms)
+    _blame(turn, task, failure)
+    step = next_step(
+        task,
+        failure.kind,
+        signature(failure.message),
+        policy.scheduler,
+        repeats=policy.routing.repeated_error_threshold,
+        can_rise=_can_rise(task, policy),
+    )
+    if attempt is not None and attempt.counted != step.counted:
+        attempt = msgspec.structs.replace(attempt, counted=step.counted)
+    books.attempts.pop(task.id, None)
+    if step.move is Move.CANCEL:
+        end(turn, task, TaskState.CANCELLED, failure, "task.cancelled", attempt=attempt)
+    elif step.move is Move.FAIL:
+        end(turn, task, TaskState.FAILED, failure, "task.failed", attempt=attempt)
+    elif step.move is Move.HUMAN:
+        after = turn.moved(task, TaskState.NEEDS_HUMAN, failure=failure)
+        detail = {"failure": failure.kind.value, "message": failure.message}
+        turn.apply(turn.store(task, after, turn.task_event("task.needs_human", after, {}, **detail), attempt=attempt))
+    elif step.exhausted:
+        message = f"{step.exhausted}; the last one: {failure.message}"
+        final = Failure(kind=failure.kind, message=message, at_ms=turn.now_ms)
+        counted = msgspec.structs.replace(
+            task, attempts_used=step.attempts_used, attempts_lost=step.attempts_lost, errors=step.errors
+        )
+        end(turn, counted, TaskState.DEAD_LETTER, final, "task.dead_letter", attempt=attempt)
+    else:
+        _again(turn, task, failure, step, attempt)
+
+
+def _can_rise(task: Task, policy: Policy) -> bool:
+    """Whether one more step for lack of quality would lead to another tier. Not for commands, not for pinned models."""
+    ladder = Ladder(policy.catalog)
+    here, above = (
+        find_aim(task.facts, quality_steps=steps, errors=(), policy=policy, ladder=ladder).start
+        for steps in (task.quality_steps, task.quality_steps + 1)
+    )
+    return here is not None and above is not None and above.name != here.name
+
+
+def _again(turn: Turn, task: Task, failure: Failure, step: NextStep, attempt: Attempt | None) -> None:
+    due_ms = turn.now_ms + step.delay_ms
+    after = turn.moved(
+        task,
+        TaskState.RETRY_WAIT,
+        failure=failure,
+        attempts_used=step.attempts_used,
+        attempts_lost=step.attempts_lost,
+        quality_steps=step.quality_steps,
+        errors=step.errors,
+        excluded=exclusion(failure.kind, task.endpoint, task.model),
+        not_before_ms=due_ms,
+    )
+    measurements = {"delay_ms": step.delay_ms, "attempts": after.generation}
+    detail = {"failure": failure.kind.value, "message": failure.message, "counted": step.counted}
+    event = turn.task_event("task.retry_wait", after, measurements, **turn.route_meta(after), **detail)
+    turn.apply(turn.store(task, after, event, attempt=attempt))
+    place(turn, after)
+
+
+def _blame(turn: Turn, task: Task, failure: Failure) -> None:
+    """Charge the endpoint with what was its fault."""
+    books, name = turn.books, task.endpoint
+    if name is None or name not in books.endpoints:
+        return
+    rule = RULES[failure.kind]
+    if rule.blocks:
+        after_ms = failure.retry_after_ms or DEFAULT_BLOCK_MS[failure.kind]
+        until_ms = turn.now_ms + after_ms
+        touched(turn, name, books.endpoints.block(name, until_ms, turn.now_ms, failure.message))
+    elif failure.kind is FailureClass.AUTH:
+        touched(turn, name, books.endpoints.key_refused(name, turn.now_ms, failure.message))
+    elif rule.breaks:
+        touched(turn, name, books.endpoints.call_failed(name, turn.now_ms, failure.message))
+    if rule.probe:
+        turn.effects.append(ProbeNow(endpoint=name))
+
+
+def touched(turn: Turn, name: str, events: list[Event]) -> None:
+    """An endpoint may have changed: publish, set its timer, look again at what waits for it."""
+    books = turn.books
+    turn.emit(*events)
+    due_ms = books.endpoints.next_due_ms(name)
+    if due_ms is None:
+        books.timers.cancel(TimerKind.ENDPOINT, name)
+    else:
+        books.timers.set(TimerKind.ENDPOINT, name, due_ms)
+    books.queue.open_blocked_on(name)
+
+
+def release(turn: Turn, task: Task) -> None:
+    """Free the worker slot and the endpoint slot of a leased task."""
+    books = turn.books
+    books.timers.cancel(TimerKind.ASSIGN, task.id)
+    books.timers.cancel(TimerKind.CANCEL, task.id)
+    books.free_slot(task.endpoint, task.model)
+    if task.session is not None:
+        books.workers.release(task.session, task.facts.kind, task.id)
+    books.queue.open_blocked_on(WORKERS)
+
+
+def take_back(turn: Turn, task: Task, reason: str, *, stop: bool) -> None:
+    """Take an attempt back from its worker; the task goes to the queue again without using up an attempt.
+
+    `stop` also tells the worker to kill it. Bounded like every lost attempt.
+    """
+    books = turn.books
+    if stop and task.session is not None:
+        turn.effects.append(Stop(session_id=task.session, task_id=task.id, generation=task.generation))
+    release(turn, task)
+    failure = Failure(kind=FailureClass.WORKER_LOST, message=reason, at_ms=turn.now_ms)
+    attempt = books.attempts.get(task.id)
+    if attempt is not None:
+        attempt = msgspec.structs.replace(attempt, finished_ms=turn.now_ms, ok=False, failure=failure, counted=False)
+    turn.emit(turn.task_event("task.reclaimed", task, {}, reason=reason, **turn.route_meta(task)))
+    failed(turn, task, failure, attempt)
+
+
+def refused(turn: Turn, task_id: str, generation: int, row: Task | None, reason: str) -> None:
+    """The store did not accept an update: its row is the truth; undo what this turn's books assumed."""
+    books = turn.books
+    mine = books.tasks.get(task_id)
+    meta = {"task_id": task_id, "command": "update", "reason": reason}
+    turn.emit(Event(name="scheduler.refused", at_ms=turn.now_ms, task_id=task_id, metadata=meta))
+    if mine is not None and mine.generation == generation and mine.session is not None:
+        release(turn, mine)
+    if mine is not None:
+        forget(turn, mine)
+    books.attempts.pop(task_id, None)
+    books.tasks.pop(task_id, None)
+    if row is None or row.state is TaskState.SUCCEEDED or row.finished_ms is not None:
+        if row is not None:
+            settle_dependents(turn, row)
+        return
+    books.tasks[task_id] = row
+    if row.session is None:
+        place(turn, row)
+
+
+def adopt(books: Books, task: Task, attempt: Attempt) -> None:
+    """After a restart: a leased task whose session is still known goes on where it was."""
+    books.tasks[task.id] = task
+    books.attempts[task.id] = attempt
+    books.take_slot(task.endpoint, task.model)
+    if task.session is not None:
+        books.workers.take(task.session, task.facts.kind, task.id, task.generation)

@@ -1,0 +1,196 @@
+"""Waiting work, grouped by route class, so that deciding for a head decides for all behind it.
+
+A *class* is a set of queued tasks that get the same verdict at any instant, apart from when each entered the queue. It
+keeps one heap, ordered by (priority, arrival). A class is *open* (to be looked at in the next round) or *held* (its
+head could not run; `hold` says why, and what it is blocked on). A task that waits for its own fallback instant is
+*parked* beside the heap with its own wait.
+
+Invariants: a task is in at most one class; entries of the heap that are no longer queued are skipped when they surface.
+Cost: push and pop O(log n) of the class; opening what an endpoint blocks, O(classes blocked on it).
+"""
+
+import heapq
+from collections.abc import Hashable
+
+import msgspec
+
+from ostler.domain.decision import Hold
+from ostler.domain.states import Wait
+
+ClassKey = Hashable
+Head = tuple[int, int, str]
+"""(priority, arrival, task id): the order of service."""
+
+WORKERS = "\0workers"
+"""Pseudo-resource: classes blocked on it wait for a worker slot, not for an endpoint."""
+
+
+class PendingFallback(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that may leave its tier at `due_ms`."""
+
+    task_id: str
+    original_tier: str
+    fallback_tier: str
+    queued_ms: int
+    due_ms: int
+    wait: Wait
+    head: Head
+    """Its place in the order of service, for when it comes back."""
+
+
+class TaskClass:
+    """One class of waiting tasks."""
+
+    __slots__ = ("blocked_on", "heap", "hold", "key", "parked", "size")
+
+    def __init__(self, key: ClassKey) -> None:
+        self.key = key
+        self.heap: list[Head] = []
+        self.size = 0
+        """Queued tasks of the class, parked ones included; stale heap entries are not counted."""
+        self.hold: Hold | None = None
+        self.blocked_on: tuple[str, ...] = ()
+        self.parked: dict[str, PendingFallback] = {}
+
+
+class WaitingQueue:
+    """All waiting tasks by class."""
+
+    def __init__(self) -> None:
+        self.classes: dict[ClassKey, TaskClass] = {}
+        self.pending_fallbacks: dict[str, PendingFallback] = {}
+        self._class_of: dict[str, ClassKey] = {}
+        self._open: set[ClassKey] = set()
+        self._blocked: dict[str, set[ClassKey]] = {}
+
+    def __len__(self) -> int:
+        return len(self._class_of)
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._class_of
+
+    def push(self, task_id: str, key: ClassKey, priority: int, seq: int) -> None:
+        """Put a task into its class and open the class if the task becomes its head or the class was not held."""
+        task_class = self.classes.get(key)
+        if task_class is None:
+            task_class = self.classes[key] = TaskClass(key)
+        self._class_of[task_id] = key
+        task_class.size += 1
+        head = (priority, seq, task_id)
+        heapq.heappush(task_class.heap, head)
+        # Behind the head of a held class nothing can have changed; a new head may have another fallback instant.
+        if task_class.hold is None or task_class.heap[0] == head:
+            self.open(key)
+
+    def remove(self, task_id: str) -> None:
+        """Take a task out, wherever it is; one that is not here is no error."""
+        key = self._class_of.pop(task_id, None)
+        if key is None:
+            return
+        self.pending_fallbacks.pop(task_id, None)
+        task_class = self.classes[key]
+        task_class.parked.pop(task_id, None)
+        task_class.size -= 1
+        if task_class.size == 0:
+            self._release(task_class)
+            self._open.discard(key)
+            del self.classes[key]
+        elif task_class.hold is not None and task_class.heap and task_class.heap[0][2] == task_id:
+            self.open(key)
+
+    def head(self, key: ClassKey) -> Head | None:
+        """The next task of a class that is not parked."""
+        task_class = self.classes.get(key)
+        if task_class is None:
+            return None
+        heap = task_class.heap
+        while heap and (self._class_of.get(heap[0][2]) != key or heap[0][2] in task_class.parked):
+            heapq.heappop(heap)
+        return heap[0] if heap else None
+
+    def park(self, pending: PendingFallback, key: ClassKey) -> None:
+        """Set a task aside until its fallback instant. It stays queued."""
+        self.pending_fallbacks[pending.task_id] = pending
+        self.classes[key].parked[pending.task_id] = pending
+
+    def unpark(self, task_id: str) -> PendingFallback | None:
+        """Put a parked task back into the order of its class and open the class; `None` if it is not parked."""
+        pending = self.pending_fallbacks.get(task_id)
+        if pending is None:
+            return None
+        key = self._class_of[task_id]
+        self._unpark(self.classes[key], pending)
+        self.open(key)
+        return pending
+
+    def _unpark(self, task_class: TaskClass, pending: PendingFallback) -> None:
+        del self.pending_fallbacks[pending.task_id]
+        del task_class.parked[pending.task_id]
+        heapq.heappush(task_class.heap, pending.head)
+
+    def watch(self, key: ClassKey, names: tuple[str, ...]) -> None:
+        """Have a class opened, and its parked tasks unparked, when one of `names` changes."""
+        task_class = self.classes[key]
+        task_class.blocked_on = tuple(dict.fromkeys((*task_class.blocked_on, *names)))
+        for name in names:
+            self._blocked.setdefault(name, set()).add(key)
+
+    def hold(self, key: ClassKey, hold: Hold, blocked_on: tuple[str, ...]) -> None:
+        """Close a class until one of `blocked_on` changes, a timer opens it, or its head changes."""
+        task_class = self.classes[key]
+        self._release(task_class)
+        task_class.hold = hold
+        self._open.discard(key)
+        self.watch(key, blocked_on)
+
+    def open(self, key: ClassKey) -> None:
+        """Have the next round look at a class."""
+        task_class = self.classes.get(key)
+        if task_class is not None:
+            self._release(task_class)
+            self._open.add(key)
+
+    def open_blocked_on(self, name: str) -> None:
+        """Something about an endpoint (or the workers) changed: open every class that waits for it."""
+        for key in self._blocked.pop(name, set()):
+            task_class = self.classes[key]
+            for pending in tuple(task_class.parked.values()):
+                self._unpark(task_class, pending)
+            self.open(key)
+
+    def open_all(self) -> None:
+        """Open every class: the rules or the fleet changed as a whole."""
+        for key, task_class in self.classes.items():
+            for pending in tuple(task_class.parked.values()):
+                self._unpark(task_class, pending)
+            self.open(key)
+
+    def take_open(self) -> set[ClassKey]:
+        """The classes to look at; they are closed by `hold`, or left idle when they run empty."""
+        opened, self._open = self._open, set()
+        return opened
+
+    def class_of(self, task_id: str) -> TaskClass | None:
+        """The class of a waiting task."""
+        key = self._class_of.get(task_id)
+        return None if key is None else self.classes[key]
+
+    def wait_of(self, task_id: str) -> Wait | None:
+        """Why a waiting task waits at this moment; `None` when its class has not been looked at yet."""
+        pending = self.pending_fallbacks.get(task_id)
+        if pending is not None:
+            return pending.wait
+        task_class = self.class_of(task_id)
+        return task_class.hold.wait if task_class is not None and task_class.hold is not None else None
+
+    def _release(self, task_class: TaskClass) -> None:
+        task_class.hold = None
+        if task_class.parked:
+            return  # they still wait for what the class watches, whatever else it is opened for
+        for name in task_class.blocked_on:
+            blocked = self._blocked.get(name)
+            if blocked is not None:
+                blocked.discard(task_class.key)
+                if not blocked:
+                    del self._blocked[name]
+        task_class.blocked_on = ()

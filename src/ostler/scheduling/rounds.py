@@ -1,0 +1,264 @@
+"""The scheduling round: give waiting work to free places, best head first.
+
+    1. Take the open classes; serve them in the order of their heads (priority, then arrival).
+    2. Decide for the head: route, or hold.
+    3. Routed: match a worker. None free or suitable: hold the class for workers.
+    4. Held for its fallback: park this task until its instant, go on with the next of the class.
+    5. Held otherwise: close the class; what it is blocked on opens it again.
+    6. Matched: assign, take the slots, go on with the next of the class.
+
+Cost: one decision for each assignment, and one for each class that stays behind: independent of how many tasks wait.
+"""
+
+import heapq
+
+import msgspec
+
+from ostler.domain.decision import Decision, Hold, Route, RouteRequest
+from ostler.domain.event import Event
+from ostler.domain.fleet import FleetSnapshot
+from ostler.domain.states import TaskState, Wait, WaitCode
+from ostler.domain.tasks import Attempt, Task, TaskKind
+from ostler.domain.work import ModelRoute
+from ostler.routing.decide import decide
+from ostler.scheduling.books import Turn
+from ostler.scheduling.effects import Assign
+from ostler.scheduling.intake import forget
+from ostler.scheduling.queue import WORKERS, ClassKey, PendingFallback
+from ostler.scheduling.timers import TimerKind
+
+MAX_PARKED = 64
+"""Tasks of one class that wait for their fallback instant at once; the others come after them anyway."""
+
+STORED_CODES = frozenset(
+    {
+        WaitCode.FALLBACK_WAIT,
+        WaitCode.ENDPOINT_DOWN,
+        WaitCode.QUOTA_UNTIL,
+        WaitCode.NO_ROUTE,
+        WaitCode.NO_WORKER,
+        WaitCode.BUDGET,
+    }
+)
+"""Reasons worth an event on the head of a class. Waiting for a slot is normal and changes too often."""
+
+
+def run_round(turn: Turn) -> None:
+    """Serve all open classes until nothing more can start."""
+    queue = turn.books.queue
+    opened = queue.take_open()
+    if not opened:
+        return
+    snapshot = turn.books.snapshot(turn.now_ms)
+    order = [(head, key) for key in opened if (head := queue.head(key)) is not None]
+    heap = [(head, index) for index, (head, _) in enumerate(order)]
+    heapq.heapify(heap)
+    while heap:
+        head, index = heapq.heappop(heap)
+        key = order[index][1]
+        if _serve(turn, snapshot, key, head[2]):
+            following = queue.head(key)
+            if following is not None:
+                heapq.heappush(heap, (following, index))
+
+
+def _serve(turn: Turn, snapshot: FleetSnapshot, key: ClassKey, task_id: str) -> bool:
+    """Try one head; whether the next of its class should be tried."""
+    books = turn.books
+    task = books.tasks[task_id]
+    started_us = books.clock.stopwatch_us()
+    verdict = decide(_request(task, turn.now_ms), snapshot, books.policy)
+    decided_us = max(0, books.clock.stopwatch_us() - started_us)
+    if isinstance(verdict, Hold):
+        return _hold(turn, key, task, verdict)
+    session_id = _match(turn, task, verdict)
+    if session_id is None:
+        hold = _worker_hold(turn, task, verdict.decision)
+        _note(turn, task, hold.wait)
+        # A worker may free up, or the route may move to an endpoint whose host has one.
+        books.queue.hold(key, hold, (WORKERS, *hold.blocked_on))
+        return False
+    _assign(turn, task, verdict.decision, session_id, decided_us)
+    return True
+
+
+def _request(task: Task, now_ms: int) -> RouteRequest:
+    return RouteRequest(
+        facts=task.facts,
+        now_ms=now_ms,
+        queued_ms=task.queued_ms if task.queued_ms is not None else task.created_ms,
+        generation=task.generation + 1,
+        quality_steps=task.quality_steps,
+        errors=task.errors,
+        excluded=task.excluded,
+    )
+
+
+def _match(turn: Turn, task: Task, verdict: Route) -> str | None:
+    books, name = turn.books, verdict.decision.selected_endpoint
+    spec = books.endpoints.views[name].spec if name is not None else None
+    repo_host = books.repo_hosts.get(task.facts.repo) if task.facts.repo is not None else None
+    return books.workers.match(task.facts, spec, repo_host)
+
+
+def _worker_hold(turn: Turn, task: Task, decision: Decision) -> Hold:
+    books, facts = turn.books, task.facts
+    spec = books.endpoints.views[decision.selected_endpoint].spec if decision.selected_endpoint else None
+    if books.workers.could_match(facts, spec):
+        code, detail = WaitCode.CAPACITY, f"every worker slot for {facts.kind.value} work is taken"
+    else:
+        code, detail = WaitCode.NO_WORKER, _missing_worker(turn, task)
+    wait = Wait(code=code, since_ms=_since(turn, task, code), detail=detail)
+    blocked_on = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
+    return Hold(wait=wait, decision=decision, blocked_on=blocked_on)
+
+
+def _missing_worker(turn: Turn, task: Task) -> str:
+    workers, facts = turn.books.workers, task.facts
+    if not len(workers):
+        return "no worker has joined; 'ostler worker --hub URL' starts one"
+    if facts.worker is not None:
+        return f"no joined worker named {facts.worker} takes it"
+    offers = workers.offers(facts.kind)
+    if not offers and facts.kind is TaskKind.AGENT:
+        return "no joined worker has a runner for agents"
+    if not offers:
+        allow = f"'worker.allow' in its profile, or 'ostler up --allow {facts.kind.value}'"
+        return f"no joined worker allows {facts.kind.value} work; {allow}"
+    able = [offer for offer in offers if facts.requires <= offer.capabilities]
+    if not able:
+        return f"no joined worker has {', '.join(sorted(facts.requires))}"
+    if facts.repo is not None and not any(not offer.repos or facts.repo in offer.repos for offer in able):
+        return f"no joined worker for {facts.kind.value} work has repo {facts.repo}"
+    return f"no joined worker for {facts.kind.value} work can reach it"
+
+
+def _since(turn: Turn, task: Task, code: WaitCode) -> int:
+    known = turn.books.queue.wait_of(task.id) or task.wait
+    if known is not None and known.code is code:
+        return known.since_ms
+    return task.queued_ms if task.queued_ms is not None else turn.now_ms
+
+
+def _hold(turn: Turn, key: ClassKey, task: Task, hold: Hold) -> bool:
+    books = turn.books
+    wait = hold.wait
+    _note(turn, task, wait)
+    parked = len(books.queue.classes[key].parked)
+    if wait.code is WaitCode.FALLBACK_WAIT and wait.next_check_ms is not None and parked < MAX_PARKED:
+        pending = PendingFallback(
+            task_id=task.id,
+            original_tier=hold.decision.effective_tier,
+            fallback_tier=hold.fallback_tier or "",
+            queued_ms=task.queued_ms if task.queued_ms is not None else task.created_ms,
+            due_ms=wait.next_check_ms,
+            wait=wait,
+            head=(int(task.priority), task.seq, task.id),
+        )
+        books.queue.park(pending, key)
+        books.timers.set(TimerKind.FALLBACK, task.id, pending.due_ms)
+        # The class stays watchful: recovery of the tier unparks everyone (see `WaitingQueue.watch`).
+        books.queue.watch(key, hold.blocked_on)
+        return True
+    books.queue.hold(key, hold, hold.blocked_on)
+    if wait.next_check_ms is not None:
+        books.timers.set(TimerKind.CLASS, key, wait.next_check_ms)
+    return False
+
+
+def _note(turn: Turn, task: Task, wait: Wait) -> None:
+    """Store the reason on the row of the task that shows it, when it is worth an event and is new."""
+    if wait.code not in STORED_CODES or (task.wait is not None and task.wait.code is wait.code):
+        return
+    after = turn.moved(task, TaskState.QUEUED, wait=wait)
+    event = turn.task_event("task.queued", after, wait=wait.code.value, reason=turn.wait(wait))
+    turn.apply(turn.store(task, after, event))
+
+
+def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided_us: int) -> None:
+    books, now_ms = turn.books, turn.now_ms
+    announced = task.id in books.fallback_emitted
+    task = books.tasks[task.id]
+    forget(turn, task)
+    worker = books.workers.states[session_id].session.offer
+    endpoint, model = decision.selected_endpoint, decision.selected_model
+    after = turn.moved(
+        task,
+        TaskState.ASSIGNED,
+        generation=task.generation + 1,
+        session=session_id,
+        worker=worker.name,
+        endpoint=endpoint,
+        model=model,
+        tier=decision.effective_tier,
+        fallback_used=decision.fallback_used,
+        started_ms=None,
+    )
+    attempt = Attempt(
+        task_id=task.id,
+        generation=after.generation,
+        session=session_id,
+        worker=worker.name,
+        tier=decision.effective_tier,
+        endpoint=endpoint,
+        model=model,
+        assigned_ms=now_ms,
+    )
+    waited = {"wait_ms": now_ms - (task.queued_ms if task.queued_ms is not None else task.created_ms)}
+    meta = turn.route_meta(after) | {"fallback_used": decision.fallback_used, "session": session_id}
+    events = [turn.task_event("task.assigned", after, waited, **meta), _route_event(turn, decision, decided_us)]
+    if decision.fallback_used and decision.fallback_from_tier and not announced:
+        events.append(fallback_event(turn, task.id, decision.fallback_from_tier, decision.effective_tier, waited))
+    command = turn.store(task, after, *events, attempt=attempt, decision=decision)
+    books.attempts[task.id] = attempt
+    books.take_slot(endpoint, model)
+    books.workers.take(session_id, task.facts.kind, task.id, after.generation)
+    if endpoint is not None and model is not None:
+        books.endpoints.mark_resident(endpoint, model)
+    if task.facts.repo is not None:
+        books.repo_hosts[task.facts.repo] = decision.selected_host or worker.host
+    books.timers.set(TimerKind.ASSIGN, task.id, now_ms + books.policy.scheduler.assign_timeout_ms)
+    command = msgspec.structs.replace(command, want_spec=True)
+    turn.effects.append(
+        Assign(command=command, session_id=session_id, tier=decision.effective_tier, route=_model_route(turn, decision))
+    )
+
+
+def _model_route(turn: Turn, decision: Decision) -> ModelRoute | None:
+    name, model = decision.selected_endpoint, decision.selected_model
+    if name is None or model is None:
+        return None
+    tiers = turn.books.policy.catalog.tiers
+    limit = next((tier.max_output_tokens for tier in tiers if tier.name == decision.effective_tier), 2048)
+    spec = turn.books.endpoints.views[name].spec
+    known = turn.books.policy.catalog.models.get(model)
+    context_tokens = known.context_tokens if known is not None and spec.kind == "ollama" else None
+    return ModelRoute(endpoint=spec, model=model, max_output_tokens=limit, context_tokens=context_tokens)
+
+
+def _route_event(turn: Turn, decision: Decision, decided_us: int) -> Event:
+    return Event(
+        name="scheduler.route",
+        at_ms=turn.now_ms,
+        task_id=decision.task_id,
+        measurements={"candidate_count": decision.candidate_count, "scoring_duration_us": decided_us},
+        metadata={
+            "task_id": decision.task_id,
+            "effective_tier": decision.effective_tier,
+            "target_type": decision.target_type.value,
+            "selected_endpoint": decision.selected_endpoint,
+            "selected_model": decision.selected_model,
+            "fallback_used": decision.fallback_used,
+            "fallback_reason": decision.fallback_reason,
+            "classification_reason": decision.classification_reason,
+            "estimated_cost_tier": decision.estimated_cost_tier.value,
+        },
+    )
+
+
+def fallback_event(turn: Turn, task_id: str, original: str, fallback: str, measurements: dict[str, int]) -> Event:
+    """The event of a fallback, once for each stay in the queue."""
+    meta = {"task_id": task_id, "original_tier": original, "fallback_tier": fallback}
+    return Event(
+        name="scheduler.fallback", at_ms=turn.now_ms, task_id=task_id, measurements=measurements, metadata=meta
+    )

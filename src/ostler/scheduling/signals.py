@@ -1,0 +1,142 @@
+"""What the scheduler can be told. Each signal is a fact, not a wish; wishes of people are at the end."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.commands import Refused
+from ostler.domain.fleet import HostReport, Probe, Session
+from ostler.domain.policy import Policy
+from ostler.domain.tasks import Task
+from ostler.domain.work import Report
+
+
+class TasksAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """New tasks are durable. `settled`: needed tasks that ended before, and whether that need is met."""
+
+    tasks: tuple[Task, ...]
+    settled: Mapping[str, bool] = {}
+
+
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """The hub starts over a store that has work. Sessions of the old process are listed; built-in ones are dead."""
+
+    tasks: tuple[Task, ...]
+    sessions: tuple[Session, ...]
+    settled: Mapping[str, bool] = {}
+
+
+class WorkerJoined(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker has a session."""
+
+    session: Session
+
+
+class WorkerRenewed(msgspec.Struct, frozen=True, kw_only=True):
+    """A heartbeat came."""
+
+    session_id: str
+    report: HostReport | None = None
+
+
+class WorkerLeft(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker said goodbye; what it still held is taken back."""
+
+    session_id: str
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker reports about an attempt."""
+
+    session_id: str
+    report: Report
+
+
+class Probed(msgspec.Struct, frozen=True, kw_only=True):
+    """A listing of an endpoint came back."""
+
+    probe: Probe
+
+
+class EndpointAdded(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint is registered (or its spec replaced)."""
+
+    spec: EndpointSpec
+
+
+class EndpointRemoved(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint is no longer registered; calls in flight there may finish."""
+
+    name: str
+
+
+class EndpointReset(msgspec.Struct, frozen=True, kw_only=True):
+    """A person wants its breaker closed and its rate limit forgotten."""
+
+    name: str
+
+
+class PolicyChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """A changed profile is in force."""
+
+    policy: Policy
+
+
+class CommandRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The store refused an update of a task; `result.task` is the row as it is."""
+
+    task_id: str
+    generation: int
+    result: Refused
+
+
+class Wake(msgspec.Struct, frozen=True, kw_only=True):
+    """Time has passed; `Scheduler.next_wake_ms` says when this is wanted."""
+
+
+class Cancel(msgspec.Struct, frozen=True, kw_only=True):
+    """A person cancels a task."""
+
+    task_id: str
+    reason: str = ""
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True):
+    """A person pauses a task: it does not start (again); a running attempt goes on."""
+
+    task_id: str
+
+
+class Resume(msgspec.Struct, frozen=True, kw_only=True):
+    """A person resumes a paused task."""
+
+    task_id: str
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """A person sends a task that ended badly, or needs a person, back to the queue with a fresh budget."""
+
+    task: Task
+    settled: Mapping[str, bool] = {}
+
+
+Signal = (
+    TasksAccepted
+    | Restored
+    | WorkerJoined
+    | WorkerRenewed
+    | WorkerLeft
+    | Reported
+    | Probed
+    | EndpointAdded
+    | EndpointRemoved
+    | EndpointReset
+    | PolicyChanged
+    | CommandRefused
+    | Wake
+    | Cancel
+    | Pause
+    | Resume
+    | Retry
+)

@@ -1,0 +1,1 @@
+"""Tests of the scheduler: synchronous, no sleeps, no network; signals by hand, effects recorded."""

@@ -1,0 +1,245 @@
+"""Safety and liveness of the scheduler over generated lives of a fleet, each property a sentence.
+
+The rig adds its own: no write with a stale generation or from a wrong state, no transition outside the table, no change
+of state without an event, no event outside the catalogue.
+"""
+
+from collections import Counter
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ostler.domain.errors import OstlerError
+from ostler.domain.fleet import ProbeStatus
+from ostler.domain.states import FINAL_STATES, LEASED_STATES, FailureClass, TaskState
+from ostler.domain.tasks import Complexity, Priority, TaskKind, TaskSpec
+from ostler.scheduling import signals as sig
+from tests.scheduling.rig import Rig, cloud, local
+
+SLOTS = {"gpu1": 1, "gpu2": 2, "anthropic": 2}
+FAILURES = st.sampled_from([None, None, None, *(kind for kind in FailureClass if kind is not FailureClass.TTL)])
+
+
+class Fleet(RuleBasedStateMachine):
+    """Anything may happen in any order."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.rig = Rig()
+        self.count = 0
+
+    # -- what happens ----------------------------------------------------------------------------------------------
+
+    @rule(
+        kind=st.sampled_from(list(TaskKind)),
+        complexity=st.sampled_from([None, *Complexity]),
+        priority=st.sampled_from(list(Priority)),
+        needs=st.lists(st.integers(0, 30), max_size=3),
+        optional=st.booleans(),
+        delay_ms=st.sampled_from([None, 4_000]),
+        capability=st.sampled_from([None, "rare"]),
+    )
+    def submit(
+        self,
+        kind: TaskKind,
+        complexity: Complexity | None,
+        priority: Priority,
+        needs: list[int],
+        optional: bool,
+        delay_ms: int | None,
+        capability: str | None,
+    ) -> None:
+        self.count += 1
+        open_tasks = sorted(self.rig.scheduler.books.tasks)
+        chosen = tuple(sorted({open_tasks[need % len(open_tasks)] for need in needs})) if open_tasks else ()
+        self.rig.submit(
+            TaskSpec(
+                id=f"t{self.count}",
+                kind=kind,
+                prompt="" if kind is TaskKind.COMMAND else "do it",
+                argv=("true",) if kind is TaskKind.COMMAND else (),
+                complexity=complexity,
+                priority=priority,
+                needs=chosen,
+                optional=optional,
+                not_before_ms=None if delay_ms is None else self.rig.now_ms + delay_ms,
+                requires=frozenset({capability} if capability else ()),
+            )
+        )
+
+    @rule(slots=st.integers(1, 3), rare=st.booleans())
+    def worker_joins(self, slots: int, rare: bool) -> None:
+        if len(self.rig.scheduler.books.workers) < 4:
+            self.rig.worker("w", chat=slots, command=slots, capabilities=("rare",) if rare else ())
+
+    @precondition(lambda self: len(self.rig.scheduler.books.workers) > 0)
+    @rule(pick=st.integers(0, 9))
+    def worker_leaves(self, pick: int) -> None:
+        sessions = sorted(self.rig.scheduler.books.workers.states)
+        self.rig.tell(sig.WorkerLeft(session_id=sessions[pick % len(sessions)]))
+
+    @rule()
+    def heartbeats(self) -> None:
+        for session in sorted(self.rig.scheduler.books.workers.states):
+            self.rig.tell(sig.WorkerRenewed(session_id=session))
+
+    @rule(name=st.sampled_from(sorted(SLOTS)))
+    def endpoint_up(self, name: str) -> None:
+        if name == "anthropic":
+            self.rig.up(cloud(slots=SLOTS[name]), models=("claude",))
+        else:
+            self.rig.up(local(name, slots=SLOTS[name]))
+
+    @rule(
+        name=st.sampled_from(sorted(SLOTS)),
+        status=st.sampled_from([ProbeStatus.UNAVAILABLE, ProbeStatus.RATE_LIMITED, ProbeStatus.KEY_INVALID]),
+    )
+    def endpoint_fails(self, name: str, status: ProbeStatus) -> None:
+        self.rig.probe(name, status, retry_after_ms=3_000)
+
+    @rule(name=st.sampled_from(sorted(SLOTS)))
+    def endpoint_removed(self, name: str) -> None:
+        self.rig.tell(sig.EndpointRemoved(name=name))
+
+    @rule(pick=st.integers(0, 30), failure=FAILURES, message=st.sampled_from(["error 17", "error 18", "odd"]))
+    def attempt_ends(self, pick: int, failure: FailureClass | None, message: str) -> None:
+        leased = sorted(name for name, row in self.rig.rows.items() if row.state in LEASED_STATES)
+        if leased:
+            self.rig.finish(leased[pick % len(leased)], failure, message)
+
+    @rule(pick=st.integers(0, 30), generation=st.integers(0, 3))
+    def stale_report(self, pick: int, generation: int) -> None:
+        names = sorted(self.rig.rows)
+        if names:
+            name = names[pick % len(names)]
+            before = self.rig.rows[name]
+            if generation < before.generation:
+                self.rig.report_finished(name, generation, "nobody")
+                assert self.rig.rows[name] == before, "a stale generation wrote"
+
+    @rule(pick=st.integers(0, 30), wish=st.sampled_from(["cancel", "pause", "resume", "retry"]))
+    def wish(self, pick: int, wish: str) -> None:
+        names = sorted(self.rig.rows)
+        if not names:
+            return
+        name = names[pick % len(names)]
+        signals: dict[str, sig.Signal] = {
+            "cancel": sig.Cancel(task_id=name),
+            "pause": sig.Pause(task_id=name),
+            "resume": sig.Resume(task_id=name),
+            "retry": sig.Retry(task=self.rig.scheduler.books.tasks.get(name, self.rig.rows[name]), settled=self._met()),
+        }
+        before = dict(self.rig.rows)
+        try:
+            self.rig.tell(signals[wish])
+        except OstlerError:
+            assert self.rig.rows == before, "a refused wish changed something"
+
+    def _met(self) -> dict[str, bool]:
+        return {
+            name: row.state is TaskState.SUCCEEDED or (row.optional and row.state in FINAL_STATES)
+            for name, row in self.rig.rows.items()
+        }
+
+    @rule(pick=st.integers(0, 30))
+    def next_write_is_refused(self, pick: int) -> None:
+        names = sorted(self.rig.scheduler.books.queue.pending_fallbacks)
+        if names:
+            self.rig.refuse_next.add(names[pick % len(names)])
+
+    @rule(duration_ms=st.sampled_from([1, 999, 5_000, 20_000, 700_000]))
+    def time_passes(self, duration_ms: int) -> None:
+        self.rig.pass_ms(duration_ms)
+
+    # -- what always holds -----------------------------------------------------------------------------------------
+
+    @invariant()
+    def every_queued_task_has_a_wait_reason(self) -> None:
+        for name, row in self.rig.rows.items():
+            if row.state is TaskState.QUEUED:
+                assert self.rig.scheduler.wait_of(name) is not None, name
+
+    @invariant()
+    def no_endpoint_holds_more_than_its_slots(self) -> None:
+        for name, used in self.rig.scheduler.books.in_flight.items():
+            assert used <= SLOTS[name], f"{name} holds {used}"
+
+    @invariant()
+    def what_is_in_flight_is_what_is_leased(self) -> None:
+        leased = [row for row in self.rig.rows.values() if row.state in LEASED_STATES]
+        counted = Counter(row.endpoint for row in leased if row.endpoint is not None)
+        assert dict(counted) == self.rig.scheduler.books.in_flight
+        held = {name for state in self.rig.scheduler.books.workers.states.values() for name in state.attempts}
+        assert held == {row.id for row in leased}
+
+    @invariant()
+    def no_worker_runs_more_than_it_offers(self) -> None:
+        for state in self.rig.scheduler.books.workers.states.values():
+            for kind, used in state.busy.items():
+                assert 0 <= used <= state.session.offer.slots[kind]
+
+    @invariant()
+    def the_books_are_what_is_stored(self) -> None:
+        for name, task in self.rig.scheduler.books.tasks.items():
+            assert task.state is self.rig.rows[name].state
+            assert task.generation == self.rig.rows[name].generation
+
+    @invariant()
+    def nothing_waits_beside_a_free_place(self) -> None:
+        """Work conservation: a ready command with a free worker slot for it has been started."""
+        free = any(
+            state.free(TaskKind.COMMAND) > 0 and not state.suspect
+            for state in self.rig.scheduler.books.workers.states.values()
+        )
+        for row in self.rig.rows.values():
+            if free and row.state is TaskState.QUEUED and row.facts.kind is TaskKind.COMMAND:
+                wait = self.rig.scheduler.wait_of(row.id)
+                assert wait is not None
+                assert row.facts.requires or wait.code.value in {"deps", "paused", "scheduled"}, (row.id, wait)
+
+    @invariant()
+    def an_outage_moves_a_task_by_one_tier_at_most(self) -> None:
+        rank = {tier.name: tier.rank for tier in self.rig.policy.catalog.tiers}
+        for effect in self.rig.sent:
+            decision = effect.command.decision
+            assert decision is not None
+            if decision.fallback_used and decision.fallback_from_tier is not None:
+                assert abs(rank[decision.effective_tier] - rank[decision.fallback_from_tier]) <= 1
+
+    def teardown(self) -> None:
+        """Once the faults stop, every accepted task ends or waits for a person, who was told so."""
+        if not hasattr(self, "rig"):
+            return
+        rig = self.rig
+        rig.refuse_next.clear()
+        for name in sorted(rig.scheduler.books.tasks):
+            rig.tell(sig.Resume(task_id=name))
+        for name in sorted(SLOTS):
+            self.endpoint_up(name)
+            if name in rig.scheduler.books.endpoints:
+                rig.tell(sig.EndpointReset(name=name))
+        for _ in range(400):
+            open_tasks = [row for row in rig.rows.values() if row.state not in FINAL_STATES]
+            if all(row.state is TaskState.NEEDS_HUMAN or self._behind_a_person(row.id) for row in open_tasks):
+                break
+            rig.worker("late", chat=3, command=3, capabilities=("rare",))
+            for row in open_tasks:
+                if rig.rows[row.id].state in LEASED_STATES:
+                    rig.finish(row.id)
+            rig.pass_ms(5_000)
+            self.heartbeats()
+        else:
+            raise AssertionError(
+                f"never ended: {[(row.id, row.state, rig.scheduler.wait_of(row.id)) for row in open_tasks]}"
+            )
+
+    def _behind_a_person(self, task_id: str) -> bool:
+        missing = self.rig.scheduler.books.dependencies.missing(task_id)
+        return any(
+            self.rig.rows[need].state is TaskState.NEEDS_HUMAN or self._behind_a_person(need) for need in missing
+        )
+
+
+TestFleet = Fleet.TestCase
+TestFleet.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
