@@ -1,0 +1,156 @@
+"""One flush on SQLite: look, decide, write, commit; and when that fails, find the batch that is to blame.
+
+A flush is one transaction over many batches. If it fails, everything in it is rolled back and each batch is tried in a
+transaction of its own: the one that the database refuses gets the error, the others are applied. A batch is applied
+whole or not at all. Nothing is acknowledged before its commit returned, so what was acknowledged is never lost; an
+error at the commit itself leaves the outcome open, which is why every command can be asked again (ids come from the
+caller, generations guard the rest).
+"""
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import chain
+
+from ostler.domain.commands import Command, Result
+from ostler.domain.tasks import Task
+from ostler.store import rows
+from ostler.store.errors import StoreError
+from ostler.store.group_commit import Outcome
+from ostler.store.picture import Known, Needs, Picture, TokenRow
+from ostler.store.plan import Plan
+from ostler.store.registry import RegistryPlan
+from ostler.store.sqlite_engine import LAST_EVENT_SEQ
+from ostler.store.statements import Statements, chunks
+
+
+class _CannotBeginError(Exception):
+    """No transaction could be begun: nobody's batch is to blame, and trying one by one would only fail slower."""
+
+
+class Flusher:
+    """Applies batches on one connection. Lives in the writer thread."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, statements: Statements, explain: Callable[[Exception], Exception]
+    ) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._sql = statements
+        self._explain = explain
+        self._last_event_seq: int = self._cursor.execute(LAST_EVENT_SEQ).fetchone()[0]
+        self._last_task_seq: int = self._cursor.execute(statements.last_task_seq).fetchone()[0] or 0
+        self.retry_count = 0
+        """Flushes that had to be taken apart."""
+
+    def flush(self, batches: Sequence[Sequence[Command]]) -> list[Outcome]:
+        """See `group_commit.Backend`."""
+        try:
+            return list(self._transaction(batches))
+        except _CannotBeginError as error:
+            return [self._explain(_cause(error))] * len(batches)
+        except Exception as error:  # boundary: one batch must not take the others down, whatever is wrong with it
+            if len(batches) == 1:
+                return [self._explain(error)]
+        self.retry_count += 1
+        return self._one_by_one(batches)
+
+    def _one_by_one(self, batches: Sequence[Sequence[Command]]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for batch in batches:
+            try:
+                outcomes += self._transaction([batch])
+            except _CannotBeginError as error:
+                outcomes += [self._explain(_cause(error))] * (len(batches) - len(outcomes))
+                break
+            except Exception as error:  # boundary: the error is the answer of this batch
+                outcomes.append(self._explain(error))
+        return outcomes
+
+    def _transaction(self, batches: Sequence[Sequence[Command]]) -> list[list[Result]]:
+        try:
+            if self._connection.in_transaction:  # a rollback failed too; until it succeeds nothing can begin
+                self._connection.rollback()
+            self._cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise _CannotBeginError from error
+        try:
+            plan = Plan(self._picture(batches), self._last_event_seq)
+            add = plan.add
+            results = [[add(command) for command in batch] for batch in batches]
+            self._write(plan)
+            self._connection.commit()
+        except BaseException:
+            self._connection.rollback()
+            raise
+        self._last_event_seq = plan.last_event_seq
+        self._last_task_seq = max(chain((self._last_task_seq,), (known.seq for known in plan.new_tasks.values())))
+        return results
+
+    def _picture(self, batches: Sequence[Sequence[Command]]) -> Picture:
+        needs = Needs(self._last_task_seq)
+        needs.collect(batches)
+        sql, execute = self._sql, self._cursor.execute
+        tasks = {
+            task_id: Known(seq, rows.STATE_OF[state], generation, batch, None)
+            for task_id, seq, state, generation, batch in self._look_up(sql.tasks_by_id, needs.task_ids)
+        }
+        spec_ids = needs.wanted_spec_ids | (needs.submit_ids & tasks.keys())
+        return Picture(
+            tasks=tasks,
+            specs={task_id: rows.decode_spec(text) for task_id, text in self._look_up(sql.specs_by_id, spec_ids)},
+            taken_seqs={row[0] for row in self._look_up(sql.seqs_taken, needs.seqs)},
+            tokens={row[0]: TokenRow(*row) for row in execute(sql.all_tokens)} if needs.tokens else {},
+            endpoint_names={row[0] for row in execute(sql.all_endpoint_names)} if needs.endpoints else set(),
+            load_task=self._load_task,
+        )
+
+    def _load_task(self, seq: int) -> Task:
+        row = self._cursor.execute(self._sql.task_by_seq, (seq,)).fetchone()
+        return rows.decode_task(row[0])
+
+    def _look_up(self, texts: Sequence[str], values: Collection[str | int]) -> Iterator[rows.Row]:
+        """Rows of a lookup by a set of values."""
+        for fitting, chunk in chunks(values):
+            yield from self._cursor.execute(texts[fitting], chunk).fetchall()
+
+    def _write(self, plan: Plan) -> None:
+        sql = self._sql
+        inserts, open_changes, changes = plan.task_rows()
+        self._many(sql.insert_task, inserts)
+        self._many(sql.insert_spec, plan.specs)
+        self._change(sql.change_open, open_changes)
+        self._change(sql.change, changes)
+        self._many(sql.put_attempt, plan.attempts)
+        self._many(sql.put_decision, plan.decisions)
+        self._many(sql.put_output, plan.outputs)
+        self._many(sql.insert_late_report, plan.late_reports)
+        self._many(sql.insert_event, plan.events)
+        self._write_registry(plan.registry)
+
+    def _write_registry(self, registry: RegistryPlan) -> None:
+        sql = self._sql
+        for entries, drop, put in (
+            (registry.sessions, sql.drop_session, sql.put_session),
+            (registry.endpoints, sql.drop_endpoint, sql.put_endpoint),
+            # A token is never overwritten, so its name is freed first: it may have been dropped and given again.
+            (registry.tokens, sql.drop_token, sql.insert_token),
+        ):
+            dropped = [(key,) for key, row in entries.items() if row is None or put is sql.insert_token]
+            self._many(drop, dropped)
+            self._many(put, [row for row in entries.values() if row is not None])
+
+    def _many(self, text: str, parameters: list[rows.Row]) -> None:
+        if parameters:
+            self._cursor.executemany(text, parameters)
+
+    def _change(self, text: str, parameters: list[rows.Row]) -> None:
+        self._many(text, parameters)
+        if parameters and self._cursor.rowcount != len(parameters):
+            raise StoreError(
+                f"{len(parameters) - self._cursor.rowcount} tasks changed between a look and a write",
+                remedy="something else writes to this database; stop it",
+            )
+
+
+def _cause(error: _CannotBeginError) -> Exception:
+    return error.__cause__ if isinstance(error.__cause__, Exception) else error

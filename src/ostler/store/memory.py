@@ -1,0 +1,241 @@
+"""`MemoryStore`: the reference. Plain dictionaries, one command after the other, nothing clever.
+
+It defines what the other stores must answer; the conformance suite compares them. It is also the store of tests and
+of the simulator: it keeps nothing, and it has no limits of an engine (sizes, text that is no Unicode).
+
+A batch is applied without an await in between, so no other caller sees half of it. That holds on one event loop; it
+is not made for several threads.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import assert_never
+
+import msgspec
+
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.commands import (
+    AppendEvents,
+    Applied,
+    Command,
+    DropEndpoint,
+    DropSession,
+    DropToken,
+    LateReport,
+    NewTask,
+    PutEndpoint,
+    PutSessions,
+    PutToken,
+    RefusalReason,
+    Refused,
+    Result,
+    SubmitTasks,
+    UpdateTask,
+)
+from ostler.domain.decision import Decision
+from ostler.domain.event import Event
+from ostler.domain.fleet import Session
+from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
+from ostler.domain.states import FINAL_STATES, TaskState
+from ostler.domain.tasks import Attempt, Task, TaskSpec
+from ostler.store.errors import StoreError
+from ostler.store.guards import submit_problem, token_problem, update_problem
+
+
+class _Record:
+    """Everything about one task."""
+
+    def __init__(self, task: Task, spec: TaskSpec) -> None:
+        self.task = task
+        self.spec = spec
+        self.attempts: dict[int, Attempt] = {}
+        self.decisions: dict[int, Decision] = {}
+        self.outputs: dict[int, str] = {}
+        self.late_reports: list[bytes] = []
+
+
+class MemoryStore:
+    """A `Store` that lasts as long as the process. Not made for several threads."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, _Record] = {}
+        self._seqs: set[int] = set()
+        self._events: list[Event] = []
+        self._sessions: dict[str, Session] = {}
+        self._endpoints: dict[str, EndpointSpec] = {}
+        self._tokens: dict[str, PutToken] = {}
+        self._closed = False
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        """See the port."""
+        self._must_be_open()
+        return [self._apply(command) for command in commands]
+
+    async def open_work(self) -> OpenWork:
+        """See the port."""
+        self._must_be_open()
+        tasks = sorted((record.task for record in self._records.values()), key=lambda task: task.seq)
+        return OpenWork(
+            tasks=tuple(task for task in tasks if task.state not in FINAL_STATES),
+            sessions=tuple(sorted(self._sessions.values(), key=lambda session: (session.joined_ms, session.id))),
+            endpoints=tuple(self._endpoints[name] for name in sorted(self._endpoints)),
+            next_seq=(tasks[-1].seq if tasks else 0) + 1,
+            last_event_seq=len(self._events),
+        )
+
+    async def states(self, ids: Sequence[str]) -> dict[str, TaskState]:
+        """See the port."""
+        self._must_be_open()
+        return {task_id: self._records[task_id].task.state for task_id in ids if task_id in self._records}
+
+    async def task(self, task_id: str) -> TaskDetail | None:
+        """See the port."""
+        self._must_be_open()
+        record = self._records.get(task_id)
+        if record is None:
+            return None
+        return TaskDetail(
+            task=record.task,
+            spec=record.spec,
+            attempts=tuple(record.attempts[generation] for generation in sorted(record.attempts)),
+            decisions=tuple(record.decisions[generation] for generation in sorted(record.decisions)),
+            events=tuple(self._events_of(task_id, 0)),
+            output=record.outputs[max(record.outputs)] if record.outputs else None,
+            late_reports=tuple(record.late_reports),
+        )
+
+    async def tasks(self, query: TaskQuery) -> list[Task]:
+        """See the port."""
+        self._must_be_open()
+        found = [
+            record.task
+            for record in self._records.values()
+            if (not query.states or record.task.state in query.states)
+            and (query.batch is None or record.task.batch == query.batch)
+            and (query.before_seq is None or record.task.seq < query.before_seq)
+        ]
+        found.sort(key=lambda task: task.seq, reverse=True)
+        return found[: max(0, query.limit)]
+
+    async def events(self, *, after_seq: int = 0, limit: int = 500, task_id: str | None = None) -> list[Event]:
+        """See the port."""
+        self._must_be_open()
+        return list(islice(self._events_of(task_id, after_seq), max(0, limit)))
+
+    async def token_name(self, token_hash: str, scope: str) -> str | None:
+        """See the port."""
+        self._must_be_open()
+        for token in self._tokens.values():
+            if (token.token_hash, token.scope) == (token_hash, scope):
+                return token.name
+        return None
+
+    async def close(self) -> None:
+        """Refuse everything from now on. Safe to repeat."""
+        self._closed = True
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise StoreError("the store is closed")
+
+    def _events_of(self, task_id: str | None, after_seq: int) -> Iterator[Event]:
+        # The event with number n is at index n - 1.
+        above = islice(self._events, max(0, after_seq), None)
+        return (event for event in above if task_id is None or event.task_id == task_id)
+
+    def _apply(self, command: Command) -> Result:
+        if isinstance(command, UpdateTask):
+            return self._update(command)
+        if isinstance(command, SubmitTasks):
+            return self._submit(command)
+        if isinstance(command, LateReport):
+            return self._late(command)
+        if isinstance(command, AppendEvents):
+            return Applied(last_seq=self._record_events(command.events))
+        if isinstance(command, PutToken | DropToken):
+            return self._token(command)
+        return self._register(command)
+
+    def _update(self, command: UpdateTask) -> Result:
+        task = command.task
+        record = self._records.get(task.id)
+        if record is None:
+            return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no task {task.id}")
+        problem = update_problem(command, record.task)
+        if problem is not None:
+            return Refused(reason=problem[0], message=problem[1], task=record.task)
+        record.task = msgspec.structs.replace(task, prev_state=record.task.state)
+        generation = task.generation
+        if command.attempt is not None:
+            generation = command.attempt.generation
+            record.attempts[generation] = command.attempt
+        if command.decision is not None:
+            record.decisions[generation] = command.decision
+        if command.output is not None:
+            record.outputs[generation] = command.output
+        spec = record.spec if command.want_spec else None
+        return Applied(spec=spec, last_seq=self._record_events(command.events))
+
+    def _submit(self, command: SubmitTasks) -> Result:
+        staged: dict[str, NewTask] = {}
+        duplicates: list[str] = []
+        seqs: set[int] = set()
+        for new in command.tasks:
+            task = new.task
+            record = self._records.get(task.id)
+            known = record.spec if record is not None else staged[task.id].spec if task.id in staged else None
+            if known is not None and known != new.spec:
+                return Refused(
+                    reason=RefusalReason.CONFLICT,
+                    message=f"task {task.id} exists with another spec",
+                    task=record.task if record is not None else None,
+                )
+            if known is not None:
+                duplicates.append(task.id)
+                continue
+            problem = submit_problem(new, seq_is_taken=task.seq in self._seqs or task.seq in seqs)
+            if problem is not None:
+                return Refused(reason=problem[0], message=problem[1])
+            staged[task.id] = new
+            seqs.add(task.seq)
+        for new in staged.values():
+            self._records[new.task.id] = _Record(new.task, new.spec)
+        self._seqs |= seqs
+        last_seq = self._record_events([new.event for new in staged.values()])
+        return Applied(duplicates=tuple(duplicates), last_seq=last_seq)
+
+    def _late(self, command: LateReport) -> Result:
+        record = self._records.get(command.task_id)
+        if record is None:
+            return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no task {command.task_id}")
+        record.late_reports.append(command.body)
+        return Applied(last_seq=self._record_events((command.event,)))
+
+    def _record_events(self, events: Sequence[Event]) -> int:
+        for event in events:
+            self._events.append(msgspec.structs.replace(event, seq=len(self._events) + 1))
+        return len(self._events) if events else 0
+
+    def _token(self, command: PutToken | DropToken) -> Result:
+        if isinstance(command, PutToken):
+            problem = token_problem(command, self._tokens.values())
+            if problem is not None:
+                return Refused(reason=problem[0], message=problem[1])
+            self._tokens.setdefault(command.name, command)
+        elif self._tokens.pop(command.name, None) is None:
+            return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no token named {command.name}")
+        return Applied()
+
+    def _register(self, command: PutSessions | DropSession | PutEndpoint | DropEndpoint) -> Result:
+        if isinstance(command, PutSessions):
+            self._sessions.update((session.id, session) for session in command.sessions)
+        elif isinstance(command, DropSession):
+            self._sessions.pop(command.session_id, None)
+        elif isinstance(command, PutEndpoint):
+            self._endpoints[command.endpoint.name] = command.endpoint
+        elif isinstance(command, DropEndpoint):
+            if self._endpoints.pop(command.name, None) is None:
+                return Refused(reason=RefusalReason.NOT_FOUND, message=f"no endpoint {command.name} was registered")
+        else:
+            assert_never(command)
+        return Applied()

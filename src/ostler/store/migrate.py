@@ -1,0 +1,76 @@
+"""Bring a database to the schema of this code, or say clearly why not.
+
+Migrations are numbered files under `migrations/versions`, each marked in its name: `pre` only adds, so that the code
+before it still runs on the new schema; `post` removes what only older code needed. A file that is opened by one
+process runs both kinds when it is opened; several hubs on one database run `pre`, change their code, then run `post`.
+
+All of an upgrade is one transaction: a crash in the middle leaves the old schema. Alembic is imported only when there
+is something to migrate.
+"""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ostler.store.errors import StoreError
+
+REVISIONS = ("0001",)
+"""Every revision this code knows, oldest first; the last one is what it needs."""
+
+DIRECTORY = Path(__file__).with_name("migrations")
+
+
+def bring_up_to_date(connection: sa.Connection, *, where: str, migrate: bool = True) -> None:
+    """Run the migrations that a database lacks. `where` names it in errors.
+
+    Raises `StoreError`: 1. it is not ours, 2. it was written by newer code, 3. it is old and `migrate` is false.
+    """
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    try:
+        revision = _stored_revision(connection, where)
+        if revision != REVISIONS[-1]:
+            if revision is not None:
+                _check_known(revision, where, migrate=migrate)
+            _upgrade(connection)
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _stored_revision(connection: sa.Connection, where: str) -> str | None:
+    """The revision of the schema; `None` in an empty file."""
+    tables = set(sa.inspect(connection).get_table_names())
+    if not tables:
+        return None
+    if "alembic_version" not in tables:  # 1
+        raise StoreError(
+            "this database belongs to another program", where=where, remedy="name a file that does not exist"
+        )
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+
+
+def _check_known(revision: str, where: str, *, migrate: bool) -> None:
+    if revision not in REVISIONS:  # 2
+        raise StoreError(
+            f"the database has schema {revision}, this version of Ostler knows schemas up to {REVISIONS[-1]}",
+            where=where,
+            remedy="use the newer version that wrote it, or restore a backup made before the upgrade",
+        )
+    if not migrate:  # 3
+        raise StoreError(
+            f"the database has schema {revision}, this version of Ostler needs {REVISIONS[-1]}",
+            where=where,
+            remedy="make a backup, then run `ostler db migrate`",
+        )
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - a quarter of a second that a file in order does not pay
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    config = Config()
+    config.set_main_option("script_location", str(DIRECTORY).replace("%", "%%"))  # the option is interpolated
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

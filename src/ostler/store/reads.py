@@ -1,0 +1,207 @@
+"""The reads of the port, each inside one snapshot, with queries that were compiled once.
+
+What one commit made visible is visible here whole: events are numbered and committed by one writer in order, so a
+reader that has seen event n has seen all before it, and `after_seq` is a safe cursor. With several writers a lower
+number could be committed after a higher one, and the cursor would have to wait for it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
+
+from ostler.domain.event import Event
+from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
+from ostler.domain.states import FINAL_STATES, TaskState
+from ostler.domain.tasks import Task
+from ostler.store import rows, schema
+from ostler.store.statements import chunks, lookups
+
+Run = Callable[[str, Sequence[object]], list[rows.Row]]
+"""Run a query inside the snapshot and return all of its rows."""
+
+Limited = TypeVar("Limited", bound=sa.GenerativeSelect)
+
+_EVERY_STATE = tuple(rows.STATE_TEXT.values())
+_ABOVE_ALL = 2**63 - 1
+
+
+class Queries(NamedTuple):
+    """Text of every read; parameters by position, in the order of the words that describe it."""
+
+    open_tasks: str
+    sessions: str
+    endpoints: str
+    last_task_seq: str
+    last_event_seq: str
+    states_by_id: tuple[str, ...]
+    """id, state; one text for each length of a list (see `statements.chunks`)."""
+    task: str
+    """seq, body, spec by id."""
+    attempts: str
+    decisions: str
+    outputs: str
+    late_reports: str
+    newest_tasks: str
+    """seq, body: below this number, at most so many."""
+    newest_of_batch: str
+    """The same: batch, below, states (all places filled), at most."""
+    newest_ended: str
+    """The same: below, one final state, at most."""
+    newest_open: str
+    """The same: below, states (all places filled), at most."""
+    events: str
+    """Columns of an event: above this number, at most so many."""
+    events_of_task: str
+    """The same: above, task, above, task again, at most."""
+    token_name: str
+    """By hash and scope."""
+
+
+def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
+    """Every read for one engine, which gives its own way to ask for the newest event number."""
+
+    def text(query: sa.ClauseElement) -> str:
+        return str(query.compile(dialect=dialect))
+
+    def by_generation(table: sa.Table) -> str:
+        query = sa.select(table.c.body).where(table.c.task_seq == sa.bindparam("seq"))
+        return text(query.order_by(table.c.generation))
+
+    task, spec, token, late = schema.task, schema.task_spec, schema.token, schema.late_report
+    session, endpoint = schema.worker_session, schema.endpoint
+    newest = _at_most(sa.select(task.c.seq, task.c.body).order_by(task.c.seq.desc()))
+    below = task.c.seq < sa.bindparam("below")
+    any_state = task.c.state.in_([sa.bindparam(f"state_{place}") for place in range(len(_EVERY_STATE))])
+    # Naming `finished_ms` is what lets the engine use the partial indexes.
+    ended, unfinished = task.c.finished_ms.is_not(None), task.c.finished_ms.is_(None)
+    named_task = sa.select(task.c.seq, task.c.body, spec.c.body).join(spec, spec.c.task_seq == task.c.seq)
+    named_token = sa.select(token.c.name).where(
+        token.c.token_hash == sa.bindparam("token_hash"), token.c.scope == sa.bindparam("scope")
+    )
+    return Queries(
+        open_tasks=text(sa.select(task.c.body).where(unfinished).order_by(task.c.seq)),
+        sessions=text(sa.select(session.c.body).order_by(session.c.joined_ms, session.c.id)),
+        endpoints=text(sa.select(endpoint.c.body).order_by(endpoint.c.name)),
+        last_task_seq=text(sa.select(sa.func.max(task.c.seq))),
+        last_event_seq=last_event_seq,
+        states_by_id=lookups(dialect, sa.select(task.c.id, task.c.state), task.c.id),
+        task=text(named_task.where(task.c.id == sa.bindparam("id"))),
+        attempts=by_generation(schema.attempt),
+        decisions=by_generation(schema.decision),
+        outputs=by_generation(schema.output),
+        late_reports=text(sa.select(late.c.body).where(late.c.task_seq == sa.bindparam("seq")).order_by(late.c.id)),
+        newest_tasks=text(newest.where(below)),
+        newest_of_batch=text(newest.where(task.c.batch == sa.bindparam("batch"), below, any_state)),
+        newest_ended=text(newest.where(below, task.c.state == sa.bindparam("state"), ended)),
+        newest_open=text(newest.where(below, any_state, unfinished)),
+        events=text(_at_most(_events().order_by(schema.event.c.seq))),
+        events_of_task=text(_events_of_task()),
+        token_name=text(named_token),
+    )
+
+
+def _events() -> sa.Select[Any]:
+    event = schema.event
+    columns = (event.c.seq, event.c.at_ms, event.c.name, event.c.task_id, event.c.body)
+    return sa.select(*columns).where(event.c.seq > sa.bindparam("above"))
+
+
+def _events_of_task() -> sa.CompoundSelect[Any]:
+    # By number or by id (see `schema`): two indexes, merged into one answer.
+    event, task = schema.event, schema.task
+    number = sa.select(task.c.seq).where(task.c.id == sa.bindparam("id")).scalar_subquery()
+    by_number = _events().where(event.c.task_seq == number)
+    by_id = _events().where(event.c.task_seq.is_(None), event.c.task_id == sa.bindparam("id"))
+    return _at_most(sa.union_all(by_number, by_id).order_by("seq"))
+
+
+def _at_most(query: Limited) -> Limited:
+    # The offset is written out: for a limit alone, SQLite's dialect would add a parameter of its own for it.
+    return query.limit(sa.bindparam("at_most")).offset(sa.literal_column("0", sa.Integer))
+
+
+def open_work(run: Run, queries: Queries) -> OpenWork:
+    """Everything a hub goes on with. O(open tasks)."""
+    return OpenWork(
+        tasks=tuple(rows.decode_task(text) for (text,) in run(queries.open_tasks, ())),
+        sessions=tuple(rows.decode_session(text) for (text,) in run(queries.sessions, ())),
+        endpoints=tuple(rows.decode_endpoint(text) for (text,) in run(queries.endpoints, ())),
+        next_seq=(run(queries.last_task_seq, ())[0][0] or 0) + 1,
+        last_event_seq=run(queries.last_event_seq, ())[0][0],
+    )
+
+
+def states(run: Run, queries: Queries, ids: Sequence[str]) -> dict[str, TaskState]:
+    """States of the tasks that exist. O(ids)."""
+    return {
+        task_id: rows.STATE_OF[state]
+        for fitting, chunk in chunks(ids)
+        for task_id, state in run(queries.states_by_id[fitting], chunk)
+    }
+
+
+def task_detail(run: Run, queries: Queries, task_id: str) -> TaskDetail | None:
+    """One task with everything about it. O(its attempts and events)."""
+    found = run(queries.task, (task_id,))
+    if not found:
+        return None
+    seq, task_text, spec_text = found[0]
+    outputs = run(queries.outputs, (seq,))
+    return TaskDetail(
+        task=rows.decode_task(task_text),
+        spec=rows.decode_spec(spec_text),
+        attempts=tuple(rows.decode_attempt(text) for (text,) in run(queries.attempts, (seq,))),
+        decisions=tuple(rows.decode_decision(text) for (text,) in run(queries.decisions, (seq,))),
+        events=tuple(events(run, queries, after_seq=0, limit=_ABOVE_ALL, task_id=task_id)),
+        output=outputs[-1][0] if outputs else None,
+        late_reports=tuple(body for (body,) in run(queries.late_reports, (seq,))),
+    )
+
+
+def tasks(run: Run, queries: Queries, query: TaskQuery) -> list[Task]:
+    """The newest tasks that match. Each branch walks one index from its end and stops at the limit.
+
+    1. a batch: its index, states filtered; 2. no states: all tasks by number; 3. some states: one walk over the ended
+    tasks of each final state, one over the open tasks for the others, then the newest of all of them.
+    """
+    limit = max(0, query.limit)
+    below = query.before_seq if query.before_seq is not None else _ABOVE_ALL
+    wanted = frozenset(query.states)
+    if query.batch is not None:  # 1
+        found = run(queries.newest_of_batch, (query.batch, below, *_places(wanted), limit))
+    elif not wanted:  # 2
+        found = run(queries.newest_tasks, (below, limit))
+    else:  # 3
+        found = [
+            row
+            for state in sorted(wanted & FINAL_STATES)
+            for row in run(queries.newest_ended, (below, rows.STATE_TEXT[state], limit))
+        ]
+        if unfinished := wanted - FINAL_STATES:
+            found += run(queries.newest_open, (below, *_places(unfinished), limit))
+        found.sort(reverse=True)
+    return [rows.decode_task(text) for _seq, text in found[:limit]]
+
+
+def _places(wanted: frozenset[TaskState]) -> tuple[str, ...]:
+    """As many states as the query has places for, the last one repeated; all of them when none is named."""
+    named = tuple(rows.STATE_TEXT[state] for state in wanted) or _EVERY_STATE
+    return named + named[-1:] * (len(_EVERY_STATE) - len(named))
+
+
+def events(run: Run, queries: Queries, *, after_seq: int, limit: int, task_id: str | None) -> list[Event]:
+    """Events above a number, oldest first. O(answer)."""
+    at_most = max(0, limit)
+    if task_id is None:
+        found = run(queries.events, (after_seq, at_most))
+    else:
+        found = run(queries.events_of_task, (after_seq, task_id, after_seq, task_id, at_most))
+    return [rows.event_of(*row) for row in found]
+
+
+def token_name(run: Run, queries: Queries, token_hash: str, scope: str) -> str | None:
+    """Name of a token."""
+    found = run(queries.token_name, (token_hash, scope))
+    return found[0][0] if found else None

@@ -1,0 +1,79 @@
+"""The part of a plan about sessions, endpoints and tokens: small sets where the last word on a name wins."""
+
+from typing import assert_never
+
+from ostler.domain.commands import (
+    Applied,
+    DropEndpoint,
+    DropSession,
+    DropToken,
+    PutEndpoint,
+    PutSessions,
+    PutToken,
+    RefusalReason,
+    Refused,
+    Result,
+)
+from ostler.store import rows
+from ostler.store.guards import token_problem
+from ostler.store.picture import Picture, TokenRow
+
+RegistryCommand = PutSessions | DropSession | PutEndpoint | DropEndpoint | PutToken | DropToken
+
+_APPLIED = Applied()
+
+
+class RegistryPlan:
+    """What a flush writes to the registries: by key, the row, or `None` to delete it."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        self.sessions: dict[str, rows.Row | None] = {}
+        self.endpoints: dict[str, rows.Row | None] = {}
+        self.tokens: dict[str, rows.Row | None] = {}
+
+    def add(self, command: RegistryCommand) -> Result:
+        """Judge and note one command.
+
+        Forgetting a session twice is fine; an unknown endpoint or token is not found, because a person named it.
+        """
+        if isinstance(command, PutSessions):
+            self.sessions.update((session.id, rows.session_row(session)) for session in command.sessions)
+        elif isinstance(command, DropSession):
+            self.sessions[command.session_id] = None
+        elif isinstance(command, PutEndpoint):
+            name = command.endpoint.name
+            self.endpoints[name] = (name, rows.body(command.endpoint))
+            self._picture.endpoint_names.add(name)
+        elif isinstance(command, DropEndpoint):
+            return self._drop_endpoint(command.name)
+        elif isinstance(command, PutToken):
+            return self._put_token(command)
+        elif isinstance(command, DropToken):
+            return self._drop_token(command.name)
+        else:
+            assert_never(command)
+        return _APPLIED
+
+    def _drop_endpoint(self, name: str) -> Result:
+        if name not in self._picture.endpoint_names:
+            return Refused(reason=RefusalReason.NOT_FOUND, message=f"no endpoint {name} was registered")
+        self._picture.endpoint_names.discard(name)
+        self.endpoints[name] = None
+        return _APPLIED
+
+    def _put_token(self, command: PutToken) -> Result:
+        tokens = self._picture.tokens
+        problem = token_problem(command, tokens.values())
+        if problem is not None:
+            return Refused(reason=problem[0], message=problem[1])
+        if command.name not in tokens:
+            row = TokenRow(command.name, command.token_hash, command.scope, command.created_ms)
+            tokens[command.name] = self.tokens[command.name] = row
+        return _APPLIED
+
+    def _drop_token(self, name: str) -> Result:
+        if self._picture.tokens.pop(name, None) is None:
+            return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no token named {name}")
+        self.tokens[name] = None
+        return _APPLIED

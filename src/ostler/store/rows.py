@@ -1,0 +1,105 @@
+"""Between the domain's types and the columns of `schema`: one function for each direction, nothing else.
+
+Rows are plain tuples in the order of the table's columns, because building a mapping for each row costs more than
+writing it. The JSON text of a `Task`, `TaskSpec`, `Attempt` ... is the value itself; the columns beside it repeat what
+is asked for in queries. An event's columns are its fields, so only the two mappings are in its body.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.decision import Decision
+from ostler.domain.event import Event, Scalar
+from ostler.domain.fleet import Session
+from ostler.domain.states import TaskState
+from ostler.domain.tasks import Attempt, Task, TaskSpec
+
+Row = tuple[Any, ...]
+Stored = Task | TaskSpec | Attempt | Decision | Session | EndpointSpec
+
+STATE_TEXT: Mapping[TaskState, str] = {state: str(state.value) for state in TaskState}
+"""A `str` subclass is bound by a slower path of the driver than `str` itself."""
+STATE_OF: Mapping[str, TaskState] = {state.value: state for state in TaskState}
+
+_encode = msgspec.json.Encoder().encode
+_event_body = msgspec.json.Decoder(tuple[dict[str, int | float], dict[str, Scalar]])
+
+decode_task = msgspec.json.Decoder(Task).decode
+decode_spec = msgspec.json.Decoder(TaskSpec).decode
+decode_attempt = msgspec.json.Decoder(Attempt).decode
+decode_decision = msgspec.json.Decoder(Decision).decode
+decode_session = msgspec.json.Decoder(Session).decode
+decode_endpoint = msgspec.json.Decoder(EndpointSpec).decode
+
+
+def body(value: Stored) -> str:
+    """The JSON text that is stored for a value."""
+    return _encode(value).decode()
+
+
+def task_row(task: Task) -> Row:
+    """All columns of `task`, in their order."""
+    return (
+        task.seq,
+        task.id,
+        STATE_TEXT[task.state],
+        STATE_TEXT[task.prev_state] if task.prev_state is not None else None,
+        task.generation,
+        int(task.priority),
+        task.batch,
+        task.session,
+        task.wait.code.value if task.wait is not None else None,
+        task.created_ms,
+        task.updated_ms,
+        task.finished_ms,
+        body(task),
+    )
+
+
+def open_change_row(task: Task, from_state: TaskState, from_generation: int) -> Row:
+    """Parameters of `statements.CHANGE_OPEN`: what a transition between open states can change, then the guard."""
+    return (
+        STATE_TEXT[task.state],
+        STATE_TEXT[task.prev_state] if task.prev_state is not None else None,
+        task.generation,
+        int(task.priority),
+        task.session,
+        task.wait.code.value if task.wait is not None else None,
+        task.created_ms,
+        task.updated_ms,
+        body(task),
+        task.seq,
+        STATE_TEXT[from_state],
+        from_generation,
+    )
+
+
+def change_row(task: Task, from_state: TaskState, from_generation: int) -> Row:
+    """Parameters of `statements.CHANGE`: every column but the identity, then the guard."""
+    return (*task_row(task)[2:], task.seq, STATE_TEXT[from_state], from_generation)
+
+
+def event_row(event: Event, seq: int, task_seq: int | None) -> Row:
+    """All columns of `event`, in their order."""
+    return (
+        seq,
+        event.at_ms,
+        event.name,
+        task_seq,
+        event.task_id,
+        _encode((event.measurements, event.metadata)).decode(),
+    )
+
+
+def event_of(seq: int, at_ms: int, name: str, task_id: str | None, text: str) -> Event:
+    """The event of a stored row."""
+    measurements, metadata = _event_body.decode(text)
+    return Event(name=name, at_ms=at_ms, task_id=task_id, seq=seq, measurements=measurements, metadata=metadata)
+
+
+def session_row(session: Session) -> Row:
+    """All columns of `worker_session`, in their order."""
+    return (session.id, session.joined_ms, session.renewed_ms, body(session))

@@ -1,0 +1,158 @@
+"""The tables, once, as SQLAlchemy metadata.
+
+`task` is the hot table: narrow columns that are asked for, and the whole row as JSON in `body`, so that nothing is
+lost and a new field of `Task` needs no migration. What is large or seldom read lies in side tables keyed by the
+task's sequence number: integers that grow with time keep new rows side by side, where random text ids would touch a
+page of their own for each row.
+
+Invariants that the database itself refuses to break (CHECK): only transitions of the domain's table; queued <=> wait;
+final <=> finished_ms; leased <=> session. The code checks them before; the constraint is for the day it does not.
+
+Events carry no such constraint: they are observations, and a record of something odd must not be lost for being odd.
+An event that came with a command about its task belongs to it by `task_seq`; any other by its `task_id` alone.
+
+Migrations create these tables from text of their own; a test compares the two, so that a change here, or in the
+domain's transitions, fails until a migration says how to get there.
+"""
+
+import sqlalchemy as sa
+
+from ostler.domain.states import FINAL_STATES, LEASED_STATES, TRANSITIONS, TaskState
+from ostler.store.guards import FIRST_STATES
+
+METADATA = sa.MetaData()
+
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""64 bits everywhere; SQLite's INTEGER has them, and only that word makes a primary key the row id."""
+
+
+def _one_of(column: str, states: frozenset[TaskState]) -> str:
+    # A chain of comparisons, not IN: SQLite would build a lookup table for the list at each row it writes.
+    return " OR ".join(f"{column} = '{state.value}'" for state in TaskState if state in states)
+
+
+def transition_check() -> str:
+    """`prev_state -> state` as a CHECK, generated from the domain's table.
+
+    The NULL of a first state has an arm of its own: a comparison with NULL is NULL, and a CHECK that is NULL passes.
+    """
+    arms = [f"WHEN prev_state IS NULL THEN {_one_of('state', FIRST_STATES)}"]
+    arms += [
+        f"WHEN prev_state = '{origin.value}' THEN {_one_of('state', targets)}"
+        for origin, targets in TRANSITIONS.items()
+        if targets
+    ]
+    return "CASE " + " ".join(arms) + " ELSE FALSE END"
+
+
+task = sa.Table(
+    "task",
+    METADATA,
+    sa.Column("seq", BIG, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("prev_state", sa.Text),
+    sa.Column("generation", BIG, nullable=False),
+    sa.Column("priority", BIG, nullable=False),
+    sa.Column("batch", sa.Text),
+    sa.Column("session", sa.Text),
+    sa.Column("wait_code", sa.Text),
+    sa.Column("created_ms", BIG, nullable=False),
+    sa.Column("updated_ms", BIG, nullable=False),
+    sa.Column("finished_ms", BIG),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.CheckConstraint(_one_of("state", frozenset(TaskState)), name="task_state"),
+    sa.CheckConstraint(transition_check(), name="task_transition"),
+    sa.CheckConstraint("(state = 'queued') = (wait_code IS NOT NULL)", name="task_wait"),
+    sa.CheckConstraint(f"({_one_of('state', FINAL_STATES)}) = (finished_ms IS NOT NULL)", name="task_finished"),
+    sa.CheckConstraint(f"({_one_of('state', LEASED_STATES)}) = (session IS NOT NULL)", name="task_lease"),
+    sqlite_strict=True,
+)
+# Partial, and over columns that most transitions leave alone: a transition inside an open life touches no index.
+# The conditions are given for SQLite only; the migrations have them for PostgreSQL too, where naming it costs nothing:
+# here it would import that dialect, a tenth of a second at each start.
+sa.Index("task_open", task.c.seq, sqlite_where=task.c.finished_ms.is_(None))
+sa.Index("task_ended", task.c.state, task.c.seq, sqlite_where=task.c.finished_ms.is_not(None))
+sa.Index("task_batch", task.c.batch, task.c.seq, sqlite_where=task.c.batch.is_not(None))
+
+task_spec = sa.Table(
+    "task_spec",
+    METADATA,
+    sa.Column("task_seq", BIG, sa.ForeignKey("task.seq"), primary_key=True, autoincrement=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+)
+
+
+def _by_attempt(name: str, *columns: sa.Column[str], rowid: bool) -> sa.Table:
+    return sa.Table(
+        name,
+        METADATA,
+        sa.Column("task_seq", BIG, sa.ForeignKey("task.seq"), primary_key=True, autoincrement=False),
+        sa.Column("generation", BIG, primary_key=True, autoincrement=False),
+        *columns,
+        sqlite_strict=True,
+        sqlite_with_rowid=rowid,
+    )
+
+
+attempt = _by_attempt("attempt", sa.Column("body", sa.Text, nullable=False), rowid=False)
+decision = _by_attempt("decision", sa.Column("body", sa.Text, nullable=False), rowid=True)
+output = _by_attempt("output", sa.Column("body", sa.Text, nullable=False), rowid=True)
+
+late_report = sa.Table(
+    "late_report",
+    METADATA,
+    sa.Column("id", BIG, primary_key=True),
+    sa.Column("task_seq", BIG, sa.ForeignKey("task.seq"), nullable=False),
+    sa.Column("generation", BIG, nullable=False),
+    sa.Column("at_ms", BIG, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+sa.Index("late_report_of_task", late_report.c.task_seq)
+
+event = sa.Table(
+    "event",
+    METADATA,
+    # AUTOINCREMENT: a number is never given twice, not even after old events were pruned away to the last one.
+    sa.Column("seq", BIG, primary_key=True),
+    sa.Column("at_ms", BIG, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("task_seq", BIG),
+    sa.Column("task_id", sa.Text),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+_BY_ID = sa.and_(event.c.task_seq.is_(None), event.c.task_id.is_not(None))
+sa.Index("event_of_task", event.c.task_seq, event.c.seq, sqlite_where=event.c.task_seq.is_not(None))
+sa.Index("event_of_task_by_id", event.c.task_id, event.c.seq, sqlite_where=_BY_ID)
+
+worker_session = sa.Table(
+    "worker_session",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("joined_ms", BIG, nullable=False),
+    sa.Column("renewed_ms", BIG, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+)
+
+endpoint = sa.Table(
+    "endpoint",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+)
+
+token = sa.Table(
+    "token",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("token_hash", sa.Text, nullable=False, unique=True),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("created_ms", BIG, nullable=False),
+    sqlite_strict=True,
+)

@@ -1,0 +1,212 @@
+"""All that is particular to SQLite: connections, durability, errors, backup and versions.
+
+Durability: write-ahead log with `synchronous=FULL`, so a commit is on the disk before it is acknowledged; with group
+commit that costs nearly nothing.
+
+Checkpoints: SQLite before 3.51.3 can corrupt a database in WAL mode when two connections write or checkpoint at the
+same instant. Here one connection, in one thread, writes and checkpoints; every other one is query-only with automatic
+checkpoints off, and is closed before the writer (the last connection to close would checkpoint). A lock file keeps
+other processes of ours away (`file_lock`). This stops holding when something else opens the file for writing.
+"""
+
+import functools
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.pool import NullPool
+
+from ostler.domain.errors import ConflictError, InvalidInputError
+from ostler.store.errors import StoreError
+from ostler.store.reads import Queries, Run, compile_queries
+from ostler.store.statements import Statements, compile_statements
+
+BUSY_TIMEOUT_S = 5.0
+CHECKPOINT_PAGES = 1000
+"""A commit that leaves more pages than this in the log copies them into the database."""
+LOG_LIMIT_BYTES = 64 * 1024 * 1024
+"""The log file is cut to this after a checkpoint; it grows beyond only while a reader holds an old snapshot."""
+CACHE_KIB = 16 * 1024
+
+_OLDEST = (3, 37, 0)
+"""The first with STRICT tables."""
+_WAL_RESET_FIXED = (3, 51, 3)
+
+LAST_EVENT_SEQ = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)"
+"""The counter behind AUTOINCREMENT: unlike `max(seq)` it does not fall when old events are pruned."""
+
+
+class LinkedVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """The SQLite library this Python is linked to."""
+
+    text: str
+    supported: bool
+    """Whether the store can run on it at all."""
+    has_wal_reset_bug: bool
+    """Whether it has the corruption bug that the single writer keeps away from."""
+
+
+def linked_version() -> LinkedVersion:
+    """The library in use, for the doctor."""
+    version = sqlite3.sqlite_version_info
+    return LinkedVersion(
+        text=sqlite3.sqlite_version, supported=version >= _OLDEST, has_wal_reset_bug=version < _WAL_RESET_FIXED
+    )
+
+
+@functools.cache
+def statements() -> Statements:
+    """Every statement of a flush for this engine."""
+    return compile_statements(sqlite_dialect(paramstyle="qmark"), sqlite_insert)
+
+
+@functools.cache
+def queries() -> Queries:
+    """Every read for this engine."""
+    return compile_queries(sqlite_dialect(paramstyle="qmark"), LAST_EVENT_SEQ)
+
+
+def create_private_file(path: Path) -> None:
+    """Make an empty file only its owner can read, unless it exists: prompts and token hashes live in it.
+
+    SQLite gives its log the permissions of the database.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def writer_engine(path: Path) -> sa.Engine:
+    """The engine of the one connection that writes. Raises `sqlite3.Error`; `StoreError` when there is no WAL."""
+
+    def connect() -> sqlite3.Connection:
+        connection = _connect(path)
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            connection.close()
+            raise StoreError(
+                f"the file system does not allow a write-ahead log (journal mode is {mode!r})",
+                where=str(path),
+                remedy="put the database on a local disk",
+            )
+        for pragma in (
+            "synchronous = FULL",
+            # Without these two a Mac answers a sync before the data has left the drive's cache; no effect elsewhere.
+            "fullfsync = ON",
+            "checkpoint_fullfsync = ON",
+            f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+            f"journal_size_limit = {LOG_LIMIT_BYTES}",
+            "foreign_keys = ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+
+def reader_engine(path: Path) -> sa.Engine:
+    """The engine of connections that can neither write nor checkpoint."""
+
+    def connect() -> sqlite3.Connection:
+        connection = _connect(path)
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        return connection
+
+    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # isolation_level None: the driver begins no transaction by itself, every BEGIN is ours. A connection may only be
+    # used by the thread that opened it; the driver enforces it.
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    return connection
+
+
+def driver(connection: sa.Connection) -> sqlite3.Connection:
+    """The driver's connection under SQLAlchemy's.
+
+    Statements are Core's, compiled once; running them through Core would cost several times what SQLite takes.
+    """
+    found = connection.connection.driver_connection
+    if not isinstance(found, sqlite3.Connection):
+        raise StoreError("the store is closed")
+    return found
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[Run]:
+    """Several queries that see one state of the database."""
+    connection.execute("BEGIN")
+    try:
+        yield lambda text, parameters: connection.execute(text, parameters).fetchall()
+    finally:
+        connection.rollback()
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a database that is in use into one new file, complete and synced, or not at all.
+
+    Raises `ConflictError` when the target exists. The copy is one read transaction: the writer goes on, and what it
+    commits meanwhile is not in the copy.
+    """
+    if target.exists():
+        raise ConflictError(f"{target} exists", remedy="name a file that does not exist")
+    partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
+    create_private_file(partial)
+    try:
+        with closing(sqlite3.connect(source, timeout=BUSY_TIMEOUT_S)) as reader:
+            reader.execute("PRAGMA query_only = ON")
+            reader.execute("PRAGMA wal_autocheckpoint = 0")
+            with closing(sqlite3.connect(partial, isolation_level=None)) as writer:
+                reader.backup(writer)
+                # One file, without a log beside it, until it is opened as a store again.
+                writer.execute("PRAGMA journal_mode = DELETE")
+        _sync(partial)
+        partial.rename(target)
+        _sync(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "free space on the disk; nothing that was acknowledged is lost",
+    sqlite3.SQLITE_BUSY: "another program holds a lock on the database; close it",
+    sqlite3.SQLITE_READONLY: "make the file and its directory writable",
+    sqlite3.SQLITE_CANTOPEN: "check that the directory exists and is writable",
+    sqlite3.SQLITE_NOTADB: "name a database of Ostler, or a file that does not exist",
+    sqlite3.SQLITE_CORRUPT: "restore a backup",
+    sqlite3.SQLITE_IOERR: "check the disk; nothing that was acknowledged is lost",
+    sqlite3.SQLITE_CONSTRAINT: "this is a mistake in Ostler; please report it",
+}
+
+
+def explained(error: Exception, path: Path) -> Exception:
+    """What a caller is told when the engine refuses; an error that is not the engine's is returned as it is."""
+    if isinstance(error, sa.exc.DBAPIError) and isinstance(error.orig, Exception):
+        error = error.orig
+    if isinstance(error, sqlite3.Error):
+        # The low byte is the kind of error, the rest says more than a person can use.
+        kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return StoreError(f"the database says: {error}", where=str(path), remedy=_REMEDIES.get(kind, ""))
+    if isinstance(error, OSError):
+        return StoreError(f"cannot use this file: {error.strerror}", where=str(path), remedy="check the directory")
+    if isinstance(error, msgspec.MsgspecError):
+        return StoreError(f"a stored row cannot be read: {error}", where=str(path), remedy="run `ostler db check`")
+    if isinstance(error, ValueError | TypeError | OverflowError):
+        return InvalidInputError(f"a value cannot be stored: {error}")
+    return error

@@ -1,0 +1,157 @@
+"""The statements of a flush, compiled once from Core to the text and the parameter order of the engine.
+
+A flush runs each of them with all of its rows at once (executemany), on the driver's cursor: Core's own execution
+costs several times the statement when there is one row, and a store with one caller flushes one row at a time.
+"""
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
+
+from ostler.store import schema
+
+IN_SIZES = (1, 4, 16, 64, 256)
+"""Lengths of the value lists that lookups are compiled for (see `chunks`). All are far below the engine's limit on
+variables, and so few texts stay in the driver's cache of prepared statements."""
+
+_OPEN_CHANGES = ("state", "prev_state", "generation", "priority", "session", "wait_code", "created_ms", "updated_ms")
+
+
+Value = TypeVar("Value")
+
+
+class Statements(NamedTuple):
+    """Text of every statement; parameters by position, in the order of `rows`."""
+
+    insert_task: str
+    insert_spec: str
+    change: str
+    """Any transition: all columns but the identity."""
+    change_open: str
+    """A transition between open states of a task that stays in its batch: leaves every indexed column alone, so that
+    no index is written."""
+    put_attempt: str
+    put_decision: str
+    put_output: str
+    insert_late_report: str
+    insert_event: str
+    put_session: str
+    put_endpoint: str
+    insert_token: str
+    drop_session: str
+    drop_endpoint: str
+    drop_token: str
+    tasks_by_id: tuple[str, ...]
+    """id, seq, state, generation, batch; one text for each of `IN_SIZES`, as the next two."""
+    specs_by_id: tuple[str, ...]
+    """id, body."""
+    seqs_taken: tuple[str, ...]
+    task_by_seq: str
+    all_tokens: str
+    all_endpoint_names: str
+    last_task_seq: str
+
+
+class Upsert(Protocol):
+    """The engine's own `insert` construct with `on_conflict_do_update`: both engines spell it alike, Core does not."""
+
+    def __call__(self, table: sa.Table) -> Any:  # noqa: ANN401 - two classes without a common base
+        """Begin a statement."""
+        ...
+
+
+def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
+    """Every statement for one engine. The dialect must bind parameters by position."""
+
+    def text(statement: sa.ClauseElement) -> str:
+        return str(statement.compile(dialect=dialect))
+
+    task, spec, event, token = schema.task, schema.task_spec, schema.event, schema.token
+    rest = tuple(column.name for column in task.columns if column.name not in {"seq", "id"})
+    known = sa.select(task.c.id, task.c.seq, task.c.state, task.c.generation, task.c.batch)
+    specs = sa.select(task.c.id, spec.c.body).join(spec, spec.c.task_seq == task.c.seq)
+    return Statements(
+        insert_task=text(sa.insert(task)),
+        insert_spec=text(sa.insert(spec)),
+        change=_change(dialect, rest),
+        change_open=_change(dialect, (*_OPEN_CHANGES, "body")),
+        put_attempt=_upsert(dialect, upsert, schema.attempt),
+        put_decision=_upsert(dialect, upsert, schema.decision),
+        put_output=_upsert(dialect, upsert, schema.output),
+        insert_late_report=_insert(dialect, schema.late_report, ("task_seq", "generation", "at_ms", "body")),
+        insert_event=text(sa.insert(event)),
+        put_session=_upsert(dialect, upsert, schema.worker_session),
+        put_endpoint=_upsert(dialect, upsert, schema.endpoint),
+        insert_token=text(sa.insert(token)),
+        drop_session=_delete(dialect, schema.worker_session.c.id),
+        drop_endpoint=_delete(dialect, schema.endpoint.c.name),
+        drop_token=_delete(dialect, token.c.name),
+        tasks_by_id=lookups(dialect, known, task.c.id),
+        specs_by_id=lookups(dialect, specs, task.c.id),
+        seqs_taken=lookups(dialect, sa.select(task.c.seq), task.c.seq),
+        task_by_seq=text(sa.select(task.c.body).where(task.c.seq == sa.bindparam("seq"))),
+        all_tokens=text(sa.select(token)),
+        all_endpoint_names=text(sa.select(schema.endpoint.c.name)),
+        last_task_seq=text(sa.select(sa.func.max(task.c.seq))),
+    )
+
+
+def chunks(values: Collection[Value]) -> Iterator[tuple[int, list[Value]]]:
+    """Values in lists of the lengths in `IN_SIZES`, each with the index of its length.
+
+    The rest is padded with its last value when that at most doubles it; otherwise the longest list that it fills is
+    taken off first.
+    """
+    rest = list(values)
+    while rest:
+        fitting = min(bisect_left(IN_SIZES, len(rest)), len(IN_SIZES) - 1)
+        if IN_SIZES[fitting] > 2 * len(rest):
+            fitting -= 1
+        size = IN_SIZES[fitting]
+        chunk, rest = rest[:size], rest[size:]
+        yield fitting, chunk + [chunk[-1]] * (size - len(chunk))
+
+
+def _insert(dialect: Dialect, table: sa.Table, columns: tuple[str, ...]) -> str:
+    return str(sa.insert(table).compile(dialect=dialect, column_keys=list(columns)))
+
+
+def _delete(dialect: Dialect, key: sa.Column[str]) -> str:
+    return str(sa.delete(key.table).where(key == sa.bindparam("key")).compile(dialect=dialect))
+
+
+def _change(dialect: Dialect, columns: tuple[str, ...]) -> str:
+    # The guard repeats what the flush has just read in the same transaction. It can only fail to match when somebody
+    # else writes to the file; then the row count tells, and the flush is rolled back instead of losing a write.
+    task = schema.task
+    guard = (
+        task.c.seq == sa.bindparam("at_seq"),
+        task.c.state == sa.bindparam("from_state"),
+        task.c.generation == sa.bindparam("from_generation"),
+    )
+    statement = sa.update(task).values({name: sa.bindparam(f"new_{name}") for name in columns}).where(*guard)
+    compiled = statement.compile(dialect=dialect)
+    expected = [*(f"new_{name}" for name in columns), "at_seq", "from_state", "from_generation"]
+    if getattr(compiled, "positiontup", None) != expected:
+        msg = f"the parameters of an update are not in the order of `rows`: {getattr(compiled, 'positiontup', None)}"
+        raise AssertionError(msg)
+    return str(compiled)
+
+
+def _upsert(dialect: Dialect, upsert: Upsert, table: sa.Table) -> str:
+    """Insert, or replace all that is not the key."""
+    statement = upsert(table)
+    changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+    statement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
+    return str(statement.compile(dialect=dialect))
+
+
+def lookups(dialect: Dialect, query: sa.Select[*tuple[Any, ...]], key: sa.Column[Any]) -> tuple[str, ...]:
+    """Texts of a query by a list of values, one for each of `IN_SIZES`."""
+    return tuple(
+        str(query.where(key.in_([sa.bindparam(f"value_{n}") for n in range(size)])).compile(dialect=dialect))
+        for size in IN_SIZES
+    )

@@ -1,0 +1,145 @@
+"""Every store: worker sessions, registered endpoints and tokens."""
+
+import pytest
+
+from ostler.domain.commands import (
+    Applied,
+    Command,
+    DropEndpoint,
+    DropSession,
+    DropToken,
+    PutEndpoint,
+    PutSessions,
+    PutToken,
+    RefusalReason,
+    Refused,
+)
+from ostler.domain.ports import Store
+from tests.store.rows_made import NOW_MS, make_endpoint, make_session
+
+
+def put_token(name: str, token_hash: str, scope: str = "admin") -> PutToken:
+    return PutToken(name=name, token_hash=token_hash, scope=scope, created_ms=NOW_MS)
+
+
+async def test_sessions_are_put_renewed_and_dropped(store: Store) -> None:
+    """A session comes back whole, oldest first; renewing replaces it; dropping it twice is fine."""
+    first, second = make_session("s2", joined_ms=1), make_session("s1", joined_ms=2)
+    renewed = make_session("s2", joined_ms=1, renewed_ms=NOW_MS + 5)
+
+    await store.apply([PutSessions(sessions=(second, first))])
+    assert (await store.open_work()).sessions == (first, second)
+
+    await store.apply([PutSessions(sessions=(renewed,))])
+    assert (await store.open_work()).sessions == (renewed, second)
+
+    assert await store.apply([DropSession(session_id="s1")] * 2) == [Applied(), Applied()]
+    assert (await store.open_work()).sessions == (renewed,)
+
+
+async def test_sessions_that_joined_together_are_in_order_of_their_ids(store: Store) -> None:
+    """The order of sessions depends on nothing but the sessions."""
+    names = ["s3", "s1", "s2"]
+
+    await store.apply([PutSessions(sessions=tuple(make_session(name) for name in names))])
+
+    assert [session.id for session in (await store.open_work()).sessions] == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("commands", "left"),
+    [
+        ([PutSessions(sessions=(make_session("s1"),)), DropSession(session_id="s1")], []),
+        ([DropSession(session_id="s1"), PutSessions(sessions=(make_session("s1"),))], ["s1"]),
+        ([PutSessions(sessions=(make_session("s1"), make_session("s1", renewed_ms=9)))], ["s1"]),
+    ],
+)
+async def test_the_last_word_on_a_session_wins(store: Store, commands: list[Command], left: list[str]) -> None:
+    """Inside one batch the order of the commands decides."""
+    await store.apply(commands)
+
+    assert [session.id for session in (await store.open_work()).sessions] == left
+
+
+async def test_endpoints_are_put_replaced_and_dropped(store: Store) -> None:
+    """An endpoint comes back whole, by name; putting it again replaces it."""
+    first, second = make_endpoint("b"), make_endpoint("a")
+    replaced = make_endpoint("b", url="http://elsewhere:1")
+
+    await store.apply([PutEndpoint(endpoint=first), PutEndpoint(endpoint=second)])
+    assert (await store.open_work()).endpoints == (second, first)
+
+    await store.apply([PutEndpoint(endpoint=replaced)])
+    assert (await store.open_work()).endpoints == (second, replaced)
+
+    assert await store.apply([DropEndpoint(name="b")]) == [Applied()]
+    assert (await store.open_work()).endpoints == (second,)
+
+
+async def test_an_unknown_endpoint_cannot_be_dropped(store: Store) -> None:
+    """A person named it, so a wrong name is said; inside a batch each command sees the one before."""
+    answers = await store.apply(
+        [
+            DropEndpoint(name="a"),
+            PutEndpoint(endpoint=make_endpoint("a")),
+            DropEndpoint(name="a"),
+            DropEndpoint(name="a"),
+            PutEndpoint(endpoint=make_endpoint("a", url="http://again:1")),
+        ]
+    )
+
+    unknown = Refused(reason=RefusalReason.NOT_FOUND, message="no endpoint a was registered")
+    assert answers == [unknown, Applied(), Applied(), unknown, Applied()]
+    assert [endpoint.url for endpoint in (await store.open_work()).endpoints] == ["http://again:1"]
+
+
+async def test_a_token_is_found_by_hash_and_scope(store: Store) -> None:
+    """Neither another hash nor another scope finds it; a revoked token is nobody's."""
+    await store.apply([put_token("laptop", "h1"), put_token("box", "h2", scope="worker")])
+
+    assert await store.token_name("h1", "admin") == "laptop"
+    assert await store.token_name("h1", "worker") is None
+    assert await store.token_name("h2", "worker") == "box"
+    assert await store.token_name("h3", "admin") is None
+
+    assert await store.apply([DropToken(name="laptop")]) == [Applied()]
+    assert await store.token_name("h1", "admin") is None
+
+
+async def test_a_name_means_one_token(store: Store) -> None:
+    """The same token again is applied; another one under the name, or the name's one under another, is a conflict."""
+    await store.apply([put_token("laptop", "h1")])
+
+    answers = await store.apply(
+        [
+            put_token("laptop", "h1"),
+            put_token("laptop", "h2"),
+            put_token("laptop", "h1", scope="worker"),
+            put_token("phone", "h1"),
+        ]
+    )
+
+    reasons = [answer.reason if isinstance(answer, Refused) else None for answer in answers]
+    assert reasons == [None, RefusalReason.CONFLICT, RefusalReason.CONFLICT, RefusalReason.CONFLICT]
+    assert await store.token_name("h1", "admin") == "laptop"
+    assert await store.token_name("h2", "admin") is None
+
+
+async def test_a_name_can_be_given_again_after_it_was_revoked(store: Store) -> None:
+    """Revoke and put in one batch: the old token is worthless, the new one is known."""
+    await store.apply([put_token("laptop", "h1"), put_token("phone", "h2")])
+
+    answers = await store.apply(
+        [
+            DropToken(name="laptop"),
+            DropToken(name="phone"),
+            put_token("laptop", "h2"),
+            put_token("tablet", "h1"),
+            DropToken(name="phone"),
+        ]
+    )
+
+    unknown = Refused(reason=RefusalReason.NOT_FOUND, message="there is no token named phone")
+    assert answers == [Applied(), Applied(), Applied(), Applied(), unknown]
+    assert await store.token_name("h1", "admin") == "tablet"
+    assert await store.token_name("h2", "admin") == "laptop"

@@ -1,0 +1,202 @@
+"""A database is brought to the schema of the code, or the reason why not is said."""
+
+import shutil
+import sqlite3
+import stat
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ostler.domain.errors import ConflictError, InvalidInputError, OstlerError
+from ostler.store import migrate
+from ostler.store.errors import StoreError
+from ostler.store.sqlite import SqliteStore
+from tests.store.rows_made import make_submit
+
+SECOND = '''"""A second migration."""
+from alembic import op
+revision = "0002"
+down_revision = "0001"
+def upgrade() -> None:
+    op.execute("CREATE TABLE added (x INTEGER)")
+    op.execute({last!r})
+'''
+
+
+def execute(path: Path, *statements: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return [row for statement in statements for row in connection.execute(statement).fetchall()]
+
+
+def write_migration(path: Path, last: str) -> None:
+    path.write_text(SECOND.format(last=last), encoding="utf-8")
+
+
+def modes(directory: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
+
+
+def tables(path: Path) -> set[object]:
+    return {name for (name,) in execute(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+@pytest.fixture
+def two_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Code that knows one more revision than the database; the path of its migration."""
+    directory = tmp_path / "migrations"
+    shutil.copytree(migrate.DIRECTORY, directory, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(migrate, "DIRECTORY", directory)
+    monkeypatch.setattr(migrate, "REVISIONS", ("0001", "0002"))
+    path = directory / "versions" / "0002_pre_added.py"
+    write_migration(path, last="CREATE INDEX added_x ON added (x)")
+    return path
+
+
+async def test_a_new_file_is_made_private_and_complete(tmp_path: Path) -> None:
+    """Opening a path where nothing is makes a database that only its owner can read."""
+    path = tmp_path / "new.db"
+
+    store = await SqliteStore.open(path)
+    await store.apply([make_submit("t1")])
+    found = modes(tmp_path)
+    await store.close()
+
+    assert found == dict.fromkeys(("new.db", "new.db-wal", "new.db-shm", "new.db.lock"), 0o600)
+    assert execute(path, "SELECT version_num FROM alembic_version") == [(migrate.REVISIONS[-1],)]
+
+
+async def test_reopening_changes_nothing(database: Path) -> None:
+    """A file in order is opened as it is, and what was in it is there."""
+    store = await SqliteStore.open(database)
+    await store.apply([make_submit("t1", "t2")])
+    before = await store.open_work()
+    await store.close()
+    schema = execute(database, "SELECT name, sql FROM sqlite_master ORDER BY name")
+
+    store = await SqliteStore.open(database, migrate=False)
+
+    assert await store.open_work() == before
+    await store.close()
+    assert execute(database, "SELECT name, sql FROM sqlite_master ORDER BY name") == schema
+
+
+async def test_a_file_in_order_is_opened_without_the_migration_library(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alembic is loaded when there is something to migrate, not before."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "alembic"]:
+        monkeypatch.delitem(sys.modules, name)
+
+    await (await SqliteStore.open(database)).close()
+
+    assert "alembic" not in sys.modules
+
+
+async def test_an_older_database_is_upgraded_when_it_is_opened(database: Path, two_migrations: Path) -> None:
+    """The missing migration runs, and what was stored stays."""
+    before = await SqliteStore.open(database)
+    await before.close()
+
+    assert "added" in tables(database)
+    assert execute(database, "SELECT version_num FROM alembic_version") == [("0002",)]
+
+
+async def test_an_older_database_can_be_left_alone(database: Path, two_migrations: Path) -> None:
+    """With `migrate=False` the error says what is needed and how to get there, and nothing changes."""
+    with pytest.raises(StoreError, match=r"schema 0001.*needs 0002.*ostler db migrate"):
+        await SqliteStore.open(database, migrate=False)
+
+    assert "added" not in tables(database)
+
+
+async def test_a_migration_that_fails_leaves_the_old_schema(database: Path, two_migrations: Path) -> None:
+    """An upgrade is one transaction: what came before the failing statement is undone."""
+    write_migration(two_migrations, last="CREATE INDEX broken ON absent (x)")
+
+    with pytest.raises(OstlerError, match="no such table"):
+        await SqliteStore.open(database)
+
+    assert "added" not in tables(database)
+    assert execute(database, "SELECT version_num FROM alembic_version") == [("0001",)]
+
+
+async def test_a_database_of_newer_code_is_refused(database: Path) -> None:
+    """It is not touched, and the error says which schemas are known."""
+    execute(database, "UPDATE alembic_version SET version_num = '0999'")
+
+    with pytest.raises(StoreError, match=rf"schema 0999.*up to {migrate.REVISIONS[-1]}.*newer version") as caught:
+        await SqliteStore.open(database)
+
+    assert caught.value.where == str(database)
+    assert execute(database, "SELECT version_num FROM alembic_version") == [("0999",)]
+
+
+async def test_the_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    """Tables of somebody else are not joined by ours."""
+    path = tmp_path / "photos.db"
+    execute(path, "CREATE TABLE photo (x)")
+
+    with pytest.raises(StoreError, match="belongs to another program"):
+        await SqliteStore.open(path)
+
+    assert tables(path) == {"photo"}
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """The file is left as it is."""
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear reader, " * 100, encoding="utf-8")
+
+    with pytest.raises(StoreError, match=r"not a database.*a file that does not exist"):
+        await SqliteStore.open(path)
+
+    assert path.read_text(encoding="utf-8").startswith("Dear reader")
+
+
+async def test_a_path_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """A directory that is missing, and a directory where the file should be."""
+    for path in (tmp_path / "missing" / "ostler.db", tmp_path):
+        with pytest.raises(StoreError) as caught:
+            await SqliteStore.open(path)
+        assert caught.value.where == str(path)
+
+
+async def test_a_failed_opening_can_be_tried_again(tmp_path: Path) -> None:
+    """Nothing is held after an error: neither the lock nor the file."""
+    path = tmp_path / "ostler.db"
+    path.write_text("no database " * 100, encoding="utf-8")
+    with pytest.raises(StoreError):
+        await SqliteStore.open(path)
+    path.unlink()
+
+    await (await SqliteStore.open(path)).close()
+
+
+async def test_memory_is_no_file(tmp_path: Path) -> None:
+    """A durable store in memory is a contradiction that is said."""
+    with pytest.raises(InvalidInputError, match="MemoryStore"):
+        await SqliteStore.open(":memory:")
+
+
+def test_migrations_are_numbered_and_marked() -> None:
+    """The list in the code, the files and their order agree, and every file says whether it runs before or after."""
+    names = sorted(path.stem for path in (migrate.DIRECTORY / "versions").glob("0*.py"))
+
+    assert [name.split("_")[0] for name in names] == list(migrate.REVISIONS)
+    assert {name.split("_")[1] for name in names} <= {"pre", "post"}
+
+
+async def test_one_file_has_one_store(database: Path) -> None:
+    """See `test_file_lock` for processes: in one process too, the second opener is refused, also by another name."""
+    store = await SqliteStore.open(database)
+    link = database.with_name("link.db")
+    link.symlink_to(database)
+
+    for path in (database, link):
+        with pytest.raises(ConflictError, match="in use"):
+            await SqliteStore.open(path)
+
+    await store.close()
+    await (await SqliteStore.open(link)).close()

@@ -1,0 +1,222 @@
+"""Any sequence of commands gets the same answers, and leaves the same reads, in every store.
+
+The reference applies one command after the other; the SQLite store looks first, collapses, and writes in sets, and is
+opened anew in between. Whatever hypothesis finds to tell the two apart is a bug in one of them.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from ostler.domain.commands import (
+    AppendEvents,
+    Command,
+    DropEndpoint,
+    DropSession,
+    DropToken,
+    LateReport,
+    PutEndpoint,
+    PutSessions,
+    PutToken,
+    Result,
+    SubmitTasks,
+    UpdateTask,
+)
+from ostler.domain.ports import Store, TaskQuery
+from ostler.domain.states import TRANSITIONS, TaskState
+from ostler.store.memory import MemoryStore
+from ostler.store.sqlite import SqliteStore
+from tests.store.rows_made import (
+    NOW_MS,
+    make_attempt,
+    make_decision,
+    make_endpoint,
+    make_event,
+    make_new,
+    make_session,
+    make_task,
+    make_update,
+    moved,
+)
+
+T = TypeVar("T")
+
+IDS = st.sampled_from(["a", "b", "c", "d", "e"])
+NAMES = st.sampled_from(["x", "y"])
+SEQS = st.integers(min_value=1, max_value=12)
+STATES = st.sampled_from(TaskState)
+GENERATIONS = st.integers(min_value=0, max_value=2)
+EVENTS = st.builds(make_event, st.none() | IDS, st.sampled_from(["one", "two"]), n=st.integers(0, 3)) | st.just(
+    make_event("never submitted")
+)
+
+NEW = st.builds(
+    make_new, IDS, SEQS, prompt=st.sampled_from(["p", "p", "p", "other"]), batch=st.sampled_from([None, "b1"])
+)
+BROKEN_NEW = st.builds(make_new, IDS, SEQS, state=STATES)
+SUBMITS = st.builds(SubmitTasks, tasks=st.lists(NEW | NEW | BROKEN_NEW, max_size=3).map(tuple))
+
+
+@st.composite
+def updates(draw: st.DrawFn) -> UpdateTask:
+    """A transition that may fit what is stored or not."""
+    before = make_task(draw(IDS), draw(SEQS), draw(STATES), generation=draw(GENERATIONS))
+    command = make_update(before, draw(STATES), batch=draw(st.sampled_from([None, "b1", "b2"])))
+    return with_extras(draw, command)
+
+
+def with_extras(draw: st.DrawFn | Callable[[st.SearchStrategy[Any]], Any], command: UpdateTask) -> UpdateTask:
+    """Attempt, decision, output and so on, each or none."""
+    generation = draw(GENERATIONS)
+    return msgspec.structs.replace(
+        command,
+        expect_states=draw(st.just(command.expect_states) | st.lists(STATES, max_size=4).map(tuple)),
+        events=tuple(draw(st.lists(EVENTS, max_size=2))),
+        attempt=draw(st.none() | st.just(make_attempt(command.task.id, generation))),
+        decision=draw(st.none() | st.just(make_decision(command.task.id, generation))),
+        output=draw(st.none() | st.sampled_from(["", "out"])),
+        want_spec=draw(st.booleans()),
+    )
+
+
+OTHERS = st.one_of(
+    st.builds(AppendEvents, events=st.lists(EVENTS, max_size=3).map(tuple)),
+    st.builds(
+        LateReport, task_id=IDS, generation=GENERATIONS, at_ms=st.just(NOW_MS), body=st.binary(max_size=3), event=EVENTS
+    ),
+    st.builds(PutSessions, sessions=st.lists(st.builds(make_session, NAMES, st.integers(1, 3)), max_size=2).map(tuple)),
+    st.builds(DropSession, session_id=NAMES),
+    st.builds(PutEndpoint, endpoint=st.builds(make_endpoint, NAMES, st.sampled_from(["http://1", "http://2"]))),
+    st.builds(DropEndpoint, name=NAMES),
+    st.builds(
+        PutToken, name=NAMES, token_hash=st.sampled_from(["h1", "h2"]), scope=NAMES, created_ms=st.integers(1, 3)
+    ),
+    st.builds(DropToken, name=NAMES),
+)
+COMMANDS = SUBMITS | updates() | OTHERS
+
+
+class TwoStores(RuleBasedStateMachine):
+    """The reference and the store under test, given the same commands."""
+
+    template: Path
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.directory = Path(tempfile.mkdtemp())
+        self.path = Path(shutil.copy(self.template, self.directory / "ostler.db"))
+        self.reference = MemoryStore()
+        self.sqlite = self.run(SqliteStore.open(self.path))
+        self.changed = True
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def teardown(self) -> None:
+        problems = [line for line in self.run(self.sqlite.check()) if "its newest attempt is" not in line]
+        self.run(self.sqlite.close())
+        self.runner.close()
+        shutil.rmtree(self.directory)
+        assert problems == []
+
+    @rule(batch=st.lists(COMMANDS, min_size=1, max_size=6))
+    def apply_one_batch(self, batch: list[Command]) -> None:
+        """Commands of one call are answered alike."""
+        self.changed = True
+        assert self.run(self.sqlite.apply(batch)) == self.run(self.reference.apply(batch))
+
+    @rule(batches=st.lists(st.lists(COMMANDS, min_size=1, max_size=3), min_size=2, max_size=5))
+    def apply_calls_that_share_a_flush(self, batches: list[list[Command]]) -> None:
+        """Calls that wait together are answered as if one had come after the other."""
+
+        async def all_at_once(store: Store) -> list[list[Result]]:
+            return await asyncio.gather(*(store.apply(batch) for batch in batches))
+
+        self.changed = True
+        assert self.run(all_at_once(self.sqlite)) == self.run(all_at_once(self.reference))
+
+    @precondition(lambda self: bool(self.reference._records))
+    @rule(data=st.data(), steps=st.integers(min_value=1, max_value=4))
+    def walk_a_legal_way(self, data: st.DataObject, steps: int) -> None:
+        """Steps that the hub could take, in one batch, so that lives get long enough to matter."""
+        task = self.reference._records[data.draw(st.sampled_from(sorted(self.reference._records)))].task
+        batch: list[Command] = []
+        for _ in range(steps):
+            targets = sorted(TRANSITIONS[task.state])
+            if not targets:
+                break
+            state = data.draw(st.sampled_from(targets))
+            batch.append(with_extras(data.draw, make_update(task, state)))
+            task = moved(task, state)
+        self.apply_one_batch(batch)
+
+    @rule()
+    def reopen(self) -> None:
+        """What is in the file is all there is."""
+        self.changed = True
+        self.run(self.sqlite.close())
+        self.sqlite = self.run(SqliteStore.open(self.path))
+
+    @rule(
+        query=st.builds(
+            TaskQuery,
+            states=st.lists(STATES, max_size=3).map(tuple),
+            batch=st.sampled_from([None, "b1", "b2"]),
+            limit=st.integers(0, 4),
+            before_seq=st.none() | SEQS,
+        ),
+        after_seq=st.integers(0, 20),
+        limit=st.integers(0, 5),
+        task_id=st.none() | IDS,
+        token_hash=st.sampled_from(["h1", "h2"]),
+        scope=NAMES,
+    )
+    def ask(
+        self, query: TaskQuery, after_seq: int, limit: int, task_id: str | None, token_hash: str, scope: str
+    ) -> None:
+        """Filters and pages give the same answers."""
+
+        async def answers(store: Store) -> list[object]:
+            return [
+                await store.tasks(query),
+                await store.events(after_seq=after_seq, limit=limit, task_id=task_id),
+                await store.token_name(token_hash, scope),
+            ]
+
+        assert self.run(answers(self.sqlite)) == self.run(answers(self.reference))
+
+    @invariant()
+    def reads_agree(self) -> None:
+        """All that is stored is the same."""
+        if not self.changed:
+            return
+        self.changed = False
+
+        async def everything(store: Store) -> list[object]:
+            ids = ["a", "b", "c", "d", "e", "never submitted"]
+            details = [await store.task(task_id) for task_id in ids]
+            events = [await store.events(task_id=task_id) for task_id in (None, *ids)]
+            return [await store.open_work(), await store.states(ids), await store.tasks(TaskQuery()), details, events]
+
+        assert self.run(everything(self.sqlite)) == self.run(everything(self.reference))
+
+
+def test_any_commands_get_the_same_answers_everywhere(empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches, shared flushes, legal lives and reopenings in any order: both stores agree at every step."""
+    monkeypatch.setattr(TwoStores, "template", empty_database, raising=False)
+    run_state_machine_as_test(
+        TwoStores,
+        settings=settings(
+            max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
