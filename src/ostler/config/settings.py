@@ -1,0 +1,133 @@
+"""Settings beside the policy: how the hub listens, what a worker may run, budget, context and loop.
+
+Each is a section of the profile, written with the keys that `ostler.config.units.key_of` gives. Defaults are the
+documented ones; paths are absolute once a profile is loaded.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ostler.domain.policy import Policy
+from ostler.domain.tasks import TaskKind
+
+AtLeastOne = Annotated[int, Meta(ge=1)]
+VERSION_CHARS = 12
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+
+
+class HubSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the hub listens and keeps its data."""
+
+    host: str = "127.0.0.1"
+    port: Port = 7433
+    """0 = any free one."""
+    data_dir: str = ""
+    """Folder of the hub's own files; empty in a file = the user's data folder."""
+    database: str = ""
+    """A file (relative to `data_dir`) or the URL of a PostgreSQL database; empty in a file = `ostler.db`."""
+
+
+class WorkerSlots(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many attempts of each kind a worker runs at once, where it allows the kind."""
+
+    command: AtLeastOne = 2
+    chat: AtLeastOne = 8
+    agent: AtLeastOne = 1
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a worker offers and what it lets a task do. Commands run only where a person allowed them."""
+
+    name: str | None = None
+    """`None` = the name of its machine."""
+    allow: tuple[TaskKind, ...] = (TaskKind.CHAT,)
+    slots: WorkerSlots = WorkerSlots()
+    capabilities: tuple[str, ...] = ()
+    repos: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    """Patterns of programs a task may start: a bare name, or a path when the pattern has a `/`; `*` = any."""
+    cwd_roots: tuple[str, ...] = ()
+    """Folders that a command may run in, with all below them; empty = any folder."""
+    env: tuple[str, ...] = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR")
+    """Patterns of the worker's own variables that a task gets to see."""
+    task_env: tuple[str, ...] = ("*",)
+    """Patterns of the variables that a task may set for itself."""
+
+    def slots_by_kind(self) -> Mapping[TaskKind, int]:
+        """Slots of the kinds that are allowed; a kind that is absent is not."""
+        every = {
+            TaskKind.COMMAND: self.slots.command,
+            TaskKind.CHAT: self.slots.chat,
+            TaskKind.AGENT: self.slots.agent,
+        }
+        return {kind: every[kind] for kind in self.allow}
+
+
+class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Spending limits in micro-dollars; `None` = no such limit, 0 = nothing may be spent."""
+
+    monthly_hard_cap_micro_usd: int | None = 20_000_000
+    monthly_soft_cap_micro_usd: int | None = 16_000_000
+    """When a file does not say: 80 % of the hard cap."""
+    per_session_cap_micro_usd: int | None = 2_000_000
+    per_tick_cap_micro_usd: int | None = 100_000
+
+
+class ContextBudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Prompt budgets that tiers refer to by name."""
+
+    small_tokens: AtLeastOne = msgspec.field(default=4_000, name="small")
+    moderate_tokens: AtLeastOne = msgspec.field(default=16_000, name="moderate")
+    large_tokens: AtLeastOne = msgspec.field(default=64_000, name="large")
+
+
+class ContextSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a long conversation is kept inside its budget."""
+
+    window_size: AtLeastOne = 30
+    """Messages kept besides the system message."""
+    compaction_interval: AtLeastOne = 10
+    """Older messages are summarised every so many ticks."""
+    budget: ContextBudgetSettings = ContextBudgetSettings()
+
+
+class LoopSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The repeated schedule of an autonomous agent."""
+
+    interval_hours: float = 0
+    interval_minutes: float = 30
+    max_loops: int = 0
+    """0 = without end."""
+    ticks_per_loop: AtLeastOne = 15
+    max_steps_per_tick: AtLeastOne = 3
+    stimulus: str = ""
+    auto_pause_on_budget: bool = True
+    auto_pause_on_error_streak: int = 5
+    """Errors in a row; 0 = never."""
+
+
+class LoadedProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A profile that was read, checked whole and resolved."""
+
+    policy: Policy
+    worker: WorkerSettings
+    hub: HubSettings
+    budget: BudgetSettings
+    context: ContextSettings
+    agi_loop: LoopSettings
+    path: Path
+    """The file it was read from; for a built-in profile, the one inside the package."""
+    origins: Mapping[str, str]
+    """Every effective setting -> `default`, `ostler.yaml:12`, `environment OSTLER_HUB_PORT`, or what implied it."""
+
+
+def policy_version(policy: Policy) -> str:
+    """A short hash of all settings a decision depends on: equal for equal settings, however they are written."""
+    bare = msgspec.structs.replace(policy, version="", profile="")
+    return hashlib.sha256(msgspec.json.encode(bare, order="deterministic")).hexdigest()[:VERSION_CHARS]

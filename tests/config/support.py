@@ -1,0 +1,193 @@
+"""Profiles from text, without a file; and one profile that says every setting."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ostler.config.load import load_text
+from ostler.config.settings import LoadedProfile
+from ostler.config.sources import Source
+from ostler.domain.errors import Problem, ProfileError
+
+HOME = "/home-of-a-test"
+SOURCE = Source(path=Path("/profiles/ostler.yaml"), label="ostler.yaml", name="ostler")
+
+
+def loaded(text: str, env: Mapping[str, str] | None = None) -> LoadedProfile:
+    """The profile of a valid text."""
+    return load_text(text, SOURCE, {"HOME": HOME, **(env or {})}, Path("/profiles"))
+
+
+def problems(text: str, env: Mapping[str, str] | None = None) -> tuple[Problem, ...]:
+    """The mistakes of a text; empty when it is valid."""
+    try:
+        loaded(text, env)
+    except ProfileError as error:
+        return error.problems
+    return ()
+
+
+ONE_TIER = """\
+routing:
+  tiers:
+    only: {provider: ollama, model: "llama3:8b"}
+"""
+"""The smallest ladder."""
+
+EVERYTHING = """\
+name: everything
+routing:
+  enabled: true
+  tiers:
+    direct:
+      aliases: [trivial]
+    small:
+      rank: 1
+      aliases: [quick]
+      provider: ollama
+      model: "small:7b"
+      base_url: http://localhost:11434
+      cost: local
+      choose: first
+      context: small
+      max_output_tokens: 1k
+      max_iterations: 4
+      enabled: true
+    large:
+      rank: 2
+      aliases: [standard]
+      providers: [acme, ollama]
+      models: [best, "small:7b"]
+      context: 20k
+  complexity:
+    trivial: direct
+    standard: large
+    complex: large
+  unclassified: standard
+  type_minimums:
+    coding: large
+  task_overrides:
+    docs: quick
+  fallback:
+    wait: 7s
+    direction: down
+    by_tier:
+      small: up
+  max_availability_steps: 0
+  max_quality_steps: 1
+  repeated_error_threshold: 4
+  minute_price_usd: 0.2
+  default_output_tokens: 300
+  report_stale: 80s
+  health_stale: 3m
+  max_recorded_candidates: 10
+  weights:
+    unknown_cpu_percent: 40
+    capacity_unit_gib: 8
+    capacity_max: 2
+    vram_floor: 0.7
+    vram_span: 0.3
+    vram_unknown: 0.8
+    warm: 1.2
+    affinity: 1.1
+    affinity_similarity: 0.2
+providers:
+  acme:
+    kind: openai
+    base_url: https://llm.example.com/v1
+    api_key_env: ACME_KEY
+    local: false
+    slots: 3
+endpoints:
+  box:
+    provider: acme
+    kind: anthropic
+    url: http://box:8080
+    host: rack
+    local: true
+    slots: 5
+    slots_per_model:
+      best: 2
+    models: [best]
+    api_key_env: BOX_KEY
+    enabled: true
+models:
+  best-model:
+    provider: acme
+    aliases: [best]
+    context: 128k
+    memory: 20GB
+    capabilities: [tools, vision]
+    input_usd_per_mtok: 1.5
+    output_usd_per_mtok: 6
+    speeds:
+      prefill_tokens_per_s: 900
+      decode_tokens_per_s: 60
+      load_s: 12.5
+      unload_s: 4
+      first_token: 250ms
+hosts:
+  rack:
+    memory: 64GB
+    reserve: 4GiB
+    max_resident_models: 2
+    pinned: [best]
+    preload: ["small:7b"]
+scheduler:
+  task_ttl: 20m
+  max_attempts: 5
+  retry_base: 1s
+  retry_cap: 30s
+  heartbeat: 4s
+  session_dead: 12s
+  assign_timeout: 50s
+  stuck: 11m
+  tier_alert: 2m
+  tier_alert_cooldown: 6m
+  probe_interval: 20s
+  probe_timeout: 3s
+  failures_to_down: 3
+  successes_to_up: 2
+  breaker_failures: 4
+  breaker_cooldown: 40s
+  ramp_start: 2
+worker:
+  name: bench
+  allow: [command, chat, agent]
+  slots:
+    command: 3
+    chat: 4
+    agent: 2
+  capabilities: [gpu]
+  repos: [ostler]
+  commands: [git, make]
+  cwd_roots: [~/src, work]
+  env: [PATH]
+  task_env: [CI]
+hub:
+  host: 0.0.0.0
+  port: 8000
+  data_dir: ~/ostler
+  database: hub.db
+budget:
+  monthly_hard_cap: 50
+  monthly_soft_cap: 45.5
+  per_session_cap: 3
+  per_tick_cap: 0.25
+context:
+  window_size: 20
+  compaction_interval: 5
+  budget:
+    small: 2k
+    moderate: 8k
+    large: 32k
+agi_loop:
+  interval_hours: 1
+  interval_minutes: 15
+  max_loops: 7
+  ticks_per_loop: 9
+  max_steps_per_tick: 2
+  stimulus: look around
+  auto_pause_on_budget: false
+  auto_pause_on_error_streak: 3
+"""
+"""Every setting, one a line, each with a value that is not its default."""
