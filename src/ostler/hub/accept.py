@@ -1,0 +1,183 @@
+"""From what a user asked for to the rows that are stored: pure, so that `route` and `submit` cannot differ.
+
+All or none: one bad task refuses the whole batch, with the task named, before anything is written.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from ostler.domain.commands import NewTask
+from ostler.domain.errors import InvalidInputError, nearest
+from ostler.domain.event import Event
+from ostler.domain.policy import Policy
+from ostler.domain.states import TaskState, Wait, WaitCode
+from ostler.domain.tasks import Task, TaskFacts, TaskKind, TaskSpec
+from ostler.routing.aim import find_aim
+from ostler.routing.facts import describe
+from ostler.routing.ladder import Ladder
+from ostler.scheduling.dependencies import check_cycle
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True):
+    """What is registered at this moment. `all_listed`: every endpoint has answered a listing at least once."""
+
+    endpoints: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+    all_listed: bool = False
+
+
+NO_FLEET = Fleet()
+MAX_ID_LENGTH = 128
+MAX_BATCH = 10_000
+MAX_TITLE_LENGTH = 80
+
+
+def check_batch(specs: Sequence[TaskSpec], known: Mapping[str, object]) -> None:
+    """Refuse double ids, needs that nobody knows, and rings. `known`: needed tasks outside the batch that exist."""
+    if not specs:
+        raise InvalidInputError("no tasks were given", where="tasks", remedy="send at least one")
+    if len(specs) > MAX_BATCH:
+        raise InvalidInputError(f"{len(specs)} tasks at once", where="tasks", remedy=f"send at most {MAX_BATCH}")
+    ids: set[str] = set()
+    for spec in specs:
+        if not spec.id or len(spec.id) > MAX_ID_LENGTH or not spec.id.isprintable() or " " in spec.id:
+            remedy = f"1 to {MAX_ID_LENGTH} printable characters without spaces"
+            raise InvalidInputError(f"{spec.id!r} is no task id", where="tasks.id", remedy=remedy)
+        if spec.id in ids:
+            raise InvalidInputError(f"two tasks have the id {spec.id}", where="tasks.id", remedy="rename one")
+        ids.add(spec.id)
+    for spec in specs:
+        for need in spec.needs:
+            if need not in ids and need not in known:
+                where = f"task {spec.id}, needs"
+                others = ids - {spec.id}
+                remedy = nearest(need, others) if others else "'ostler tasks list' shows what there is"
+                raise InvalidInputError(f"there is no task {need}", where=where, remedy=remedy)
+    check_cycle({spec.id: spec.needs for spec in specs})
+
+
+def outside_needs(specs: Sequence[TaskSpec]) -> list[str]:
+    """Needed tasks that are not in the batch."""
+    ids = {spec.id for spec in specs}
+    return sorted({need for spec in specs for need in spec.needs} - ids)
+
+
+def new_tasks(
+    specs: Sequence[TaskSpec],
+    policy: Policy,
+    *,
+    first_seq: int,
+    now_ms: int,
+    settled: Mapping[str, bool],
+    fleet: Fleet = NO_FLEET,
+) -> list[NewTask]:
+    """Rows for a checked batch. Raises `InvalidInputError` for what neither profile nor fleet can resolve."""
+    described = [as_it_runs(spec, policy, fleet) for spec in specs]
+    return [
+        _new_task(spec, facts, policy, seq=first_seq + offset, now_ms=now_ms, settled=settled)
+        for offset, (spec, facts) in enumerate(described)
+    ]
+
+
+def as_it_runs(spec: TaskSpec, policy: Policy, fleet: Fleet) -> tuple[TaskSpec, TaskFacts]:
+    """A task and its facts, as it will be run: trivial work that carries a command is that command.
+
+    What is wrong with it is told with its id.
+    """
+    try:
+        facts = describe(spec, policy, endpoints=fleet.endpoints)
+        _check_model(facts, policy, fleet)
+    except InvalidInputError as error:
+        where = f"task {spec.id}, {error.where}" if error.where else f"task {spec.id}"
+        raise InvalidInputError(error.what, where=where, remedy=error.remedy) from None
+    if facts.kind is TaskKind.COMMAND or not spec.argv:
+        return spec, facts
+    if not find_aim(facts, quality_steps=0, errors=(), policy=policy, ladder=Ladder(policy.catalog)).direct:
+        return spec, facts
+    kind = TaskKind.COMMAND
+    return msgspec.structs.replace(spec, kind=kind), msgspec.structs.replace(facts, kind=kind)
+
+
+def _check_model(facts: TaskFacts, policy: Policy, fleet: Fleet) -> None:
+    """Refuse a model that nobody knows. As long as an endpoint has not been listed, it may be the one that does."""
+    known = {*policy.catalog.models, *fleet.models}
+    if facts.model is None or facts.model in known or not fleet.all_listed:
+        return
+    what = f"neither the profile nor any endpoint has a model '{facts.model}'"
+    raise InvalidInputError(what, where="model", remedy=nearest(facts.model, known))
+
+
+def _new_task(
+    spec: TaskSpec, facts: TaskFacts, policy: Policy, *, seq: int, now_ms: int, settled: Mapping[str, bool]
+) -> NewTask:
+    state, wait = _first_state(spec, now_ms, settled)
+    ready = wait is not None and wait.code is WaitCode.READY
+    rules = policy.scheduler
+    task = Task(
+        id=spec.id,
+        seq=seq,
+        state=state,
+        facts=facts,
+        priority=spec.priority,
+        needs=spec.needs,
+        optional=spec.optional,
+        wait=wait,
+        max_attempts=spec.max_attempts if spec.max_attempts is not None else rules.max_attempts,
+        ttl_ms=spec.ttl_ms if spec.ttl_ms is not None else rules.task_ttl_ms,
+        not_before_ms=spec.not_before_ms,
+        created_ms=now_ms,
+        eligible_ms=now_ms if ready else None,
+        queued_ms=now_ms,
+        updated_ms=now_ms,
+        batch=spec.batch,
+        title=spec.title or _title(spec),
+    )
+    event = Event(
+        name="task.submitted",
+        at_ms=now_ms,
+        task_id=spec.id,
+        metadata={
+            "state": state.value,
+            "prev_state": None,
+            "generation": 0,
+            "kind": spec.kind.value,
+            "priority": spec.priority.name.lower(),
+            "wait": wait.code.value if wait is not None else None,
+        },
+    )
+    return NewTask(task=task, spec=spec, event=event)
+
+
+def _first_state(spec: TaskSpec, now_ms: int, settled: Mapping[str, bool]) -> tuple[TaskState, Wait | None]:
+    open_needs = [need for need in spec.needs if not settled.get(need, False)]
+    if open_needs:
+        detail = "needs " + ", ".join(sorted(open_needs))
+        return TaskState.QUEUED, Wait(code=WaitCode.DEPS, since_ms=now_ms, detail=detail)
+    if spec.not_before_ms is not None and spec.not_before_ms > now_ms:
+        return TaskState.SCHEDULED, None
+    return TaskState.QUEUED, Wait(code=WaitCode.READY, since_ms=now_ms)
+
+
+def _title(spec: TaskSpec) -> str:
+    text = " ".join(spec.argv) if spec.argv else spec.prompt
+    line = text.strip().split("\n", 1)[0]
+    return line if len(line) <= MAX_TITLE_LENGTH else line[: MAX_TITLE_LENGTH - 1] + "…"
+
+
+def disagreement(facts: TaskFacts, now_ms: int) -> Event | None:
+    """The event for an explicit complexity that the heuristic contradicts."""
+    found = facts.classification
+    if not found.disagrees:
+        return None
+    return Event(
+        name="scheduler.classification_disagreement",
+        at_ms=now_ms,
+        task_id=facts.id,
+        measurements={"confidence": found.confidence},
+        metadata={
+            "task_id": facts.id,
+            "explicit_tier": found.complexity.value,
+            "inferred_tier": found.inferred_complexity.value,
+        },
+    )

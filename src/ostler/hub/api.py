@@ -1,0 +1,123 @@
+"""What the hub offers to its faces (HTTP, command line, tests): one interface, no wire format.
+
+Every method raises a subclass of `OstlerError` for what a caller may get wrong; nothing else is expected to be raised.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.decision import Verdict
+from ostler.domain.event import Event
+from ostler.domain.fleet import Probe
+from ostler.domain.ports import HubLink, TaskQuery
+from ostler.domain.tasks import Task, TaskSpec
+from ostler.hub.views import (
+    EndpointList,
+    EventPage,
+    HubStatus,
+    SettingList,
+    SubmitAnswer,
+    TaskAnswer,
+    TaskList,
+    TokenMade,
+    Why,
+    WorkerList,
+)
+
+
+class HubApi(Protocol):
+    """The hub for its faces. `link` is the side for workers."""
+
+    @property
+    def link(self) -> HubLink:
+        """The side for workers."""
+        ...
+
+    async def status(self) -> HubStatus:
+        """The hub at a glance."""
+        ...
+
+    async def submit(self, specs: Sequence[TaskSpec]) -> SubmitAnswer:
+        """Accept tasks, all or none; returns when they are durable. Refuses cycles, unknown needs, unknown tiers."""
+        ...
+
+    async def tasks(self, query: TaskQuery) -> TaskList:
+        """Tasks, newest first, with the wait reason of this moment."""
+        ...
+
+    async def task(self, task_id: str) -> TaskAnswer:
+        """Everything about one task."""
+        ...
+
+    async def cancel(self, task_id: str, reason: str = "") -> Task:
+        """Cancel a task; one that runs is being stopped when this returns."""
+        ...
+
+    async def retry(self, task_id: str) -> Task:
+        """Send a task that ended badly back to the queue, with those that fell with it."""
+        ...
+
+    async def pause(self, task_id: str) -> Task:
+        """Keep a task from starting."""
+        ...
+
+    async def resume(self, task_id: str) -> Task:
+        """Let a paused task go on."""
+        ...
+
+    async def why(self, task_id: str) -> Why:
+        """Why a task is where it is."""
+        ...
+
+    async def route(self, spec: TaskSpec) -> tuple[Verdict, Why]:
+        """What would happen to this task now; stores nothing, calls nothing."""
+        ...
+
+    async def events(self, after_seq: int, limit: int, task_id: str | None = None) -> EventPage:
+        """Events after a sequence number, oldest first."""
+        ...
+
+    def follow(self, after_seq: int | None = None) -> AsyncIterator[Event]:
+        """Events as they happen, from `after_seq` on (`None`: from now on)."""
+        ...
+
+    async def endpoints(self) -> EndpointList:
+        """All endpoints."""
+        ...
+
+    async def add_endpoint(self, endpoint: EndpointSpec) -> None:
+        """Register an endpoint; it is checked at once."""
+        ...
+
+    async def remove_endpoint(self, name: str) -> None:
+        """Remove an endpoint that was added by hand."""
+        ...
+
+    async def check_endpoint(self, name: str) -> Probe:
+        """List it now. `name` may be an endpoint or a provider (then its first endpoint)."""
+        ...
+
+    async def reset_endpoint(self, name: str) -> None:
+        """Close its breaker, forget its rate limit, probe it at once."""
+        ...
+
+    async def workers(self) -> WorkerList:
+        """All joined workers."""
+        ...
+
+    async def settings(self) -> SettingList:
+        """All effective settings."""
+        ...
+
+    async def make_token(self, name: str, scope: str) -> TokenMade:
+        """A new token; shown this once."""
+        ...
+
+    async def revoke_token(self, name: str) -> None:
+        """Make a token worthless."""
+        ...
+
+    async def allowed(self, token: str, scope: str) -> bool:
+        """Whether a bearer token is valid for a scope (`worker` or `admin`; `admin` includes `worker`)."""
+        ...

@@ -1,0 +1,69 @@
+"""The hub's side of a worker's link, called directly by the built-in worker and by the HTTP routes for remote ones."""
+
+import secrets
+from collections.abc import Sequence
+
+from ostler.domain.errors import NotFoundError
+from ostler.domain.fleet import HostReport, Session, WorkerOffer
+from ostler.domain.work import Poll, Report
+from ostler.hub.outbox import Outbox
+from ostler.hub.pump import Pump
+from ostler.scheduling.signals import Reported, WorkerJoined, WorkerLeft, WorkerRenewed
+
+MAX_POLL_MS = 30_000
+
+
+class LocalLink:
+    """`HubLink` in the hub's own process."""
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump = pump
+
+    async def join(self, offer: WorkerOffer) -> Session:
+        """Open a session; it is durable when this returns."""
+        now_ms = self._pump.clock.now_ms()
+        session = Session(id=f"s-{secrets.token_hex(6)}", offer=offer, joined_ms=now_ms, renewed_ms=now_ms)
+        self._pump.outboxes[session.id] = Outbox()
+        await self._pump.post(WorkerJoined(session=session))
+        return session
+
+    async def heartbeat(self, session_id: str, report: HostReport | None) -> int:
+        """Renew a session; returns how long it may act without another answer, in milliseconds."""
+        self._known(session_id)
+        await self._pump.post(WorkerRenewed(session_id=session_id, report=report))
+        return self._lease_ms()
+
+    async def poll(self, session_id: str, wait_ms: int) -> Poll:
+        """Fetch the mail of a session."""
+        self._known(session_id)
+        outbox = self._pump.outboxes.setdefault(session_id, Outbox())
+        return await outbox.fetch(min(max(0, wait_ms), MAX_POLL_MS), self._lease_ms())
+
+    async def report(self, session_id: str, reports: Sequence[Report]) -> None:
+        """Take reports in; they are durable when this returns. Of attempts that were given to others since, they are
+        kept as late reports: a worker sends them under its next session.
+        """
+        self._known(session_id)
+        outbox = self._pump.outboxes.setdefault(session_id, Outbox())
+        for report in reports:
+            outbox.confirm(report.task_id, report.generation)
+        carried = [self._pump.start_signal(Reported(session_id=session_id, report=report)) for report in reports]
+        for task in carried:
+            await task
+
+    async def leave(self, session_id: str) -> None:
+        """Close a session in good order."""
+        if session_id in self._pump.scheduler.books.workers.states:
+            await self._pump.post(WorkerLeft(session_id=session_id))
+        self._pump.outboxes.pop(session_id, None)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    def _lease_ms(self) -> int:
+        return self._pump.scheduler.books.policy.scheduler.session_dead_ms
+
+    def _known(self, session_id: str) -> None:
+        if session_id not in self._pump.scheduler.books.workers.states:
+            self._pump.outboxes.pop(session_id, None)
+            raise NotFoundError(f"no worker session {session_id}", remedy="join again")

@@ -1,0 +1,60 @@
+"""What waits to be fetched by each worker: new attempts and attempts to stop.
+
+Invariants: an assignment is put here only after it is durable, and is handed out with every poll until the worker
+reports about it, so that an answer lost on the way costs one poll and not a time-out. Workers know what they hold, so
+the repetition is harmless. A stop is handed out once: whoever does not get it is no longer trusted with the attempt.
+"""
+
+import asyncio
+
+from ostler.domain.work import Assignment, Poll
+
+REPEAT_MS = 500
+"""Pause before what was handed out, and not reported about, is handed out again."""
+
+Key = tuple[str, int]
+"""(task id, generation)."""
+
+
+class Outbox:
+    """Mail for one session."""
+
+    def __init__(self) -> None:
+        self._open: dict[Key, Assignment] = {}
+        self._stops: list[Key] = []
+        self._mail = asyncio.Event()
+        self.drain = False
+
+    def assign(self, assignment: Assignment) -> None:
+        """Put a new attempt in."""
+        self._open[(assignment.task_id, assignment.generation)] = assignment
+        self._mail.set()
+
+    def confirm(self, task_id: str, generation: int) -> None:
+        """The worker reported about an attempt: it has it."""
+        self._open.pop((task_id, generation), None)
+
+    def stop(self, task_id: str, generation: int) -> None:
+        """Put an attempt to stop in; it is not handed out any more."""
+        self.confirm(task_id, generation)
+        self._stops.append((task_id, generation))
+        self._mail.set()
+
+    def start_drain(self) -> None:
+        """Tell the worker that no new work will come."""
+        self.drain = True
+        self._mail.set()
+
+    async def fetch(self, wait_ms: int, lease_ms: int) -> Poll:
+        """Everything that waits; if nothing new does, wait up to `wait_ms` for the first."""
+        limit_ms = min(wait_ms, REPEAT_MS) if self._open else wait_ms
+        if not self._mail.is_set() and limit_ms > 0:
+            try:
+                async with asyncio.timeout(limit_ms / 1000):
+                    await self._mail.wait()
+            except TimeoutError:
+                pass  # an empty answer, or a repetition
+        if not self.drain:
+            self._mail.clear()
+        stops, self._stops = tuple(self._stops), []
+        return Poll(assignments=tuple(self._open.values()), cancel=stops, lease_ms=lease_ms, drain=self.drain)

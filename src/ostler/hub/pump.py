@@ -1,0 +1,161 @@
+"""The shell of the scheduler: signals in, effects out to store, workers and prober; one alarm for its timers.
+
+Order of one signal: the actor decides (synchronously) -> its commands go to the store as one batch -> when they are
+durable, assignments go to the workers' outboxes and followers of the event log are woken; refusals go back to the actor
+as signals. `post` returns when all of that is done; the actor itself never waits for it.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from ostler.domain.clock import Clock
+from ostler.domain.commands import AppendEvents, Applied, Command, DropSession, Refused, Result, UpdateTask
+from ostler.domain.ports import Store
+from ostler.domain.work import Assignment
+from ostler.hub.committer import Committer
+from ostler.hub.outbox import Outbox
+from ostler.scheduling import Scheduler
+from ostler.scheduling.effects import Apply, Assign, Effect, Emit, ProbeNow, Stop
+from ostler.scheduling.signals import CommandRefused, Signal, Wake
+
+
+class Pump:
+    """Runs the actor."""
+
+    def __init__(self, scheduler: Scheduler, store: Store, clock: Clock) -> None:
+        self.scheduler = scheduler
+        self.clock = clock
+        self.committer = Committer(store, self._fatal)
+        self.outboxes: dict[str, Outbox] = {}
+        self.probe_now: Callable[[str], None] = lambda _: None
+        self.fatal: asyncio.Future[BaseException] | None = None
+        self.news = asyncio.Condition()
+        """Notified whenever new events are durable."""
+        self.last_seq = 0
+        """Number of the newest event that is durable."""
+        self.closing = False
+        """Set before the faces stop: followers end instead of being cut."""
+        self._alarm: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+
+    def start(self) -> None:
+        """Start committing."""
+        self.fatal = asyncio.get_running_loop().create_future()
+        self.committer.start()
+
+    async def close_followers(self) -> None:
+        """Let everyone who follows the events come to an end."""
+        self.closing = True
+        await self._tell([])
+
+    async def stop(self) -> None:
+        """Finish what is under way, then stop; no signal is taken any more."""
+        self._stopped = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.committer.stop()
+
+    async def post(self, signal: Signal) -> None:
+        """Handle a signal and wait until its effects are durable. Raises what the actor refuses."""
+        await asyncio.shield(self.start_signal(signal))
+
+    def start_signal(self, signal: Signal) -> asyncio.Task[None]:
+        """Handle a signal now; its effects are carried out by the returned task."""
+        effects = self.scheduler.handle(signal, self.clock.now_ms())
+        self._set_alarm()
+        task = asyncio.create_task(self._carry_out(effects))
+        self._tasks.add(task)
+        task.add_done_callback(self._carried)
+        return task
+
+    def _carried(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # a store that gave up is reported once, through `fatal`
+
+    async def apply(self, commands: list[Command]) -> list[Result]:
+        """Store commands that are no business of the actor, in order with its own; wakes the followers."""
+        results = await asyncio.shield(self.committer.apply(commands))
+        await self._tell(results)
+        return results
+
+    async def _carry_out(self, effects: list[Effect]) -> None:
+        commands: list[Command] = []
+        stored: list[Effect] = []  # the effect of each command, at the same index
+        for effect in effects:
+            match effect:
+                case Apply() | Assign():
+                    commands.append(effect.command)
+                    stored.append(effect)
+                    if isinstance(effect.command, DropSession):
+                        self.outboxes.pop(effect.command.session_id, None)
+                case Emit():
+                    last = commands[-1] if commands else None
+                    if isinstance(last, AppendEvents):
+                        commands[-1] = AppendEvents(events=(*last.events, effect.event))
+                    else:
+                        commands.append(AppendEvents(events=(effect.event,)))
+                        stored.append(effect)
+                case Stop():
+                    outbox = self.outboxes.get(effect.session_id)
+                    if outbox is not None:
+                        outbox.stop(effect.task_id, effect.generation)
+                case ProbeNow():
+                    self.probe_now(effect.endpoint)
+        if not commands:
+            return
+        results = await self.committer.apply(commands, must=True)
+        for effect, result in zip(stored, results, strict=True):
+            self._after(effect, result)
+        await self._tell(results)
+
+    def _after(self, effect: Effect, result: Result) -> None:
+        if isinstance(effect, Assign) and isinstance(result, Applied):
+            self._deliver(effect, result)
+        elif isinstance(result, Refused) and isinstance(effect, Apply | Assign):
+            command = effect.command
+            if isinstance(command, UpdateTask) and not self._stopped:
+                signal = CommandRefused(task_id=command.task.id, generation=command.task.generation, result=result)
+                _ = self.start_signal(signal)
+
+    def _deliver(self, effect: Assign, result: Applied) -> None:
+        outbox = self.outboxes.get(effect.session_id)
+        if outbox is None or result.spec is None:
+            return  # the session ended meanwhile: its end takes the attempt back
+        task = effect.command.task
+        outbox.assign(
+            Assignment(
+                task_id=task.id,
+                generation=task.generation,
+                spec=result.spec,
+                tier=effect.tier,
+                route=effect.route,
+            )
+        )
+
+    async def _tell(self, results: list[Result]) -> None:
+        newest = (result.last_seq for result in results if isinstance(result, Applied))
+        self.last_seq = max(self.last_seq, *newest, 0)
+        async with self.news:
+            self.news.notify_all()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        due_ms = self.scheduler.next_wake_ms()
+        if due_ms is None or self._stopped:
+            return
+        delay_s = max(0, due_ms - self.clock.now_ms()) / 1000
+        self._alarm = asyncio.get_running_loop().call_later(delay_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if not self._stopped:
+            _ = self.start_signal(Wake())
+
+    def _fatal(self, error: BaseException) -> None:
+        if self.fatal is not None and not self.fatal.done():
+            self.fatal.set_result(error)

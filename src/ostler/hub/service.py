@@ -1,0 +1,307 @@
+"""The hub as its faces see it: the shell's answer to `HubApi`, put together from the parts of this package.
+
+Verbs of tasks stand here; questions about the fleet in `fleet_view`, the state at a glance in `status`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.commands import AppendEvents, Refused, SubmitTasks
+from ostler.domain.decision import Hold, RouteRequest, Verdict
+from ostler.domain.errors import ConflictError, NotFoundError, OstlerError
+from ostler.domain.event import Event
+from ostler.domain.fleet import Probe
+from ostler.domain.policy import Policy
+from ostler.domain.ports import HubLink, Store, TaskDetail, TaskQuery
+from ostler.domain.states import FailureClass, TaskState
+from ostler.domain.tasks import Task, TaskSpec
+from ostler.hub.accept import Fleet, as_it_runs, check_batch, disagreement, new_tasks, outside_needs
+from ostler.hub.endpoints import EndpointDesk
+from ostler.hub.explaining import headline, verdict_why, why_lines
+from ostler.hub.link import LocalLink
+from ostler.hub.needs import settled_needs, settled_now
+from ostler.hub.pump import Pump
+from ostler.hub.service_info import HubInfo
+from ostler.hub.status import status
+from ostler.hub.tokens import TokenDesk
+from ostler.hub.views import (
+    EndpointList,
+    EventPage,
+    HubStatus,
+    SettingList,
+    SettingRow,
+    SubmitAnswer,
+    Submitted,
+    TaskAnswer,
+    TaskList,
+    TokenMade,
+    Why,
+    WorkerList,
+)
+from ostler.hub.workers_view import worker_list
+from ostler.routing.decide import decide
+from ostler.scheduling.signals import Cancel, Pause, PolicyChanged, Resume, Retry, TasksAccepted
+
+
+class Hub:
+    """The hub of one pool of work. `next_seq` is the first unused arrival number."""
+
+    def __init__(self, pump: Pump, store: Store, desk: EndpointDesk, info: HubInfo, next_seq: int) -> None:
+        self._pump = pump
+        self._store = store
+        self._desk = desk
+        self._info = info
+        self._next_seq = next_seq
+        self._tokens = TokenDesk(pump, store)
+        self._link = LocalLink(pump)
+
+    @property
+    def link(self) -> HubLink:
+        """The side for workers."""
+        return self._link
+
+    @property
+    def _policy(self) -> Policy:
+        return self._pump.scheduler.books.policy
+
+    async def status(self) -> HubStatus:
+        """The hub at a glance."""
+        return status(self._pump, self._info)
+
+    async def submit(self, specs: Sequence[TaskSpec]) -> SubmitAnswer:
+        """Accept tasks, all or none; durable when this returns."""
+        outside = outside_needs(specs)
+        known = await self._store.states(outside) if outside else {}
+        check_batch(specs, known)
+        settled = await settled_needs(self._store, known)
+        now_ms = self._pump.clock.now_ms()
+        rows = new_tasks(
+            specs, self._policy, first_seq=self._next_seq, now_ms=now_ms, settled=settled, fleet=self._fleet()
+        )
+        self._next_seq += len(rows)
+        odd = [event for row in rows if (event := disagreement(row.task.facts, now_ms)) is not None]
+        result, _ = await self._pump.apply([SubmitTasks(tasks=tuple(rows)), AppendEvents(events=tuple(odd))])
+        if isinstance(result, Refused):
+            remedy = "use another id, or leave it out to get a new one"
+            raise ConflictError(result.message, where="tasks.id", remedy=remedy)
+        fresh = tuple(row.task for row in rows if row.task.id not in result.duplicates)
+        if fresh:
+            settled = await settled_now(self._pump, self._store, outside, settled)
+            _ = self._pump.start_signal(TasksAccepted(tasks=fresh, settled=settled))
+        states = await self._store.states(list(result.duplicates)) if result.duplicates else {}
+        return SubmitAnswer(
+            tasks=tuple(
+                Submitted(
+                    id=row.task.id,
+                    state=states.get(row.task.id, row.task.state),
+                    duplicate=row.task.id in result.duplicates,
+                )
+                for row in rows
+            )
+        )
+
+    def _fleet(self) -> Fleet:
+        """What is registered now, for what tasks may name."""
+        endpoints = self._pump.scheduler.books.endpoints
+        return Fleet(
+            endpoints=frozenset(endpoints.views),
+            models=frozenset(endpoints.by_model),
+            all_listed=bool(endpoints.views) and all(view.models for view in endpoints.views.values()),
+        )
+
+    async def tasks(self, query: TaskQuery) -> TaskList:
+        """Tasks, newest first."""
+        rows = await self._store.tasks(query)
+        return TaskList(tasks=tuple(self._live(row) for row in rows), now_ms=self._pump.clock.now_ms())
+
+    async def task(self, task_id: str) -> TaskAnswer:
+        """Everything about one task."""
+        detail = await self._detail(task_id)
+        return TaskAnswer(
+            task=self._live(detail.task),
+            spec=detail.spec,
+            attempts=detail.attempts,
+            decisions=detail.decisions,
+            events=detail.events,
+            output=detail.output,
+            now_ms=self._pump.clock.now_ms(),
+        )
+
+    def _live(self, task: Task) -> Task:
+        """The stored row with the wait reason of this moment."""
+        if task.state is not TaskState.QUEUED:
+            return task
+        wait = self._pump.scheduler.wait_of(task.id)
+        return task if wait is None else msgspec.structs.replace(task, wait=wait)
+
+    async def _detail(self, task_id: str) -> TaskDetail:
+        detail = await self._store.task(task_id)
+        if detail is None:
+            raise NotFoundError(f"there is no task {task_id}", remedy="'ostler tasks list' shows what there is")
+        return detail
+
+    async def cancel(self, task_id: str, reason: str = "") -> Task:
+        """Cancel a task; one that runs is being stopped when this returns."""
+        await self._open_only(task_id)
+        await self._pump.post(Cancel(task_id=task_id, reason=reason))
+        return (await self._detail(task_id)).task
+
+    async def pause(self, task_id: str) -> Task:
+        """Pause a task."""
+        await self._open_only(task_id)
+        await self._pump.post(Pause(task_id=task_id))
+        return self._live((await self._detail(task_id)).task)
+
+    async def resume(self, task_id: str) -> Task:
+        """Resume a task."""
+        await self._open_only(task_id)
+        await self._pump.post(Resume(task_id=task_id))
+        return self._live((await self._detail(task_id)).task)
+
+    async def _open_only(self, task_id: str) -> None:
+        if task_id in self._pump.scheduler.books.tasks:
+            return
+        task = (await self._detail(task_id)).task
+        done = task.state is TaskState.SUCCEEDED
+        remedy = "it is done" if done else f"'ostler tasks retry {task_id}' sends it back to the queue"
+        raise ConflictError(f"task {task_id} has ended ({task.state.value})", remedy=remedy)
+
+    async def retry(self, task_id: str) -> Task:
+        """Send a task that ended badly back to the queue, and with it the tasks that ended because of it."""
+        pending = [task_id]
+        while pending:
+            current = pending.pop(0)
+            detail = await self._detail(current)
+            settled = await settled_now(self._pump, self._store, detail.task.needs, {})
+            task = self._pump.scheduler.books.tasks.get(current, detail.task)
+            await self._pump.post(Retry(task=task, settled=settled))
+            pending += await self._fell_with(task)
+        return self._live((await self._detail(task_id)).task)
+
+    async def _fell_with(self, task: Task) -> list[str]:
+        """Tasks that were cancelled because this one ended badly."""
+        query = TaskQuery(states=(TaskState.CANCELLED,), batch=task.batch, limit=1000)
+        return [
+            other.id
+            for other in await self._store.tasks(query)
+            if task.id in other.needs and other.failure is not None and other.failure.kind is FailureClass.DEPENDENCY
+        ]
+
+    async def why(self, task_id: str) -> Why:
+        """Why a task is where it is."""
+        detail = await self._detail(task_id)
+        task = self._live(detail.task)
+        decision = detail.decisions[-1] if detail.decisions else None
+        hold = self._hold_of(task)
+        return Why(
+            task_id=task_id,
+            headline=headline(task, self._pump.clock.now_ms()),
+            lines=why_lines(task, detail, hold, self._pump.clock.now_ms()),
+            decision=hold.decision if hold is not None else decision,
+            wait=task.wait,
+        )
+
+    def _hold_of(self, task: Task) -> Hold | None:
+        """The verdict that keeps a waiting task waiting, made for this very task."""
+        if task.state is not TaskState.QUEUED or task.id not in self._pump.scheduler.books.queue:
+            return None
+        verdict = self._verdict(task)
+        return verdict if isinstance(verdict, Hold) else None
+
+    def _verdict(self, task: Task) -> Verdict:
+        now_ms = self._pump.clock.now_ms()
+        request = RouteRequest(
+            facts=task.facts,
+            now_ms=now_ms,
+            queued_ms=task.queued_ms if task.queued_ms is not None else now_ms,
+            quality_steps=task.quality_steps,
+            errors=task.errors,
+            excluded=task.excluded,
+        )
+        return decide(request, self._pump.scheduler.books.snapshot(now_ms), self._policy)
+
+    async def route(self, spec: TaskSpec) -> tuple[Verdict, Why]:
+        """What would happen to this task now; stores nothing, calls nothing."""
+        check_batch([msgspec.structs.replace(spec, needs=())], {})
+        now_ms = self._pump.clock.now_ms()
+        _, facts = as_it_runs(spec, self._policy, self._fleet())
+        request = RouteRequest(facts=facts, now_ms=now_ms, queued_ms=now_ms)
+        verdict = decide(request, self._pump.scheduler.books.snapshot(now_ms), self._policy)
+        return verdict, verdict_why(spec.id, verdict, now_ms)
+
+    async def events(self, after_seq: int, limit: int, task_id: str | None = None) -> EventPage:
+        """Events after a sequence number."""
+        events = await self._store.events(after_seq=after_seq, limit=limit, task_id=task_id)
+        return EventPage(events=tuple(events), last_seq=events[-1].seq if events else after_seq)
+
+    async def follow(self, after_seq: int | None = None) -> AsyncIterator[Event]:
+        """Events as they become durable. A reader that is slow gets them later, never costs memory here."""
+        if after_seq is None:
+            after_seq = self._pump.last_seq
+        while not self._pump.closing:
+            page = await self._store.events(after_seq=after_seq, limit=500)
+            for event in page:
+                after_seq = event.seq
+                yield event
+            if not page:
+                async with self._pump.news:
+                    # The bound makes up for news that came between the look and the wait.
+                    try:
+                        async with asyncio.timeout(1.0):
+                            await self._pump.news.wait()
+                    except TimeoutError:
+                        continue
+
+    async def endpoints(self) -> EndpointList:
+        """All endpoints."""
+        return self._desk.rows()
+
+    async def add_endpoint(self, endpoint: EndpointSpec) -> None:
+        """Register an endpoint; it is checked at once."""
+        await self._desk.add(endpoint)
+
+    async def remove_endpoint(self, name: str) -> None:
+        """Remove an endpoint that was added."""
+        await self._desk.remove(name)
+
+    async def check_endpoint(self, name: str) -> Probe:
+        """List an endpoint now."""
+        return await self._desk.check(name)
+
+    async def reset_endpoint(self, name: str) -> None:
+        """Close its breaker and check it."""
+        await self._desk.reset(name)
+
+    async def workers(self) -> WorkerList:
+        """All workers."""
+        return worker_list(self._pump)
+
+    async def settings(self) -> SettingList:
+        """All effective settings."""
+        return SettingList(settings=self._info.settings)
+
+    async def make_token(self, name: str, scope: str) -> TokenMade:
+        """Make a token; it is shown this once."""
+        return await self._tokens.make(name, scope)
+
+    async def revoke_token(self, name: str) -> None:
+        """Revoke a token."""
+        await self._tokens.revoke(name)
+
+    async def allowed(self, token: str, scope: str) -> bool:
+        """Whether a token is good for a scope."""
+        return await self._tokens.allowed(token, scope)
+
+    async def reload(self, policy: Policy, settings: Sequence[SettingRow]) -> None:
+        """Put a changed profile in force: new rules for what waits, endpoints added and removed."""
+        self._info = msgspec.structs.replace(self._info, settings=tuple(settings))
+        await self._pump.post(PolicyChanged(policy=policy))
+        await self._desk.follow_profile(policy)
+
+    async def reload_refused(self, error: OstlerError) -> None:
+        """Tell everyone that a changed profile was refused whole."""
+        event = Event(name="config.refused", at_ms=self._pump.clock.now_ms(), metadata={"message": str(error)})
+        await self._pump.apply([AppendEvents(events=(event,))])

@@ -1,0 +1,51 @@
+"""Bearer tokens: random, shown once, stored as a SHA-256 hash. `admin` may do everything, `worker` only work."""
+
+import hashlib
+import secrets
+
+from ostler.domain.commands import DropToken, PutToken, Refused
+from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, nearest
+from ostler.domain.ports import Store
+from ostler.hub.pump import Pump
+from ostler.hub.views import TokenMade
+
+SCOPES = ("admin", "worker")
+
+
+def token_hash(token: str) -> str:
+    """What is stored of a token. A plain hash is enough: the token has 256 bits of its own."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class TokenDesk:
+    """Makes, revokes and checks tokens."""
+
+    def __init__(self, pump: Pump, store: Store) -> None:
+        self._pump = pump
+        self._store = store
+
+    async def make(self, name: str, scope: str) -> TokenMade:
+        """A new token under a name that is free."""
+        if scope not in SCOPES:
+            raise InvalidInputError(f"no scope {scope!r}", where="scope", remedy=nearest(scope, SCOPES))
+        if not name or not name.isprintable():
+            raise InvalidInputError("a token needs a name", where="name", remedy="say who will use it")
+        token = f"ostler-{scope}-{secrets.token_urlsafe(32)}"
+        command = PutToken(name=name, token_hash=token_hash(token), scope=scope, created_ms=self._pump.clock.now_ms())
+        (result,) = await self._pump.apply([command])
+        if isinstance(result, Refused):
+            raise ConflictError(f"there is a token named {name}", where="name", remedy="revoke it or use another name")
+        return TokenMade(name=name, scope=scope, token=token)
+
+    async def revoke(self, name: str) -> None:
+        """Make a token worthless."""
+        (result,) = await self._pump.apply([DropToken(name=name)])
+        if isinstance(result, Refused):
+            raise NotFoundError(f"there is no token named {name}")
+
+    async def allowed(self, token: str, scope: str) -> bool:
+        """Whether the token is good for the scope."""
+        hashed = token_hash(token)
+        if await self._store.token_name(hashed, "admin") is not None:
+            return True
+        return scope != "admin" and await self._store.token_name(hashed, scope) is not None

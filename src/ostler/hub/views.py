@@ -1,0 +1,181 @@
+"""What the hub answers, as data: the JSON of the API and of every `--json`. Imports nothing but the domain.
+
+Durations and instants are milliseconds, money micro-dollars; a field that is not known is `null`, never 0.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ostler.domain.decision import Decision
+from ostler.domain.event import Event
+from ostler.domain.fleet import EndpointView, HostReport, Session
+from ostler.domain.states import TaskState, Wait
+from ostler.domain.tasks import Attempt, Task, TaskKind, TaskSpec
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """One accepted task. `duplicate`: it was there already, with the same content."""
+
+    id: str
+    state: TaskState
+    duplicate: bool = False
+
+
+class SubmitAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks that are durable now, in the order they were sent."""
+
+    tasks: tuple[Submitted, ...]
+
+
+class TaskList(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks, newest first, with the wait reason of this moment."""
+
+    tasks: tuple[Task, ...]
+    now_ms: int
+
+
+class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about one task, oldest first. `task.wait` is the reason of this moment."""
+
+    task: Task
+    spec: TaskSpec
+    attempts: tuple[Attempt, ...]
+    decisions: tuple[Decision, ...]
+    events: tuple[Event, ...]
+    output: str | None
+    now_ms: int
+
+
+class Why(msgspec.Struct, frozen=True, kw_only=True):
+    """The explanation of a task or of a question: a headline, lines to read, and the record itself."""
+
+    task_id: str
+    headline: str
+    lines: tuple[str, ...]
+    decision: Decision | None = None
+    wait: Wait | None = None
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Events after a sequence number, oldest first; go on with `last_seq`."""
+
+    events: tuple[Event, ...]
+    last_seq: int
+
+
+class EndpointRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint with what the hub itself counts."""
+
+    view: EndpointView
+    in_flight: int
+    source: str
+    """`profile`, `added` or `discovered`."""
+    report: HostReport | None = None
+    consecutive_failures: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+class EndpointList(msgspec.Struct, frozen=True, kw_only=True):
+    """All endpoints by name."""
+
+    endpoints: tuple[EndpointRow, ...]
+    now_ms: int
+
+
+class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A joined worker and what it does."""
+
+    session: Session
+    busy: Mapping[TaskKind, int]
+    tasks: tuple[str, ...]
+    report: HostReport | None = None
+
+
+class WorkerList(msgspec.Struct, frozen=True, kw_only=True):
+    """All joined workers."""
+
+    workers: tuple[WorkerRow, ...]
+    now_ms: int
+
+
+class WaitGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Queued tasks that wait for the same thing."""
+
+    wait: Wait
+    count: int
+    tier: str | None = None
+    example: str = ""
+    """One of the tasks."""
+
+
+class TierRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of the ladder as it stands. `available`: `None` when no registered endpoint could serve it."""
+
+    name: str
+    rank: int
+    aliases: tuple[str, ...]
+    models: tuple[str, ...]
+    enabled: bool
+    available: bool | None
+    down_since_ms: int | None = None
+
+
+class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The hub at a glance."""
+
+    version: str
+    profile: str
+    profile_path: str | None
+    policy_version: str
+    started_ms: int
+    now_ms: int
+    counts: Mapping[str, int]
+    """Tasks that are not final, by state; and how many ended since the start, by final state."""
+    in_flight: int
+    waiting: tuple[WaitGroup, ...]
+    tiers: tuple[TierRow, ...]
+    endpoints_up: int
+    endpoints_total: int
+    workers: int
+    last_event_seq: int = 0
+    """Number of the newest event, to follow from here."""
+    idle_because: str = ""
+    """When work waits and nothing runs: the binding reason in words."""
+
+
+class SettingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An effective setting and where its value comes from."""
+
+    setting: str
+    value: str
+    origin: str
+
+
+class SettingList(msgspec.Struct, frozen=True, kw_only=True):
+    """All effective settings."""
+
+    settings: tuple[SettingRow, ...]
+
+
+class TokenMade(msgspec.Struct, frozen=True, kw_only=True):
+    """A new token; shown this once, only its hash is kept."""
+
+    name: str
+    scope: str
+    token: str
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """An error of the API: the four parts of every error of Ostler."""
+
+    code: str
+    message: str
+    where: str = ""
+    remedy: str = ""
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of every answer with a status from 400 up."""
+
+    error: ErrorBody

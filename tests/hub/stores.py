@@ -1,0 +1,68 @@
+"""Stores for tests of the shell: one whose commits are held back by hand, one that refuses what it is told to."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from ostler.domain.commands import AppendEvents, Command, RefusalReason, Refused, Result, UpdateTask
+from ostler.domain.event import Event
+from ostler.store.memory import MemoryStore
+
+
+class HeldStore(MemoryStore):
+    """Commits when it is let; `asked` has the batches that wait or have passed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._may = asyncio.Event()
+        self._may.set()
+        self._came = asyncio.Condition()
+        self.asked: list[list[Command]] = []
+
+    def hold(self) -> None:
+        """Keep the next commits waiting."""
+        self._may.clear()
+
+    def let(self) -> None:
+        """Let everything through."""
+        self._may.set()
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        async with self._came:
+            self.asked.append(list(commands))
+            self._came.notify_all()
+        await self._may.wait()
+        return await super().apply(commands)
+
+    async def came(self, count: int) -> None:
+        """Wait until `count` batches have been asked for since the beginning."""
+        async with self._came:
+            await asyncio.wait_for(self._came.wait_for(lambda: len(self.asked) >= count), 5)
+
+    def events_asked(self) -> list[Event]:
+        """All events in the order in which they were handed over."""
+        found: list[Event] = []
+        for batch in self.asked:
+            for command in batch:
+                found += command.events if isinstance(command, AppendEvents | UpdateTask) else ()
+        return found
+
+
+class RefusingStore(MemoryStore):
+    """Refuses the first update that `condition` is true of, with the row as it is."""
+
+    def __init__(self, condition: Callable[[UpdateTask], bool]) -> None:
+        super().__init__()
+        self._condition = condition
+        self.refused = 0
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        results: list[Result] = []
+        for command in commands:
+            if not self.refused and isinstance(command, UpdateTask) and self._condition(command):
+                self.refused += 1
+                detail = await self.task(command.task.id)
+                row = detail.task if detail is not None else None
+                results.append(Refused(reason=RefusalReason.STALE_GENERATION, message="told to refuse", task=row))
+            else:
+                results += await super().apply([command])
+        return results

@@ -1,0 +1,109 @@
+"""The road to the store: order, retries, and what happens when the store gives up."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+
+from ostler.domain.commands import AppendEvents, Applied, Command, Result
+from ostler.domain.event import Event
+from ostler.domain.ports import Store
+from ostler.hub import committer as committer_module
+from ostler.hub.committer import Committer
+
+
+class Flaky:
+    """A store that fails as often as it is told to."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.seen: list[str] = []
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        await asyncio.sleep(0)
+        if self.failures:
+            self.failures -= 1
+            raise OSError(28, "No space left on device")
+        self.seen += [event.name for command in commands for event in cast("AppendEvents", command).events]
+        return [Applied() for _ in commands]
+
+
+def note(name: str) -> list[Command]:
+    """A batch of one."""
+    return [AppendEvents(events=(Event(name=name, at_ms=1),))]
+
+
+@pytest.fixture(autouse=True)
+def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once here."""
+    monkeypatch.setattr(committer_module, "RETRY_DELAYS_S", (0.0, 0.0, 0.0))
+
+
+async def test_batches_are_applied_in_order_also_when_the_store_fails_in_between() -> None:
+    """What was handed over first is stored first."""
+    store = Flaky(2)
+    committer = Committer(cast("Store", store), lambda _: None)
+    committer.start()
+    futures = []
+    for i in range(20):
+        futures.append(committer.apply(note(str(i)), must=True))
+        if i % 3 == 0:
+            await asyncio.sleep(0)
+    await asyncio.gather(*futures)
+    await committer.stop()
+
+    assert store.seen == [str(i) for i in range(20)]
+    assert committer.failing == ""
+
+
+async def test_a_store_that_gives_up_tells_every_waiter_and_the_hub_once() -> None:
+    """Going on would promise what is not durable."""
+    fatal: list[BaseException] = []
+    committer = Committer(cast("Store", Flaky(100)), fatal.append)
+    committer.start()
+    first, second = committer.apply(note("a"), must=True), committer.apply(note("b"), must=True)
+    with pytest.raises(OSError, match="No space"):
+        await first
+    with pytest.raises(OSError, match="No space"):
+        await second
+    await committer.stop()
+
+    assert len(fatal) == 1
+
+
+async def test_stopping_commits_what_waits() -> None:
+    """Nothing that was accepted is dropped."""
+    store = Flaky(0)
+    committer = Committer(cast("Store", store), lambda _: None)
+    committer.start()
+    future = committer.apply(note("last"))
+    await committer.stop()
+    await committer.stop()
+
+    assert future.done()
+    assert store.seen == ["last"]
+
+
+class Picky:
+    """A store that cannot store one thing."""
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        names = [event.name for command in commands for event in cast("AppendEvents", command).events]
+        if "bad" in names:
+            raise ValueError("cannot be stored")
+        return [Applied() for _ in commands]
+
+
+async def test_what_cannot_be_stored_fails_its_own_caller_only() -> None:
+    """Everybody else's work in the same moment is stored, and the hub goes on."""
+    fatal: list[BaseException] = []
+    committer = Committer(cast("Store", Picky()), fatal.append)
+    committer.start()
+    good, bad, other = (committer.apply(note(name)) for name in ("good", "bad", "other"))
+    with pytest.raises(ValueError, match="cannot be stored"):
+        await bad
+    assert await good == await other == [Applied()]
+    await committer.stop()
+
+    assert fatal == []

@@ -1,0 +1,127 @@
+"""The hub at a glance: counts, groups of waiting work, the ladder, and why nothing runs."""
+
+import msgspec
+
+from ostler.domain.fleet import ProbeStatus, WorkerOffer
+from ostler.domain.tasks import Complexity, TaskKind, TaskSpec
+from ostler.domain.work import Finished
+from ostler.hub.views import HubStatus
+from tests.hub.house import House, house
+from tests.scheduling.rig import cloud, local, three_tiers
+
+OFFER = WorkerOffer(name="w", host="h", slots={TaskKind.COMMAND: 1, TaskKind.CHAT: 1})
+
+
+def command(task_id: str, **fields: object) -> TaskSpec:
+    return TaskSpec(id=task_id, kind=TaskKind.COMMAND, argv=("true",), **fields)  # type: ignore[arg-type]
+
+
+def chat(task_id: str, complexity: Complexity = Complexity.STANDARD) -> TaskSpec:
+    return TaskSpec(id=task_id, prompt="say something", complexity=complexity)
+
+
+def groups(status: HubStatus) -> list[tuple[str, str | None, int]]:
+    return [(group.wait.code.value, group.tier, group.count) for group in status.waiting]
+
+
+async def test_an_empty_hub_waits_for_nothing() -> None:
+    """And says nothing is in the way."""
+    async with house() as built:
+        status = await built.hub.status()
+
+        assert (status.counts, status.waiting, status.in_flight, status.idle_because) == ({}, (), 0, "")
+        assert (status.endpoints_up, status.endpoints_total, status.workers) == (0, 0, 0)
+        assert (status.version, status.profile, status.policy_version) == ("test", "default", "test")
+
+
+async def test_waiting_work_is_grouped_by_reason_detail_and_tier_largest_first() -> None:
+    """Each with one task to look at, and since when the first of them waits."""
+    async with house() as built:
+        await built.hub.submit([command("a"), command("b"), chat("c"), command("d", needs=("a",))])
+        await built.hub.submit([command("e", needs=("a", "b")), chat("f", Complexity.COMPLEX)])
+        await built.hub.pause("f")
+        await built.hub.add_endpoint(local("gpu"))
+        status = await built.hub.status()
+
+        assert groups(status) == [
+            ("deps", None, 2),
+            ("no_worker", "direct", 2),
+            ("no_worker", "standard", 1),
+            ("paused", None, 1),
+        ]
+        examples = [group.example for group in status.waiting]
+        assert examples == ["d", "a", "c", "f"]
+        assert "2 wait: deps" in status.idle_because
+
+
+async def test_work_that_runs_is_no_idleness_and_ends_are_counted_by_how() -> None:
+    """In flight, then done."""
+    async with house() as built:
+        await built.hub.submit([command("a"), command("b")])
+        session = await built.hub.link.join(OFFER)
+        busy = await built.hub.status()
+        assert (busy.in_flight, busy.workers, busy.idle_because) == (1, 1, "")
+        assert busy.counts == {"assigned": 1, "queued": 1}
+        assert groups(busy) == [("capacity", "direct", 1)]
+        await built.hub.link.report(session.id, [Finished(task_id="a", generation=1, at_ms=1, ok=True)])
+        await built.hub.cancel("b")
+        await built.hub.link.report(session.id, [Finished(task_id="b", generation=1, at_ms=1, ok=False)])
+        done = await built.hub.status()
+
+        assert done.counts == {"succeeded": 1, "cancelled": 1}
+        assert done.in_flight == 0
+
+
+async def test_a_store_that_fails_is_the_first_reason() -> None:
+    """Nothing is durable: that comes before what waits for what."""
+    async with house() as built:
+        built.pump.committer.failing = "the store refuses to write: No space left on device"
+
+        assert "No space left" in (await built.hub.status()).idle_because
+
+
+async def test_the_ladder_shows_which_tiers_could_run_now() -> None:
+    """Up, down since when, and unknown where no endpoint is registered."""
+    async with house() as built:
+        await built.hub.add_endpoint(local("gpu"))
+        built.watch.models = ("claude",)
+        await built.hub.add_endpoint(cloud())
+        built.watch.status = ProbeStatus.UNAVAILABLE
+        for _ in range(2):
+            await built.hub.check_endpoint("gpu")
+        status = await built.hub.status()
+        rows = {tier.name: (tier.available, tier.down_since_ms is None) for tier in status.tiers}
+
+        assert rows == {"direct": (None, True), "standard": (False, False), "complex": (True, True)}
+        assert (status.endpoints_up, status.endpoints_total) == (1, 2)
+
+
+async def test_a_new_profile_shows_at_once() -> None:
+    """Its version and its ladder."""
+    async with house() as built:
+        policy = three_tiers()
+        tiers = tuple(msgspec.structs.replace(tier, enabled=tier.name != "complex") for tier in policy.catalog.tiers)
+        catalog = msgspec.structs.replace(policy.catalog, tiers=tiers)
+        await built.hub.reload(msgspec.structs.replace(policy, catalog=catalog, version="two"), ())
+        status = await built.hub.status()
+
+        assert status.policy_version == "two"
+        assert [tier.name for tier in status.tiers if not tier.enabled] == ["complex"]
+
+
+async def test_workers_are_listed_by_name_with_what_they_do() -> None:
+    """Only kinds that are busy."""
+    async with house() as built:
+        await _join(built, "zoe")
+        await _join(built, "adam")
+        await built.hub.submit([command("t", worker="zoe")])
+        rows = (await built.hub.workers()).workers
+
+        assert [(row.session.offer.name, dict(row.busy), row.tasks) for row in rows] == [
+            ("adam", {}, ()),
+            ("zoe", {TaskKind.COMMAND: 1}, ("t",)),
+        ]
+
+
+async def _join(built: House, name: str) -> None:
+    await built.hub.link.join(msgspec.structs.replace(OFFER, name=name))
