@@ -1,0 +1,199 @@
+"""The hub's API as typed calls. Each method is one route; what is answered is decoded strictly."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from ostler.client.transport import Transport, with_query
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.decision import Verdict
+from ostler.domain.errors import UnreachableError
+from ostler.domain.event import Event
+from ostler.domain.fleet import Probe
+from ostler.domain.tasks import Task, TaskSpec
+from ostler.hub.views import (
+    EndpointList,
+    EventPage,
+    HubStatus,
+    SettingList,
+    SubmitAnswer,
+    TaskAnswer,
+    TaskList,
+    TokenMade,
+    Why,
+    WorkerList,
+)
+
+T = TypeVar("T")
+
+SILENCE_S = 45.0
+"""Three missed heartbeats of the event stream: the connection is counted as dead."""
+RECONNECT_S = (0.5, 1.0, 2.0, 5.0)
+
+
+class RouteAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What would happen to a task now."""
+
+    verdict: Verdict
+    why: Why
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """It is done; there is nothing more to say."""
+
+
+def _nothing() -> None:
+    """For who does not want to be told."""
+
+
+class HubClient:
+    """The hub at one address."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def url(self) -> str:
+        """Where the hub is."""
+        return self._transport.url
+
+    def status(self) -> HubStatus:
+        """The hub at a glance."""
+        return self._get("/hub/status", HubStatus)
+
+    def submit(self, specs: Sequence[TaskSpec]) -> SubmitAnswer:
+        """Hand in tasks; repeated once when the answer is lost, which their ids make safe."""
+        body = msgspec.json.encode({"tasks": specs})
+        return self._decoded(self._transport.ask("POST", "/hub/tasks", body, repeat=True), SubmitAnswer)
+
+    def tasks(
+        self, states: Sequence[str] = (), batch: str | None = None, limit: int = 100, before: int | None = None
+    ) -> TaskList:
+        """Tasks, newest first."""
+        state = ",".join(states) or None
+        return self._get(with_query("/hub/tasks", state=state, batch=batch, limit=limit, before=before), TaskList)
+
+    def task(self, task_id: str) -> TaskAnswer:
+        """Everything about one task."""
+        return self._get(f"/hub/tasks/{_part(task_id)}", TaskAnswer)
+
+    def act(self, task_id: str, verb: str) -> Task:
+        """Retry, pause or resume a task."""
+        return self._post(f"/hub/tasks/{_part(task_id)}/{verb}", None, Task)
+
+    def cancel(self, task_id: str, reason: str = "") -> Task:
+        """Cancel a task."""
+        return self._post(f"/hub/tasks/{_part(task_id)}/cancel", {"reason": reason}, Task)
+
+    def why(self, task_id: str) -> Why:
+        """Why a task runs where it runs, or does not run."""
+        return self._get(f"/hub/tasks/{_part(task_id)}/why", Why)
+
+    def route(self, spec: TaskSpec) -> RouteAnswer:
+        """What would happen to a task now."""
+        return self._post("/hub/route", spec, RouteAnswer)
+
+    def events(self, after: int = 0, limit: int = 500, task_id: str | None = None) -> EventPage:
+        """Events after a sequence number."""
+        return self._get(with_query("/hub/events", after=after, limit=limit, task=task_id), EventPage)
+
+    def endpoints(self) -> EndpointList:
+        """All endpoints."""
+        return self._get("/hub/endpoints", EndpointList)
+
+    def add_endpoint(self, endpoint: EndpointSpec) -> None:
+        """Register an endpoint."""
+        self._post("/hub/endpoints", endpoint, Done)
+
+    def remove_endpoint(self, name: str) -> None:
+        """Remove a registered endpoint."""
+        self._decoded(self._transport.ask("DELETE", f"/hub/endpoints/{_part(name)}"), Done)
+
+    def check_endpoint(self, name: str) -> Probe:
+        """List an endpoint now."""
+        return self._post(f"/hub/endpoints/{_part(name)}/check", None, Probe)
+
+    def reset_endpoint(self, name: str) -> None:
+        """Close its breaker and forget its rate limit."""
+        self._post(f"/hub/endpoints/{_part(name)}/reset", None, Done)
+
+    def workers(self) -> WorkerList:
+        """All joined workers."""
+        return self._get("/hub/workers", WorkerList)
+
+    def settings(self) -> SettingList:
+        """All effective settings of the running hub."""
+        return self._get("/hub/config", SettingList)
+
+    def make_token(self, name: str, scope: str) -> TokenMade:
+        """Make a token."""
+        return self._post("/hub/tokens", {"name": name, "scope": scope}, TokenMade)
+
+    def revoke_token(self, name: str) -> None:
+        """Revoke a token."""
+        self._decoded(self._transport.ask("DELETE", f"/hub/tokens/{_part(name)}"), Done)
+
+    def follow(
+        self, after: int | None, on_break: Callable[[str], None], on_connect: Callable[[], None] = _nothing
+    ) -> Iterator[Event]:
+        """Events as they happen, without end; a broken stream is taken up after the last event seen.
+
+        `on_connect` is called when a connection stands, `on_break` is told why one broke. Raises `UnreachableError`
+        when the first connection fails.
+        """
+        failures = 0
+        connected = False
+
+        def stands() -> None:
+            nonlocal connected, failures
+            connected, failures = True, 0
+            on_connect()
+
+        while True:
+            reason = "the hub ended the stream"
+            try:
+                for event in self._stream(after, stands):
+                    after = event.seq
+                    yield event
+            except OSError as error:
+                reason = str(error) or type(error).__name__
+            except UnreachableError as error:
+                if not connected:
+                    raise
+                reason = error.what
+            on_break(reason)
+            time.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
+            failures += 1
+
+    def hang_up(self) -> None:
+        """End the connection of `follow`, from another thread; it counts as broken."""
+        self._transport.hang_up()
+
+    def _stream(self, after: int | None, on_connect: Callable[[], None]) -> Iterator[Event]:
+        """Events of one connection."""
+        path = with_query("/hub/events/stream", after=after)
+        with self._transport.listen(path, {"Accept": "text/event-stream"}, SILENCE_S) as lines:
+            on_connect()
+            for line in lines:
+                if line.startswith(b"data: "):
+                    yield self._decoded(line.removeprefix(b"data: "), Event)
+
+    def _get(self, path: str, kind: type[T]) -> T:
+        return self._decoded(self._transport.ask("GET", path, repeat=True), kind)
+
+    def _post(self, path: str, body: object, kind: type[T]) -> T:
+        raw = None if body is None else msgspec.json.encode(body)
+        return self._decoded(self._transport.ask("POST", path, raw), kind)
+
+    def _decoded(self, raw: bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._transport.not_a_hub(str(error)) from None
+
+
+def _part(name: str) -> str:
+    return quote(name, safe="")

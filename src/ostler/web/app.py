@@ -1,0 +1,77 @@
+"""The web application of a hub: its routes behind the guard."""
+
+from collections.abc import Collection
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as StarletteRoute
+
+from ostler.domain.errors import OstlerError, nearest
+from ostler.hub.api import HubApi
+from ostler.web.errors import (
+    JSON,
+    UnknownRouteError,
+    WrongMethodError,
+    error_response,
+    on_http_error,
+    on_ostler_error,
+    on_unexpected_error,
+)
+from ostler.web.guard import SiteGuard
+from ostler.web.openapi import describe
+from ostler.web.routes import OPENAPI_PATH, hub_routes
+from ostler.web.serve import RouteApp, ServeSettings
+
+
+def build_app(
+    api: HubApi,
+    *,
+    require_token: bool,
+    hosts: Collection[str] | None = None,
+    settings: ServeSettings | None = None,
+) -> Starlette:
+    """The ASGI application for `api`.
+
+    `require_token` must be true when the hub can be reached from other machines; then `hosts` (the names it goes by)
+    may stay `None`. Without tokens only loopback names and `hosts` are answered. `settings` overrides limits for
+    tests; its `require_token` is the argument's.
+    """
+    serve = msgspec.structs.replace(settings or ServeSettings(require_token=require_token), require_token=require_token)
+    rows = hub_routes()
+    routes = [StarletteRoute(row.path, RouteApp(row, api, serve), methods=[row.method]) for row in rows]
+    routes.append(StarletteRoute(OPENAPI_PATH, _description, methods=["GET"]))
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(SiteGuard, hosts=hosts if require_token else tuple(hosts or ()))],
+        exception_handlers={
+            404: _unknown_route,
+            405: _wrong_method,
+            HTTPException: on_http_error,
+            OstlerError: on_ostler_error,
+            Exception: on_unexpected_error,
+        },
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _description(_request: Request) -> Response:
+    return Response(msgspec.json.encode(describe(hub_routes())), media_type=JSON)
+
+
+async def _unknown_route(request: Request, _error: Exception) -> Response:
+    hint = nearest(request.url.path, [row.path for row in hub_routes()])
+    close = f"{hint} " if hint.startswith("did you mean") else ""
+    error = UnknownRouteError("no such route", where=request.url.path, remedy=f"{close}{OPENAPI_PATH} lists them all")
+    return error_response(error)
+
+
+async def _wrong_method(request: Request, _error: Exception) -> Response:
+    routes = [route for route in request.app.router.routes if isinstance(route, StarletteRoute)]
+    path = request.url.path
+    allowed = sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
+    return error_response(WrongMethodError(request.method, path, tuple(allowed)))

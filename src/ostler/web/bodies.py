@@ -1,0 +1,105 @@
+"""What the routes take and give beside the views of the hub: bodies, queries and small answers.
+
+Bodies a person or a script writes refuse unknown fields. Bodies of workers ignore them, so that a newer worker can
+speak to an older hub.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.decision import Verdict
+from ostler.domain.states import TaskState
+from ostler.domain.tasks import TaskSpec
+from ostler.hub.views import Why
+
+MAX_PAGE = 1000
+MAX_WAIT_MS = 60_000
+
+PageLimit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
+Seq = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class SubmitBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tasks to accept, all or none. The same body may be sent again: ids make it safe."""
+
+    tasks: Annotated[tuple[TaskSpec, ...], msgspec.Meta(min_length=1)]
+
+
+class CancelBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a task is cancelled; shown with it."""
+
+    reason: str = ""
+
+
+class EndpointBody(EndpointSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An endpoint to register; a misspelt field is refused, not ignored."""
+
+    def spec(self) -> EndpointSpec:
+        """The endpoint as the domain knows it."""
+        return EndpointSpec(**{field: getattr(self, field) for field in EndpointSpec.__struct_fields__})
+
+
+class TokenBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token to make. `admin` includes `worker`."""
+
+    name: str
+    scope: Literal["worker", "admin"] = "worker"
+
+
+class PollBody(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the hub may hold the answer while there is no work."""
+
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_WAIT_MS)] = 0
+
+
+class NoQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """No parameter is taken."""
+
+
+class TaskListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks: of some states (`state=queued,running`), of a batch, before a sequence number."""
+
+    state: tuple[TaskState, ...] = ()
+    batch: str | None = None
+    limit: PageLimit = 100
+    before: Seq | None = None
+
+
+class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events: after a sequence number, of one task."""
+
+    after: Seq = 0
+    limit: PageLimit = 500
+    task: str | None = None
+
+
+class StreamQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From which event on; without it from now on. A `Last-Event-ID` header wins over it."""
+
+    after: Seq | None = None
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """It is done; there is nothing more to say."""
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """How long, from now, the worker may act without another answer."""
+
+    lease_ms: int
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The hub answers."""
+
+    ok: bool
+    version: str
+
+
+class RouteAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What would happen to a task now."""
+
+    verdict: Verdict
+    why: Why

@@ -1,0 +1,173 @@
+"""Handlers of the routes for people and their tools. Each asks the hub one thing."""
+
+from collections.abc import AsyncIterator
+
+from ostler.domain.errors import InvalidInputError
+from ostler.domain.event import Event
+from ostler.domain.fleet import Probe
+from ostler.domain.ports import TaskQuery
+from ostler.domain.tasks import Task, TaskSpec
+from ostler.hub.api import HubApi
+from ostler.hub.views import (
+    EndpointList,
+    EventPage,
+    HubStatus,
+    SettingList,
+    SubmitAnswer,
+    TaskAnswer,
+    TaskList,
+    TokenMade,
+    Why,
+    WorkerList,
+)
+from ostler.version import __version__
+from ostler.web.bodies import (
+    CancelBody,
+    Done,
+    EndpointBody,
+    EventQuery,
+    Health,
+    NoQuery,
+    RouteAnswer,
+    StreamQuery,
+    SubmitBody,
+    TaskListQuery,
+    TokenBody,
+)
+from ostler.web.call import Call
+from ostler.web.decode import check_names
+
+
+async def health(_api: HubApi, call: Call[None, NoQuery]) -> Health:
+    """The hub answers. For supervisors and load balancers; says nothing about endpoints or workers."""
+    del call
+    return Health(ok=True, version=__version__)
+
+
+async def status(api: HubApi, call: Call[None, NoQuery]) -> HubStatus:
+    """The hub at a glance: counts, what waits and why, tiers, endpoints."""
+    del call
+    return await api.status()
+
+
+async def submit(api: HubApi, call: Call[SubmitBody, NoQuery]) -> SubmitAnswer:
+    """Accept tasks, all or none; answers when they are durable. Sending the same tasks again is safe."""
+    check_names({f"$.tasks[{index}].id": spec.id for index, spec in enumerate(call.body.tasks)})
+    return await api.submit(call.body.tasks)
+
+
+async def tasks(api: HubApi, call: Call[None, TaskListQuery]) -> TaskList:
+    """Tasks, newest first. Go on with `before` = the `seq` of the last one."""
+    query = call.query
+    return await api.tasks(TaskQuery(states=query.state, batch=query.batch, limit=query.limit, before_seq=query.before))
+
+
+async def task(api: HubApi, call: Call[None, NoQuery]) -> TaskAnswer:
+    """Everything about one task: spec, attempts, decisions, events, output."""
+    return await api.task(call.path["id"])
+
+
+async def cancel(api: HubApi, call: Call[CancelBody | None, NoQuery]) -> Task:
+    """Cancel a task; a running attempt is stopped. The body may be left out."""
+    return await api.cancel(call.path["id"], call.body.reason if call.body else "")
+
+
+async def retry(api: HubApi, call: Call[None, NoQuery]) -> Task:
+    """Send a task that ended badly, or needs a person, back to the queue."""
+    return await api.retry(call.path["id"])
+
+
+async def pause(api: HubApi, call: Call[None, NoQuery]) -> Task:
+    """Keep a queued task from being started."""
+    return await api.pause(call.path["id"])
+
+
+async def resume(api: HubApi, call: Call[None, NoQuery]) -> Task:
+    """Let a paused task be started again."""
+    return await api.resume(call.path["id"])
+
+
+async def why(api: HubApi, call: Call[None, NoQuery]) -> Why:
+    """Why a task runs where it runs, or why it does not run."""
+    return await api.why(call.path["id"])
+
+
+async def decide(api: HubApi, call: Call[TaskSpec, NoQuery]) -> RouteAnswer:
+    """What would happen to a task now; stores nothing, calls no model."""
+    verdict, explanation = await api.route(call.body)
+    return RouteAnswer(verdict=verdict, why=explanation)
+
+
+async def events(api: HubApi, call: Call[None, EventQuery]) -> EventPage:
+    """Events after a sequence number, oldest first."""
+    return await api.events(call.query.after, call.query.limit, call.query.task)
+
+
+def stream(api: HubApi, call: Call[None, StreamQuery]) -> AsyncIterator[Event]:
+    """Events as they happen, as server-sent events.
+
+    `id` is the sequence number, `data` the event. A comment is sent when nothing happened for 15 s. After a reconnect
+    go on with `Last-Event-ID`.
+    """
+    last_seen = call.headers.get("last-event-id")
+    if last_seen is None:
+        return api.follow(call.query.after)
+    if not (last_seen.isascii() and last_seen.isdecimal()):
+        raise InvalidInputError(
+            f"'{last_seen}' is no sequence number", where="Last-Event-ID header", remedy="send the last `id` received"
+        )
+    return api.follow(int(last_seen))
+
+
+async def endpoints(api: HubApi, call: Call[None, NoQuery]) -> EndpointList:
+    """All endpoints with health, models, residents and calls in flight."""
+    del call
+    return await api.endpoints()
+
+
+async def add_endpoint(api: HubApi, call: Call[EndpointBody, NoQuery]) -> Done:
+    """Register an endpoint beside those of the profile."""
+    check_names({"$.name": call.body.name})
+    await api.add_endpoint(call.body.spec())
+    return Done()
+
+
+async def remove_endpoint(api: HubApi, call: Call[None, NoQuery]) -> Done:
+    """Remove a registered endpoint."""
+    await api.remove_endpoint(call.path["name"])
+    return Done()
+
+
+async def check_endpoint(api: HubApi, call: Call[None, NoQuery]) -> Probe:
+    """List an endpoint now; never generates. The name may be that of a provider."""
+    return await api.check_endpoint(call.path["name"])
+
+
+async def reset_endpoint(api: HubApi, call: Call[None, NoQuery]) -> Done:
+    """Close an endpoint's breaker, forget its rate limit, probe it at once."""
+    await api.reset_endpoint(call.path["name"])
+    return Done()
+
+
+async def workers(api: HubApi, call: Call[None, NoQuery]) -> WorkerList:
+    """All joined workers and what they do."""
+    del call
+    return await api.workers()
+
+
+async def settings(api: HubApi, call: Call[None, NoQuery]) -> SettingList:
+    """All effective settings and where each comes from."""
+    del call
+    return await api.settings()
+
+
+async def make_token(api: HubApi, call: Call[TokenBody, NoQuery]) -> TokenMade:
+    """Make a token; it is shown this once."""
+    check_names({"$.name": call.body.name})
+    return await api.make_token(call.body.name, call.body.scope)
+
+
+async def revoke_token(api: HubApi, call: Call[None, NoQuery]) -> Done:
+    """Revoke a token."""
+    await api.revoke_token(call.path["name"])
+    return Done()

@@ -1,0 +1,41 @@
+"""The one table of all routes."""
+
+from ostler.web import handlers as on
+from ostler.web import worker_handlers as worker
+from ostler.web.call import Access, Route, route
+
+OPENAPI_PATH = "/hub/openapi.json"
+"""Describes the table, so it is not in it."""
+
+
+def hub_routes() -> tuple[Route, ...]:
+    """Every route of the hub but the description of them."""
+    return (
+        route("GET", "/healthz", on.health, access=Access.OPEN),
+        route("GET", "/hub/status", on.status),
+        route("POST", "/hub/tasks", on.submit, status=201),
+        route("GET", "/hub/tasks", on.tasks),
+        route("GET", "/hub/tasks/{id}", on.task),
+        route("POST", "/hub/tasks/{id}/cancel", on.cancel),
+        route("POST", "/hub/tasks/{id}/retry", on.retry),
+        route("POST", "/hub/tasks/{id}/pause", on.pause),
+        route("POST", "/hub/tasks/{id}/resume", on.resume),
+        route("GET", "/hub/tasks/{id}/why", on.why),
+        route("POST", "/hub/route", on.decide),
+        route("GET", "/hub/events", on.events),
+        route("GET", "/hub/events/stream", on.stream),
+        route("GET", "/hub/endpoints", on.endpoints),
+        route("POST", "/hub/endpoints", on.add_endpoint, status=201),
+        route("DELETE", "/hub/endpoints/{name}", on.remove_endpoint),
+        route("POST", "/hub/endpoints/{name}/check", on.check_endpoint),
+        route("POST", "/hub/endpoints/{name}/reset", on.reset_endpoint),
+        route("GET", "/hub/workers", on.workers),
+        route("GET", "/hub/config", on.settings),
+        route("POST", "/hub/tokens", on.make_token, status=201),
+        route("DELETE", "/hub/tokens/{name}", on.revoke_token),
+        route("POST", "/hub/workers/join", worker.join, access=Access.WORKER),
+        route("POST", "/hub/workers/{session}/heartbeat", worker.heartbeat, access=Access.WORKER),
+        route("POST", "/hub/workers/{session}/poll", worker.poll, access=Access.WORKER, hangs=True),
+        route("POST", "/hub/workers/{session}/reports", worker.report, access=Access.WORKER),
+        route("POST", "/hub/workers/{session}/leave", worker.leave, access=Access.WORKER),
+    )

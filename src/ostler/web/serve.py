@@ -1,0 +1,99 @@
+"""One route as an ASGI application: admit, decode, ask, encode."""
+
+from typing import cast
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ostler.domain.errors import NotAllowedError
+from ostler.hub.api import HubApi
+from ostler.web.call import Access, Ask, Call, Follow, Route
+from ostler.web.decode import decode_json, decode_query
+from ostler.web.errors import JSON, TooLargeError, UnauthenticatedError
+from ostler.web.stream import ClientGoneError, send_events, until_gone
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How requests are served. `require_token`: routes for administration ask for a token too."""
+
+    require_token: bool
+    max_body_bytes: int = 16 * 1024 * 1024
+    heartbeat_s: float = 15.0
+
+
+class RouteApp:
+    """ASGI application of one route."""
+
+    def __init__(self, row: Route, api: HubApi, settings: ServeSettings) -> None:
+        self._row = row
+        self._api = api
+        self._settings = settings
+        self._encoder = msgspec.json.Encoder(order="deterministic")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive, send)
+        await self._admit(request.headers)
+        try:
+            call = await self._call(request)
+            if self._row.streams:
+                await self._stream(call, receive, send)
+                return
+            work = cast("Ask", self._row.handler)(self._api, call)
+            answer = await (until_gone(receive, work) if self._row.hangs else work)
+        except (ClientDisconnect, ClientGoneError):
+            return
+        response = Response(self._encoder.encode(answer), status_code=self._row.status, media_type=JSON)
+        await response(scope, receive, send)
+
+    async def _admit(self, headers: Headers) -> None:
+        """Raises `NotAllowedError` unless the request may use the route."""
+        access = self._row.access
+        if access is Access.OPEN or (access is Access.ADMIN and not self._settings.require_token):
+            return
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise UnauthenticatedError(
+                "a token is needed here",
+                where="Authorization header",
+                remedy=f"send `Authorization: Bearer ...`; `ostler tokens create NAME --scope {access}` makes one",
+            )
+        if await self._api.allowed(token, access):
+            return
+        if access is Access.ADMIN and await self._api.allowed(token, Access.WORKER):
+            raise NotAllowedError(
+                "this token is for workers only",
+                where="Authorization header",
+                remedy="use one with the scope `admin`",
+            )
+        raise UnauthenticatedError(
+            "the token is not valid", where="Authorization header", remedy="it may have been revoked; make a new one"
+        )
+
+    async def _call(self, request: Request) -> Call[object, msgspec.Struct]:
+        query = decode_query(request.query_params.multi_items(), self._row.query)
+        body = decode_json(await self._body(request), self._row.body) if self._row.takes_body else None
+        return Call(request.path_params, query, body, request.headers)
+
+    async def _body(self, request: Request) -> bytes:
+        limit = self._settings.max_body_bytes
+        too_large = TooLargeError(
+            f"the body is larger than {limit} bytes", where="body", remedy="send less at once, in several requests"
+        )
+        said = request.headers.get("content-length", "")
+        if said.isdecimal() and int(said) > limit:
+            raise too_large
+        body = bytearray()
+        async for piece in request.stream():
+            body += piece
+            if len(body) > limit:
+                raise too_large
+        return bytes(body)
+
+    async def _stream(self, call: Call[object, msgspec.Struct], receive: Receive, send: Send) -> None:
+        events = cast("Follow", self._row.handler)(self._api, call)
+        await until_gone(receive, send_events(send, events, self._settings.heartbeat_s))

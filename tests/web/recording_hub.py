@@ -1,0 +1,271 @@
+"""A hub that records what it was asked, and the real web application in front of it on a real port."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.decision import Verdict
+from ostler.domain.errors import OstlerError
+from ostler.domain.event import Event
+from ostler.domain.fleet import HostReport, Probe, Session, WorkerOffer
+from ostler.domain.ports import TaskQuery
+from ostler.domain.states import TaskState
+from ostler.domain.tasks import Task, TaskSpec
+from ostler.domain.work import Poll, Report
+from ostler.hub.views import (
+    EndpointList,
+    EventPage,
+    HubStatus,
+    SettingList,
+    SubmitAnswer,
+    Submitted,
+    TaskAnswer,
+    TaskList,
+    TokenMade,
+    Why,
+    WorkerList,
+)
+from ostler.web.app import build_app
+from ostler.web.serve import ServeSettings
+from tests.web import samples
+
+PATIENCE_S = 5.0
+TOKENS = {"worker-token": {"worker"}, "admin-token": {"worker", "admin"}}
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds; fail with `what` when it does not within `PATIENCE_S`."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not in time: {what}")
+        time.sleep(0.005)
+
+
+class RecordingLink:
+    """The side for workers."""
+
+    def __init__(self, hub: "RecordingHub") -> None:
+        self._hub = hub
+
+    async def join(self, offer: WorkerOffer) -> Session:
+        self._hub.record("join", offer)
+        return samples.SESSION
+
+    async def heartbeat(self, session_id: str, report: HostReport | None) -> int:
+        self._hub.record("heartbeat", session_id, report)
+        return 15_000
+
+    async def poll(self, session_id: str, wait_ms: int) -> Poll:
+        self._hub.record("poll", session_id, wait_ms)
+        if wait_ms:
+            try:
+                await asyncio.sleep(wait_ms / 1000)
+            except asyncio.CancelledError:
+                self._hub.record("poll cancelled", session_id)
+                raise
+        return Poll(cancel=(("t-one", 2),))
+
+    async def report(self, session_id: str, reports: Sequence[Report]) -> None:
+        self._hub.record("report", session_id, tuple(reports))
+
+    async def leave(self, session_id: str) -> None:
+        self._hub.record("leave", session_id)
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
+class RecordingHub:
+    """Records every call; answers with the samples. `raises` makes the next calls fail."""
+
+    def __init__(self) -> None:
+        self.link = RecordingLink(self)
+        self.followers = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, for the next test. Whoever follows is sent away first."""
+        self.stop_following = True
+        eventually(lambda: self.followers == 0, "all followers leave")
+        self.stop_following = False
+        self.calls: list[tuple[Any, ...]] = []
+        self.raises: Exception | None = None
+        self.tasks_by_id: dict[str, Task] = {}
+        self.on_submit: Callable[[TaskSpec], Task] = lambda spec: samples.task(spec.id, batch=spec.batch)
+        self.log: list[Event] = list(samples.EVENTS)
+
+    def record(self, *call: Any) -> None:  # noqa: ANN401 -- whatever it was called with
+        self.calls.append(call)
+        if self.raises is not None:
+            raise self.raises
+
+    def emit(self, *events: Event) -> None:
+        """Let followers see more events."""
+        self.log.extend(events)
+
+    async def status(self) -> HubStatus:
+        self.record("status")
+        return samples.STATUS
+
+    async def submit(self, specs: Sequence[TaskSpec]) -> SubmitAnswer:
+        self.record("submit", tuple(specs))
+        duplicates = {spec.id for spec in specs if spec.id in self.tasks_by_id}
+        self.tasks_by_id.update({spec.id: self.on_submit(spec) for spec in specs if spec.id not in duplicates})
+        return SubmitAnswer(
+            tasks=tuple(
+                Submitted(id=spec.id, state=self.tasks_by_id[spec.id].state, duplicate=spec.id in duplicates)
+                for spec in specs
+            )
+        )
+
+    async def tasks(self, query: TaskQuery) -> TaskList:
+        self.record("tasks", query)
+        if query.batch is not None:
+            found = [task for task in self.tasks_by_id.values() if task.batch == query.batch]
+            found = [task for task in found if query.before_seq is None or task.seq < query.before_seq]
+            newest_first = sorted(found, key=lambda task: task.seq, reverse=True)[: query.limit]
+            return TaskList(tasks=tuple(newest_first), now_ms=samples.NOW_MS)
+        return TaskList(tasks=(samples.task(), samples.SUCCEEDED), now_ms=samples.NOW_MS)
+
+    async def task(self, task_id: str) -> TaskAnswer:
+        self.record("task", task_id)
+        if task_id in self.tasks_by_id:
+            return TaskAnswer(
+                task=self.tasks_by_id[task_id],
+                spec=TaskSpec(id=task_id, prompt="write"),
+                attempts=(),
+                decisions=(),
+                events=(),
+                output="done: 42",
+                now_ms=samples.NOW_MS,
+            )
+        return samples.ANSWER
+
+    async def cancel(self, task_id: str, reason: str = "") -> Task:
+        self.record("cancel", task_id, reason)
+        return samples.task(task_id, TaskState.CANCELLED, finished_ms=samples.NOW_MS)
+
+    async def retry(self, task_id: str) -> Task:
+        self.record("retry", task_id)
+        return samples.task(task_id)
+
+    async def pause(self, task_id: str) -> Task:
+        self.record("pause", task_id)
+        return samples.task(task_id, paused=True)
+
+    async def resume(self, task_id: str) -> Task:
+        self.record("resume", task_id)
+        return samples.task(task_id)
+
+    async def why(self, task_id: str) -> Why:
+        self.record("why", task_id)
+        return samples.WHY
+
+    async def route(self, spec: TaskSpec) -> tuple[Verdict, Why]:
+        self.record("route", spec)
+        return samples.ROUTE, samples.WHY
+
+    async def events(self, after_seq: int, limit: int, task_id: str | None = None) -> EventPage:
+        self.record("events", after_seq, limit, task_id)
+        page = [event for event in self.log if event.seq > after_seq and task_id in (None, event.task_id)][:limit]
+        return EventPage(events=tuple(page), last_seq=page[-1].seq if page else after_seq)
+
+    async def follow(self, after_seq: int | None = None) -> AsyncIterator[Event]:
+        self.record("follow", after_seq)
+        self.followers += 1
+        try:
+            sent = self.log[-1].seq if after_seq is None else after_seq
+            while not self.stop_following:
+                for event in [event for event in self.log if event.seq > sent]:
+                    yield event
+                    sent = event.seq
+                await asyncio.sleep(0.005)
+        finally:
+            self.followers -= 1
+
+    async def endpoints(self) -> EndpointList:
+        self.record("endpoints")
+        return samples.ENDPOINTS
+
+    async def add_endpoint(self, endpoint: EndpointSpec) -> None:
+        self.record("add_endpoint", endpoint)
+
+    async def remove_endpoint(self, name: str) -> None:
+        self.record("remove_endpoint", name)
+
+    async def check_endpoint(self, name: str) -> Probe:
+        self.record("check_endpoint", name)
+        return samples.PROBE
+
+    async def reset_endpoint(self, name: str) -> None:
+        self.record("reset_endpoint", name)
+
+    async def workers(self) -> WorkerList:
+        self.record("workers")
+        return samples.WORKERS
+
+    async def settings(self) -> SettingList:
+        self.record("settings")
+        return samples.SETTINGS
+
+    async def make_token(self, name: str, scope: str) -> TokenMade:
+        self.record("make_token", name, scope)
+        return TokenMade(name=name, scope=scope, token="ostler-secret")
+
+    async def revoke_token(self, name: str) -> None:
+        self.record("revoke_token", name)
+
+    async def allowed(self, token: str, scope: str) -> bool:
+        return scope in TOKENS.get(token, set())
+
+
+class ServedHub:
+    """A recording hub and where it answers."""
+
+    def __init__(self, hub: RecordingHub, port: int) -> None:
+        self.hub = hub
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+
+    def asked(self, name: str) -> list[tuple[Any, ...]]:
+        """The arguments of each call of a method."""
+        return [call[1:] for call in self.hub.calls if call[0] == name]
+
+    def fails_with(self, error: OstlerError | Exception) -> None:
+        """Let every call fail from now on."""
+        self.hub.raises = error
+
+
+@contextmanager
+def served_hub(
+    *,
+    require_token: bool = False,
+    hosts: Collection[str] | None = None,
+    settings: ServeSettings | None = None,
+) -> Iterator[ServedHub]:
+    """The web application over a fresh recording hub, served on loopback by a thread of its own."""
+    hub = RecordingHub()
+    app = build_app(hub, require_token=require_token, hosts=hosts, settings=settings)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, loop="asyncio", http="httptools", lifespan="off", log_level="critical", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    eventually(lambda: server.started, "the server starts")
+    try:
+        yield ServedHub(hub, listener.getsockname()[1])
+    finally:
+        hub.stop_following = True
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive(), "the server does not stop"

@@ -1,0 +1,182 @@
+"""Each route asks the hub the right thing and answers with the view it got."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from ostler.domain.fleet import Probe, Session
+from ostler.domain.ports import TaskQuery
+from ostler.domain.states import TaskState
+from ostler.domain.tasks import Task, TaskSpec
+from ostler.domain.work import Finished, Poll, Report, Started
+from ostler.hub.views import (
+    EndpointList,
+    EventPage,
+    HubStatus,
+    SettingList,
+    SubmitAnswer,
+    TaskAnswer,
+    TaskList,
+    TokenMade,
+    Why,
+    WorkerList,
+)
+from ostler.web.bodies import Done, Health, Lease, RouteAnswer
+from tests.web import samples
+from tests.web.asking import ask
+from tests.web.recording_hub import ServedHub, eventually
+
+EVENTS = EventPage(events=samples.EVENTS, last_seq=2)
+SPEC = samples.SPEC
+
+READING: list[tuple[str, tuple[Any, ...], object]] = [
+    ("/hub/status", ("status",), samples.STATUS),
+    ("/hub/tasks/t-one", ("task", "t-one"), samples.ANSWER),
+    ("/hub/tasks/t%3Aone/why", ("why", "t:one"), samples.WHY),
+    ("/hub/events", ("events", 0, 500, None), EVENTS),
+    (
+        "/hub/events?after=1&limit=7&task=t-one",
+        ("events", 1, 7, "t-one"),
+        EventPage(events=samples.EVENTS[1:], last_seq=2),
+    ),
+    ("/hub/endpoints", ("endpoints",), samples.ENDPOINTS),
+    ("/hub/workers", ("workers",), samples.WORKERS),
+    ("/hub/config", ("settings",), samples.SETTINGS),
+]
+
+
+@pytest.mark.parametrize(("path", "call", "answer"), READING, ids=[row[0] for row in READING])
+def test_a_reading_route_answers_with_the_view_of_the_hub(
+    served: ServedHub, path: str, call: tuple[Any, ...], answer: object
+) -> None:
+    """What the hub says arrives unchanged: decoding the answer gives an equal view."""
+    got = ask(served, "GET", path)
+
+    assert got.status == 200
+    assert served.hub.calls == [call]
+    assert msgspec.convert(got.body, type(answer)) == answer
+
+
+CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
+    ("POST", "/hub/tasks", {"tasks": [SPEC]}, 201, ("submit", (SPEC,)), SubmitAnswer),
+    ("POST", "/hub/tasks/t-one/cancel", None, 200, ("cancel", "t-one", ""), Task),
+    ("POST", "/hub/tasks/t-one/cancel", {"reason": "late"}, 200, ("cancel", "t-one", "late"), Task),
+    ("POST", "/hub/tasks/t-one/retry", None, 200, ("retry", "t-one"), Task),
+    ("POST", "/hub/tasks/t-one/pause", None, 200, ("pause", "t-one"), Task),
+    ("POST", "/hub/tasks/t-one/resume", None, 200, ("resume", "t-one"), Task),
+    ("POST", "/hub/route", SPEC, 200, ("route", SPEC), RouteAnswer),
+    ("POST", "/hub/endpoints", samples.STABLE, 201, ("add_endpoint", samples.STABLE), Done),
+    ("DELETE", "/hub/endpoints/stable", None, 200, ("remove_endpoint", "stable"), Done),
+    ("POST", "/hub/endpoints/stable/check", None, 200, ("check_endpoint", "stable"), Probe),
+    ("POST", "/hub/endpoints/stable/reset", None, 200, ("reset_endpoint", "stable"), Done),
+    ("POST", "/hub/tokens", {"name": "mac", "scope": "admin"}, 201, ("make_token", "mac", "admin"), TokenMade),
+    ("DELETE", "/hub/tokens/mac", None, 200, ("revoke_token", "mac"), Done),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "call", "answer"), CHANGING)
+def test_a_changing_route_tells_the_hub_what_was_asked(
+    served: ServedHub, method: str, path: str, body: object, status: int, call: tuple[Any, ...], answer: type
+) -> None:
+    """The hub is called once, with the decoded body, and the answer is of the promised type."""
+    got = ask(served, method, path, None if body is None else msgspec.json.encode(body))
+
+    assert got.status == status
+    assert served.hub.calls == [call]
+    msgspec.convert(got.body, answer)
+
+
+REPORTS: tuple[Report, ...] = (
+    Started(task_id="t-one", generation=2, at_ms=5),
+    Finished(task_id="t-one", generation=2, at_ms=9, ok=True, output="done"),
+)
+
+WORKER_SIDE: list[tuple[str, bytes | None, tuple[Any, ...], object]] = [
+    ("join", msgspec.json.encode(samples.OFFER), ("join", samples.OFFER), samples.SESSION),
+    (
+        "s-1/heartbeat",
+        msgspec.json.encode(samples.REPORT),
+        ("heartbeat", "s-1", samples.REPORT),
+        Lease(lease_ms=15_000),
+    ),
+    ("s-1/heartbeat", b"null", ("heartbeat", "s-1", None), Lease(lease_ms=15_000)),
+    ("s-1/poll", b'{"wait_ms": 0}', ("poll", "s-1", 0), Poll(cancel=(("t-one", 2),))),
+    ("s-1/reports", msgspec.json.encode(REPORTS), ("report", "s-1", REPORTS), Done()),
+    ("s-1/leave", None, ("leave", "s-1"), Done()),
+    ("s-1/leave", b"{}", ("leave", "s-1"), Done()),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "call", "answer"), WORKER_SIDE)
+def test_a_worker_speaks_to_the_link_of_the_hub(
+    served: ServedHub, path: str, body: bytes | None, call: tuple[Any, ...], answer: object
+) -> None:
+    """Each call of a remote worker becomes the same call of `HubLink`."""
+    got = ask(served, "POST", f"/hub/workers/{path}", body, token="worker-token")
+
+    assert got.status == 200
+    assert served.hub.calls == [call]
+    assert msgspec.convert(got.body, type(answer)) == answer
+
+
+def test_a_field_of_a_newer_worker_is_ignored(served: ServedHub) -> None:
+    """A worker of a newer version can speak to this hub: what it adds is not an error."""
+    offer = {**msgspec.to_builtins(samples.OFFER), "gpu_count": 2}
+
+    assert ask(served, "POST", "/hub/workers/join", json.dumps(offer), token="worker-token").status == 200
+
+
+def test_an_assignment_poll_stops_when_its_worker_hangs_up(served: ServedHub) -> None:
+    """A poll whose worker is gone is cancelled, so that no work is handed to nobody."""
+    with pytest.raises(TimeoutError):
+        _poll_and_hang_up(served)
+
+    eventually(lambda: ("poll cancelled", "s-1") in served.hub.calls, "the poll is cancelled")
+
+
+def _poll_and_hang_up(served: ServedHub) -> None:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=0.2)
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer worker-token"}
+    try:
+        connection.request("POST", "/hub/workers/s-1/poll", b'{"wait_ms": 60000}', headers)
+        connection.getresponse()
+    finally:
+        connection.close()
+
+
+def test_the_task_list_takes_all_its_filters(served: ServedHub) -> None:
+    """States, batch, page size and position reach the hub as one query."""
+    ask(served, "GET", "/hub/tasks?state=queued,running&batch=r-1&limit=5&before=90")
+
+    query = TaskQuery(states=(TaskState.QUEUED, TaskState.RUNNING), batch="r-1", limit=5, before_seq=90)
+    assert served.hub.calls == [("tasks", query)]
+
+
+def test_health_needs_nothing_of_the_hub(served: ServedHub) -> None:
+    """A supervisor's question is answered without asking the scheduler, even when that fails."""
+    served.fails_with(RuntimeError("stuck"))
+
+    got = ask(served, "GET", "/healthz")
+
+    assert (got.status, msgspec.convert(got.body, Health).ok) == (200, True)
+    assert served.hub.calls == []
+
+
+def test_equal_views_are_equal_bytes(served: ServedHub) -> None:
+    """Sets are written in one order, so that answers can be compared and cached."""
+    endpoint = ask(served, "GET", "/hub/endpoints").body["endpoints"][0]
+
+    assert endpoint["view"]["models"] == ["llama3", "qwen2.5:7b"]
+
+
+VIEWS = (HubStatus, TaskAnswer, TaskList, Why, EndpointList, WorkerList, SettingList, Session, TaskSpec)
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_every_view_can_be_described(kind: type) -> None:
+    """Each view has a JSON schema, so that the description of the API cannot lack it."""
+    assert msgspec.json.schema(kind)
