@@ -1,0 +1,74 @@
+"""The composition root: the only place that knows the adapters, and puts them into the hub, the worker and the tools.
+
+Every function is what one verb of the command line does. Each imports what it needs when it is called, because they
+need very different things and a verb must start at once.
+"""
+
+from ostler.app.options import DemoOptions, DoctorOptions, DoctorReport, SimulateOptions, UpOptions, WorkerOptions
+from ostler.domain.decision import Verdict
+from ostler.domain.fleet import Probe
+from ostler.domain.tasks import TaskSpec
+from ostler.hub.views import Why
+
+
+def up(options: UpOptions) -> None:
+    """Run the hub until it is told to stop."""
+    from ostler.app.loop import run
+    from ostler.app.serve import serve_hub
+
+    run(serve_hub(options))
+
+
+def worker(options: WorkerOptions) -> None:
+    """Run a worker until it is told to stop."""
+    from ostler.app.loop import run
+    from ostler.app.remote_worker import serve_worker
+
+    run(serve_worker(options))
+
+
+def demo(options: DemoOptions) -> int:
+    """Run the demo; returns its exit code."""
+    from ostler.demo import run
+
+    return run(options)
+
+
+def simulate_host(options: SimulateOptions) -> None:
+    """Serve a simulated machine until it is told to stop."""
+    from ostler.app.simulated import serve_host
+
+    serve_host(options)
+
+
+def simulate_cloud(options: SimulateOptions) -> None:
+    """Serve a simulated cloud until it is told to stop."""
+    from ostler.app.simulated import serve_cloud
+
+    serve_cloud(options)
+
+
+def doctor(options: DoctorOptions) -> DoctorReport:
+    """Look at the installation; changes nothing."""
+    from ostler.app.examination import examine
+    from ostler.app.loop import run
+
+    return run(examine(options))
+
+
+def check_endpoint(name: str, profile: str | None, force: bool) -> Probe:  # noqa: FBT001 - the command line's contract
+    """List an endpoint of the profile without a hub; from the cache unless `force`."""
+    from ostler.app.loop import run
+    from ostler.app.offline import check
+
+    return run(check(name, profile, force=force))
+
+
+def route_offline(spec: TaskSpec, profile: str | None) -> tuple[Verdict, Why]:
+    """Decide on the profile alone: its endpoints count as up and idle, with the models they declare."""
+    from ostler.app.offline import route
+
+    return route(spec, profile)
+
+
+__all__ = ["check_endpoint", "demo", "doctor", "route_offline", "simulate_cloud", "simulate_host", "up", "worker"]

@@ -1,0 +1,132 @@
+"""A hub put together: store, scheduler, pump, prober, desk; started over what the store holds, stopped in order."""
+
+import asyncio
+import contextlib
+import random
+from pathlib import Path
+from typing import Self
+
+from ostler.app.profiles import Chosen, setting_rows
+from ostler.domain.catalog import EndpointSpec
+from ostler.domain.commands import AppendEvents
+from ostler.domain.event import Event
+from ostler.domain.fleet import Probe
+from ostler.domain.ports import OpenWork, Store
+from ostler.fleet.drivers import DriverSet
+from ostler.fleet.prober import Prober
+from ostler.hub.endpoints import EndpointDesk
+from ostler.hub.needs import settled_needs
+from ostler.hub.pump import Pump
+from ostler.hub.service import Hub
+from ostler.hub.service_info import HubInfo
+from ostler.scheduling import Scheduler
+from ostler.scheduling.signals import Probed, Restored
+from ostler.version import __version__
+from ostler.workers.timing import Timing
+
+FIRST_LOOK_S = 3.0
+"""How long restored work waits for the first listings."""
+
+
+class HubParts:
+    """A running hub without its faces. Make it with `start`; `stop` gives everything back."""
+
+    def __init__(self, store: Store, drivers: DriverSet, prober: Prober, pump: Pump, desk: EndpointDesk) -> None:
+        self.store = store
+        self.drivers = drivers
+        self.prober = prober
+        self.pump = pump
+        self.desk = desk
+        self.hub: Hub
+        self.recovered = 0
+        self._stopped = False
+
+    @classmethod
+    async def start(cls, chosen: Chosen, store: Store, drivers: DriverSet, timing: Timing) -> Self:
+        """Take up what the store holds and begin to probe."""
+        policy = chosen.profile.policy
+        work = await store.open_work()
+        pump = Pump(Scheduler(policy, timing), store, timing)
+
+        async def post(probe: Probe) -> None:
+            await pump.post(Probed(probe=probe))
+
+        prober = Prober(
+            drivers.probe,
+            post,
+            clock=timing,
+            policy=policy.scheduler,
+            jitter=random.Random().random,  # noqa: S311
+        )
+        parts = cls(store, drivers, prober, pump, EndpointDesk(pump, prober))
+        pump.probe_now = parts.desk.hurry
+        info = HubInfo(
+            version=__version__,
+            profile_path=str(chosen.profile.path) if chosen.watched else None,
+            started_ms=timing.now_ms(),
+            settings=tuple(setting_rows(chosen.profile)),
+        )
+        parts.hub = Hub(pump, store, parts.desk, info, work.next_seq)
+        pump.start()
+        await parts._take_up(work, tuple(policy.catalog.endpoints.values()))
+        return parts
+
+    async def _take_up(self, work: OpenWork, declared: tuple[EndpointSpec, ...]) -> None:
+        self.recovered = len(work.tasks)
+        self.pump.last_seq = work.last_event_seq
+        event = Event(
+            name="hub.started",
+            at_ms=self.pump.clock.now_ms(),
+            measurements={},
+            metadata={"version": __version__, "recovered_tasks": self.recovered},
+        )
+        await self.pump.apply([AppendEvents(events=(event,))])
+        settled = await self._settled(work)
+        self.prober.start()
+        for spec in declared:
+            await self.desk.start(spec, "profile")
+        for spec in work.endpoints:
+            if spec.name not in self.pump.scheduler.books.endpoints:
+                await self.desk.start(spec, "added")
+        if work.tasks:
+            await self._first_look()
+        # Last: without a registered endpoint, model work would be matched to any worker; and with none checked, old
+        # work would leave its tier at once.
+        await self.pump.post(Restored(tasks=work.tasks, sessions=work.sessions, settled=settled))
+
+    async def _first_look(self) -> None:
+        """Wait until every endpoint has been listed once, or has had its chance."""
+        names = list(self.pump.scheduler.books.endpoints.views)
+        looks = asyncio.gather(*(self.prober.probe_now(name) for name in names), return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK_S):
+                await looks
+
+    async def _settled(self, work: OpenWork) -> dict[str, bool]:
+        """Needs of open tasks on tasks that ended before, and whether they are met."""
+        open_ids = {task.id for task in work.tasks}
+        outside = sorted({need for task in work.tasks for need in task.needs} - open_ids)
+        return await settled_needs(self.store, await self.store.states(outside)) if outside else {}
+
+    async def stop(self) -> None:
+        """Stop probing and committing, close store and connections. Faces and workers have stopped before. Safe to
+        repeat.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        await self.prober.stop()
+        await self.desk.close()
+        if self.pump.fatal is None or not self.pump.fatal.done():
+            event = Event(name="hub.stopped", at_ms=self.pump.clock.now_ms())
+            await self.pump.apply([AppendEvents(events=(event,))])
+        await self.pump.stop()
+        await self.drivers.close()
+        await self.store.close()
+
+
+async def open_store(folder: Path, database: str) -> Store:
+    """The store of a hub: a SQLite file in its folder."""
+    from ostler.store.sqlite import SqliteStore
+
+    return await SqliteStore.open(folder / database)

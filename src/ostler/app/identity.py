@@ -1,0 +1,33 @@
+"""One daemon for each (hub, worker name) on a machine: a starting worker kills what carries its identity.
+
+So a second daemon under the same identity must be refused before it starts, or the two would kill each other's
+commands. The lock is a file that the system releases with the process, however it ends.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+from ostler.domain.errors import ConflictError
+
+
+def lock_identity(identity: str, name: str) -> IO[bytes]:
+    """Hold the returned file as long as the worker runs. Raises `ConflictError` when another process holds it."""
+    base = os.environ.get("XDG_STATE_HOME")
+    folder = (Path(base) if base else Path.home() / ".local" / "state") / "ostler" / "workers"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / f"{identity}.lock"
+    file = path.open("a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().decode(errors="replace").strip()
+        file.close()
+        what = f"a worker named {name} for this hub runs here already" + (f" (pid {holder})" if holder else "")
+        raise ConflictError(what, where="--name", remedy="give this one another name") from None
+    file.truncate(0)
+    file.write(str(os.getpid()).encode())
+    file.flush()
+    return file

@@ -1,0 +1,152 @@
+"""What the command line asks of the composition root: plain data, and the functions it calls with it.
+
+Only the standard library, msgspec and domain types stand here, so that reading this module costs nothing and nothing
+but the composition root decides how the options are met. A field that is `None` leaves the matter to the profile.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from ostler.domain.decision import Verdict
+from ostler.domain.fleet import Probe
+from ostler.domain.tasks import TaskKind, TaskSpec
+from ostler.hub.views import Why
+
+
+class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`ostler up`."""
+
+    profile: str | None = None
+    """Path or built-in name; `None` = the first that is found."""
+    data_dir: str | None = None
+    host: str | None = None
+    port: int | None = None
+    """0 = any free one."""
+    worker: bool = True
+    """Whether a worker runs inside."""
+    allow: tuple[TaskKind, ...] | None = None
+    """Kinds of work the worker inside may run."""
+    log_level: str = "info"
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`ostler worker`: a daemon for a hub elsewhere."""
+
+    hub: str
+    """Address of the hub."""
+    token: str | None = msgspec.field(default=None)
+    profile: str | None = None
+    name: str | None = None
+    """`None` = the name of the machine."""
+    host: str | None = None
+    """Name of the machine that endpoints on it are joined to; `None` = what the machine calls itself."""
+    slots: Mapping[TaskKind, int] = {}
+    """Attempts at once by kind; empty = as the profile says."""
+    capabilities: tuple[str, ...] = ()
+    repos: tuple[str, ...] = ()
+    log_level: str = "info"
+
+    def __repr__(self) -> str:
+        return f"WorkerOptions(hub={self.hub!r}, name={self.name!r}, token={'set' if self.token else None})"
+
+
+class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`ostler demo`: a hub over simulated machines, with work."""
+
+    data_dir: str | None = None
+    """`None` = a temporary folder that is removed at the end."""
+    port: int = 0
+    engine: str | None = None
+    """`llama` = a real llama.cpp beside the simulated machines."""
+    seed: int = 1
+    speed: float = 10.0
+    """How many modelled seconds pass in one second."""
+    as_json: bool = False
+    """Print the report at the end as JSON, and nothing else."""
+
+
+class SimulateOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`ostler simulate-host` and `ostler simulate-cloud`."""
+
+    preset: str = "workstation"
+    spec: str | None = None
+    """A file instead of the preset."""
+    name: str | None = None
+    bind: str = "127.0.0.1"
+    port: int = 0
+    speed: float = 1.0
+
+
+class DoctorOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`ostler doctor`."""
+
+    profile: str | None = None
+    data_dir: str | None = None
+    hub: str | None = None
+    """Address to look for a hub at."""
+    token: str | None = None
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing the doctor looked at. `status` is `ok`, `warning` or `failed`."""
+
+    name: str
+    status: str
+    message: str
+    remedy: str = ""
+
+
+class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All the doctor looked at."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing failed; warnings are allowed."""
+        return all(check.status != "failed" for check in self.checks)
+
+
+class App(Protocol):
+    """The functions of `ostler.app`. All raise subclasses of `OstlerError` for what a person can mend."""
+
+    def up(self, options: UpOptions) -> None:
+        """Run the hub until it is told to stop."""
+        ...
+
+    def worker(self, options: WorkerOptions) -> None:
+        """Run a worker until it is told to stop."""
+        ...
+
+    def demo(self, options: DemoOptions) -> int:
+        """Run the demo to its end; its exit code."""
+        ...
+
+    def simulate_host(self, options: SimulateOptions) -> None:
+        """Serve a simulated machine until it is told to stop."""
+        ...
+
+    def simulate_cloud(self, options: SimulateOptions) -> None:
+        """Serve a simulated cloud until it is told to stop."""
+        ...
+
+    def doctor(self, options: DoctorOptions) -> DoctorReport:
+        """Look at the installation; changes nothing."""
+        ...
+
+    def check_endpoint(self, name: str, profile: str | None, force: bool) -> Probe:  # noqa: FBT001 -- passed by name
+        """List an endpoint of the profile without a hub; from the cache unless `force`."""
+        ...
+
+    def route_offline(self, spec: TaskSpec, profile: str | None) -> tuple[Verdict, Why]:
+        """Decide on the profile alone, with its endpoints as declared."""
+        ...
+
+
+def load_app() -> App:
+    """The composition root, imported when it is needed."""
+    import ostler.app
+
+    return ostler.app

@@ -1,0 +1,30 @@
+"""Hot reload: a changed profile is taken over whole, or refused whole while the old one stays in force."""
+
+import asyncio
+import os
+
+from ostler.app.hub_parts import HubParts
+from ostler.app.profiles import setting_rows
+from ostler.config.load import load_profile
+from ostler.config.settings import LoadedProfile
+from ostler.config.watch import ProfileWatcher
+from ostler.domain.errors import OstlerError
+
+
+async def watch_profile(parts: HubParts, profile: LoadedProfile, path: str | None) -> None:
+    """Watch the file of a profile until cancelled. Where the hub listens and stores changes only with a restart."""
+    pending: set[asyncio.Task[None]] = set()
+
+    def carry_out(work: asyncio.Task[None]) -> None:
+        pending.add(work)
+        work.add_done_callback(pending.discard)
+
+    def changed(loaded: LoadedProfile) -> None:
+        parts.prober.set_policy(loaded.policy.scheduler)
+        carry_out(asyncio.ensure_future(parts.hub.reload(loaded.policy, setting_rows(loaded))))
+
+    def refused(text: str) -> None:
+        carry_out(asyncio.ensure_future(parts.hub.reload_refused(OstlerError(text))))
+
+    watcher = ProfileWatcher(profile.path, lambda: load_profile(path, os.environ), changed, refused)
+    await watcher.run()

@@ -1,0 +1,65 @@
+"""`ostler worker`: a daemon on another machine, joined to its hub over HTTP."""
+
+import asyncio
+import os
+import sys
+
+import msgspec
+
+from ostler.app import logs, worker_parts
+from ostler.app.identity import lock_identity
+from ostler.app.loop import stop_requested
+from ostler.app.options import WorkerOptions
+from ostler.config.load import load_profile
+from ostler.domain.errors import InvalidInputError
+from ostler.fleet.drivers import DriverSet
+from ostler.workers.link_http import HttpLink
+from ostler.workers.timing import SystemTiming
+
+
+async def serve_worker(options: WorkerOptions) -> None:
+    """Run a worker until a signal. Raises `OstlerError` when the hub will not have it."""
+    logs.set_up(options.log_level)
+    if not options.token:
+        remedy = "'ostler tokens create NAME --scope worker' on the hub makes one; give it by --token-file"
+        raise InvalidInputError("a worker needs a token", where="--token-file", remedy=remedy)
+    if missing := [kind.value for kind in options.slots if kind not in worker_parts.RUNNABLE]:
+        remedy = ", ".join(worker_parts.RUNNABLE)
+        raise InvalidInputError(f"this version has no runner for {missing[0]} work", where="--slots", remedy=remedy)
+    stop = stop_requested()
+    section = load_profile(options.profile, os.environ).worker
+    section = msgspec.structs.replace(
+        section,
+        capabilities=(*section.capabilities, *options.capabilities),
+        repos=(*section.repos, *options.repos),
+    )
+    joined = worker_parts.offer(section, name=options.name, host=options.host)
+    if options.slots:
+        joined = msgspec.structs.replace(joined, slots=options.slots)
+    identity = worker_parts.identity_of(options.hub, joined.name)
+    lock = lock_identity(identity, joined.name)
+    timing = SystemTiming(through_suspend=True)
+    drivers = DriverSet(os.environ, timing)
+    link = HttpLink(options.hub, token=options.token)
+    worker = worker_parts.build(
+        link,
+        joined,
+        section,
+        drivers,
+        timing=timing,
+        identity=identity,
+        reporter=worker_parts.reporter_for(joined.host, timing),
+    )
+    sys.stderr.write(f"worker {joined.name} on {joined.host} joins {options.hub}\n")
+    worker.start()
+    closed = asyncio.ensure_future(worker.closed())
+    asked = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({closed, asked}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        asked.cancel()
+        await worker.stop()
+        await closed
+        await link.close()
+        await drivers.close()
+        lock.close()

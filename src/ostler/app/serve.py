@@ -1,0 +1,177 @@
+"""`ostler up`: the hub, its HTTP face and the worker inside, from start to a stop in good order.
+
+Order of stopping: no new requests; the worker finishes or gives back; then probing, the pump and the store. What a stop
+leaves behind is in the store; a kill leaves it there too.
+"""
+
+import asyncio
+import gc
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from ostler.app import logs, profiles, worker_parts
+from ostler.app.http import LOOPBACK, Listener
+from ostler.app.hub_parts import HubParts, open_store
+from ostler.app.loop import clock, stop_requested
+from ostler.app.options import UpOptions
+from ostler.app.reload import watch_profile
+from ostler.config.settings import LoadedProfile
+from ostler.config.settings import WorkerSettings as WorkerSection
+from ostler.domain.errors import ConflictError, InvalidInputError, OstlerError
+from ostler.domain.tasks import TaskKind
+from ostler.fleet.drivers import DriverSet
+from ostler.fleet.settings import DriverSettings
+from ostler.workers.daemon import Worker
+from ostler.workers.timing import Timing
+
+HUB_FILE = "hub.json"
+TOKEN_FILE = "admin.token"  # noqa: S105 - the name of a file
+WORKER_GRACE_S = 5.0
+SWITCH_INTERVAL_S = 0.0005
+
+
+async def serve_hub(options: UpOptions) -> None:
+    """Run a hub until a signal, or until the store fails for good."""
+    logs.set_up(options.log_level)
+    stop = stop_requested()
+    # The writer thread must get its turn beside a busy event loop: at Python's 5 ms it is starved under load.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    chosen = await profiles.choose(options.profile, _environment(options))
+    chosen = msgspec.structs.replace(chosen, profile=_with_options(chosen.profile, options))
+    settings = chosen.profile.hub
+    folder = Path(settings.data_dir)
+    _make(folder)
+    timing = clock()
+    limits = DriverSettings(probe_timeout_ms=chosen.profile.policy.scheduler.probe_timeout_ms)
+    drivers = DriverSet(os.environ, timing, limits)
+    store = await open_store(folder, settings.database)
+    parts = await HubParts.start(chosen, store, drivers, timing)
+    listener = Listener(parts.hub, settings.host, settings.port)
+    worker: Worker | None = None
+    watching: asyncio.Task[None] | None = None
+    try:
+        await listener.start()
+        _write_hub_file(folder, listener.url)
+        if settings.host not in LOOPBACK:
+            await _first_token(parts, folder)
+        if options.worker and chosen.profile.worker.slots_by_kind():
+            worker = _builtin_worker(parts, chosen.profile.worker, timing, folder)
+            worker.start()
+        if chosen.watched:
+            watching = asyncio.create_task(watch_profile(parts, chosen.profile, options.profile))
+        _greet(chosen, parts, listener.url, folder, worker)
+        gc.collect()
+        gc.freeze()
+        await _until_stopped(stop, parts)
+    finally:
+        (folder / HUB_FILE).unlink(missing_ok=True)
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        await parts.pump.close_followers()
+        for outbox in parts.pump.outboxes.values():
+            outbox.start_drain()
+        if worker is not None:
+            await worker.stop(WORKER_GRACE_S)
+        await listener.stop()
+        await parts.stop()
+    _say("stopped; open tasks are kept and go on with the next start")
+
+
+def _environment(options: UpOptions) -> dict[str, str]:
+    """The environment with the folder of the command line: file names in the profile are relative to it."""
+    told = {"OSTLER_HUB_DATA_DIR": str(Path(options.data_dir).absolute())} if options.data_dir is not None else {}
+    return {**os.environ, **told}
+
+
+def _with_options(profile: LoadedProfile, options: UpOptions) -> LoadedProfile:
+    """The profile with what the command line says instead."""
+    told = {"host": options.host, "port": options.port}
+    hub = msgspec.structs.replace(profile.hub, **{name: value for name, value in told.items() if value is not None})
+    if "://" in hub.database:
+        remedy = "leave 'database' out or name a file; this version stores in SQLite only"
+        raise InvalidInputError("only a SQLite file can be used", where="hub.database", remedy=remedy)
+    worker = profile.worker
+    if options.allow is not None and TaskKind.AGENT in options.allow:
+        raise InvalidInputError("this version has no runner for agents", where="--allow", remedy="command, chat")
+    if options.allow is not None:
+        # Who allows commands on the command line, and names none in a profile, means any.
+        commands = worker.commands or (("*",) if TaskKind.COMMAND in options.allow else ())
+        worker = msgspec.structs.replace(worker, allow=options.allow, commands=commands)
+    return msgspec.structs.replace(profile, hub=hub, worker=worker)
+
+
+def _builtin_worker(parts: HubParts, section: WorkerSection, timing: Timing, folder: Path) -> Worker:
+    joined = worker_parts.offer(section, builtin=True)
+    return worker_parts.build(
+        parts.hub.link,
+        joined,
+        section,
+        parts.drivers,
+        timing=timing,
+        # The database lock makes it the only hub over this folder, and so the only worker with this identity.
+        identity=worker_parts.identity_of(str(folder.resolve()), joined.name),
+        reporter=worker_parts.reporter_for(joined.host, timing),
+    )
+
+
+async def _until_stopped(stop: asyncio.Event, parts: HubParts) -> None:
+    asked = asyncio.ensure_future(stop.wait())
+    fatal = parts.pump.fatal
+    waiting: set[asyncio.Future[object]] = {asked} if fatal is None else {asked, fatal}  # type: ignore[arg-type]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if fatal is not None and fatal.done():
+        remedy = "see to the disk; everything that was acknowledged is safe"
+        raise OstlerError(f"the store cannot write any more: {fatal.result()}", where="store", remedy=remedy)
+
+
+async def _first_token(parts: HubParts, folder: Path) -> None:
+    """Beyond loopback nobody can ask for a token without one: the first is left in a file for the hub's user."""
+    try:
+        made = await parts.hub.make_token("first-admin", "admin")
+    except ConflictError:
+        return
+    path = folder / TOKEN_FILE
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(made.token + "\n")
+    _say(f"every request needs a token; one for you is in {path} (--token-file {path})")
+
+
+def _make(folder: Path) -> None:
+    """The folder of the hub's files, for its user alone. Raises `InvalidInputError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        remedy = "name another with --data-dir, or hub.data_dir in the profile"
+        raise InvalidInputError(
+            f"cannot make {folder}: {error.strerror}", where="hub.data_dir", remedy=remedy
+        ) from None
+
+
+def _write_hub_file(folder: Path, url: str) -> None:
+    """Tell the command line where the hub is. Atomic: a reader sees the whole file or none."""
+    partial = folder / f".{HUB_FILE}.{os.getpid()}"
+    partial.write_bytes(msgspec.json.encode({"url": url, "pid": os.getpid()}))
+    partial.replace(folder / HUB_FILE)
+
+
+def _greet(chosen: profiles.Chosen, parts: HubParts, url: str, folder: Path, worker: Worker | None) -> None:
+    for line in chosen.lines:
+        _say(line)
+    endpoints = profiles.endpoint_count(chosen.profile.policy)
+    if parts.recovered:
+        _say(f"{parts.recovered} open tasks were taken up again")
+    inside = "a worker inside" if worker is not None else "no worker inside"
+    noun = "endpoint" if endpoints == 1 else "endpoints"
+    _say(f"hub at {url} with {endpoints} {noun} and {inside}; files in {folder}")
+    structlog.get_logger("ostler").debug("hub is up", url=url, folder=str(folder))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

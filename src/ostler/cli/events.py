@@ -1,0 +1,87 @@
+"""`ostler events`: what happened, and what happens."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from ostler.cli.flags import example, hub_options, json_option
+
+if TYPE_CHECKING:
+    from ostler.client.hub_client import HubClient
+    from ostler.domain.event import Event
+
+
+@click.command(epilog=example("ostler events --follow", "ostler events --task t-k3v5q7aymz --json"))
+@click.option("--follow", "-f", is_flag=True, help="Go on printing what happens, until Ctrl-C.")
+@click.option("--after", metavar="SEQ", type=click.IntRange(min=0), help="Begin after this event.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=500, show_default=True, help="At most so many; not with --follow."
+)
+@click.option("--task", "task_id", metavar="ID", help="Only events of this task.")
+@json_option
+@hub_options
+def events(
+    client: "HubClient", *, follow: bool, after: int | None, limit: int, task_id: str | None, as_json: bool
+) -> None:
+    """Print events, oldest first; with --follow as they happen, one line (or JSON document) each.
+
+    A broken connection is taken up again after the last event printed, so that none is missed or printed twice.
+    """
+    from ostler.cli import render
+
+    if follow:
+        outage = _Outage()
+        happening = client.follow(after, outage.begin, outage.end)
+        (_print_json if as_json else _print)(event for event in happening if task_id in (None, event.task_id))
+        return
+    page = client.events(after or 0, limit, task_id)
+    if as_json:
+        render.print_json(page)
+        return
+    _print(page.events)
+    if len(page.events) == limit:
+        click.echo(f"more: --after {page.last_seq}", err=True)
+
+
+def event_line(event: "Event") -> str:
+    """One event on one line: sequence number, time of day, name, task, and all it carries."""
+    import time
+
+    clock = time.strftime("%H:%M:%S", time.localtime(event.at_ms / 1000)) + f".{event.at_ms % 1000:03d}"
+    carried = {**event.metadata, **event.measurements}
+    fields = [f"{name}={value}" for name, value in carried.items() if value is not None]
+    return " ".join([f"{event.seq:>6}", clock, event.name, event.task_id or "-", *fields])
+
+
+def _print(events: Iterable["Event"]) -> None:
+    from ostler.cli.render import clean
+
+    for event in events:
+        click.echo(clean(event_line(event)).replace("\n", " "))
+
+
+def _print_json(events: Iterable["Event"]) -> None:
+    from ostler.cli.render import print_json
+
+    for event in events:
+        print_json(event)
+
+
+class _Outage:
+    """Tells a person that the hub is away: once, however often it is asked for again."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def begin(self, reason: str) -> None:
+        """The connection broke, or could not be made again."""
+        if not self._told:
+            click.echo(f"ostler: connection lost ({reason}); waiting for the hub", err=True)
+        self._told = True
+
+    def end(self) -> None:
+        """A connection stands."""
+        if self._told:
+            click.echo("ostler: connected again", err=True)
+        self._told = False

@@ -1,0 +1,139 @@
+"""What `ostler run` shows while it watches: a live table on a terminal, a line for each change elsewhere."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from ostler.cli import words
+from ostler.cli.render import clean, line, style_of
+from ostler.cli.task_view import note_text, place_text
+from ostler.cli.watch import Picture
+from ostler.domain.tasks import Task
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+ROWS_MAX = 40
+"""A live table longer than a screen flickers: of more tasks only those that are not over are shown."""
+
+
+class Progress(Protocol):
+    """Shows one picture after the other."""
+
+    def show(self, picture: Picture) -> None:
+        """Show the newest picture."""
+        ...
+
+
+class PlainProgress:
+    """A line whenever a task changes its state or the reason it waits for.
+
+    `aside`: to standard error, because standard output is for the result.
+    """
+
+    def __init__(self, *, aside: bool = False) -> None:
+        self._aside = aside
+        self._seen: dict[str, tuple[object, ...]] = {}
+        self._was_stale = False
+
+    def show(self, picture: Picture) -> None:
+        """Print what has changed since the last picture."""
+        if picture.stale and not self._was_stale:
+            click.echo("the hub does not answer; waiting for it", err=True)
+        self._was_stale = picture.stale
+        for task in picture.tasks:
+            sign = (task.state, task.generation, task.wait.code if task.wait else None)
+            if self._seen.get(task.id) != sign:
+                self._seen[task.id] = sign
+                click.echo(change_line(task, picture.now_ms), err=self._aside)
+
+
+class LiveProgress:
+    """A table that is redrawn in place."""
+
+    def __init__(self, update: "LiveUpdate") -> None:
+        self._update = update
+
+    def show(self, picture: Picture) -> None:
+        """Redraw the table."""
+        self._update(live_table(picture))
+
+
+class LiveUpdate(Protocol):
+    """Puts a new table in the place of the last one."""
+
+    def __call__(self, table: "Table") -> None:
+        """Draw it."""
+        ...
+
+
+@contextmanager
+def progress(*, live: bool) -> Iterator[Progress]:
+    """The way of showing that fits standard output."""
+    if not live:
+        yield PlainProgress()
+        return
+    from rich.live import Live
+
+    with Live(auto_refresh=False, transient=False) as display:
+        yield LiveProgress(lambda table: display.update(table, refresh=True))
+
+
+def short_name(task: Task) -> str:
+    """The id of a task without that of its run: as it stands in the file."""
+    return task.id.removeprefix(f"{task.batch}.") if task.batch else task.id
+
+
+def change_line(task: Task, now_ms: int) -> str:
+    """A change in one line: state, id in the file, place, and what there is to say of it."""
+    parts = [task.state.ljust(11), short_name(task)]
+    if place_text(task) != words.NONE:
+        parts.append(f"[{place_text(task)}]")
+    note = note_text(task, now_ms)
+    return line(" ".join(parts) + (f"  {note}" if note else ""), 200)
+
+
+def live_table(picture: Picture) -> "Table":
+    """The tasks as they are at this moment, with countdowns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    now_ms = picture.hub_ms()
+    table = Table(box=None, header_style="bold", pad_edge=False, caption=Text(summary(picture)), caption_justify="left")
+    for heading in ("task", "state", "tier", "model", "endpoint", "time", "note"):
+        table.add_column(heading.upper(), no_wrap=heading != "note", overflow="ellipsis")
+    for task in shown(picture.tasks):
+        cells = (
+            short_name(task),
+            task.state,
+            task.tier or words.NONE,
+            task.model or words.NONE,
+            task.endpoint or task.worker or words.NONE,
+            elapsed(task, now_ms),
+            clean(note_text(task, now_ms)),
+        )
+        table.add_row(*(Text(cell, style=style_of(cell)) for cell in cells))
+    return table
+
+
+def shown(tasks: tuple[Task, ...]) -> Iterable[Task]:
+    """All tasks, or of very many those that have not ended first."""
+    if len(tasks) <= ROWS_MAX:
+        return tasks
+    return sorted(tasks, key=lambda task: task.finished_ms is not None)[:ROWS_MAX]
+
+
+def elapsed(task: Task, now_ms: int) -> str:
+    """How long it has been running, or took; while it waits, how long it has been waiting."""
+    begin = task.started_ms or task.queued_ms or task.created_ms
+    return words.duration(max(0, (task.finished_ms or now_ms) - begin))
+
+
+def summary(picture: Picture) -> str:
+    """Counts by state in one line."""
+    counts = Counter(task.state for task in picture.tasks)
+    text = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    return text + ("; the hub does not answer, waiting for it" if picture.stale else "")

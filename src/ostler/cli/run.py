@@ -1,0 +1,156 @@
+"""`ostler run FILE`: hand in a file of tasks and watch them to the end."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from ostler.cli.flags import example, hub_options, json_option
+from ostler.domain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from ostler.cli.taskfile import TaskFile
+    from ostler.cli.watch import Picture
+    from ostler.client.hub_client import HubClient
+    from ostler.domain.tasks import Task
+    from ostler.hub.views import SubmitAnswer
+
+LIVE_TICK_S = 0.5
+
+
+@click.command(
+    epilog=example("ostler run tasks.yaml", "ostler run tasks.yaml --check", "ostler run tasks.yaml --no-wait")
+)
+@click.argument("file", metavar="FILE")
+@click.option("--check", "only_check", is_flag=True, help="Check the file and hand in nothing.")
+@click.option("--no-wait", is_flag=True, help="Hand the tasks in and leave.")
+@click.option("--run-id", metavar="ID", help="Id of this run; the same one again takes it up.  [default: a new one]")
+@json_option
+@hub_options
+def run(client: "HubClient", *, file: str, only_check: bool, no_wait: bool, run_id: str | None, as_json: bool) -> int:
+    """Hand in a YAML file of tasks with needs, and watch them to the end.
+
+    The file is checked whole before anything is handed in. Ids count inside the file; `ostler tasks list --batch RUN`
+    shows a run later. Exit code 0: every task that is not optional succeeded.
+    """
+    from ostler.cli.taskfile import load_task_file
+
+    tasks = load_task_file(file)
+    if only_check:
+        click.echo("{}" if as_json else f"{file}: {len(tasks.specs)} tasks, all right")
+        return ExitCode.OK
+    answer = _hand_in(client, tasks, name := _run_id(run_id))
+    return _report(answer, name, as_json=as_json) if no_wait else _watch_run(client, answer, name, as_json=as_json)
+
+
+def submit_file(client: "HubClient", file: str, *, wait: bool, as_json: bool) -> int:
+    """What `ostler submit --file` does: as `run`, but without waiting unless asked to."""
+    from ostler.cli.taskfile import load_task_file
+
+    answer = _hand_in(client, load_task_file(file), name := _run_id(None))
+    return _watch_run(client, answer, name, as_json=as_json) if wait else _report(answer, name, as_json=as_json)
+
+
+def _run_id(told: str | None) -> str:
+    from ostler.cli.spec import check_id, new_id
+    from ostler.cli.taskfile import SEPARATOR
+    from ostler.domain.errors import InvalidInputError
+
+    if told is None:
+        return new_id().replace("t-", "r-")
+    check_id(told, "--run-id")
+    if SEPARATOR in told or len(told) > 40:  # noqa: PLR2004 -- leaves room for the ids in the file
+        remedy = "use at most 40 letters, digits or - _"
+        raise InvalidInputError(f"'{told}' cannot be the id of a run", where="--run-id", remedy=remedy)
+    return told
+
+
+def _hand_in(client: "HubClient", tasks: "TaskFile", run_id: str) -> "SubmitAnswer":
+    from ostler.domain.errors import InvalidInputError
+
+    try:
+        return client.submit(tasks.for_run(run_id))
+    except InvalidInputError as error:
+        error.where = tasks.locate(run_id, error.where, error.what)
+        raise
+
+
+def _report(answer: "SubmitAnswer", run_id: str, *, as_json: bool) -> int:
+    from ostler.cli import render
+
+    if as_json:
+        render.print_json(answer)
+    else:
+        _say_begin(answer, run_id)
+    return ExitCode.OK
+
+
+def _say_begin(answer: "SubmitAnswer", run_id: str) -> None:
+    known = sum(task.duplicate for task in answer.tasks)
+    click.echo(f"run {run_id}: {len(answer.tasks)} tasks" + (f", {known} known already" if known else ""))
+
+
+def _watch_run(client: "HubClient", answer: "SubmitAnswer", run_id: str, *, as_json: bool) -> int:
+    from ostler.cli import render
+
+    if not as_json:
+        _say_begin(answer, run_id)
+    try:
+        last = _watch(client, run_id, silent=as_json)
+    except KeyboardInterrupt:
+        _leave(client, run_id)
+        return ExitCode.INTERRUPTED
+    if as_json:
+        from ostler.hub.views import TaskList
+
+        render.print_json(TaskList(tasks=last.tasks, now_ms=last.now_ms))
+    else:
+        _print_end(last)
+    return last.exit_code
+
+
+def _watch(client: "HubClient", run_id: str, *, silent: bool) -> "Picture":
+    from ostler.cli.progress import progress
+    from ostler.cli.tasks import batch_tasks
+    from ostler.cli.watch import Bell, pictures
+
+    def ask() -> "tuple[tuple[Task, ...], int]":
+        return batch_tasks(client, run_id)
+
+    prefix = run_id + "."
+    live = not silent and sys.stdout.isatty()
+    shown = pictures(ask, Bell(client, lambda task_id: task_id.startswith(prefix)), *([LIVE_TICK_S] if live else []))
+    if silent:
+        return list(shown)[-1]
+    with progress(live=live) as display:
+        for picture in shown:
+            display.show(picture)
+    return picture
+
+
+def _leave(client: "HubClient", run_id: str) -> None:
+    """After Ctrl-C: the tasks are the hub's and go on, unless the person says otherwise."""
+    from ostler.cli.tasks import open_tasks
+
+    click.echo()
+    if sys.stdin.isatty() and sys.stdout.isatty() and click.confirm("cancel what is left of this run?", default=False):
+        for task in open_tasks(client, run_id):
+            click.echo(f"{task.id}  {client.cancel(task.id, 'interrupted').state}")
+        return
+    click.echo(f"run {run_id} goes on. Take it up, list it, cancel it:", err=True)
+    click.echo(f"  ostler run FILE --run-id {run_id}", err=True)
+    click.echo(f"  ostler tasks list --batch {run_id}", err=True)
+    click.echo(f"  ostler tasks cancel --batch {run_id}", err=True)
+
+
+def _print_end(last: "Picture") -> None:
+    """What did not succeed, and the counts."""
+    from ostler.cli.progress import change_line, summary
+    from ostler.cli.watch import has_succeeded
+
+    bad = [task for task in last.tasks if not has_succeeded(task)]
+    if bad:
+        click.echo()
+    for task in bad:
+        click.echo(change_line(task, last.now_ms) + (" (optional)" if task.optional else ""))
+    click.echo(summary(last))

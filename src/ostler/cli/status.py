@@ -1,0 +1,81 @@
+"""`ostler status`: the hub at a glance."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ostler.cli.flags import example, hub_options, json_option
+
+if TYPE_CHECKING:
+    from ostler.client.hub_client import HubClient
+    from ostler.hub.views import HubStatus, TierRow
+
+
+@click.command(epilog=example("ostler status", "ostler status --json"))
+@json_option
+@hub_options
+def status(client: "HubClient", *, as_json: bool) -> None:
+    """Show the hub at a glance: what runs, what waits and why, which tiers are available."""
+    from ostler.cli import render
+
+    answer = client.status()
+    if as_json:
+        render.print_json(answer)
+        return
+    _print_head(answer, client.url)
+    if answer.waiting:
+        _print_waiting(answer)
+    click.echo()
+    rows = [
+        (str(tier.rank), tier.name, availability(tier, answer.now_ms), ", ".join(tier.models)) for tier in answer.tiers
+    ]
+    render.print_table(("rank", "tier", "now", "models"), rows, empty="no tiers")
+
+
+def availability(tier: "TierRow", now_ms: int) -> str:
+    """Whether a tier can be used now, in words."""
+    from ostler.cli import words
+
+    if not tier.enabled:
+        return "disabled"
+    if tier.available:
+        return "up"
+    if tier.down_since_ms is not None:
+        return f"down since {words.duration(now_ms - tier.down_since_ms)}"
+    return "down" if tier.available is False else "no endpoint needed" if tier.rank == 0 else "no endpoint registered"
+
+
+def _print_head(answer: "HubStatus", url: str) -> None:
+    from ostler.cli import render, words
+
+    counts = ", ".join(f"{count} {state}" for state, count in answer.counts.items() if count) or "no tasks"
+    where = f" ({answer.profile_path})" if answer.profile_path else ""
+    endpoints = f"{answer.endpoints_up} of {words.count(answer.endpoints_total, 'endpoint')} up"
+    render.print_pairs(
+        [
+            ("hub", f"{url}, version {answer.version}, started {words.ago(answer.started_ms, answer.now_ms)}"),
+            ("profile", f"{answer.profile}{where}"),
+            ("tasks", counts),
+            ("running", words.count(answer.in_flight, "attempt")),
+            ("fleet", f"{endpoints}, {words.count(answer.workers, 'worker')}"),
+            ("idle", f"nothing runs: {answer.idle_because}" if answer.idle_because else ""),
+        ]
+    )
+
+
+def _print_waiting(answer: "HubStatus") -> None:
+    from ostler.cli import render, words
+    from ostler.cli.task_view import wait_text
+
+    click.echo()
+    rows = [
+        (
+            str(group.count),
+            group.tier or words.NONE,
+            words.duration(answer.now_ms - group.wait.since_ms),
+            wait_text(group.wait, answer.now_ms),
+            group.example,
+        )
+        for group in answer.waiting
+    ]
+    render.print_table(("waiting", "tier", "since", "because", "such as"), rows, empty="")

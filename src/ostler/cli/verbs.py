@@ -1,0 +1,53 @@
+"""The verbs of `ostler`, by name."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import click
+
+from ostler.cli.lazy import LazyGroup, Verb
+from ostler.version import __version__
+
+VERBS: Mapping[str, Verb] = MappingProxyType(
+    {
+        "up": Verb("ostler.cli.daemons:up", "Start the hub, with a worker inside."),
+        "demo": Verb("ostler.cli.daemons:demo", "Start a hub over simulated machines and watch it work."),
+        "worker": Verb("ostler.cli.daemons:worker", "Run tasks of a hub on this machine."),
+        "status": Verb("ostler.cli.status:status", "Show the hub at a glance, and why nothing runs."),
+        "submit": Verb("ostler.cli.submit:submit", "Hand in one task."),
+        "run": Verb("ostler.cli.run:run", "Hand in a file of tasks and watch them to the end."),
+        "tasks": Verb("ostler.cli.tasks:tasks", "List, show and steer tasks."),
+        "why": Verb("ostler.cli.route:why", "Explain where a task runs, or why it does not."),
+        "route": Verb("ostler.cli.route:route", "Ask where a task would run; starts nothing."),
+        "events": Verb("ostler.cli.events:events", "Print what happens."),
+        "endpoints": Verb("ostler.cli.endpoints:endpoints", "Show, register and check endpoints."),
+        "workers": Verb("ostler.cli.workers:workers", "Show the workers."),
+        "tokens": Verb("ostler.cli.tokens:tokens", "Make and revoke tokens for workers and tools."),
+        "config": Verb("ostler.cli.config:config", "Check and show the profile."),
+        "doctor": Verb("ostler.cli.doctor:doctor", "Look for what is wrong with this installation."),
+        "simulate-host": Verb("ostler.cli.simulate:simulate_host", "Serve a simulated machine that holds models."),
+        "simulate-cloud": Verb("ostler.cli.simulate:simulate_cloud", "Serve a simulated cloud provider."),
+    }
+)
+
+HELP = """A model-aware scheduler and router for fleets of AI agents.
+
+\b
+Example:
+  ostler up &
+  ostler submit "name three horses"
+  ostler status
+
+Exit codes: 0 good, 1 the work failed, 2 bad input, 3 no hub answers, 4 refused by the hub, 130 interrupted.
+"""
+
+
+def program() -> click.Group:
+    """The command line as a whole."""
+    group = LazyGroup(
+        "ostler",
+        verbs=VERBS,
+        help=HELP,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    )
+    return click.version_option(__version__, message="ostler %(version)s")(group)

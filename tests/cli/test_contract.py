@@ -1,0 +1,110 @@
+"""The client and the server mean the same: every call of one is a route of the other, with equal data."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from ostler.client.hub_client import Done, HubClient, RouteAnswer
+from ostler.client.transport import Transport
+from ostler.domain.tasks import TaskSpec
+from ostler.web import bodies
+from ostler.web.call import Access
+from ostler.web.routes import hub_routes
+from tests.web import samples
+from tests.web.recording_hub import ServedHub
+
+SPEC = TaskSpec(id="t-1", prompt="x")
+Ask = Callable[[HubClient], Any]
+
+CALLS: dict[str, tuple[Ask, object]] = {
+    "status": (lambda hub: hub.status(), samples.STATUS),
+    "submit": (lambda hub: hub.submit([SPEC]).tasks[0].id, "t-1"),
+    "tasks": (lambda hub: hub.tasks(["queued", "running"], "r-1", 5, 9).tasks, ()),
+    "task": (lambda hub: hub.task("t-one"), samples.ANSWER),
+    "act": (lambda hub: hub.act("t-one", "retry"), samples.task("t-one")),
+    "cancel": (lambda hub: hub.cancel("t-one", "late").state, "cancelled"),
+    "why": (lambda hub: hub.why("t-one"), samples.WHY),
+    "route": (lambda hub: hub.route(SPEC), RouteAnswer(verdict=samples.ROUTE, why=samples.WHY)),
+    "events": (lambda hub: hub.events(0, 10).events, samples.EVENTS),
+    "follow": (lambda hub: next(hub.follow(0, print)), samples.EVENTS[0]),
+    "endpoints": (lambda hub: hub.endpoints(), samples.ENDPOINTS),
+    "add_endpoint": (lambda hub: hub.add_endpoint(samples.STABLE), None),
+    "remove_endpoint": (lambda hub: hub.remove_endpoint("stable"), None),
+    "check_endpoint": (lambda hub: hub.check_endpoint("stable"), samples.PROBE),
+    "reset_endpoint": (lambda hub: hub.reset_endpoint("stable"), None),
+    "workers": (lambda hub: hub.workers(), samples.WORKERS),
+    "settings": (lambda hub: hub.settings(), samples.SETTINGS),
+    "make_token": (lambda hub: hub.make_token("mac", "worker").token, "ostler-secret"),
+    "revoke_token": (lambda hub: hub.revoke_token("mac"), None),
+}
+
+
+class Recorder(Transport):
+    """Keeps method and path of each request."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked: list[tuple[str, str]] = []
+
+    def ask(self, method: str, path: str, body: bytes | None = None, *, repeat: bool = False) -> bytes:
+        self.asked.append((method, path.partition("?")[0]))
+        return super().ask(method, path, body, repeat=repeat)
+
+    @contextmanager
+    def listen(self, path: str, headers: Mapping[str, str], silence_s: float) -> Iterator[Iterator[bytes]]:
+        self.asked.append(("GET", path.partition("?")[0]))
+        with super().listen(path, headers, silence_s) as lines:
+            yield lines
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_each_call_gets_what_the_hub_said(served: ServedHub, name: str) -> None:
+    """Through encoding, HTTP and strict decoding the view stays equal."""
+    call, expected = CALLS[name]
+
+    assert call(HubClient(Transport(served.url))) == expected
+
+
+def test_every_call_of_the_client_is_tried() -> None:
+    """A new method without a row above is a gap."""
+    methods = {name for name, _ in inspect.getmembers(HubClient, inspect.isfunction) if not name.startswith("_")}
+
+    assert methods - {"hang_up"} == set(CALLS)
+
+
+def test_the_client_speaks_every_route_for_people(served: ServedHub) -> None:
+    """All that the hub offers to people is in reach of the command line, and nothing else is asked."""
+    transport = Recorder(served.url)
+    for call, _ in CALLS.values():
+        call(HubClient(transport))
+    for verb in ("pause", "resume"):
+        HubClient(transport).act("t-one", verb)
+
+    rows = [row for row in hub_routes() if row.access is Access.ADMIN]
+    spoken = {_route_of(method, path) for method, path in transport.asked}
+    assert spoken == {(row.method, row.path) for row in rows}
+
+
+def _route_of(method: str, path: str) -> tuple[str, str]:
+    """The row of the table that serves a request; the one with the fewest names wins, as it is listed first."""
+    for row in hub_routes():
+        if row.method == method and re.fullmatch(re.sub(r"{\w+}", "[^/]+", row.path), path):
+            return row.method, row.path
+    return method, path
+
+
+@pytest.mark.parametrize(("here", "there"), [(RouteAnswer, bodies.RouteAnswer), (Done, bodies.Done)])
+def test_small_answers_are_the_same_on_both_sides(here: type, there: type) -> None:
+    """What client and server each define has the same JSON."""
+    assert msgspec.json.schema_components([here])[1].keys() == msgspec.json.schema_components([there])[1].keys()
+    assert _schema(here) == _schema(there)
+
+
+def _schema(kind: type) -> object:
+    schema = msgspec.json.schema(kind)
+    return {name: {**shape, "description": ""} for name, shape in schema["$defs"].items()}
