@@ -22,6 +22,7 @@ import pytest_asyncio
 
 from ostler.domain.calls import CallError
 from ostler.domain.decision import TargetType
+from ostler.domain.errors import InvalidInputError, NotFoundError
 from ostler.domain.fleet import Health, ProbeStatus
 from ostler.domain.states import FINAL_STATES, FailureClass, TaskState, WaitCode
 from ostler.domain.tasks import Usage
@@ -241,23 +242,14 @@ async def test_tasks_for_two_models_swap_and_succeed_one_at_a_time(
     assert swap_ms > 2 * one_warm_ms
 
 
-async def test_a_model_that_is_not_listed_waits_and_ends_with_the_reason(engine: Engine, hub: HubProcess) -> None:
-    """The engine would answer with another model: it is never asked, the wait says why, and so does the end."""
-    why = "no registered endpoint serves ghost"
+async def test_a_model_that_nobody_has_is_refused_with_the_valid_ones(engine: Engine, hub: HubProcess) -> None:
+    """The engine would answer with another model in silence: the task is refused at once, and it is never asked."""
+    with pytest.raises(InvalidInputError, match="endpoint has a model 'ghost'") as refused:
+        await asyncio.to_thread(hub.client.submit, [task("unlisted", "ghost")])
 
-    def waits() -> WaitCode | None:
-        wait = hub.client.task("unlisted").task.wait
-        return wait.code if wait is not None and why in wait.detail else None
-
-    await asyncio.to_thread(hub.client.submit, [task("unlisted", "ghost", ttl_ms=1_500)])
-    code = await until(waits, "the wait names the model", 10)
-    answer = await ended(hub, "unlisted")
-
-    assert code is WaitCode.ENDPOINT_DOWN
-    assert answer.task.state is TaskState.EXPIRED
-    assert answer.task.failure is not None
-    assert why in answer.task.failure.message
-    assert answer.attempts == ()
+    assert "first, second" in refused.value.remedy
+    with pytest.raises(NotFoundError):
+        hub.client.task("unlisted")
     assert engine.tap.chats() == []
 
 
