@@ -156,6 +156,7 @@ async def test_a_worker_without_a_token_is_refused(monkeypatch: pytest.MonkeyPat
     assert "ostler tokens create" in caught.value.remedy
 
 
+# Surrogates too: the name of a folder need not be text.
 PARTS = st.text(st.characters(exclude_characters="\0"), max_size=8)
 
 

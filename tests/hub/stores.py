@@ -13,30 +13,33 @@ class HeldStore(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._may = asyncio.Event()
-        self._may.set()
-        self._came = asyncio.Condition()
+        self._permits: int | None = None
+        self._changed = asyncio.Condition()
         self.asked: list[list[Command]] = []
 
     def hold(self) -> None:
         """Keep the next commits waiting."""
-        self._may.clear()
+        self._permits = 0
 
-    def let(self) -> None:
-        """Let everything through."""
-        self._may.set()
+    async def let(self, count: int | None = None) -> None:
+        """Let so many batches through; without a number, all from now on."""
+        async with self._changed:
+            self._permits = None if count is None else (self._permits or 0) + count
+            self._changed.notify_all()
 
     async def apply(self, commands: Sequence[Command]) -> list[Result]:
-        async with self._came:
+        async with self._changed:
             self.asked.append(list(commands))
-            self._came.notify_all()
-        await self._may.wait()
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: self._permits is None or self._permits > 0)
+            if self._permits is not None:
+                self._permits -= 1
         return await super().apply(commands)
 
     async def came(self, count: int) -> None:
         """Wait until `count` batches have been asked for since the beginning."""
-        async with self._came:
-            await asyncio.wait_for(self._came.wait_for(lambda: len(self.asked) >= count), 5)
+        async with self._changed, asyncio.timeout(5):
+            await self._changed.wait_for(lambda: len(self.asked) >= count)
 
     def events_asked(self) -> list[Event]:
         """All events in the order in which they were handed over."""

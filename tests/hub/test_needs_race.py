@@ -57,10 +57,16 @@ async def test_a_need_that_ends_while_its_dependent_is_being_stored_is_settled(
         reporting = ending(built, session_id, "first", ok=ok)
         await asyncio.sleep(0)
         assert "first" not in built.pump.scheduler.books.tasks, "the actor has heard of the end"
-        store.let()
+        await store.let(1)
+        await store.came(before + 2)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        early = submitting.done()
+        await store.let()
         await asyncio.wait_for(asyncio.gather(submitting, reporting), 5)
         await built.pump.apply([])
 
+        assert not early, "while the end is not durable nobody can say how the need ended"
         assert (await store.states(["second"])) == {"second": state}
 
 

@@ -102,7 +102,7 @@ async def test_what_needs_no_store_is_done_at_once() -> None:
     assert probed == ["gpu"]
     assert (await pump.outboxes["s"].fetch(0, 1)).cancel == (("t", 1),)
     assert not posted.done()
-    store.let()
+    await store.let()
     await pump.stop()
     assert posted.done()
 
@@ -123,7 +123,7 @@ async def test_an_assignment_is_delivered_only_when_it_is_durable() -> None:
         await store.came(3)
         assert (await built.pump.outboxes["s"].fetch(0, 1)).assignments == ()
         assert not joining.done()
-        store.let()
+        await store.let()
         await joining
         (found,) = (await built.pump.outboxes["s"].fetch(0, 1)).assignments
 
@@ -143,7 +143,7 @@ async def test_nothing_is_delivered_to_a_session_that_ended_meanwhile() -> None:
         await store.came(3)
         box = built.pump.outboxes["s"]
         leaving = built.pump.start_signal(WorkerLeft(session_id="s"))
-        store.let()
+        await store.let()
         await asyncio.gather(joining, leaving)
 
         assert (await box.fetch(0, 1)).assignments == ()
@@ -190,7 +190,7 @@ async def test_who_gives_up_waiting_does_not_undo_what_was_begun() -> None:
     await store.came(1)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    store.let()
+    await store.let()
     await pump.stop()
 
     assert [event.name for event in await store.events()] == ["a"]
@@ -213,7 +213,7 @@ async def test_followers_are_woken_when_news_are_durable_and_not_before() -> Non
     posted = pump.start_signal(Wake())
     await store.came(1)
     assert woken == []
-    store.let()
+    await store.let()
     await asyncio.wait_for(following, 5)
     await posted
     await pump.apply([AppendEvents(events=(said("b"),))])
@@ -274,10 +274,12 @@ async def test_a_stopped_pump_is_silent(monkeypatch: pytest.MonkeyPatch) -> None
     await pump.stop()
     _, ring, handle = alarms.set[-1]
     assert handle.cancelled()
-    heard = len(actor.heard)
+    heard, count = len(actor.heard), len(alarms.set)
     ring()
-
     assert len(actor.heard) == heard
+    await pump.start_signal(Cancel(task_id="late"))
+
+    assert len(alarms.set) == count, "a late signal sets no alarm that would outlive the hub"
 
 
 async def test_a_real_alarm_wakes_the_actor() -> None:
@@ -308,7 +310,7 @@ async def test_a_stop_answers_who_waits_for_the_store() -> None:
     await store.came(1)
     stopping = asyncio.ensure_future(pump.stop())
     await asyncio.sleep(0)
-    store.let()
+    await store.let()
     await asyncio.wait_for(asyncio.gather(applying, stopping), 5)
 
     assert [event.name for event in await store.events()] == ["a"]

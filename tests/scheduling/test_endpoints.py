@@ -272,6 +272,19 @@ def test_slots_open_by_doubling_after_an_outage(slots: int, start: int, seen: li
     assert found == seen
 
 
+def test_once_all_slots_are_open_more_of_them_open_at_once() -> None:
+    """The recovery is over: a larger spec is no new one."""
+    box = Box(slots=2)
+    box.listed()
+    box.listed(ProbeStatus.UNAVAILABLE, times=2)
+    box.listed()
+    box.succeeds()
+    assert box.view().slots == 2
+    box.take(box.books.add(local("gpu", slots=9), box.now_ms))
+
+    assert box.view().slots == 9
+
+
 def test_a_reset_forgets_breaker_rate_limit_and_ramp() -> None:
     """By hand: what the person saw is fixed."""
     box = Box()

@@ -89,6 +89,19 @@ def test_more_than_are_parked_at_once_still_leave_together_when_their_tier_is_ba
     assert rig.named("scheduler.fallback") == []
 
 
+def test_an_endpoint_that_nobody_knew_when_the_task_was_held_is_used_as_soon_as_it_offers_the_model() -> None:
+    """What a class is blocked on cannot name what did not exist."""
+    rig = Rig()
+    rig.worker()
+    rig.up(msgspec.structs.replace(local("declares-another"), models=("other",)), models=("other",))
+    rig.chat("t")
+    rig.pass_ms(5_000)
+    assert rig.wait_code("t") == "endpoint_down"
+    rig.up(local("new"))
+
+    assert rig.rows["t"].endpoint == "new"
+
+
 # -- what a worker is told ---------------------------------------------------------------------------------------------
 
 

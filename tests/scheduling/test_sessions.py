@@ -275,6 +275,25 @@ def _waiting_for(rig: Rig, needed: str) -> Task:
     return msgspec.structs.replace(rig.rows["t"], needs=(needed,), wait=wait, eligible_ms=None)
 
 
+@pytest.mark.parametrize(("optional", "state"), [(True, TaskState.ASSIGNED), (False, TaskState.CANCELLED)])
+def test_an_attempt_that_the_restart_itself_ends_for_good_settles_what_needs_it(
+    optional: bool, state: TaskState
+) -> None:
+    """The tenth attempt that is lost ends its task; whoever needs it is known by then."""
+    rig = Rig()
+    rig.worker()
+    rig.submit(
+        TaskSpec(id="a", kind=TaskKind.COMMAND, argv=("true",), optional=optional),
+        TaskSpec(id="b", kind=TaskKind.COMMAND, argv=("true",), needs=("a",)),
+    )
+    rig.rows["a"] = msgspec.structs.replace(rig.rows["a"], attempts_lost=9)
+    restarted(rig, builtin=True)
+    rig.worker()
+
+    assert rig.state("a") is TaskState.DEAD_LETTER
+    assert rig.state("b") is state
+
+
 def test_needs_on_open_tasks_are_taken_up_whatever_their_state() -> None:
     """On one that runs elsewhere, and on one that waits itself."""
     rig = Rig()

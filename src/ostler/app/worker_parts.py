@@ -73,7 +73,7 @@ def identity_of(scope: str, name: str) -> str:
     """What marks every process of a worker: `scope` names the hub (data folder or address). A restart finds by it what
     an earlier daemon left.
     """
-    return hashlib.sha256(f"{scope}\0{name}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{scope}\0{name}".encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def build(

@@ -60,7 +60,7 @@ class Scheduler:
             case sig.TasksAccepted():
                 accept(turn, signal.tasks, signal.settled)
             case sig.Restored():
-                accept(turn, restore(turn, signal.tasks, signal.sessions), signal.settled)
+                restore(turn, signal.tasks, signal.sessions, signal.settled)
             case sig.WorkerJoined():
                 joined(turn, signal.session)
             case sig.WorkerRenewed():

@@ -4,7 +4,7 @@ The session is what is leased, not each task: a worker that is not heard of for 
 held is taken back at once. Before that it is suspect and gets nothing new.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ostler.domain.commands import DropSession, PutSessions
 from ostler.domain.event import Event
@@ -13,6 +13,7 @@ from ostler.domain.states import LEASED_STATES
 from ostler.domain.tasks import Attempt, Task
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Apply
+from ostler.scheduling.intake import accept
 from ostler.scheduling.outcomes import adopt, take_back
 from ostler.scheduling.queue import WORKERS
 from ostler.scheduling.timers import TimerKind
@@ -98,11 +99,11 @@ def _drop(turn: Turn, state: WorkerState, reason: str) -> None:
     turn.effects.append(Apply(command=DropSession(session_id=session_id)))
 
 
-def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session]) -> list[Task]:
-    """Take over after a restart; returns the tasks that are not leased, for the queue.
+def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session], settled: Mapping[str, bool]) -> None:
+    """Take over after a restart. `settled`: whether needs on tasks that ended before are met.
 
     Remote sessions get a full term to show up, with their attempts. A built-in worker died with the old process: its
-    attempts are taken back at once.
+    attempts are taken back, after all that waits is known, because one of them may be the last of its task.
     """
     books = turn.books
     remote = {session.id for session in sessions if not session.offer.builtin}
@@ -112,7 +113,7 @@ def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session]) -> l
             _watch(turn, session.id)
         else:
             turn.effects.append(Apply(command=DropSession(session_id=session.id)))
-    waiting: list[Task] = []
+    waiting, orphans = list[Task](), list[Task]()
     for task in tasks:
         if task.state not in LEASED_STATES:
             waiting.append(task)
@@ -137,8 +138,10 @@ def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session]) -> l
         else:
             books.take_slot(task.endpoint, task.model)
             books.attempts[task.id] = attempt
-            take_back(turn, task, "the hub restarted and its worker with it", stop=False)
-    return waiting
+            orphans.append(task)
+    accept(turn, waiting, settled)
+    for task in orphans:
+        take_back(turn, task, "the hub restarted and its worker with it", stop=False)
 
 
 def _event(name: str, now_ms: int, session: Session, measurements: dict[str, int] | None = None) -> Event:
