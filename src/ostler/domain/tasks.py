@@ -103,6 +103,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     task_type: str | None = None
     tier: str | None = None
     model: str | None = None
+    fallback_models: tuple[str, ...] = ()
+    """Models that may do it instead of `model`, the first one first."""
     endpoint: str | None = None
     local_only: bool = False
     capabilities: frozenset[Capability] = frozenset()
@@ -117,6 +119,12 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     not_before_ms: int | None = None
     batch: str | None = None
     session: str | None = None
+    role: str | None = None
+    """Role of its pipeline whose settings it took on; a name for people."""
+    phase: str | None = None
+    """Phase its author put it in; a group for people that orders nothing."""
+    expected_ms: int | None = None
+    """How long its author expects it to run on a free slot of its model, loading not counted."""
     metadata: Mapping[str, str] = {}
 
 
