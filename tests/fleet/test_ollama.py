@@ -300,3 +300,16 @@ def test_what_follows_the_end_marker_is_ignored() -> None:
 
     assert [delta.text for delta in reader.feed(chunk)] == ["a"]
     assert reader.done
+
+
+def test_an_answer_that_asks_for_a_tool_says_so() -> None:
+    """A call for a tool ends with `stop`; here; that the caller will be back is read from the message."""
+    calls = [{"function": {"name": "read", "arguments": {"path": "a.py"}}}]
+    reader = OllamaReader(CALL, 0)
+    last = {"done": True, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": 3}
+
+    for line in ({"message": {"content": "let me see", "tool_calls": calls}}, last):
+        list(reader.feed(json.dumps(line).encode() + b"\n"))
+
+    assert reader.completion(0).finish_reason == "tool_calls"
+    assert reader.completion(0).wants_tool

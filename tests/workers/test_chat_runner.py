@@ -312,3 +312,13 @@ async def test_an_endless_answer_stays_bounded(monkeypatch: pytest.MonkeyPatch) 
 
     assert finished.output_bytes == 5_000
     assert "4000 bytes cut" in finished.output
+
+
+async def test_the_report_says_that_the_answer_asked_for_a_tool() -> None:
+    """Whoever asked will be back soon; the scheduler keeps the model for it."""
+    usage = Usage(input_tokens=5, output_tokens=2)
+
+    asked, _ = await ask(*says("let me see"), Completion(finish_reason="tool_calls", usage=usage))
+    plain, _ = await ask(*says("done"), Completion(finish_reason="stop", usage=usage))
+
+    assert (asked.ok, asked.wants_tool, plain.wants_tool) == (True, True, False)

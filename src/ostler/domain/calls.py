@@ -42,6 +42,11 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, tag="completion"):
     """`stop`, `length`, `tool_calls`, or what the endpoint said."""
     usage: Usage
 
+    @property
+    def wants_tool(self) -> bool:
+        """Whether the answer asked for a tool, so that another call will follow soon."""
+        return self.finish_reason == "tool_calls"
+
 
 class CallError(Exception):
     """A call that failed, classified. `retry_after_ms` is a duration when the endpoint gave one.

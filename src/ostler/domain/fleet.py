@@ -68,6 +68,21 @@ class Resident(msgspec.Struct, frozen=True, kw_only=True):
     vram_bytes: int | None = None
 
 
+class ModelAt(msgspec.Struct, frozen=True, order=True):
+    """A model on an endpoint: what a load or an unload is about."""
+
+    endpoint: str
+    model: str
+
+
+class Unloaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that has left the memory, and how long that took."""
+
+    endpoint: str
+    model: str
+    unload_ms: int
+
+
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """What one listing of an endpoint brought back. A probe lists; it never generates."""
 

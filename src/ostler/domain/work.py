@@ -65,6 +65,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     output_bytes: int = 0
     """Length before cutting."""
     usage: Usage | None = None
+    wants_tool: bool = False
+    """The answer asked for a tool: the caller will most likely come back to the same model soon."""
 
 
 Report = Started | Progress | Finished

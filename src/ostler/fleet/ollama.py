@@ -71,6 +71,7 @@ class _Done(msgspec.Struct):
 class _Message(msgspec.Struct):
     content: str | None = None
     thinking: str | None = None
+    tool_calls: list[msgspec.Raw] | None = None
 
 
 class _Chunk(msgspec.Struct):
@@ -91,6 +92,7 @@ class OllamaReader(AnswerReader):
     def __init__(self, call: ModelCall, now_ms: int) -> None:
         super().__init__(call, now_ms)
         self._lines = LineSplitter()
+        self._wants_tool = False
         self._decoder = msgspec.json.Decoder(_Chunk)
 
     def feed(self, chunk: bytes) -> Iterator[Delta]:
@@ -130,14 +132,17 @@ class OllamaReader(AnswerReader):
         if bytes(chunk.error):
             fault = classify_stream_error(line, self.now_ms)
             raise CallError(fault.kind, fault.message, retry_after_ms=fault.retry_after_ms)
+        message = chunk.message
+        self._wants_tool = self._wants_tool or bool(message is not None and message.tool_calls)
         if chunk.done:
             self._finish(chunk)
-        message = chunk.message
         return [] if message is None else self._text(message.content, message.thinking)
 
     def _finish(self, chunk: _Chunk) -> None:
         self.done = True
-        self.finish_reason = chunk.done_reason or "stop"
+        reason = chunk.done_reason or "stop"
+        # This API ends a call for a tool with `stop`, as any other answer.
+        self.finish_reason = "tool_calls" if self._wants_tool and reason == "stop" else reason
         counts = self.counts
         counts.input_tokens = chunk.prompt_eval_count
         counts.output_tokens = chunk.eval_count

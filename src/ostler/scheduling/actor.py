@@ -83,6 +83,8 @@ class Scheduler:
                 self._fleet_changed(turn, signal.name, None)
             case sig.EndpointReset():
                 touched(turn, signal.name, self.books.endpoints.reset(signal.name, turn.now_ms))
+            case sig.LoadEnded() | sig.UnloadEnded() | sig.WantLoad() | sig.WantUnload() | sig.PinModel():
+                pass  # nothing is loaded yet by this scheduler
             case sig.PolicyChanged():
                 self._policy_changed(turn, signal.policy)
             case sig.CommandRefused():

@@ -4,6 +4,7 @@ import msgspec
 
 from ostler.domain.commands import Command, UpdateTask
 from ostler.domain.event import Event
+from ostler.domain.fleet import ModelAt
 from ostler.domain.work import ModelRoute
 
 
@@ -42,4 +43,29 @@ class ProbeNow(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
 
 
-Effect = Apply | Assign | Stop | Emit | ProbeNow
+class LoadModel(msgspec.Struct, frozen=True, kw_only=True):
+    """Unload each of `evict` in order, then load the model; answered by exactly one `LoadEnded`, good or bad.
+
+    At most one load or unload is under way on each host. What is evicted has no call of ours in flight. Memory counts
+    from this effect on for the model, and until `LoadEnded` for what goes. When an unload fails, nothing is loaded.
+    """
+
+    host: str
+    endpoint: str
+    model: str
+    context_tokens: int | None = None
+    """Context size to load it with; `None` = what the engine chooses."""
+    evict: tuple[ModelAt, ...] = ()
+    """What has to go first; on any endpoint of the same host, as these share its memory. A model that is loaded with
+    another context is in it too: it is loaded anew."""
+
+
+class UnloadModel(msgspec.Struct, frozen=True, kw_only=True):
+    """Unload a model; answered by exactly one `UnloadEnded`, good or bad. No call of ours is in flight on it."""
+
+    host: str
+    endpoint: str
+    model: str
+
+
+Effect = Apply | Assign | Stop | Emit | ProbeNow | LoadModel | UnloadModel

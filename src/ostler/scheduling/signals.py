@@ -6,8 +6,9 @@ import msgspec
 
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import Refused
-from ostler.domain.fleet import HostReport, Probe, Session
+from ostler.domain.fleet import HostReport, Probe, Resident, Session, Unloaded
 from ostler.domain.policy import Policy
+from ostler.domain.states import Failure
 from ostler.domain.tasks import Task
 from ostler.domain.work import Report
 
@@ -77,6 +78,47 @@ class EndpointReset(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
+class LoadEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """A `LoadModel` came to its end. Durations are measured from outside, in milliseconds."""
+
+    endpoint: str
+    model: str
+    context_tokens: int | None = None
+    """As in the effect."""
+    started_ms: int
+    at_ms: int
+    load_ms: int = 0
+    """Time of the load alone; 0 when it was not reached."""
+    unloaded: tuple[Unloaded, ...] = ()
+    """What has left the memory on the way, also when the load failed afterwards."""
+    resident: Resident | None = None
+    """The model as the engine lists it after the load, with its size and context; `None` = it did not say."""
+    failure: Failure | None = None
+    """Why it failed; `None` = the model is loaded."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model is loaded."""
+        return self.failure is None
+
+
+class UnloadEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """An `UnloadModel` came to its end."""
+
+    endpoint: str
+    model: str
+    started_ms: int
+    at_ms: int
+    unload_ms: int = 0
+    failure: Failure | None = None
+    """Why it failed; `None` = the model is out of the memory."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model has left."""
+        return self.failure is None
+
+
 class PolicyChanged(msgspec.Struct, frozen=True, kw_only=True):
     """A changed profile is in force."""
 
@@ -93,6 +135,30 @@ class CommandRefused(msgspec.Struct, frozen=True, kw_only=True):
 
 class Wake(msgspec.Struct, frozen=True, kw_only=True):
     """Time has passed; `Scheduler.next_wake_ms` says when this is wanted."""
+
+
+class WantLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """A person wants a model loaded. Refused (`ConflictError`) when it cannot be made to fit without stopping work."""
+
+    endpoint: str
+    model: str
+    evict: tuple[str, ...] = ()
+    """Models that shall go for it on the same endpoint, even if they are preferred otherwise; never busy ones."""
+
+
+class WantUnload(msgspec.Struct, frozen=True, kw_only=True):
+    """A person wants a model out of the memory. Refused (`ConflictError`) while it is busy or pinned."""
+
+    endpoint: str
+    model: str
+
+
+class PinModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A person wants a model never to be evicted from a host, or allows it again. Holds until the hub stops."""
+
+    host: str
+    model: str
+    pinned: bool = True
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,9 +198,14 @@ Signal = (
     | EndpointAdded
     | EndpointRemoved
     | EndpointReset
+    | LoadEnded
+    | UnloadEnded
     | PolicyChanged
     | CommandRefused
     | Wake
+    | WantLoad
+    | WantUnload
+    | PinModel
     | Cancel
     | Pause
     | Resume

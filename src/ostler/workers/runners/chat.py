@@ -97,7 +97,7 @@ class _Answer:
             return self._run.stopped(partial=self._partial(self._estimate()))
         if completion is None:
             return self._failed(FailureClass.CUT, f"the answer of '{self._call.model}' was cut before its end")
-        answer = self._partial(completion.usage)
+        answer = replace(self._partial(completion.usage), wants_tool=completion.wants_tool)
         if not self._has_text:
             return self._run.failed(FailureClass.CAPABILITY, self._no_text(completion), partial=answer)
         return answer
