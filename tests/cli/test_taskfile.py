@@ -118,6 +118,8 @@ VALUES: list[tuple[str, str, str, object]] = [
     ("max_attempts", "1", "max_attempts", 1),
     ("ttl", "1.5h", "ttl_ms", 5_400_000),
     ("session", "s", "session", "s"),
+    ("phase", "late", "phase", "late"),
+    ("expected", "15m", "expected_ms", 900_000),
     ("labels", "{why: test}", "metadata", {"why": "test"}),
 ]
 
@@ -132,7 +134,8 @@ def test_each_field_becomes_what_it_means(field: str, text: str, attribute: str,
 
 def test_every_field_is_tested_and_leads_to_a_task() -> None:
     """A new field without a row above is a gap; each names a field that a task has."""
-    assert {row[0] for row in VALUES} | {"id", "needs", "prompt", "command"} == set(FIELDS)
+    elsewhere = {"id", "needs", "prompt", "command", "role", "fallback"}
+    assert {row[0] for row in VALUES} | elsewhere == set(FIELDS)
     assert {field.attribute for field in FIELDS.values()} <= set(TaskSpec.__struct_fields__)
 
 

@@ -89,11 +89,28 @@ def seconds(node: Node) -> float:
     return milliseconds(node) / 1000
 
 
+def some_time(node: Node) -> int:
+    """A duration that is not nothing."""
+    duration_ms = milliseconds(node)
+    if duration_ms < 1:
+        raise WrongValue(f"expected a duration, got {named(node)}", "write how long it runs, such as 15m")
+    return duration_ms
+
+
 def texts(node: Node) -> tuple[str, ...]:
     """Several texts; one alone needs no list."""
     if isinstance(node.value, list):
         return tuple(text(item) for item in node.value)
     return (text(node),)
+
+
+def distinct(node: Node) -> tuple[str, ...]:
+    """Several texts, each once; one alone needs no list."""
+    names = texts(node)
+    twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    if twice is not None:
+        raise WrongValue(f"'{twice}' is given twice", "keep one")
+    return names
 
 
 def pairs(node: Node) -> dict[str, str]:
@@ -188,6 +205,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "type": Field("task_type", text),
         "tier": Field("tier", text),
         "model": Field("model", text),
+        "fallback": Field("fallback_models", distinct),
         "endpoint": Field("endpoint", text),
         "local_only": Field("local_only", flag),
         "capabilities": Field("capabilities", choices(Capability)),
@@ -198,6 +216,9 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "max_attempts": Field("max_attempts", count),
         "ttl": Field("ttl_ms", milliseconds),
         "session": Field("session", text),
+        "role": Field("role", text),
+        "phase": Field("phase", text),
+        "expected": Field("expected_ms", some_time),
         "labels": Field("metadata", pairs),
     }
 )
@@ -218,6 +239,10 @@ MEANT: Mapping[str, str] = MappingProxyType(
         "files": "touches",
         "capability": "capabilities",
         "task": "prompt",
+        "fallbacks": "fallback",
+        "fallback_model": "fallback",
+        "duration": "expected",
+        "estimate": "expected",
         "local": "local_only",
     }
 )
