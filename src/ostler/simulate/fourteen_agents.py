@@ -10,10 +10,12 @@ Nothing is loaded at the start. Three readings of what needs what, because the d
 Loads and unloads are the midpoints of the ranges it gives for swaps (35-45, 20-30 and 25-35 s).
 """
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from ostler.domain.errors import InvalidInputError, nearest
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving
+from ostler.planning.phases import Group, Order
 
 GB = 1000**3
 MINUTE_MS = 60_000
@@ -47,6 +49,27 @@ CRITICAL = ("python", "go", "authentik", "devops")
 SECONDARY = ("swift", "flutter", "rust", "api-explorer", "salesforce")
 CODERS = tuple(task for task, _, model, _ in AGENTS if model == LATEST)
 REVIEWS = ("qa", "security", "docs")
+
+_ARCHITECTURE = Group(name="architecture", tasks=("chief-architect",))
+_IMPLEMENTATION = Group(name="implementation", tasks=CODERS)
+_CREDENTIALS = Group(name="credentials", tasks=("credentials",))
+# The phases of the design's three strategies, as its programs have them. B awaits each review before the next.
+DECLARED: Mapping[str, Order] = {
+    "model-first": (_ARCHITECTURE, _IMPLEMENTATION, Group(name="quality", tasks=REVIEWS), _CREDENTIALS),
+    "dependency-first": (
+        _ARCHITECTURE,
+        _IMPLEMENTATION,
+        Group(name="quality", tasks=REVIEWS, sequential=True),
+        _CREDENTIALS,
+    ),
+    "hybrid": (
+        _ARCHITECTURE,
+        Group(name="core implementation", tasks=CRITICAL),
+        Group(name="extended implementation", tasks=SECONDARY),
+        Group(name="quality", tasks=REVIEWS),
+        _CREDENTIALS,
+    ),
+}
 
 
 def needs(reading: Reading) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,157 @@
+"""From an order of groups to a plan: each task in turn goes where it ends first, and models are swapped for it.
+
+Within a group the tasks that are ready compete by their place in the list, and the clock moves to the next instant at
+which one gets ready only when none is. Where a task goes is decided by the worth of its end plus its price, so a cloud
+is taken when the time it saves is worth more than it costs; ties go to fewer loads, then to the order in which hosts
+and choices are given. No task is ever moved again: this is what a person who follows the order would get.
+
+Invariants: a plan is made only of a whole order that breaks no need; it starts nothing before what it needs has ended,
+and memory and slots hold by construction (`floor`). Cost: tasks x (choices x hosts that have the models), and a sort.
+"""
+
+import heapq
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import NamedTuple
+
+from ostler.domain.errors import InvalidInputError
+from ostler.planning.floor import Floor, Offer
+from ostler.planning.instance import Choice, Instance, PlanTask, can_host, task_ms
+from ostler.planning.phases import BrokenOrderError, Group, Order, broken_needs, refuse_unless_whole
+from ostler.planning.plan import Placement, Plan
+
+MINUTE_MS = 60_000
+
+
+def laid_out(instance: Instance, order: Order, *, strategy: str, detail: str = "") -> Plan:
+    """The plan of an order. Raises `BrokenOrderError` with every pair that the order breaks.
+
+    Raises `InvalidInputError` for an order that is not whole, and for a task that fits no host beside pinned models.
+    """
+    refuse_unless_whole(order, instance)
+    if broken := broken_needs(order, instance):
+        raise BrokenOrderError(broken)
+    layout = _Layout(instance)
+    for group in order:
+        layout.add(group)
+    episodes = chain.from_iterable(floor.episodes() for floor in layout.floors)
+    return Plan(
+        strategy=strategy,
+        episodes=tuple(sorted(episodes, key=lambda episode: (episode.load_start_ms, episode.host, episode.model))),
+        placements=tuple(sorted(layout.placements, key=lambda placement: (placement.start_ms, placement.task))),
+        detail=detail,
+    )
+
+
+class _Seat(NamedTuple):
+    """A choice of a task on one host: how long it takes there, and what it costs."""
+
+    choice_index: int
+    choice: Choice
+    host_index: int
+    duration_ms: int
+
+
+class _Layout:
+    """A plan in the making."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.floors = [Floor(host) for host in instance.hosts]
+        self.tasks: Mapping[str, PlanTask] = {task.id: task for task in instance.tasks}
+        self.placements: list[Placement] = []
+        self.ends_ms: dict[str, int] = {}
+        self._last_end_ms = 0
+        self._hosts_of: dict[tuple[object, ...], tuple[int, ...]] = {}
+
+    def add(self, group: Group) -> None:
+        """Lay out a group behind all that were added before."""
+        swap_from_ms = self._last_end_ms if group.barrier else 0
+        turns = self._one_by_one(group) if group.sequential else self._side_by_side(group, swap_from_ms)
+        for task, ready_ms in turns:
+            self._place(task, max(ready_ms, swap_from_ms), swap_from_ms, group.models)
+
+    def _ready_ms(self, task: PlanTask) -> int:
+        return max((self.ends_ms[need] for need in task.needs), default=0)
+
+    def _one_by_one(self, group: Group) -> Iterator[tuple[PlanTask, int]]:
+        before_ms = 0
+        for name in group.tasks:
+            task = self.tasks[name]
+            yield task, max(before_ms, task.release_ms, self._ready_ms(task))
+            before_ms = self.ends_ms[name]
+
+    def _side_by_side(self, group: Group, start_ms: int) -> Iterator[tuple[PlanTask, int]]:
+        """Tasks in the order in which they get their turn; each is placed before the next is asked for."""
+        members = set(group.tasks)
+        rank = {name: index for index, name in enumerate(group.tasks)}
+        missing = {name: len(members.intersection(self.tasks[name].needs)) for name in group.tasks}
+        dependents: dict[str, list[str]] = {}
+        for name in group.tasks:
+            for need in sorted(members.intersection(self.tasks[name].needs)):
+                dependents.setdefault(need, []).append(name)
+        later: list[tuple[int, int, str]] = []
+        now: list[tuple[int, str]] = []
+        clock_ms = start_ms
+
+        def wait(name: str) -> None:
+            task = self.tasks[name]
+            heapq.heappush(later, (max(task.release_ms, self._ready_ms(task)), rank[name], name))
+
+        for name in group.tasks:
+            if not missing[name]:
+                wait(name)
+        while later or now:
+            if not now:
+                clock_ms = max(clock_ms, later[0][0])
+            while later and later[0][0] <= clock_ms:
+                _, place, name = heapq.heappop(later)
+                heapq.heappush(now, (place, name))
+            _, name = heapq.heappop(now)
+            task = self.tasks[name]
+            yield task, max(task.release_ms, self._ready_ms(task))
+            clock_ms = max(clock_ms, self.placements[-1].start_ms)
+            for dependent in dependents.get(name, ()):
+                missing[dependent] -= 1
+                if not missing[dependent]:
+                    wait(dependent)
+
+    def _place(self, task: PlanTask, ready_ms: int, swap_from_ms: int, models: tuple[str, ...]) -> None:
+        best: tuple[tuple[int, ...], _Seat, Offer] | None = None
+        for seat in self._seats(task, models):
+            offer = self.floors[seat.host_index].offer(seat.choice, seat.duration_ms, ready_ms, swap_from_ms)
+            if offer is None:
+                continue
+            worth = offer.end_ms * self.instance.minute_price_micro_usd + seat.choice.cost_micro_usd * MINUTE_MS
+            key = (worth, offer.end_ms, len(offer.load), seat.host_index, seat.choice_index)
+            if best is None or key < best[0]:
+                best = (key, seat, offer)
+        if best is None:
+            remedy = "unpin a model, or add a host with room for it"
+            raise InvalidInputError("no host has room for it beside its pinned models", where=task.id, remedy=remedy)
+        _, seat, offer = best
+        self.floors[seat.host_index].take(seat.choice, offer)
+        self.ends_ms[task.id] = offer.end_ms
+        self._last_end_ms = max(self._last_end_ms, offer.end_ms)
+        host = self.instance.hosts[seat.host_index].name
+        self.placements.append(
+            Placement(task=task.id, host=host, start_ms=offer.start_ms, end_ms=offer.end_ms, choice=seat.choice_index)
+        )
+
+    def _seats(self, task: PlanTask, models: tuple[str, ...]) -> Iterator[_Seat]:
+        """Where it could run. Of the local choices only those of the group's models, if it has such a choice."""
+        hosts = self.instance.hosts
+        bound = bool(models) and any(choice.models == models and self._hosts(choice) for choice in task.choices)
+        for index, choice in enumerate(task.choices):
+            for host_index in self._hosts(choice):
+                host = hosts[host_index]
+                if host.cloud or not bound or choice.models == models:
+                    yield _Seat(index, choice, host_index, task_ms(choice, host))
+
+    def _hosts(self, choice: Choice) -> tuple[int, ...]:
+        key = (choice.models, choice.hosts, choice.memory_bytes)
+        found = self._hosts_of.get(key)
+        if found is None:
+            found = tuple(index for index, host in enumerate(self.instance.hosts) if can_host(choice, host))
+            self._hosts_of[key] = found
+        return found
