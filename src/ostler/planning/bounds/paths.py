@@ -1,0 +1,130 @@
+"""Item 1, paths: the head of a task is the earliest instant it can start, its tail the least time after it ends.
+
+    head(mode) = max(release, time to get its models into memory, over its needs: least end of any mode of theirs + gap)
+
+The gap is there when both run on one host that no other is like, and a model of the one cannot be in memory beside a
+model of the other: then that model is unloaded and this one loaded between them. A path is as long as head + duration +
+tail in the best mode. `Ends` holds the values of each mode; floors (see `cuts`) lift all modes of a task at once.
+
+Cost: O(edges x modes).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ostler.planning.bounds.problem import Mode, Place, Problem
+
+Floors = Sequence[int]
+Gap = Callable[[Mode, Mode], int]
+
+
+class Paths:
+    """Heads and tails of one problem under given floors."""
+
+    def __init__(self, problem: Problem, head_floors: Floors = (), tail_floors: Floors = ()) -> None:
+        count = len(problem.names)
+        gaps = Gaps(problem.places)
+        order = range(count)
+        starts: list[list[int]] = []
+        for at in order:
+            floor = max(problem.release_ms[at], head_floors[at] if head_floors else 0)
+            starts.append([max(floor, gaps.first(mode)) for mode in problem.modes[at]])
+        ends = [[tail_floors[at] if tail_floors else 0] * len(problem.modes[at]) for at in order]
+        _sweep(problem.modes, order, problem.before, starts, gaps.between)
+        _sweep(problem.modes, reversed(order), problem.after, ends, lambda one, other: gaps.between(other, one))
+        self.by_mode = starts, ends
+        self.heads = [min(row) for row in starts]
+        self.tails = [min(row) for row in ends]
+        self.through = [
+            min(head + mode.ms + tail for head, mode, tail in zip(starts[at], problem.modes[at], ends[at], strict=True))
+            for at in order
+        ]
+
+    @property
+    def longest(self) -> tuple[int, int]:
+        """Length of the longest path and a task on it."""
+        at = max(range(len(self.through)), key=lambda index: (self.through[index], -index), default=-1)
+        return (self.through[at], at) if at >= 0 else (0, -1)
+
+
+class Gaps:
+    """Least time between two modes, and before the first."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self._places = places
+        self._known: dict[tuple[int, tuple[str, ...], tuple[str, ...]], int] = {}
+        self._first: dict[tuple[int, tuple[str, ...]], int] = {}
+
+    def between(self, one: Mode, other: Mode) -> int:
+        """Least time from the end of the one to the start of the other."""
+        if one.place != other.place or one.models == other.models:
+            return 0
+        key = (one.place, one.models, other.models)
+        if key not in self._known:
+            self._known[key] = self._swap(self._places[one.place], one.models, other.models)
+        return self._known[key]
+
+    def first(self, mode: Mode) -> int:
+        """Least time before anything can run in this mode."""
+        key = (mode.place, mode.models)
+        if key not in self._first:
+            place = self._places[mode.place]
+            loads = {model: place.load_ms(model) for model in mode.models}
+            waits = [
+                place.host.models[old].unload_ms + load
+                for model, load in loads.items()
+                for old in place.host.resident
+                if not place.host.cloud
+                and model not in place.host.resident
+                and old != model
+                and not place.fits(frozenset((old, model)))
+            ]
+            self._first[key] = max([sum(loads.values()), *waits])
+        return self._first[key]
+
+    @staticmethod
+    def _swap(place: Place, old: Sequence[str], new: Sequence[str]) -> int:
+        if place.host.cloud or place.count > 1:
+            return 0
+        models = place.host.models
+        swaps = [
+            models[one].unload_ms + models[other].load_ms
+            for one in old
+            for other in new
+            if one != other and not place.fits(frozenset((one, other)))
+        ]
+        return max(swaps, default=0)
+
+
+def _sweep(
+    modes: Sequence[tuple[Mode, ...]],
+    order: Iterable[int],
+    before: Sequence[Sequence[int]],
+    values: list[list[int]],
+    gap: Gap,
+) -> None:
+    """Raises the values along the order. A task's best mode counts, and beside it the best on another place."""
+    best: list[tuple[int, int, int]] = [(0, -1, 0)] * len(modes)
+    for at in order:
+        row = values[at]
+        for need in before[at]:
+            least, place, elsewhere = best[need]
+            for column, mode in enumerate(modes[at]):
+                arrival = least
+                if mode.place == place:
+                    here = [
+                        value + other.ms + gap(other, mode)
+                        for value, other in zip(values[need], modes[need], strict=True)
+                        if other.place == place
+                    ]
+                    arrival = min(elsewhere, *here) if elsewhere >= 0 else min(here)
+                row[column] = max(row[column], arrival)
+        best[at] = _best(row, modes[at])
+
+
+def _best(row: Sequence[int], modes: Sequence[Mode]) -> tuple[int, int, int]:
+    """Least end, its place, and the least end at any other place (-1 when there is none)."""
+    least, place = min((value + mode.ms, mode.place) for value, mode in zip(row, modes, strict=True))
+    elsewhere = min(
+        (value + mode.ms for value, mode in zip(row, modes, strict=True) if mode.place != place), default=-1
+    )
+    return least, place, elsewhere
