@@ -1,0 +1,58 @@
+"""The solver's process: one request on standard input, one answer on standard output, nothing else.
+
+It leaves at once when its standard input ends, because then nobody waits for the answer any more.
+"""
+
+import os
+import sys
+import threading
+
+import msgspec
+
+from ostler.planning.cpsat.result import Solved
+from ostler.solver.messages import NOT_INSTALLED, Answer, Request
+
+
+def answer(line: bytes) -> Answer:
+    """The answer to one request. What the solver refuses is an answer too."""
+    request = msgspec.json.decode(line, type=Request)
+    try:
+        import ortools  # noqa: F401, PLC0415 (only here is it known whether the extra is installed)
+    except ImportError:
+        return Answer(reason=NOT_INSTALLED)
+    return Answer(solved=_solved(request))
+
+
+def _solved(request: Request) -> Solved:
+    from ostler.planning.cpsat.solve import solve  # noqa: PLC0415 (needs the extra)
+
+    return solve(
+        request.instance,
+        seconds=request.seconds,
+        hint=request.hint,
+        bound_ms=request.bound_ms,
+        workers=request.workers,
+        seed=request.seed,
+        goal=request.goal,
+        work_limit=request.work_limit,
+    )
+
+
+def _leave_with_starter() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+def main() -> None:
+    """Read, solve, write."""
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return
+    threading.Thread(target=_leave_with_starter, daemon=True).start()
+    sys.stdout.buffer.write(msgspec.json.encode(answer(line)) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

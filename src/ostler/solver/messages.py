@@ -1,0 +1,31 @@
+"""What goes to the solver's process and what comes back: one line of JSON each way."""
+
+import msgspec
+
+from ostler.planning.cpsat.result import Goal, Solved
+from ostler.planning.instance import Instance
+from ostler.planning.plan import Plan
+
+NOT_INSTALLED = "the exact solver is not installed: pip install 'ostler[plan]'"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One solve; the fields are the arguments of `ostler.planning.cpsat.solve.solve`."""
+
+    instance: Instance
+    seconds: float
+    hint: Plan | None = None
+    bound_ms: int | None = None
+    workers: int = 1
+    seed: int = 0
+    goal: Goal = Goal()
+    work_limit: float | None = None
+    improve: bool = False
+    """Improve the hint part by part instead of solving the whole: for what is too large to be proven."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it: a result, or the reason why there is none."""
+
+    solved: Solved | None = None
+    reason: str = ""
