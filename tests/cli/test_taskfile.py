@@ -14,7 +14,7 @@ from ostler.cli.submit import submit
 from ostler.cli.taskfields import FIELDS, MEANT, OWN
 from ostler.cli.taskfile import BYTES_MAX, TaskFileError, load_task_file, parse_task_file
 from ostler.domain.catalog import Capability
-from ostler.domain.tasks import Complexity, Priority, TaskKind, TaskSpec
+from ostler.domain.tasks import Complexity, Priority, ResultsRule, TaskKind, TaskSpec
 
 GOOD = """\
 name: release
@@ -97,6 +97,7 @@ VALUES: list[tuple[str, str, str, object]] = [
     ("success_criteria", "it builds", "success_criteria", ("it builds",)),
     ("verify", "[make test, [grep, -q, a b, x]]", "verify", (("make", "test"), ("grep", "-q", "a b", "x"))),
     ("verify", "make test", "verify", (("make", "test"),)),
+    ("results", "none", "results", ResultsRule.NONE),
     ("requires", "[gpu]", "requires", frozenset({"gpu"})),
     ("worker", "box", "worker", "box"),
     ("priority", "low", "priority", Priority.LOW),

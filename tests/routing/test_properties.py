@@ -336,5 +336,5 @@ def test_the_worlds_are_varied() -> None:
         reached.update(step.cause for step in verdict.decision.adjustments)
 
     codes = {WaitCode.CAPACITY, WaitCode.FALLBACK_WAIT, WaitCode.ENDPOINT_DOWN, WaitCode.QUOTA_UNTIL, WaitCode.NO_ROUTE}
-    causes = set(Cause) - {Cause.HISTORY, Cause.BUDGET, Cause.RESIDENCY}
+    causes = set(Cause) - {Cause.HISTORY, Cause.BUDGET, Cause.RESIDENCY, Cause.MODEL}
     assert codes | set(TargetType) | causes <= reached

@@ -266,12 +266,13 @@ class Rig:
         message: str = "it broke",
         *,
         retry_after_ms: int | None = None,
+        output: str = "",
     ) -> None:
         """The worker starts (if it has not) and finishes the newest attempt."""
         row = self.rows[task_id]
         if row.state is TaskState.ASSIGNED:
             self.start(task_id)
-        self.report_finished(task_id, row.generation, row.session or "", failure, message, retry_after_ms)
+        self.report_finished(task_id, row.generation, row.session or "", failure, message, retry_after_ms, output)
 
     def report_finished(
         self,
@@ -281,6 +282,7 @@ class Rig:
         failure: FailureClass | None = None,
         message: str = "it broke",
         retry_after_ms: int | None = None,
+        output: str = "",
     ) -> None:
         """Any worker reports the end of any attempt."""
         problem = (
@@ -289,7 +291,12 @@ class Rig:
             else Failure(kind=failure, message=message, at_ms=self.now_ms, retry_after_ms=retry_after_ms)
         )
         report = Finished(
-            task_id=task_id, generation=generation, at_ms=self.now_ms, ok=failure is None, failure=problem
+            task_id=task_id,
+            generation=generation,
+            at_ms=self.now_ms,
+            ok=failure is None,
+            failure=problem,
+            output=output,
         )
         self.tell(sig.Reported(session_id=session, report=report))
 

@@ -19,6 +19,7 @@ OF_THE_HUB = {
     "config.refused",
     "hub.started",
     "hub.stopped",
+    "task.results_trimmed",
 }
 """Said by the shell around the scheduler."""
 

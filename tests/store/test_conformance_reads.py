@@ -17,7 +17,7 @@ from ostler.domain.errors import OstlerError
 from ostler.domain.event import Event
 from ostler.domain.ports import OpenWork, Store, TaskQuery
 from ostler.domain.states import TaskState
-from tests.store.rows_made import NOW_MS, make_event, make_new, make_submit, make_task, make_update
+from tests.store.rows_made import NOW_MS, make_attempt, make_event, make_new, make_submit, make_task, make_update
 
 S = TaskState
 
@@ -246,3 +246,42 @@ async def test_a_closed_store_refuses_everything(store: Store) -> None:
     ):
         with pytest.raises(OstlerError, match="the store is closed"):
             await call
+
+
+async def test_rows_specs_and_outputs_of_many_ids(store: Store) -> None:
+    """More ids than any engine takes in one statement; unknown ones, and tasks without output, are left out."""
+    known = [f"t{n}" for n in range(300)]
+    await store.apply([make_submit(*known)])
+    assigned = make_task("t7", 8)
+    await store.apply([make_update(assigned, S.ASSIGNED)])
+    asked = [*known, "unknown"]
+
+    rows, specs = await store.rows(asked), await store.specs(asked)
+
+    assert set(rows) == set(specs) == set(known)
+    assert (rows["t7"].state, rows["t8"].state) == (S.ASSIGNED, S.QUEUED)
+    detail = await store.task("t9")
+    assert detail is not None
+    assert (rows["t9"], specs["t9"]) == (detail.task, detail.spec)
+    assert await store.outputs(asked) == {}
+    assert (await store.rows([]), await store.specs([]), await store.outputs([])) == ({}, {}, {})
+
+
+async def test_the_newest_output_of_each_task_is_given(store: Store) -> None:
+    """Of several attempts the newest that has one, an empty one included."""
+    await store.apply([make_submit("a", "b", first_seq=1)])
+    for task_id, seq, outputs in (("a", 1, ("old", "new", None)), ("b", 2, ("old", ""))):
+        row = make_task(task_id, seq)
+        for output in outputs:
+            assigned = make_update(row, S.ASSIGNED)
+            ended = make_update(assigned.task, S.EVALUATING)
+            ended = msgspec.structs.replace(
+                ended, attempt=make_attempt(task_id, assigned.task.generation), output=output
+            )
+            again = make_update(ended.task, S.RETRY_WAIT)
+            back = make_update(again.task, S.QUEUED)
+            answers = await store.apply([assigned, ended, again, back])
+            assert all(isinstance(answer, Applied) for answer in answers), answers
+            row = back.task
+
+    assert await store.outputs(["b", "a", "a"]) == {"a": "new", "b": ""}

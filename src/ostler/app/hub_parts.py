@@ -20,6 +20,7 @@ from ostler.hub.pump import Pump
 from ostler.hub.service import Hub
 from ostler.hub.service_info import HubInfo
 from ostler.scheduling import Scheduler
+from ostler.scheduling.intake import Settled
 from ostler.scheduling.signals import Probed, Restored
 from ostler.version import __version__
 from ostler.workers.timing import Timing
@@ -92,7 +93,9 @@ class HubParts:
             await self._first_look()
         # Last: without a registered endpoint, model work would be matched to any worker; and with none checked, old
         # work would leave its tier at once.
-        await self.pump.post(Restored(tasks=work.tasks, sessions=work.sessions, settled=settled))
+        await self.pump.post(
+            Restored(tasks=work.tasks, sessions=work.sessions, settled=settled.met, lengths=settled.lengths)
+        )
 
     async def _first_look(self) -> None:
         """Wait until every endpoint has been listed once, or has had its chance."""
@@ -102,11 +105,11 @@ class HubParts:
             async with asyncio.timeout(FIRST_LOOK_S):
                 await looks
 
-    async def _settled(self, work: OpenWork) -> dict[str, bool]:
+    async def _settled(self, work: OpenWork) -> Settled:
         """Needs of open tasks on tasks that ended before, and whether they are met."""
         open_ids = {task.id for task in work.tasks}
         outside = sorted({need for task in work.tasks for need in task.needs} - open_ids)
-        return await settled_needs(self.store, await self.store.states(outside)) if outside else {}
+        return await settled_needs(self.store, await self.store.states(outside)) if outside else Settled()
 
     async def stop(self) -> None:
         """Stop probing and committing, close store and connections. Faces and workers have stopped before. Safe to

@@ -16,7 +16,7 @@ from ostler.config.nodes import Node
 from ostler.config.units import parse_duration_ms, parse_tokens
 from ostler.domain.catalog import Capability
 from ostler.domain.errors import nearest
-from ostler.domain.tasks import Complexity, TaskKind
+from ostler.domain.tasks import Complexity, ResultsRule, TaskKind
 
 Decoder = Callable[[Node], object]
 
@@ -196,6 +196,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "success_criteria": Field("success_criteria", texts),
         "verify": Field("verify", commands),
         "needs": Field("needs", texts),
+        "results": Field("results", choice(_members(ResultsRule))),
         "requires": Field("requires", lambda node: frozenset(texts(node))),
         "worker": Field("worker", text),
         "priority": Field("priority", choice(PRIORITIES)),

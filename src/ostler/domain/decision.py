@@ -26,6 +26,12 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[ErrorCount, ...] = ()
     excluded: tuple[str, ...] = ()
     """Endpoint names, or `endpoint/model`, that the last attempt failed on."""
+    model_step: int = 0
+    """So many of its models (the pinned one, then `fallback_models`) have failed."""
+    tried: tuple[str, ...] = ()
+    """How they failed, in words, the newest last."""
+    handed_tokens: int = 0
+    """Estimated length of the results that become part of its prompt."""
 
 
 class TargetType(StrEnum):
@@ -53,6 +59,8 @@ class Cause(StrEnum):
     CONTEXT = "context"
     CAPABILITY = "capability"
     LOCALITY = "locality"
+    MODEL = "model"
+    """Another of the models that the task itself names; the tier may stay the same."""
     AVAILABILITY = "availability"
     BUDGET = "budget"
     RESIDENCY = "residency"
@@ -155,6 +163,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     fallback_used: bool = False
     fallback_reason: str | None = None
     fallback_from_tier: str | None = None
+    fallback_from_model: str | None = None
+    """Set when another of the task's own models stands in for this one."""
+    handed_tokens: int = 0
+    """Estimated length of the results of needed tasks in its prompt."""
+    results_trimmed: bool = False
+    """They are cut, because no model that may take it has room for all of them."""
     fallback_wait_ms: int = 0
     quality_steps: int = 0
     estimate: Estimate | None = None
@@ -174,13 +188,15 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, tag="route"):
 class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
     """It cannot run now. `wait` says why and what happens next; `decision` is the record as far as it went.
 
-    `fallback_tier` is set when the wait is for the fallback: the tier it will use at `wait.next_check_ms`.
+    `fallback_tier` is set when the wait is for the fallback: the tier it will use at `wait.next_check_ms`;
+    `fallback_model`, when that is another of the task's own models.
     `blocked_on` names the endpoints whose change could end the wait, so that nothing else makes us look again.
     """
 
     wait: Wait
     decision: Decision
     fallback_tier: str | None = None
+    fallback_model: str | None = None
     blocked_on: tuple[str, ...] = ()
 
 

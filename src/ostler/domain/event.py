@@ -66,6 +66,11 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         "task.paused": EventKind("A person paused it.", (), _TASK),
         "task.resumed": EventKind("A person resumed it.", (), _TASK),
         "task.retried": EventKind("A person sent it back to the queue.", (), _TASK),
+        "task.results_trimmed": EventKind(
+            "Results of needed tasks were cut to fit into the window of the model that they were handed to.",
+            ("left_out_characters",),
+            ("generation", "results", "model"),
+        ),
         "task.late_report": EventKind(
             "A worker reported about an attempt that is no longer the newest; kept, not applied.",
             (),
@@ -87,9 +92,10 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             ),
         ),
         "scheduler.fallback": EventKind(
-            "The wait for the preferred tier is over; the tier beside it is used.",
+            "The wait for the preferred tier or model is over; the tier beside it, or another of the task's own models"
+            " (then both are named), is used.",
             ("wait_ms",),
-            ("task_id", "original_tier", "fallback_tier"),
+            ("task_id", "original_tier", "fallback_tier", "original_model", "fallback_model"),
         ),
         "scheduler.classification_disagreement": EventKind(
             "An explicit complexity contradicts the heuristic; the explicit one is used.",

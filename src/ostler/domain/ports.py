@@ -70,6 +70,18 @@ class Store(Protocol):
         """States of those of `ids` that exist."""
         ...
 
+    async def rows(self, ids: Sequence[str]) -> dict[str, Task]:
+        """Rows of those of `ids` that exist."""
+        ...
+
+    async def outputs(self, ids: Sequence[str]) -> dict[str, str]:
+        """The newest output of those of `ids` that have one."""
+        ...
+
+    async def specs(self, ids: Sequence[str]) -> dict[str, TaskSpec]:
+        """What was asked for, of those of `ids` that exist."""
+        ...
+
     async def task(self, task_id: str) -> TaskDetail | None:
         """One task with everything kept about it."""
         ...

@@ -39,6 +39,14 @@ class Complexity(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ResultsRule(StrEnum):
+    """Whether the results of the tasks that one needs are handed to it."""
+
+    AUTO = "auto"
+    """Those that its prompt names, or all of them when it names none; a command gets all, as files."""
+    NONE = "none"
+
+
 class Classification(msgspec.Struct, frozen=True, kw_only=True):
     """What the classifier found: how hard (`complexity`) and what kind (`task_type`), two separate answers."""
 
@@ -91,6 +99,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     verify: tuple[tuple[str, ...], ...] = ()
     """Commands (argv) that prove success; run on the same worker after the work."""
     needs: tuple[str, ...] = ()
+    results: ResultsRule = ResultsRule.AUTO
     requires: frozenset[str] = frozenset()
     """Capabilities a worker must have, by exact name."""
     worker: str | None = None
@@ -118,6 +127,10 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ttl_ms: int | None = None
     not_before_ms: int | None = None
     batch: str | None = None
+    batch_limit: int | None = None
+    """At most so many tasks of its batch run at once."""
+    batch_slots: Mapping[str, int] = {}
+    """Model -> at most so many tasks of its batch use it at once."""
     session: str | None = None
     role: str | None = None
     """Role of its pipeline whose settings it took on; a name for people."""
@@ -137,20 +150,29 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     has_command: bool = False
     tier: str | None = None
     model: str | None = None
+    fallback_models: tuple[str, ...] = ()
     endpoint: str | None = None
     local_only: bool = False
+    """As stated, or because it is handed the result of a task that is local only."""
     capabilities: frozenset[Capability] = frozenset()
     prompt_tokens: int = 0
     output_tokens: int | None = None
     """Expected or asked length of the answer; `None` = the policy's default."""
     context_tokens: int = 0
     """Window it needs: prompt and answer together, or as stated."""
+    window_stated: bool = False
+    """The stated window is meant for everything, handed results included."""
+    takes: tuple[str, ...] = ()
+    """Needed tasks whose results become part of its prompt."""
     requires: frozenset[str] = frozenset()
     worker: str | None = None
     repo: str | None = None
     critical: bool = False
     recent_errors: tuple[str, ...] = ()
     batch: str | None = None
+    batch_limit: int | None = None
+    batch_slots: Mapping[str, int] = {}
+    """By normalised model name."""
 
 
 class ErrorCount(msgspec.Struct, frozen=True):
@@ -182,6 +204,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     attempts_lost: int = 0
     """Attempts lost to outages or environment; bounded separately, so that nothing loops for ever."""
     quality_steps: int = 0
+    model_step: int = 0
+    """So many of its models (the pinned one, then `fallback_models`) have failed; it goes on with the next."""
+    tried: tuple[str, ...] = ()
+    """Its failed attempts that count, each in a few words, the newest last."""
     errors: tuple[ErrorCount, ...] = ()
     excluded: tuple[str, ...] = ()
     """Endpoints (or `endpoint/model`) the next choice leaves out, because the last attempt failed there."""
@@ -206,6 +232,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     batch: str | None = None
     title: str = ""
+    phase: str | None = None
+    output_tokens: int = 0
+    """Estimated length of its newest output."""
+    handed_tokens: int = 0
+    """Estimated length of the results that become part of its prompt; known once its needs are met."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ Every report names (task_id, generation); the hub applies it only while that is 
 import msgspec
 
 from ostler.domain.catalog import EndpointSpec
-from ostler.domain.states import Failure, Outcome
+from ostler.domain.states import Failure, Outcome, TaskState
 from ostler.domain.tasks import TaskSpec, Usage
 
 
@@ -20,6 +20,17 @@ class ModelRoute(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int = 2048
 
 
+class NeedResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a needed task came to."""
+
+    name: str
+    """Its id without that of the run, as prompts and files call it."""
+    task_id: str
+    state: TaskState
+    output: str | None = None
+    """`None`: it is optional and did not succeed."""
+
+
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt for a worker to run."""
 
@@ -30,6 +41,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     route: ModelRoute | None = None
     """`None`: no model is needed (a command), or no endpoint is registered (model access of the worker's own)."""
     deadline_ms: int | None = None
+    results: tuple[NeedResult, ...] = ()
+    """For a command: what it finds as files. Prompts have the results in them already."""
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):

@@ -3,7 +3,8 @@
 All or none: one bad task refuses the whole batch, with the task named, before anything is written.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -15,8 +16,10 @@ from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import Task, TaskFacts, TaskKind, TaskSpec
 from ostler.routing.aim import find_aim
 from ostler.routing.facts import describe
+from ostler.routing.handing import handed_needs
 from ostler.routing.ladder import Ladder
 from ostler.scheduling.dependencies import check_cycle
+from ostler.scheduling.intake import Settled
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,14 +73,41 @@ def new_tasks(
     first_seq: int,
     now_ms: int,
     settled: Mapping[str, bool],
+    lengths: Mapping[str, int] = MappingProxyType({}),
     fleet: Fleet = NO_FLEET,
+    local: Collection[str] = (),
 ) -> list[NewTask]:
-    """Rows for a checked batch. Raises `InvalidInputError` for what neither profile nor fleet can resolve."""
+    """Rows for a checked batch. `settled` and `lengths`: needed tasks that ended before (see `signals.TasksAccepted`);
+    `local`: needed tasks outside of the batch that are local only.
+
+    Raises `InvalidInputError` for what neither profile nor fleet can resolve.
+    """
     described = [as_it_runs(spec, policy, fleet) for spec in specs]
+    private = _private(specs, local)
+    described = [
+        (spec, msgspec.structs.replace(facts, local_only=True) if spec.id in private else facts)
+        for spec, facts in described
+    ]
     return [
-        _new_task(spec, facts, policy, seq=first_seq + offset, now_ms=now_ms, settled=settled)
+        _new_task(spec, facts, policy, seq=first_seq + offset, now_ms=now_ms, settled=Settled(settled, lengths))
         for offset, (spec, facts) in enumerate(described)
     ]
+
+
+def _private(specs: Sequence[TaskSpec], local: Collection[str]) -> frozenset[str]:
+    """Tasks that are local only, by their own word or because they are handed what came out of one that is."""
+    takers: dict[str, list[str]] = {}
+    for spec in specs:
+        for need in handed_needs(spec):
+            takers.setdefault(need, []).append(spec.id)
+    todo = [*local, *(spec.id for spec in specs if spec.local_only)]
+    found: set[str] = set()
+    while todo:
+        task_id = todo.pop()
+        if task_id not in found:
+            found.add(task_id)
+            todo += takers.get(task_id, ())
+    return frozenset(found)
 
 
 def as_it_runs(spec: TaskSpec, policy: Policy, fleet: Fleet) -> tuple[TaskSpec, TaskFacts]:
@@ -108,10 +138,8 @@ def _check_model(facts: TaskFacts, policy: Policy, fleet: Fleet) -> None:
     raise InvalidInputError(what, where="model", remedy=nearest(facts.model, known))
 
 
-def _new_task(
-    spec: TaskSpec, facts: TaskFacts, policy: Policy, *, seq: int, now_ms: int, settled: Mapping[str, bool]
-) -> NewTask:
-    state, wait = _first_state(spec, now_ms, settled)
+def _new_task(spec: TaskSpec, facts: TaskFacts, policy: Policy, *, seq: int, now_ms: int, settled: Settled) -> NewTask:
+    state, wait = _first_state(spec, now_ms, settled.met)
     ready = wait is not None and wait.code is WaitCode.READY
     rules = policy.scheduler
     task = Task(
@@ -132,6 +160,8 @@ def _new_task(
         updated_ms=now_ms,
         batch=spec.batch,
         title=spec.title or _title(spec),
+        phase=spec.phase,
+        handed_tokens=sum(settled.lengths.get(need, 0) for need in facts.takes) if ready else 0,
     )
     event = Event(
         name="task.submitted",

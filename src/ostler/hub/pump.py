@@ -11,8 +11,10 @@ from collections.abc import Callable
 from ostler.domain.clock import Clock
 from ostler.domain.commands import AppendEvents, Applied, Command, DropSession, Refused, Result, UpdateTask
 from ostler.domain.ports import Store
+from ostler.domain.tasks import TaskSpec
 from ostler.domain.work import Assignment
 from ostler.hub.committer import Committer
+from ostler.hub.handing import Handed, hand_over, needed_results
 from ostler.hub.outbox import Outbox
 from ostler.scheduling import Scheduler
 from ostler.scheduling.effects import Apply, Assign, Effect, Emit, ProbeNow, Stop
@@ -25,6 +27,7 @@ class Pump:
     def __init__(self, scheduler: Scheduler, store: Store, clock: Clock) -> None:
         self.scheduler = scheduler
         self.clock = clock
+        self._store = store
         self.committer = Committer(store, self._fatal)
         self.outboxes: dict[str, Outbox] = {}
         self.probe_now: Callable[[str], None] = lambda _: None
@@ -110,28 +113,41 @@ class Pump:
         for effect, result in zip(stored, results, strict=True):
             self._after(effect, result)
         await self._tell(results)
+        await self._deliver_all(stored, results)
 
     def _after(self, effect: Effect, result: Result) -> None:
-        if isinstance(effect, Assign) and isinstance(result, Applied):
-            self._deliver(effect, result)
-        elif isinstance(result, Refused) and isinstance(effect, Apply | Assign):
+        if isinstance(result, Refused) and isinstance(effect, Apply | Assign):
             command = effect.command
             if isinstance(command, UpdateTask) and not self._stopped:
                 signal = CommandRefused(task_id=command.task.id, generation=command.task.generation, result=result)
                 _ = self.start_signal(signal)
 
-    def _deliver(self, effect: Assign, result: Applied) -> None:
-        outbox = self.outboxes.get(effect.session_id)
-        if outbox is None or result.spec is None:
-            return  # the session ended meanwhile: its end takes the attempt back
+    async def _deliver_all(self, stored: list[Effect], results: list[Result]) -> None:
+        for effect, result in zip(stored, results, strict=True):
+            if isinstance(effect, Assign) and isinstance(result, Applied) and result.spec is not None:
+                await self._deliver(effect, result.spec)
+
+    async def _deliver(self, effect: Assign, spec: TaskSpec) -> None:
+        """Hand an assignment to its worker, with the results of the tasks that it needs."""
         task = effect.command.task
+        handed = Handed(spec=spec)
+        if task.needs:
+            results = await needed_results(self._store, spec)
+            policy = self.scheduler.books.policy
+            handed = hand_over(task, spec, results, effect.route, policy, self.clock.now_ms())
+            if handed.event is not None:
+                await self._tell(await self.committer.apply([AppendEvents(events=(handed.event,))]))
+        outbox = self.outboxes.get(effect.session_id)
+        if outbox is None:
+            return  # the session ended meanwhile: its end takes the attempt back
         outbox.assign(
             Assignment(
                 task_id=task.id,
                 generation=task.generation,
-                spec=result.spec,
+                spec=handed.spec,
                 tier=effect.tier,
                 route=effect.route,
+                results=handed.results,
             )
         )
 

@@ -43,6 +43,7 @@ from ostler.hub.views import (
 )
 from ostler.hub.workers_view import worker_list
 from ostler.routing.decide import decide
+from ostler.scheduling.intake import Settled, route_request
 from ostler.scheduling.signals import Cancel, Pause, PolicyChanged, Resume, Retry, TasksAccepted
 
 
@@ -77,9 +78,18 @@ class Hub:
         known = await self._store.states(outside) if outside else {}
         check_batch(specs, known)
         settled = await settled_needs(self._store, known)
+        outside_rows = await self._store.rows(outside) if outside else {}
+        local = frozenset(name for name, row in outside_rows.items() if row.facts.local_only)
         now_ms = self._pump.clock.now_ms()
         rows = new_tasks(
-            specs, self._policy, first_seq=self._next_seq, now_ms=now_ms, settled=settled, fleet=self._fleet()
+            specs,
+            self._policy,
+            first_seq=self._next_seq,
+            now_ms=now_ms,
+            settled=settled.met,
+            lengths=settled.lengths,
+            fleet=self._fleet(),
+            local=local,
         )
         self._next_seq += len(rows)
         odd = [event for row in rows if (event := disagreement(row.task.facts, now_ms)) is not None]
@@ -90,7 +100,7 @@ class Hub:
         fresh = tuple(row.task for row in rows if row.task.id not in result.duplicates)
         if fresh:
             settled = await settled_now(self._pump, self._store, outside, settled)
-            _ = self._pump.start_signal(TasksAccepted(tasks=fresh, settled=settled))
+            _ = self._pump.start_signal(TasksAccepted(tasks=fresh, settled=settled.met, lengths=settled.lengths))
         states = await self._store.states(list(result.duplicates)) if result.duplicates else {}
         return SubmitAnswer(
             tasks=tuple(
@@ -175,9 +185,9 @@ class Hub:
         while pending:
             current = pending.pop(0)
             detail = await self._detail(current)
-            settled = await settled_now(self._pump, self._store, detail.task.needs, {})
+            settled = await settled_now(self._pump, self._store, detail.task.needs, Settled())
             task = self._pump.scheduler.books.tasks.get(current, detail.task)
-            await self._pump.post(Retry(task=task, settled=settled))
+            await self._pump.post(Retry(task=task, settled=settled.met, lengths=settled.lengths))
             pending += await self._fell_with(task)
         return self._live((await self._detail(task_id)).task)
 
@@ -213,15 +223,7 @@ class Hub:
 
     def _verdict(self, task: Task) -> Verdict:
         now_ms = self._pump.clock.now_ms()
-        request = RouteRequest(
-            facts=task.facts,
-            now_ms=now_ms,
-            queued_ms=task.queued_ms if task.queued_ms is not None else now_ms,
-            quality_steps=task.quality_steps,
-            errors=task.errors,
-            excluded=task.excluded,
-        )
-        return decide(request, self._pump.scheduler.books.snapshot(now_ms), self._policy)
+        return decide(route_request(task, now_ms), self._pump.scheduler.books.snapshot(now_ms), self._policy)
 
     async def route(self, spec: TaskSpec) -> tuple[Verdict, Why]:
         """What would happen to this task now; stores nothing, calls nothing."""

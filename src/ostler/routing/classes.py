@@ -12,31 +12,46 @@ The scheduler adds what a worker must offer (kind, requirements, pinned worker):
 from bisect import bisect_left
 from collections.abc import Hashable
 
+from msgspec.structs import replace
+
 from ostler.domain.catalog import Catalog
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import Task, TaskFacts
 from ostler.routing.aim import find_aim
+from ostler.routing.effective import effective
 from ostler.routing.ladder import Ladder
 
 
 def route_class(facts: TaskFacts, task: Task, policy: Policy) -> tuple[Hashable, ...]:
     """The key of a task. Valid under this policy version only: a changed profile means new keys."""
     ladder = Ladder(policy.catalog)
+    asked, facts = facts, effective(facts, model_step=task.model_step, handed_tokens=task.handed_tokens)
     aim = find_aim(facts, quality_steps=task.quality_steps, errors=task.errors, policy=policy, ladder=ladder)
     if aim.direct:
         return ("direct",)
-    if aim.start is None:
-        return ("no_route", aim.requested, aim.blocked)
+    if aim.start is None and not facts.fallback_models:
+        return ("no_route", aim.requested, aim.blocked, facts.model == asked.model)
     return (
-        aim.start.name,
+        aim.start.name if aim.start is not None else aim.blocked,
         aim.from_direct,
         facts.model,
+        facts.model == asked.model,
+        # Beside the models that may stand in: where the search for each begins.
+        tuple((model, _start(facts, model, task, policy, ladder)) for model in facts.fallback_models),
         facts.endpoint,
         facts.local_only,
         tuple(sorted(facts.capabilities)),
         window_bucket(facts.context_tokens, policy.catalog),
+        # What is left when results have to be cut; the same for tasks without any.
+        window_bucket(asked.context_tokens, policy.catalog),
         tuple(sorted(set(task.excluded))),
     )
+
+
+def _start(facts: TaskFacts, model: str, task: Task, policy: Policy, ladder: Ladder) -> str | None:
+    other = replace(facts, model=model)
+    aim = find_aim(other, quality_steps=task.quality_steps, errors=task.errors, policy=policy, ladder=ladder)
+    return aim.start.name if aim.start is not None else None
 
 
 def window_bucket(context_tokens: int, catalog: Catalog) -> int:

@@ -10,7 +10,8 @@
  5. repeated errors and proven lack of quality: up, at most `max_quality_steps`            (1 to 5: module `aim`)
  6. disabled tiers are not on the ladder; tiers without context, capability or locality are passed over upward
  7. candidates of the tier: filter, score, pick; all slots taken is a wait, never a reason to leave the tier
- 8. no usable place: wait `fallback_wait_ms`, then one tier in the policy's direction, never two
+ 8. no usable place: wait `fallback_wait_ms`, then the next of the task's own models that has one; else one tier in the
+    policy's direction, never two
  9. budget: limits are checked in the transaction that reserves; here a price is part of the score
 10. residency: the time to load, and to unload what is in the way, is part of the score
 11. nothing left: a hold, whose code says what ends it. Commands are decided at step 1 and never wait here
@@ -26,7 +27,8 @@ from ostler.domain.policy import Policy
 from ostler.domain.states import WaitCode
 from ostler.routing import wording
 from ostler.routing.aim import find_aim
-from ostler.routing.fallback import Fallback, find_fallback
+from ostler.routing.effective import chain, step_of
+from ostler.routing.fallback import Fallback, Target, find_fallback
 from ostler.routing.filters import Screen, screen
 from ostler.routing.ladder import Ladder
 from ostler.routing.question import Question, ask
@@ -35,32 +37,68 @@ from ostler.routing.survey import Survey, Surveyor
 
 
 def decide(request: RouteRequest, snapshot: FleetSnapshot, policy: Policy) -> Verdict:
-    """Route the task, or say why it waits. Raises nothing for any well-typed input."""
+    """Route the task, or say why it waits. Raises nothing for any well-typed input.
+
+    A model of the task that can never take it gives way to the next one that it names; where no model has room for
+    the results of needed tasks, they are cut. Both only when there is no route otherwise.
+    """
     ladder = Ladder(policy.catalog)
-    question = ask(request, snapshot, policy, ladder)
+    models = chain(request.facts)
+    step = step_of(request.facts, request.model_step)
+    passed: tuple[str, ...] = ()
+    first = verdict = _decide_at(request, snapshot, policy, ladder, step, passed)
+    while _is_no_route(verdict) and step + 1 < len(models):
+        passed = (*passed, f"{models[step] or 'its tier'} cannot take it: {_detail(verdict)}")
+        step += 1
+        verdict = _decide_at(request, snapshot, policy, ladder, step, passed)
+    return first if _is_no_route(verdict) else verdict
+
+
+def _decide_at(
+    request: RouteRequest, snapshot: FleetSnapshot, policy: Policy, ladder: Ladder, step: int, passed: tuple[str, ...]
+) -> Verdict:
+    """For one of the models that the task names: with all results whole, else with as much of them as fits."""
+    verdict = _decide(ask(request, snapshot, policy, ladder, step=step, passed=passed))
+    if request.handed_tokens and _is_no_route(verdict):
+        cut = _decide(ask(request, snapshot, policy, ladder, step=step, whole=False, passed=passed))
+        return verdict if _is_no_route(cut) else cut
+    return verdict
+
+
+def _is_no_route(verdict: Verdict) -> bool:
+    return isinstance(verdict, Hold) and verdict.wait.code is WaitCode.NO_ROUTE
+
+
+def _detail(verdict: Verdict) -> str:
+    return verdict.wait.detail if isinstance(verdict, Hold) else ""
+
+
+def _decide(question: Question) -> Verdict:
+    """The steps, for one of the models that the task names."""
+    request, snapshot, policy, ladder = question.request, question.snapshot, question.policy, question.ladder
+    facts = question.facts
     aim = find_aim(
-        request.facts, quality_steps=request.quality_steps, errors=request.errors, policy=policy, ladder=ladder
+        facts, quality_steps=request.quality_steps, errors=request.errors, policy=policy, ladder=ladder
     )  # 1 to 5
     record = Record(question, aim)
     if aim.direct:
         return record.direct()
     if aim.start is None:
         return _no_route(record, aim.blocked)
-    if not snapshot.endpoints and request.facts.endpoint is None:
-        if not request.facts.local_only:
+    if not snapshot.endpoints and facts.endpoint is None:
+        if not facts.local_only:
             return record.worker()
         return _no_route(record, "no endpoint is registered, and what a worker's own access reaches may not be local")
     screened = _pass_over(record, aim.start)  # 6
     if screened is None:
         return _no_route(record, _unfit_detail(record))
-    surveyor = Surveyor(question)
-    found = surveyor.survey(record.tier or aim.start, screened)  # 7, 10
+    found = Surveyor(question).survey(record.tier or aim.start, screened)  # 7, 10
     record.surveys.append(found)
     if found.offers:
         return record.route(found)
     if found.busy:
         return _full(record, found)
-    return _unavailable(record, found, surveyor)  # 8, 11
+    return _unavailable(record, found)  # 8, 11
 
 
 def _pass_over(record: Record, start: TierSpec) -> Screen | None:
@@ -110,35 +148,40 @@ def _tier_of_endpoint(record: Record, start: TierSpec, pinned: str) -> Screen | 
     return None
 
 
-def _unavailable(record: Record, found: Survey, surveyor: Surveyor) -> Verdict:
+def _unavailable(record: Record, found: Survey) -> Verdict:
     """Step 8: no call can go to the tier."""
     question, request = record.question, record.question.request
     plan = find_fallback(question, record.aim, found)
     if plan is None:
         return _down(record, found)
     if request.now_ms < plan.at_ms:
-        target = plan.targets[0][0].name
+        first = plan.targets[0]
         return record.hold(
             WaitCode.FALLBACK_WAIT,
-            f"{wording.unavailable(found, question)}; next may use {target}",
+            f"{wording.unavailable(found, question)}; next may use {first.model or first.tier.name}",
             since_ms=plan.since_ms,
             next_check_ms=plan.at_ms,
-            fallback_tier=target,
-            blocked_on=_watch(record) | _serving(plan, question),
+            fallback=(first.tier.name, first.model),
+            blocked_on=_watch(record) | _serving(plan),
         )
     why = wording.unavailable(found, question)
-    for tier, screened in plan.targets:
-        other = surveyor.survey(tier, screened)
+    surveyors: dict[str | None, Surveyor] = {}  # one for each question, as they remember what hosts cost
+    for target in plan.targets:
+        surveyor = surveyors.setdefault(target.model, Surveyor(target.question))
+        other = surveyor.survey(target.tier, target.screen)
         record.surveys.append(other)
         if other.available:
-            _step(record, tier, why, request.now_ms - plan.since_ms)
+            _step(record, target, why, request.now_ms - plan.since_ms)
             return record.route(other) if other.offers else _full(record, other)
     return _down(record, found)
 
 
-def _step(record: Record, tier: TierSpec, why: str, waited_ms: int) -> None:
+def _step(record: Record, target: Target, why: str, waited_ms: int) -> None:
     """Take the step of an outage, and say so."""
-    before = record.tier_name
+    before, tier = record.tier_name, target.tier
+    if target.model is not None:
+        record.stand_in(tier, target.model, f"{why}, after {wording.seconds(waited_ms)}", waited_ms)
+        return
     ladder = record.question.ladder
     below = ladder.position(tier.name) < ladder.position(record.aim.minimum)
     note = f"; {tier.name} is below the minimum {record.aim.minimum}" if below else ""
@@ -203,5 +246,5 @@ def _undeclared(question: Question) -> set[str]:
     return {name for name, view in views if not view.spec.models and (view.spec.local or not local_only)}
 
 
-def _serving(plan: Fallback, question: Question) -> set[str]:
-    return {name for _, screened in plan.targets for model in screened.fit for name in question.endpoints(model)}
+def _serving(plan: Fallback) -> set[str]:
+    return {name for target in plan.targets for model in target.screen.fit for name in target.question.endpoints(model)}

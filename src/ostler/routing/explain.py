@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ostler.domain.decision import Candidate, Decision, Hold, Rejection, TargetType, Verdict
+from ostler.domain.decision import Adjustment, Candidate, Decision, Hold, Rejection, TargetType, Verdict
 from ostler.domain.states import WaitCode
 from ostler.routing import wording
 
@@ -39,6 +39,7 @@ def explain(verdict: Verdict | Decision) -> tuple[Section, ...]:
     sections = (
         Section(lines=(decision.summary,)),
         Section(title="Classification", lines=_classification(decision)),
+        Section(title="Results", lines=_results(decision)),
         Section(title="Ladder", lines=_ladder(decision)),
         _tabled("Candidates", _totals(decision), "cost_s = finish_s / load_score + money_s; score = 1 / cost_s"),
         _tabled(
@@ -90,12 +91,24 @@ def _classification(decision: Decision) -> tuple[str, ...]:
 
 
 def _ladder(decision: Decision) -> tuple[str, ...]:
-    steps = [f"{step.from_tier} -> {step.to_tier} ({step.cause}): {step.reason}" for step in decision.adjustments]
+    steps = [f"{_way(step)} ({step.cause}): {step.reason}" for step in decision.adjustments]
     if decision.requested_tier == decision.minimum_tier:
         asked = f"asks for {decision.requested_tier}"
     else:
         asked = f"asks for {decision.requested_tier}; its classification alone would ask for {decision.minimum_tier}"
     return (asked, *steps, f"decided on {decision.effective_tier}")
+
+
+def _way(step: Adjustment) -> str:
+    return step.to_tier if step.from_tier == step.to_tier else f"{step.from_tier} -> {step.to_tier}"
+
+
+def _results(decision: Decision) -> tuple[str, ...]:
+    """The results of needed tasks that become part of the prompt."""
+    if not decision.handed_tokens:
+        return ()
+    said = f"about {decision.handed_tokens} tokens of results become part of the prompt"
+    return (f"{said}; no model has room for all of them, so they are cut" if decision.results_trimmed else said,)
 
 
 def _offers(decision: Decision) -> list[Candidate]:
@@ -152,7 +165,7 @@ def _changes(decision: Decision, hold: Hold | None) -> tuple[str, ...]:
     if decision.target_type is TargetType.WORKER:
         return ("an endpoint that is registered: then places are compared and chosen",)
     lines = []
-    if decision.fallback_used:
+    if decision.fallback_used and decision.fallback_from_model is None:
         lines.append(f"an endpoint of {decision.fallback_from_tier} that comes back: the next task goes there again")
     offers = _offers(decision)
     chosen = next((offer for offer in offers if offer.rejection is None), None)
@@ -186,7 +199,8 @@ def _changes_of_hold(decision: Decision, hold: Hold) -> tuple[str, ...]:
     lines = []
     if hold.wait.next_check_ms is not None:
         left = wording.seconds(max(0, hold.wait.next_check_ms - decision.decided_ms))
-        what = f"the step to {hold.fallback_tier}" if hold.fallback_tier is not None else "the end of the rate limit"
+        step = hold.fallback_model or hold.fallback_tier
+        what = f"the step to {step}" if hold.fallback_tier is not None else "the end of the rate limit"
         lines.append(f"{what}, in {left}")
     else:
         lines.append(_ENDINGS.get(hold.wait.code, "a change of the fleet"))

@@ -15,6 +15,7 @@ from ostler.domain.errors import InvalidInputError, nearest
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import TaskFacts, TaskKind, TaskSpec
 from ostler.routing.classify import classify
+from ostler.routing.handing import check_names, handed_needs
 from ostler.routing.keywords import KEYWORDS, Keywords
 from ostler.routing.ladder import Ladder
 from ostler.routing.signature import signature
@@ -55,33 +56,71 @@ def describe(
         has_command=bool(spec.argv),
         tier=tier,
         model=model,
+        fallback_models=_fallback_models(spec, model, policy),
         endpoint=spec.endpoint,
         local_only=spec.local_only,
         capabilities=spec.capabilities,
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
         context_tokens=context_tokens,
+        window_stated=spec.context_tokens is not None,
+        takes=handed_needs(spec) if spec.kind is not TaskKind.COMMAND else (),
         requires=spec.requires,
         worker=spec.worker,
         repo=spec.repo,
         critical=spec.critical,
         recent_errors=tuple(map(signature, spec.recent_errors)),
         batch=spec.batch,
+        batch_limit=spec.batch_limit,
+        batch_slots={_model_name(name, policy): slots for name, slots in sorted(spec.batch_slots.items())},
     )
 
 
 def _check_content(spec: TaskSpec) -> None:
+    check_names(spec)
+    _check_limits(spec)
     if spec.kind is TaskKind.COMMAND:
         if not spec.argv:
             remedy = "give the program and its arguments as a list, or use kind 'chat' or 'agent' with a prompt"
             raise InvalidInputError("a command needs argv", where="argv", remedy=remedy)
-        for field, value in (("model", spec.model), ("endpoint", spec.endpoint)):
+        for field, value in (
+            ("model", spec.model),
+            ("fallback_models", spec.fallback_models or None),
+            ("endpoint", spec.endpoint),
+        ):
             if value is not None:
                 remedy = "leave it out, or use kind 'chat' or 'agent'"
                 raise InvalidInputError(f"a command uses no {field}", where=field, remedy=remedy)
     elif not spec.prompt.strip():
         remedy = "say what to do, or use kind 'command' with argv"
         raise InvalidInputError(f"kind '{spec.kind}' needs a prompt", where="prompt", remedy=remedy)
+
+
+def _check_limits(spec: TaskSpec) -> None:
+    """Refuse limits of a batch that nothing could run under, or that belong to no batch."""
+    limits = {"batch_limit": spec.batch_limit} if spec.batch_limit is not None else {}
+    limits |= {f"batch_slots.{model}": slots for model, slots in spec.batch_slots.items()}
+    for field, limit in limits.items():
+        if limit < 1:
+            raise InvalidInputError(f"at most {limit} tasks at once", where=field, remedy="use a number from 1 up")
+        if spec.batch is None:
+            raise InvalidInputError("the limit of a batch, but no batch", where=field, remedy="name the batch")
+
+
+def _fallback_models(spec: TaskSpec, model: str | None, policy: Policy) -> tuple[str, ...]:
+    """The other models by their own names, each once, without the one they stand in for."""
+    for name in spec.fallback_models:
+        if name == AUTO or name.startswith(TIER_PREFIX) or not name.strip():
+            remedy = "name models; the tier's own fallback needs no word here"
+            raise InvalidInputError(f"'{name}' is no model", where="fallback_models", remedy=remedy)
+    names = dict.fromkeys(_model_name(name, policy) for name in spec.fallback_models)
+    return tuple(name for name in names if name != model)
+
+
+def _model_name(name: str, policy: Policy) -> str:
+    """A model's own name, whatever the caller wrote."""
+    normal = normal_model(name)
+    return policy.catalog.model_aliases.get(normal, normal)
 
 
 def _target(spec: TaskSpec, policy: Policy, ladder: Ladder) -> tuple[str | None, str | None]:

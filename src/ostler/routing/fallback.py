@@ -1,4 +1,7 @@
-"""The one step of an outage (step 8): where it may lead and from when on.
+"""What replaces an unavailable tier or model (step 8): where a step may lead and from when on.
+
+The other models that the task itself names come first, in their order, whatever tier they are on; a pinned model has
+no other way out. Then the one step of the tier:
 
 Sideways comes first and needs no step: the survey has looked at every endpoint and model of the tier before anyone asks
 here. The step goes in the policy's direction and is never longer than `max_availability_steps`. It is counted from the
@@ -11,38 +14,64 @@ The wait runs from the queueing of the task or from the end of the last usable p
 short blip never costs money.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 
 from ostler.domain.catalog import DIRECT, TierSpec
 from ostler.domain.policy import FallbackDirection
-from ostler.routing.aim import Aim
+from ostler.routing.aim import Aim, find_aim
 from ostler.routing.filters import Screen, screen
 from ostler.routing.question import Question
 from ostler.routing.survey import Survey
 
 
-class Fallback(msgspec.Struct, frozen=True, kw_only=True):
-    """Tiers that may be used instead, nearest first, from `at_ms` on. Never empty."""
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A way out. `question` is the one to survey it with; `model` is set for another model of the task."""
 
-    targets: tuple[tuple[TierSpec, Screen], ...]
+    tier: TierSpec
+    screen: Screen
+    question: Question
+    model: str | None = None
+
+
+class Fallback(msgspec.Struct, frozen=True, kw_only=True):
+    """Ways out in the order in which they are tried, from `at_ms` on. Never empty."""
+
+    targets: tuple[Target, ...]
     since_ms: int
     at_ms: int
 
 
 def find_fallback(question: Question, aim: Aim, found: Survey) -> Fallback | None:
-    """What may replace the unavailable tier of `found`; `None` when nothing may."""
+    """What may replace the unavailable tier or model of `found`; `None` when nothing may."""
     facts, routing = question.facts, question.policy.routing
-    if facts.model is not None or facts.endpoint is not None:
-        return None
-    targets = tuple(_targets(question, aim, found.tier))
+    targets = [*_models(question)]
+    if facts.model is None and facts.endpoint is None:
+        targets += _targets(question, aim, found.tier)
     if not targets:
         return None
     queued_ms = question.request.queued_ms
     since_ms = max(queued_ms, found.outage_since_ms() or queued_ms)
-    return Fallback(targets=targets, since_ms=since_ms, at_ms=since_ms + routing.fallback_wait_ms)
+    return Fallback(targets=tuple(targets), since_ms=since_ms, at_ms=since_ms + routing.fallback_wait_ms)
 
 
-def _targets(question: Question, aim: Aim, tier: TierSpec) -> list[tuple[TierSpec, Screen]]:
+def _models(question: Question) -> Iterator[Target]:
+    """The task's own models that come after the one in question. One that cannot take it is no way out."""
+    for model in question.facts.fallback_models:
+        other = question.about(model)
+        aim = find_aim(
+            other.facts,
+            quality_steps=question.request.quality_steps,
+            errors=question.request.errors,
+            policy=question.policy,
+            ladder=question.ladder,
+        )
+        if aim.start is not None and (screened := screen(aim.start, other)).fit:
+            yield Target(tier=aim.start, screen=screened, question=other, model=model)
+
+
+def _targets(question: Question, aim: Aim, tier: TierSpec) -> list[Target]:
     routing, ladder = question.policy.routing, question.ladder
     direction = routing.fallback_by_tier.get(tier.name, routing.fallback_direction)
     if direction is FallbackDirection.NONE:
@@ -58,5 +87,5 @@ def _targets(question: Question, aim: Aim, tier: TierSpec) -> list[tuple[TierSpe
         onward = ((ladder.index(target.name) or 0) - here) * sign
         screened = screen(target, question)
         if onward > 0 and screened.fit:
-            targets.append((target, screened))
+            targets.append(Target(tier=target, screen=screened, question=question))
     return targets

@@ -1,12 +1,14 @@
 """The one bundle of inputs that the steps of a decision read: who asks, the fleet, the rules."""
 
 import msgspec
+from msgspec.structs import replace
 
 from ostler.domain.catalog import TierSpec, normal_model
 from ostler.domain.decision import RouteRequest
 from ostler.domain.fleet import FleetSnapshot
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import TaskFacts
+from ostler.routing.effective import effective
 from ostler.routing.ladder import Ladder
 
 
@@ -15,11 +17,21 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     request: RouteRequest
     facts: TaskFacts
+    """As they are at this point of its life (see `effective`)."""
     snapshot: FleetSnapshot
     policy: Policy
     ladder: Ladder
     excluded: frozenset[str]
     """`endpoint` or `endpoint/model` where the last attempt failed."""
+    whole: bool = True
+    """Whether the results of needed tasks must fit in whole."""
+    passed: tuple[str, ...] = ()
+    """Why the models of the task that come before this one cannot take it, in words."""
+
+    def about(self, model: str) -> "Question":
+        """The same question about another of the task's own models."""
+        facts = replace(self.facts, model=model, fallback_models=())
+        return replace(self, facts=facts)
 
     def models(self, tier: TierSpec) -> tuple[str, ...]:
         """The models to look at on a tier: the pinned one, else the tier's own in order."""
@@ -35,13 +47,24 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         return (pinned,) if view is not None and view.serves(model) else ()
 
 
-def ask(request: RouteRequest, snapshot: FleetSnapshot, policy: Policy, ladder: Ladder) -> Question:
-    """Bundle the inputs."""
+def ask(
+    request: RouteRequest,
+    snapshot: FleetSnapshot,
+    policy: Policy,
+    ladder: Ladder,
+    *,
+    step: int = 0,
+    whole: bool = True,
+    passed: tuple[str, ...] = (),
+) -> Question:
+    """Bundle the inputs. `step`: which of the task's models it is about."""
     return Question(
         request=request,
-        facts=request.facts,
+        facts=effective(request.facts, model_step=step, handed_tokens=request.handed_tokens, whole=whole),
         snapshot=snapshot,
         policy=policy,
         ladder=ladder,
         excluded=frozenset(map(normal_model, request.excluded)),
+        whole=whole,
+        passed=passed,
     )

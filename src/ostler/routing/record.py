@@ -28,6 +28,8 @@ class Detour(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     from_tier: str
     wait_ms: int = 0
+    from_model: str | None = None
+    """Set when another of the task's own models stands in for this one."""
 
 
 class Record:
@@ -41,6 +43,11 @@ class Record:
         self.surveys: list[Survey] = []
         self.unfit: list[tuple[str, Unfit]] = []
         self.detour: Detour | None = None
+        request = question.request
+        first, now = request.facts.model, question.facts.model
+        if now is not None and now != first:
+            why = [*request.tried, *question.passed]
+            self.stand_in(self.tier, now, "; ".join(why) or "the models before it failed", 0)
 
     @property
     def tier_name(self) -> str:
@@ -53,6 +60,20 @@ class Record:
             change = Adjustment(cause=cause, from_tier=self.tier_name, to_tier=tier.name, reason=reason)
             self.adjustments.append(change)
         self.tier = tier
+
+    def stand_in(self, tier: TierSpec | None, model: str, why: str, wait_ms: int) -> None:
+        """Go on with another of the task's own models; said also when the tier stays the same."""
+        before, facts = self.tier_name, self.question.request.facts
+        earlier = self.detour
+        if tier is not None:
+            change = Adjustment(
+                cause=Cause.MODEL, from_tier=before, to_tier=tier.name, reason=f"{why}; next of its models: {model}"
+            )
+            self.adjustments.append(change)
+            self.tier = tier
+        reason = why if earlier is None else f"{earlier.reason}; {why}"
+        from_model = facts.model or "the tier's choice"
+        self.detour = Detour(reason=reason, from_tier=before, wait_ms=wait_ms, from_model=from_model)
 
     def direct(self) -> Route:
         """A worker runs the command."""
@@ -73,7 +94,7 @@ class Record:
         view, estimate = chosen.view, scoring.estimate(chosen)
         summary = wording.chosen(chosen, found.tier.name, estimate, len(found.offers) - 1)
         if self.detour is not None:
-            summary = f"{summary[:-1]}; fallback from {self.detour.from_tier}."
+            summary = f"{summary[:-1]}; fallback from {self.detour.from_model or self.detour.from_tier}."
         target = TargetType.LOCAL if view.spec.local else TargetType.CLOUD
         cost = _cost_class(found.tier, local=view.spec.local)
         decision = replace(
@@ -97,16 +118,17 @@ class Record:
         *,
         since_ms: int,
         next_check_ms: int | None = None,
-        fallback_tier: str | None = None,
+        fallback: tuple[str, str | None] = ("", None),
         blocked_on: Iterable[str] = (),
     ) -> Hold:
-        """It waits; the record says how far the decision went."""
+        """It waits; the record says how far the decision went. `fallback`: tier and own model it will use then."""
         cost = self._cost()
         target = TargetType.LOCAL if cost in (CostClass.LOCAL, CostClass.FREE) else TargetType.CLOUD
         return Hold(
             wait=Wait(code=code, since_ms=since_ms, detail=detail, next_check_ms=next_check_ms),
             decision=self._decision(target, cost, wording.waiting(code, detail)),
-            fallback_tier=fallback_tier,
+            fallback_tier=fallback[0] or None,
+            fallback_model=fallback[1],
             blocked_on=tuple(sorted(blocked_on)),
         )
 
@@ -134,6 +156,8 @@ class Record:
             candidates=candidates,
             candidates_omitted=omitted,
             quality_steps=self.aim.quality_steps,
+            handed_tokens=request.handed_tokens,
+            results_trimmed=bool(request.handed_tokens) and not self.question.whole,
             summary=summary,
         )
         if self.detour is None:
@@ -143,6 +167,7 @@ class Record:
             fallback_used=True,
             fallback_reason=self.detour.reason,
             fallback_from_tier=self.detour.from_tier,
+            fallback_from_model=self.detour.from_model,
             fallback_wait_ms=self.detour.wait_ms,
         )
 

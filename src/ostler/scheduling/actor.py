@@ -17,7 +17,18 @@ from ostler.domain.states import LEASED_STATES, Failure, FailureClass, TaskState
 from ostler.scheduling import signals as sig
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Effect
-from ostler.scheduling.intake import accept, cancel, class_key, expire, needs_detail, pause, place, resume, retry
+from ostler.scheduling.intake import (
+    Settled,
+    accept,
+    cancel,
+    class_key,
+    expire,
+    needs_detail,
+    pause,
+    place,
+    resume,
+    retry,
+)
 from ostler.scheduling.outcomes import failed, refused, release, reported, take_back, touched
 from ostler.scheduling.rounds import fallback_event, run_round
 from ostler.scheduling.sessions import joined, left, renewed, restore, session_due
@@ -58,9 +69,9 @@ class Scheduler:
     def _apply(self, turn: Turn, signal: sig.Signal) -> None:  # noqa: C901, PLR0912 - one branch for each signal
         match signal:
             case sig.TasksAccepted():
-                accept(turn, signal.tasks, signal.settled)
+                accept(turn, signal.tasks, Settled(signal.settled, signal.lengths))
             case sig.Restored():
-                restore(turn, signal.tasks, signal.sessions, signal.settled)
+                restore(turn, signal.tasks, signal.sessions, Settled(signal.settled, signal.lengths))
             case sig.WorkerJoined():
                 joined(turn, signal.session)
             case sig.WorkerRenewed():
@@ -98,7 +109,7 @@ class Scheduler:
             case sig.Resume():
                 resume(turn, signal.task_id)
             case sig.Retry():
-                retry(turn, signal.task, signal.settled)
+                retry(turn, signal.task, Settled(signal.settled, signal.lengths))
             case _:
                 assert_never(signal)
 
@@ -162,7 +173,9 @@ class Scheduler:
             return
         self.books.fallback_emitted.add(task_id)
         waited = {"wait_ms": turn.now_ms - pending.queued_ms}
-        turn.emit(fallback_event(turn, task_id, pending.original_tier, pending.fallback_tier, waited))
+        tiers = (pending.original_tier, pending.fallback_tier)
+        models = (pending.original_model, pending.fallback_model)
+        turn.emit(fallback_event(turn, task_id, tiers, models, waited))
 
     def _never_started(self, turn: Turn, task_id: str) -> None:
         task = self.books.tasks.get(task_id)

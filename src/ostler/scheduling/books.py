@@ -47,6 +47,8 @@ class Books:
         self.repo_hosts: dict[str, str] = {}
         self.cancelling: dict[str, str] = {}
         """Leased tasks that are being stopped, with the reason."""
+        self.handed: dict[str, int] = {}
+        """Waiting tasks -> tokens of the results that came in for them so far; goes into the row with the last one."""
         self.fallback_emitted: set[str] = set()
         """Queued tasks whose fallback instant has been announced in this stay in the queue."""
         self.tier_down_since: dict[str, int] = {}

@@ -1,7 +1,8 @@
 """What to do after a failure: one table from failure class to move, and the arithmetic of attempts and delays.
 
-Two axes. *Sideways* for availability: the same tier elsewhere; such attempts do not count. *Upward* for capability: the
-next tier, with a fresh budget of attempts. Authentication, policy and refusals are never routed around.
+Three axes. *Another model* that the task itself names, when the model is to blame. *Sideways* for availability: the
+same tier elsewhere; such attempts do not count. *Upward* for capability: the next tier, with a fresh budget of
+attempts. Authentication, policy and refusals are never routed around.
 """
 
 from enum import StrEnum
@@ -29,6 +30,8 @@ class Move(StrEnum):
     """Another attempt; counted, after a growing delay."""
     ELSEWHERE = "elsewhere"
     """Another attempt on another route; not counted."""
+    MODEL = "model"
+    """Another attempt on the next of the task's own models, at once; counted as the failure's own rule says."""
     UP = "up"
     """The next tier, because this one was not capable."""
     HUMAN = "human"
@@ -50,11 +53,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """Counts against the endpoint's breaker."""
     blocks: bool = False
     """The endpoint is left alone until it said (rate limit, quota)."""
+    blames_model: bool = False
+    """Another model may well do it: the next one that the task names is tried."""
     probe: bool = False
     """List the endpoint at once: it may be down."""
 
 
 _ELSEWHERE = Rule(move=Move.ELSEWHERE, excludes=True, breaks=True)
+_NOT_THERE = Rule(move=Move.ELSEWHERE, excludes=True, model_only=True, blames_model=True)
 
 RULES: dict[FailureClass, Rule] = {
     FailureClass.RATE_LIMIT: Rule(move=Move.ELSEWHERE, blocks=True),
@@ -66,20 +72,20 @@ RULES: dict[FailureClass, Rule] = {
     FailureClass.CUT: _ELSEWHERE,
     FailureClass.STALLED: _ELSEWHERE,
     FailureClass.TIMEOUT: Rule(move=Move.AGAIN, excludes=True, breaks=True),
-    FailureClass.MALFORMED: Rule(move=Move.AGAIN, excludes=True, breaks=True),
-    FailureClass.MODEL_MISSING: Rule(move=Move.ELSEWHERE, excludes=True, model_only=True),
-    FailureClass.CONTEXT_TOO_LONG: Rule(move=Move.ELSEWHERE, excludes=True, model_only=True),
-    FailureClass.OUT_OF_MEMORY: Rule(move=Move.ELSEWHERE, excludes=True, model_only=True),
+    FailureClass.MALFORMED: Rule(move=Move.AGAIN, excludes=True, breaks=True, blames_model=True),
+    FailureClass.MODEL_MISSING: _NOT_THERE,
+    FailureClass.CONTEXT_TOO_LONG: _NOT_THERE,
+    FailureClass.OUT_OF_MEMORY: _NOT_THERE,
     FailureClass.AUTH: Rule(move=Move.HUMAN),
     FailureClass.POLICY: Rule(move=Move.HUMAN),
     FailureClass.REFUSAL: Rule(move=Move.FAIL),
-    FailureClass.CAPABILITY: Rule(move=Move.UP),
+    FailureClass.CAPABILITY: Rule(move=Move.UP, blames_model=True),
     FailureClass.COMMAND: Rule(move=Move.AGAIN),
-    FailureClass.VERIFICATION: Rule(move=Move.AGAIN),
+    FailureClass.VERIFICATION: Rule(move=Move.AGAIN, blames_model=True),
     FailureClass.ENVIRONMENT: Rule(move=Move.ELSEWHERE),
     FailureClass.WORKER_LOST: Rule(move=Move.ELSEWHERE),
     FailureClass.NO_ENDPOINT: Rule(move=Move.FAIL),
-    FailureClass.STUCK: Rule(move=Move.AGAIN),
+    FailureClass.STUCK: Rule(move=Move.AGAIN, blames_model=True),
     FailureClass.CANCELLED: Rule(move=Move.CANCEL),
     FailureClass.DEPENDENCY: Rule(move=Move.CANCEL),
     FailureClass.TTL: Rule(move=Move.FAIL),
@@ -90,7 +96,7 @@ class NextStep(msgspec.Struct, frozen=True, kw_only=True):
     """The books of a task after a failed attempt, and where it goes."""
 
     move: Move
-    """AGAIN, ELSEWHERE or UP go back to the queue after `delay_ms`; with `exhausted` it is a dead letter instead."""
+    """AGAIN, ELSEWHERE, MODEL or UP go back to the queue after `delay_ms`; with `exhausted` it is a dead letter."""
     counted: bool
     delay_ms: int = 0
     exhausted: str = ""
@@ -102,26 +108,25 @@ class NextStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def next_step(
-    task: Task, kind: FailureClass, signature: str, policy: SchedulerPolicy, *, repeats: int, can_rise: bool
+    task: Task,
+    kind: FailureClass,
+    signature: str,
+    policy: SchedulerPolicy,
+    *,
+    repeats: int,
+    can_rise: bool,
+    can_switch: bool = False,
 ) -> NextStep:
     """Decide the move after a failed attempt.
 
     `signature` is the normalised error text, `repeats` how many equal ones in all raise the tier, `can_rise` whether
-    there is a tier above that the rules still allow.
+    there is a tier above that the rules still allow, `can_switch` whether the task names a model that comes after the
+    one that failed.
     """
     rule = RULES[kind]
+    switches = rule.blames_model and can_switch
     if rule.move is Move.ELSEWHERE:
-        lost = task.attempts_lost + 1
-        return NextStep(
-            move=Move.ELSEWHERE,
-            counted=False,
-            delay_ms=0 if rule.blocks else LOST_DELAYS_MS[min(lost, len(LOST_DELAYS_MS)) - 1],
-            exhausted=f"{lost} attempts were lost to outages or environment" if lost >= MAX_LOST_ATTEMPTS else "",
-            attempts_used=task.attempts_used,
-            attempts_lost=lost,
-            quality_steps=task.quality_steps,
-            errors=task.errors,
-        )
+        return _lost(task, rule, switches=switches)
     used = task.attempts_used + 1
     if rule.move not in (Move.AGAIN, Move.UP):
         return NextStep(
@@ -135,7 +140,7 @@ def next_step(
     errors = count_error(task.errors, signature)
     seen = next(error.count for error in errors if error.signature == signature)
     wants_up = rule.move is Move.UP or (task.facts.kind is not TaskKind.COMMAND and seen % repeats == 0)
-    if wants_up and can_rise:
+    if wants_up and can_rise and not switches:
         return NextStep(
             move=Move.UP,
             counted=True,
@@ -146,14 +151,29 @@ def next_step(
             errors=errors,
         )
     return NextStep(
-        move=Move.AGAIN,
+        move=Move.MODEL if switches else Move.AGAIN,
         counted=True,
-        delay_ms=min(policy.retry_base_ms * 2 ** (used - 1), policy.retry_cap_ms),
+        delay_ms=0 if switches else min(policy.retry_base_ms * 2 ** (used - 1), policy.retry_cap_ms),
         exhausted=f"{used} of {task.max_attempts} attempts failed" if used >= task.max_attempts else "",
         attempts_used=used,
         attempts_lost=task.attempts_lost,
         quality_steps=task.quality_steps,
         errors=errors,
+    )
+
+
+def _lost(task: Task, rule: Rule, *, switches: bool) -> NextStep:
+    """After an attempt that does not count."""
+    lost = task.attempts_lost + 1
+    return NextStep(
+        move=Move.MODEL if switches else Move.ELSEWHERE,
+        counted=False,
+        delay_ms=0 if rule.blocks or switches else LOST_DELAYS_MS[min(lost, len(LOST_DELAYS_MS)) - 1],
+        exhausted=f"{lost} attempts were lost to outages or environment" if lost >= MAX_LOST_ATTEMPTS else "",
+        attempts_used=task.attempts_used,
+        attempts_lost=lost,
+        quality_steps=task.quality_steps,
+        errors=task.errors,
     )
 
 

@@ -5,9 +5,11 @@ creation; work that needs no model never expires.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
+from ostler.domain.decision import RouteRequest
 from ostler.domain.errors import ConflictError, NotFoundError
 from ostler.domain.states import (
     FINAL_STATES,
@@ -31,6 +33,13 @@ _NOT_ELIGIBLE = frozenset({WaitCode.DEPS, WaitCode.PAUSED, WaitCode.SCHEDULED})
 """Reasons of a queued task that keep it out of the classes: what waits for another one has been eligible before."""
 
 
+class Settled(NamedTuple):
+    """Needed tasks that ended before: whether the need is met, and the tokens of the results of those that are."""
+
+    met: Mapping[str, bool] = {}
+    lengths: Mapping[str, int] = {}
+
+
 def need_is_met(state: TaskState, *, optional: bool) -> bool:
     """Whether a needed task that ended like this lets its dependents run."""
     return state is TaskState.SUCCEEDED or (optional and state in FINAL_STATES)
@@ -42,21 +51,42 @@ def class_key(books: Books, task: Task) -> tuple[object, ...]:
     return (route_class(facts, task, books.policy), facts.kind, facts.requires, facts.worker, facts.repo)
 
 
-def accept(turn: Turn, tasks: Sequence[Task], settled: Mapping[str, bool]) -> None:
-    """Take in tasks that are durable and not leased. `settled`: whether needs on tasks that ended before are met."""
+def route_request(task: Task, now_ms: int, *, generation: int = 0) -> RouteRequest:
+    """The question that a waiting task puts to `decide`."""
+    return RouteRequest(
+        facts=task.facts,
+        now_ms=now_ms,
+        queued_ms=task.queued_ms if task.queued_ms is not None else task.created_ms,
+        generation=generation,
+        quality_steps=task.quality_steps,
+        errors=task.errors,
+        excluded=task.excluded,
+        model_step=task.model_step,
+        tried=task.tried,
+        handed_tokens=task.handed_tokens,
+    )
+
+
+def accept(turn: Turn, tasks: Sequence[Task], settled: Settled) -> None:
+    """Take in tasks that are durable and not leased."""
     books = turn.books
     for task in tasks:
         books.tasks[task.id] = task
     for task in tasks:
-        books.dependencies.add(task.id, _open_needs(books, task, settled))
+        _expect(books, task, settled)
     for task in tasks:
         if task.id in books.tasks and task.state is not TaskState.NEEDS_HUMAN:
             place(turn, books.tasks[task.id])
 
 
-def _open_needs(books: Books, task: Task, settled: Mapping[str, bool]) -> list[str]:
+def _expect(books: Books, task: Task, settled: Settled) -> None:
+    """Write down what a task still waits for, and how much of its results is there already."""
     # A need on a task that ended badly stays open for ever; `place` ends the task that has it.
-    return [need for need in task.needs if need in books.tasks or not settled.get(need, False)]
+    still_open = [need for need in task.needs if need in books.tasks or not settled.met.get(need, False)]
+    books.dependencies.add(task.id, still_open)
+    tokens = sum(settled.lengths.get(need, 0) for need in task.facts.takes if need not in books.tasks)
+    if tokens:
+        books.handed[task.id] = tokens
 
 
 def place(turn: Turn, task: Task) -> None:
@@ -102,9 +132,18 @@ def enqueue(turn: Turn, task: Task) -> None:
     """Make a task eligible now: it enters its class, and its time to live starts."""
     books, now_ms = turn.books, turn.now_ms
     known = task.state is TaskState.QUEUED and task.wait is not None and task.wait.code not in _NOT_ELIGIBLE
+    handed = books.handed.pop(task.id, task.handed_tokens)
     if not known or task.eligible_ms is None:
         wait = Wait(code=WaitCode.READY, since_ms=now_ms)
-        after = turn.moved(task, TaskState.QUEUED, wait=wait, eligible_ms=now_ms, queued_ms=now_ms, not_before_ms=None)
+        after = turn.moved(
+            task,
+            TaskState.QUEUED,
+            wait=wait,
+            eligible_ms=now_ms,
+            queued_ms=now_ms,
+            not_before_ms=None,
+            handed_tokens=handed,
+        )
         event = turn.task_event("task.queued", after, wait=wait.code.value, reason="eligible")
         turn.apply(turn.store(task, after, event))
         task = after
@@ -140,6 +179,7 @@ def forget(turn: Turn, task: Task) -> None:
     books = turn.books
     books.queue.remove(task.id)
     books.fallback_emitted.discard(task.id)
+    books.handed.pop(task.id, None)
     for kind in (TimerKind.FALLBACK, TimerKind.TTL, TimerKind.NOT_BEFORE, TimerKind.RETRY):
         books.timers.cancel(kind, task.id)
 
@@ -160,6 +200,7 @@ def _settle(turn: Turn, ended: Task) -> None:
     books = turn.books
     books.dependencies.drop(ended.id)
     if need_is_met(ended.state, optional=ended.optional):
+        _hand_over(books, ended)
         for task_id in books.dependencies.met(ended.id):
             task = books.tasks.get(task_id)
             if task is not None:
@@ -169,6 +210,16 @@ def _settle(turn: Turn, ended: Task) -> None:
         task = books.tasks.get(task_id)
         if task is not None:
             cancel_dependent(turn, task, ended.id, ended.state)
+
+
+def _hand_over(books: Books, ended: Task) -> None:
+    """Count the result of a task for those that take it."""
+    if ended.state is not TaskState.SUCCEEDED or not ended.output_tokens:
+        return
+    for task_id in books.dependencies.dependents(ended.id):
+        task = books.tasks.get(task_id)
+        if task is not None and ended.id in task.facts.takes:
+            books.handed[task_id] = books.handed.get(task_id, 0) + ended.output_tokens
 
 
 def cancel_dependent(turn: Turn, task: Task, needed: str, state: TaskState | None = None) -> None:
@@ -236,7 +287,7 @@ def resume(turn: Turn, task_id: str) -> None:
         place(turn, resumed)
 
 
-def retry(turn: Turn, task: Task, settled: Mapping[str, bool]) -> None:
+def retry(turn: Turn, task: Task, settled: Settled) -> None:
     """Send a task that ended badly back to the queue with a fresh budget."""
     if task.state is TaskState.SUCCEEDED or (task.state not in FINAL_STATES | {TaskState.NEEDS_HUMAN}):
         what = f"task {task.id} is {task.state.value}"
@@ -250,6 +301,9 @@ def retry(turn: Turn, task: Task, settled: Mapping[str, bool]) -> None:
         attempts_used=0,
         attempts_lost=0,
         quality_steps=0,
+        model_step=0,
+        tried=(),
+        handed_tokens=0,
         errors=(),
         excluded=(),
         failure=None,
@@ -258,7 +312,7 @@ def retry(turn: Turn, task: Task, settled: Mapping[str, bool]) -> None:
         queued_ms=turn.now_ms,
     )
     turn.apply(turn.store(task, after, turn.task_event("task.retried", after)))
-    turn.books.dependencies.add(after.id, _open_needs(turn.books, after, settled))
+    _expect(turn.books, after, settled)
     place(turn, after)
 
 

@@ -13,6 +13,8 @@ from ostler.domain.states import Failure, FailureClass, TaskState
 from ostler.domain.tasks import Attempt, Task
 from ostler.domain.work import Finished, Report, Started
 from ostler.routing.aim import find_aim
+from ostler.routing.effective import chain, effective, step_of
+from ostler.routing.facts import estimate_tokens
 from ostler.routing.ladder import Ladder
 from ostler.routing.signature import signature
 from ostler.scheduling.books import Books, Turn
@@ -22,6 +24,8 @@ from ostler.scheduling.intake import end, forget, place, settle_dependents
 from ostler.scheduling.queue import WORKERS
 from ostler.scheduling.timers import TimerKind
 
+TRIED_KEPT = 8
+"""Failed attempts that a row remembers in words."""
 _REPORTS = msgspec.json.Encoder()
 
 
@@ -88,7 +92,7 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
     )
     duration = {"duration_ms": max(0, report.at_ms - (attempt.started_ms or attempt.assigned_ms))}
     release(turn, task)
-    judged = turn.moved(task, TaskState.EVALUATING)
+    judged = turn.moved(task, TaskState.EVALUATING, output_tokens=estimate_tokens(report.output))
     event = turn.task_event("task.evaluating", judged, duration, **turn.route_meta(judged))
     turn.apply(turn.store(task, judged, event, attempt=attempt, output=report.output))
     books.attempts[task.id] = attempt
@@ -128,7 +132,9 @@ def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) ->
         policy.scheduler,
         repeats=policy.routing.repeated_error_threshold,
         can_rise=_can_rise(task, policy),
+        can_switch=_step_used(task) < len(task.facts.fallback_models),
     )
+    task = _remembering(task, failure, counted=step.counted or step.move is Move.MODEL)
     if attempt is not None and attempt.counted != step.counted:
         attempt = msgspec.structs.replace(attempt, counted=step.counted)
     books.attempts.pop(task.id, None)
@@ -141,7 +147,8 @@ def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) ->
         detail = {"failure": failure.kind.value, "message": failure.message}
         turn.apply(turn.store(task, after, turn.task_event("task.needs_human", after, {}, **detail), attempt=attempt))
     elif step.exhausted:
-        message = f"{step.exhausted}; the last one: {failure.message}"
+        tried = f" ({'; '.join(task.tried)})" if task.tried else ""
+        message = f"{step.exhausted}{tried}; the last one: {failure.message}"
         final = Failure(kind=failure.kind, message=message, at_ms=turn.now_ms)
         counted = msgspec.structs.replace(
             task, attempts_used=step.attempts_used, attempts_lost=step.attempts_lost, errors=step.errors
@@ -154,11 +161,26 @@ def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) ->
 def _can_rise(task: Task, policy: Policy) -> bool:
     """Whether one more step for lack of quality would lead to another tier. Not for commands, not for pinned models."""
     ladder = Ladder(policy.catalog)
+    facts = effective(task.facts, model_step=task.model_step)
     here, above = (
-        find_aim(task.facts, quality_steps=steps, errors=(), policy=policy, ladder=ladder).start
+        find_aim(facts, quality_steps=steps, errors=(), policy=policy, ladder=ladder).start
         for steps in (task.quality_steps, task.quality_steps + 1)
     )
     return here is not None and above is not None and above.name != here.name
+
+
+def _step_used(task: Task) -> int:
+    """The step in its chain of models that the newest attempt ran on: beyond its own when that model was out."""
+    models, step = chain(task.facts), step_of(task.facts, task.model_step)
+    return models.index(task.model, step) if task.model in models[step:] else step
+
+
+def _remembering(task: Task, failure: Failure, *, counted: bool) -> Task:
+    """A task that names other models, with this attempt added to what was tried."""
+    if not counted or not task.facts.fallback_models:
+        return task
+    said = f"attempt {task.generation} on {task.model or 'no model'} failed ({failure.kind.value})"
+    return msgspec.structs.replace(task, tried=(*task.tried, said)[-TRIED_KEPT:])
 
 
 def _again(turn: Turn, task: Task, failure: Failure, step: NextStep, attempt: Attempt | None) -> None:
@@ -170,8 +192,10 @@ def _again(turn: Turn, task: Task, failure: Failure, step: NextStep, attempt: At
         attempts_used=step.attempts_used,
         attempts_lost=step.attempts_lost,
         quality_steps=step.quality_steps,
+        model_step=_step_used(task) + 1 if step.move is Move.MODEL else task.model_step,
         errors=step.errors,
-        excluded=exclusion(failure.kind, task.endpoint, task.model),
+        # Another model may well run where this one failed.
+        excluded=() if step.move is Move.MODEL else exclusion(failure.kind, task.endpoint, task.model),
         not_before_ms=due_ms,
     )
     measurements = {"delay_ms": step.delay_ms, "attempts": after.generation}

@@ -31,6 +31,9 @@ class PendingFallback(msgspec.Struct, frozen=True, kw_only=True):
     task_id: str
     original_tier: str
     fallback_tier: str
+    original_model: str | None = None
+    """Set with `fallback_model`: another of the task's own models will be used."""
+    fallback_model: str | None = None
     queued_ms: int
     due_ms: int
     wait: Wait

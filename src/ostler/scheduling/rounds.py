@@ -14,7 +14,7 @@ import heapq
 
 import msgspec
 
-from ostler.domain.decision import Decision, Hold, Route, RouteRequest
+from ostler.domain.decision import Decision, Hold, Route
 from ostler.domain.event import Event
 from ostler.domain.fleet import FleetSnapshot
 from ostler.domain.states import TaskState, Wait, WaitCode
@@ -23,7 +23,7 @@ from ostler.domain.work import ModelRoute
 from ostler.routing.decide import decide
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Assign
-from ostler.scheduling.intake import forget
+from ostler.scheduling.intake import forget, route_request
 from ostler.scheduling.queue import WORKERS, ClassKey, PendingFallback
 from ostler.scheduling.timers import TimerKind
 
@@ -67,7 +67,7 @@ def _serve(turn: Turn, snapshot: FleetSnapshot, key: ClassKey, task_id: str) -> 
     books = turn.books
     task = books.tasks[task_id]
     started_us = books.clock.stopwatch_us()
-    verdict = decide(_request(task, turn.now_ms), snapshot, books.policy)
+    verdict = decide(route_request(task, turn.now_ms, generation=task.generation + 1), snapshot, books.policy)
     decided_us = max(0, books.clock.stopwatch_us() - started_us)
     if isinstance(verdict, Hold):
         return _hold(turn, key, task, verdict)
@@ -80,18 +80,6 @@ def _serve(turn: Turn, snapshot: FleetSnapshot, key: ClassKey, task_id: str) -> 
         return False
     _assign(turn, task, verdict.decision, session_id, decided_us)
     return True
-
-
-def _request(task: Task, now_ms: int) -> RouteRequest:
-    return RouteRequest(
-        facts=task.facts,
-        now_ms=now_ms,
-        queued_ms=task.queued_ms if task.queued_ms is not None else task.created_ms,
-        generation=task.generation + 1,
-        quality_steps=task.quality_steps,
-        errors=task.errors,
-        excluded=task.excluded,
-    )
 
 
 def _match(turn: Turn, task: Task, verdict: Route) -> str | None:
@@ -150,6 +138,8 @@ def _hold(turn: Turn, key: ClassKey, task: Task, hold: Hold) -> bool:
             task_id=task.id,
             original_tier=hold.decision.effective_tier,
             fallback_tier=hold.fallback_tier or "",
+            original_model=task.facts.model if hold.fallback_model else None,
+            fallback_model=hold.fallback_model,
             queued_ms=task.queued_ms if task.queued_ms is not None else task.created_ms,
             due_ms=wait.next_check_ms,
             wait=wait,
@@ -208,7 +198,9 @@ def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided
     meta = turn.route_meta(after) | {"fallback_used": decision.fallback_used, "session": session_id}
     events = [turn.task_event("task.assigned", after, waited, **meta), _route_event(turn, decision, decided_us)]
     if decision.fallback_used and decision.fallback_from_tier and not announced:
-        events.append(fallback_event(turn, task.id, decision.fallback_from_tier, decision.effective_tier, waited))
+        tiers = (decision.fallback_from_tier, decision.effective_tier)
+        models = (decision.fallback_from_model, model if decision.fallback_from_model else None)
+        events.append(fallback_event(turn, task.id, tiers, models, waited))
     command = turn.store(task, after, *events, attempt=attempt, decision=decision)
     books.attempts[task.id] = attempt
     books.take_slot(endpoint, model)
@@ -256,9 +248,21 @@ def _route_event(turn: Turn, decision: Decision, decided_us: int) -> Event:
     )
 
 
-def fallback_event(turn: Turn, task_id: str, original: str, fallback: str, measurements: dict[str, int]) -> Event:
-    """The event of a fallback, once for each stay in the queue."""
-    meta = {"task_id": task_id, "original_tier": original, "fallback_tier": fallback}
+def fallback_event(
+    turn: Turn,
+    task_id: str,
+    tiers: tuple[str, str],
+    models: tuple[str | None, str | None],
+    measurements: dict[str, int],
+) -> Event:
+    """The event of a fallback, once for each stay in the queue; tiers and models before and after."""
+    meta = {
+        "task_id": task_id,
+        "original_tier": tiers[0],
+        "fallback_tier": tiers[1],
+        "original_model": models[0],
+        "fallback_model": models[1],
+    }
     return Event(
         name="scheduler.fallback", at_ms=turn.now_ms, task_id=task_id, measurements=measurements, metadata=meta
     )

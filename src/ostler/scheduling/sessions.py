@@ -4,7 +4,7 @@ The session is what is leased, not each task: a worker that is not heard of for 
 held is taken back at once. Before that it is suspect and gets nothing new.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ostler.domain.commands import DropSession, PutSessions
 from ostler.domain.event import Event
@@ -13,7 +13,7 @@ from ostler.domain.states import LEASED_STATES
 from ostler.domain.tasks import Attempt, Task
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Apply
-from ostler.scheduling.intake import accept
+from ostler.scheduling.intake import Settled, accept
 from ostler.scheduling.outcomes import adopt, take_back
 from ostler.scheduling.queue import WORKERS
 from ostler.scheduling.timers import TimerKind
@@ -99,7 +99,7 @@ def _drop(turn: Turn, state: WorkerState, reason: str) -> None:
     turn.effects.append(Apply(command=DropSession(session_id=session_id)))
 
 
-def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session], settled: Mapping[str, bool]) -> None:
+def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session], settled: Settled) -> None:
     """Take over after a restart. `settled`: whether needs on tasks that ended before are met.
 
     Remote sessions get a full term to show up, with their attempts. A built-in worker died with the old process: its

@@ -14,10 +14,13 @@ from ostler.domain.work import Report
 
 
 class TasksAccepted(msgspec.Struct, frozen=True, kw_only=True):
-    """New tasks are durable. `settled`: needed tasks that ended before, and whether that need is met."""
+    """New tasks are durable. `settled`: needed tasks that ended before, and whether that need is met; `lengths`: tokens
+    of the results of those that are.
+    """
 
     tasks: tuple[Task, ...]
     settled: Mapping[str, bool] = {}
+    lengths: Mapping[str, int] = {}
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +29,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[Task, ...]
     sessions: tuple[Session, ...]
     settled: Mapping[str, bool] = {}
+    lengths: Mapping[str, int] = {}
 
 
 class WorkerJoined(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +189,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
     task: Task
     settled: Mapping[str, bool] = {}
+    lengths: Mapping[str, int] = {}
 
 
 Signal = (

@@ -88,6 +88,22 @@ class MemoryStore:
         self._must_be_open()
         return {task_id: self._records[task_id].task.state for task_id in ids if task_id in self._records}
 
+    async def rows(self, ids: Sequence[str]) -> dict[str, Task]:
+        """See the port."""
+        self._must_be_open()
+        return {task_id: self._records[task_id].task for task_id in ids if task_id in self._records}
+
+    async def outputs(self, ids: Sequence[str]) -> dict[str, str]:
+        """See the port."""
+        self._must_be_open()
+        found = {task_id: self._records[task_id].outputs for task_id in ids if task_id in self._records}
+        return {task_id: outputs[max(outputs)] for task_id, outputs in found.items() if outputs}
+
+    async def specs(self, ids: Sequence[str]) -> dict[str, TaskSpec]:
+        """See the port."""
+        self._must_be_open()
+        return {task_id: self._records[task_id].spec for task_id in ids if task_id in self._records}
+
     async def task(self, task_id: str) -> TaskDetail | None:
         """See the port."""
         self._must_be_open()

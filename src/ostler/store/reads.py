@@ -5,7 +5,7 @@ reader that has seen event n has seen all before it, and `after_seq` is a safe c
 number could be committed after a higher one, and the cursor would have to wait for it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from sqlalchemy.engine.interfaces import Dialect
 from ostler.domain.event import Event
 from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
-from ostler.domain.tasks import Task
+from ostler.domain.tasks import Task, TaskSpec
 from ostler.store import rows, schema
 from ostler.store.statements import chunks, lookups
 
@@ -37,6 +37,12 @@ class Queries(NamedTuple):
     last_event_seq: str
     states_by_id: tuple[str, ...]
     """id, state; one text for each length of a list (see `statements.chunks`)."""
+    rows_by_id: tuple[str, ...]
+    """id, body; as the next two."""
+    outputs_by_id: tuple[str, ...]
+    """id, newest output."""
+    specs_by_id: tuple[str, ...]
+    """id, spec."""
     task: str
     """seq, body, spec by id."""
     attempts: str
@@ -87,6 +93,11 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         last_task_seq=text(sa.select(sa.func.max(task.c.seq))),
         last_event_seq=last_event_seq,
         states_by_id=lookups(dialect, sa.select(task.c.id, task.c.state), task.c.id),
+        rows_by_id=lookups(dialect, sa.select(task.c.id, task.c.body), task.c.id),
+        outputs_by_id=lookups(dialect, _newest_outputs(), task.c.id),
+        specs_by_id=lookups(
+            dialect, sa.select(task.c.id, spec.c.body).join(spec, spec.c.task_seq == task.c.seq), task.c.id
+        ),
         task=text(named_task.where(task.c.id == sa.bindparam("id"))),
         attempts=by_generation(schema.attempt),
         decisions=by_generation(schema.decision),
@@ -100,6 +111,14 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         events_of_task=text(_events_of_task()),
         token_name=text(named_token),
     )
+
+
+def _newest_outputs() -> sa.Select[Any]:
+    task, output = schema.task, schema.output
+    older = output.alias("older")
+    newest = sa.select(sa.func.max(older.c.generation)).where(older.c.task_seq == task.c.seq).scalar_subquery()
+    joined = sa.select(task.c.id, output.c.body).join(output, output.c.task_seq == task.c.seq)
+    return joined.where(output.c.generation == newest)
 
 
 def _events() -> sa.Select[Any]:
@@ -140,6 +159,26 @@ def states(run: Run, queries: Queries, ids: Sequence[str]) -> dict[str, TaskStat
         for fitting, chunk in chunks(ids)
         for task_id, state in run(queries.states_by_id[fitting], chunk)
     }
+
+
+def task_rows(run: Run, queries: Queries, ids: Sequence[str]) -> dict[str, Task]:
+    """Rows of the tasks that exist. O(ids)."""
+    return {task_id: rows.decode_task(text) for task_id, text in _by_id(run, queries.rows_by_id, ids)}
+
+
+def newest_outputs(run: Run, queries: Queries, ids: Sequence[str]) -> dict[str, str]:
+    """The newest output of the tasks that have one. O(ids and their attempts)."""
+    return dict(_by_id(run, queries.outputs_by_id, ids))
+
+
+def task_specs(run: Run, queries: Queries, ids: Sequence[str]) -> dict[str, TaskSpec]:
+    """Specs of the tasks that exist. O(ids)."""
+    return {task_id: rows.decode_spec(text) for task_id, text in _by_id(run, queries.specs_by_id, ids)}
+
+
+def _by_id(run: Run, texts: tuple[str, ...], ids: Sequence[str]) -> Iterator[rows.Row]:
+    for fitting, chunk in chunks(ids):
+        yield from run(texts[fitting], chunk)
 
 
 def task_detail(run: Run, queries: Queries, task_id: str) -> TaskDetail | None:

@@ -21,7 +21,7 @@ from ostler.domain.errors import InvalidInputError
 from ostler.domain.event import Event
 from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import TaskState
-from ostler.domain.tasks import Task
+from ostler.domain.tasks import Task, TaskSpec
 from ostler.store import reads
 from ostler.store.check import problems
 from ostler.store.errors import StoreError
@@ -156,6 +156,18 @@ class SqliteStore:
     async def states(self, ids: Sequence[str]) -> dict[str, TaskState]:
         """See the port."""
         return await self._read(lambda run, queries: reads.states(run, queries, ids))
+
+    async def rows(self, ids: Sequence[str]) -> dict[str, Task]:
+        """See the port."""
+        return await self._read(lambda run, queries: reads.task_rows(run, queries, ids))
+
+    async def outputs(self, ids: Sequence[str]) -> dict[str, str]:
+        """See the port."""
+        return await self._read(lambda run, queries: reads.newest_outputs(run, queries, ids))
+
+    async def specs(self, ids: Sequence[str]) -> dict[str, TaskSpec]:
+        """See the port."""
+        return await self._read(lambda run, queries: reads.task_specs(run, queries, ids))
 
     async def task(self, task_id: str) -> TaskDetail | None:
         """See the port."""

@@ -1,9 +1,12 @@
 """Runs a task's own command: an argument vector, never a shell."""
 
+from msgspec.structs import replace
+
 from ostler.domain.states import FailureClass
 from ostler.domain.work import Finished
 from ostler.workers.commands import CommandHost
 from ostler.workers.processes import StartError
+from ostler.workers.results import result_files
 from ostler.workers.run import Run
 
 
@@ -16,13 +19,14 @@ class CommandRunner:
     async def run(self, run: Run) -> Finished:
         """Run `spec.argv`. Exit code 0 is success; the output is both streams in the order in which they came.
 
-        Raises `NotAllowedError`.
+        Results of needed tasks are there as files (see `workers.results`). Raises `NotAllowedError`.
         """
         launch = self._host.allow(run.spec.argv, run.spec, run.tags)
         if run.stop.is_asked:
             return run.stopped()
         try:
-            execution = await self._host.execute(launch, run)
+            with result_files(run.assignment.results) as env:
+                execution = await self._host.execute(replace(launch, env={**launch.env, **env}), run)
         except StartError as error:
             return run.failed(error.kind, error.message)
         ended = run.succeeded(
