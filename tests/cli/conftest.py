@@ -8,11 +8,16 @@ from typing import NamedTuple
 import pytest
 
 from ostler.app import options
+from ostler.app.plan_views import PlanReport
 from ostler.cli.main import run
 from ostler.domain.decision import Verdict
 from ostler.domain.fleet import Probe, ProbeStatus
 from ostler.domain.tasks import TaskSpec
 from ostler.hub.views import Why
+from ostler.planning.figures import figures
+from ostler.planning.pipeline import Pipeline
+from ostler.planning.strategies import planned
+from ostler.simulate.fourteen_agents import fourteen_agents
 from tests.web import samples
 from tests.web.recording_hub import ServedHub, served_hub
 
@@ -106,6 +111,13 @@ class RecordingApp:
     def route_offline(self, spec: TaskSpec, profile: str | None) -> tuple[Verdict, Why]:
         self.calls.append(("route_offline", spec, profile))
         return samples.ROUTE, samples.WHY
+
+    def plan(self, pipeline: Pipeline, options: options.PlanOptions, tell: options.Tell) -> PlanReport:
+        self.calls.append(("plan", pipeline, options))
+        tell("looking")
+        instance = fourteen_agents()
+        made = planned(instance, "hybrid")
+        return PlanReport(name="recorded", instance=instance, plan=made, figures=figures(instance, made))
 
 
 @pytest.fixture

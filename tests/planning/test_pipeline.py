@@ -1,13 +1,14 @@
 """Pipelines as values: wildcards, derived phases, and the needs that a declared order breaks."""
 
 import itertools
-from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostler.planning.pipeline import Phase, broken_needs, depths, derived_phases, is_wildcard, matching, unphased
+from ostler.planning.instance import Instance, PlanTask
+from ostler.planning.phases import Group, broken_needs
+from ostler.planning.pipeline import Phase, claimed_order, depths, derived_phases, is_wildcard, matching
 
 MAP = {
     "architect": (),
@@ -26,43 +27,22 @@ SEED = (
 )
 
 
-def test_the_seed_breaks_two_needs() -> None:
-    """DevOps among the coders stands before the two reviews that it needs; nothing else is broken."""
-    pairs = [(broken.task, broken.need) for broken in broken_needs(SEED, MAP)]
-
-    assert pairs == [("devops", "qa"), ("devops", "security")]
-
-
-def test_a_broken_pair_is_a_sentence() -> None:
-    """Who needs whom, and where both stand; two tasks of one phase run at once."""
-    later, same = broken_needs(
-        (Phase(name="one", tasks=("b", "c")), Phase(name="two", tasks=("a",))), {"a": (), "b": ("a",), "c": ("b",)}
+def instance(needs: dict[str, tuple[str, ...]]) -> Instance:
+    """Tasks with needs, and nothing else."""
+    return Instance(
+        hosts=(), tasks=tuple(PlanTask(id=task, choices=(), needs=wanted) for task, wanted in needs.items())
     )
 
-    assert later.said == "b (phase one) needs a, which is in the later phase two"
-    assert same.said == "c needs b, but both are in phase one"
 
+def test_declared_phases_become_an_order_to_check() -> None:
+    """DevOps among the coders stands before the two reviews that it needs; nothing else is broken."""
+    order = claimed_order(SEED)
 
-@pytest.mark.parametrize(("tasks", "broken"), [(("a", "b"), 0), (("b", "a"), 1)])
-def test_a_phase_one_by_one_follows_its_list(tasks: tuple[str, ...], broken: int) -> None:
-    """What does not run in parallel is judged by the order in which it is listed."""
-    phase = Phase(name="p", tasks=tasks, parallel=False)
-
-    assert len(broken_needs([phase], {"a": (), "b": ("a",)})) == broken
-
-
-def test_a_need_is_followed_through_tasks_without_a_phase() -> None:
-    """Leaving a task out of the phases does not hide what stands behind it."""
-    phases = (Phase(name="one", tasks=("c",)), Phase(name="two", tasks=("a",)))
-    needs = {"a": (), "b": ("a",), "c": ("b",)}
-
-    assert [(pair.task, pair.need) for pair in broken_needs(phases, needs)] == [("c", "a")]
-    assert unphased(phases, needs) == ("b",)
-
-
-def test_without_phases_nothing_is_claimed() -> None:
-    """No claim breaks nothing and leaves nothing out."""
-    assert (broken_needs((), MAP), unphased((), MAP)) == ((), ())
+    assert order[0] == Group(name="architecture", tasks=("architect",), sequential=True)
+    assert [(pair.task, pair.need) for pair in broken_needs(order, instance(MAP))] == [
+        ("devops", "qa"),
+        ("devops", "security"),
+    ]
 
 
 def test_phases_are_derived_from_depth_and_model() -> None:
@@ -121,21 +101,8 @@ def test_derived_phases_hold_every_task_once_and_break_no_need(
     claimed = [Phase(name=str(index), tasks=phase.tasks) for index, phase in enumerate(derived)]
 
     assert sorted(task for phase in derived for task in phase.tasks) == sorted(needs), "each task stands in one phase"
-    assert broken_needs(claimed, needs) == (), "a derived order keeps every need"
+    assert broken_needs(claimed_order(claimed), instance(needs)) == (), "a derived order keeps every need"
     assert all(models[task] == phase.model for phase in derived for task in phase.tasks), "one model for each phase"
-
-
-@given(graphs(), st.randoms(use_true_random=False))
-def test_broken_needs_are_exactly_those_that_stand_too_late(needs: dict[str, tuple[str, ...]], dice: Random) -> None:
-    """Judged against the definition: a need is broken when its phase does not come before the task's."""
-    tasks = list(needs)
-    dice.shuffle(tasks)
-    cut = dice.randrange(len(tasks) + 1)
-    phases = [Phase(name="one", tasks=tuple(tasks[:cut])), Phase(name="two", tasks=tuple(tasks[cut:]))]
-    number = {task: index for index, phase in enumerate(phases) for task in phase.tasks}
-
-    found = {(pair.task, pair.need) for pair in broken_needs(phases, needs)}
-    assert found == {(task, need) for task in needs for need in needs[task] if number[need] >= number[task]}
 
 
 @given(graphs())

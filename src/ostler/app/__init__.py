@@ -4,11 +4,26 @@ Every function is what one verb of the command line does. Each imports what it n
 need very different things and a verb must start at once.
 """
 
-from ostler.app.options import DemoOptions, DoctorOptions, DoctorReport, SimulateOptions, UpOptions, WorkerOptions
+from typing import TYPE_CHECKING
+
+from ostler.app.options import (
+    DemoOptions,
+    DoctorOptions,
+    DoctorReport,
+    PlanOptions,
+    SimulateOptions,
+    Tell,
+    UpOptions,
+    WorkerOptions,
+)
 from ostler.domain.decision import Verdict
 from ostler.domain.fleet import Probe
 from ostler.domain.tasks import TaskSpec
 from ostler.hub.views import Why
+
+if TYPE_CHECKING:
+    from ostler.app.plan_views import PlanReport
+    from ostler.planning.pipeline import Pipeline
 
 
 def up(options: UpOptions) -> None:
@@ -71,4 +86,21 @@ def route_offline(spec: TaskSpec, profile: str | None) -> tuple[Verdict, Why]:
     return route(spec, profile)
 
 
-__all__ = ["check_endpoint", "demo", "doctor", "route_offline", "simulate_cloud", "simulate_host", "up", "worker"]
+def plan(pipeline: "Pipeline", options: PlanOptions, tell: Tell) -> "PlanReport":
+    """Plan a pipeline on the machines of a profile."""
+    from ostler.app.plans import plan as make
+
+    return make(pipeline, options, tell)
+
+
+__all__ = [
+    "check_endpoint",
+    "demo",
+    "doctor",
+    "plan",
+    "route_offline",
+    "simulate_cloud",
+    "simulate_host",
+    "up",
+    "worker",
+]

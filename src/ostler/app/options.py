@@ -4,8 +4,8 @@ Only the standard library, msgspec and domain types stand here, so that reading 
 but the composition root decides how the options are met. A field that is `None` leaves the matter to the profile.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -13,6 +13,10 @@ from ostler.domain.decision import Verdict
 from ostler.domain.fleet import Probe
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.hub.views import Why
+
+if TYPE_CHECKING:
+    from ostler.app.plan_views import PlanReport
+    from ostler.planning.pipeline import Pipeline
 
 
 class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +93,38 @@ class DoctorOptions(msgspec.Struct, frozen=True, kw_only=True):
     token: str | None = None
 
 
+STRATEGIES: Mapping[str, str] = {
+    "model-first": "all work of a model before the next model",
+    "dependency-first": "work as it gets ready, swapping as needed",
+    "hybrid": "model by model, the longest remaining path first",
+    "portfolio": "the best of many policies, then improved by search",
+    "optimal": "searched, then proved by an exact solver where it can",
+}
+DEFAULT_STRATEGY = "portfolio"
+Tell = Callable[[str], None]
+"""Told what is being worked on, while it is."""
+
+
+class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`ostler plan`."""
+
+    profile: str | None = None
+    strategy: str = DEFAULT_STRATEGY
+    compare: bool = False
+    hosts: str = ""
+    """Other machines: `box=64GB,box2=32GB`, or a number of copies; empty = those of the profile."""
+    preloaded: bool = False
+    """Whether the models that hosts preload are in memory at the start."""
+    minute_price_usd: float | None = None
+    """What a minute is worth; `None` = as the profile says."""
+    what_if: tuple[str, ...] = ()
+    seconds: float = 10.0
+    """Longest search for one plan."""
+    seed: int = 1
+    places: Mapping[str, str] = {}
+    """Task -> where it is written, for messages."""
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One thing the doctor looked at. `status` is `ok`, `warning` or `failed`."""
 
@@ -142,6 +178,10 @@ class App(Protocol):
 
     def route_offline(self, spec: TaskSpec, profile: str | None) -> tuple[Verdict, Why]:
         """Decide on the profile alone, with its endpoints as declared."""
+        ...
+
+    def plan(self, pipeline: "Pipeline", options: PlanOptions, tell: Tell) -> "PlanReport":
+        """Plan a pipeline on the machines of a profile; `tell` hears what is being worked on."""
         ...
 
 

@@ -16,6 +16,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "status": Verb("ostler.cli.status:status", "Show the hub at a glance, and why nothing runs."),
         "submit": Verb("ostler.cli.submit:submit", "Hand in one task."),
         "run": Verb("ostler.cli.run:run", "Hand in a file of tasks and watch them to the end."),
+        "plan": Verb("ostler.cli.plan:plan", "Predict how long a pipeline takes, and how good that is."),
         "tasks": Verb("ostler.cli.tasks:tasks", "List, show and steer tasks."),
         "why": Verb("ostler.cli.route:why", "Explain where a task runs, or why it does not."),
         "route": Verb("ostler.cli.route:route", "Ask where a task would run; starts nothing."),

@@ -1,8 +1,8 @@
 """A pipeline as a value: tasks with needs, slots it may use, and the phases somebody declared for it. Pure.
 
 Needs order the work. Phases do not: those that are *derived* group the tasks by their depth in the graph of needs and
-by their model, for people to read; those that are *declared* are a claim about an order, and `broken_needs` lists, pair
-by pair, the needs that this order would break. O(tasks + needs) but for the claim, which is O(tasks x needs).
+by their model, for people to read; those that are *declared* are a claim about an order (see `phases`), which may break
+needs or leave tasks out. All of this is O(tasks + needs).
 """
 
 import re
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from ostler.domain.tasks import TaskSpec
+from ostler.planning.phases import Group, Order
 
 WILDCARDS = "*?"
 
@@ -21,7 +22,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     tasks: tuple[str, ...]
     parallel: bool = True
-    """Whether its tasks run at once; else one after the other, as listed."""
+    """Whether its tasks run side by side, each after what it needs; else one after the other, as listed."""
 
 
 class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,22 +42,6 @@ class DerivedPhase(msgspec.Struct, frozen=True, kw_only=True):
     depth: int
     model: str
     tasks: tuple[str, ...]
-
-
-class BrokenNeed(msgspec.Struct, frozen=True, kw_only=True):
-    """A need that the declared phases break: `need` would not be over when `task` starts."""
-
-    task: str
-    need: str
-    task_phase: str
-    need_phase: str
-
-    @property
-    def said(self) -> str:
-        """The broken pair in one sentence."""
-        if self.task_phase == self.need_phase:
-            return f"{self.task} needs {self.need}, but both are in phase {self.task_phase}"
-        return f"{self.task} (phase {self.task_phase}) needs {self.need}, which is in the later phase {self.need_phase}"
 
 
 def is_wildcard(name: str) -> bool:
@@ -110,40 +95,6 @@ def derived_phases(needs: Mapping[str, Sequence[str]], models: Mapping[str, str]
     )
 
 
-def broken_needs(phases: Sequence[Phase], needs: Mapping[str, Sequence[str]]) -> tuple[BrokenNeed, ...]:
-    """The needs that hold for no plan with these phases in this order, in the order of the phases.
-
-    A need of a task that is in no phase is followed on to the tasks which that one needs.
-    """
-    place: dict[str, tuple[int, int]] = {}
-    for number, phase in enumerate(phases):
-        for step, task in enumerate(phase.tasks):
-            place[task] = (number, 0 if phase.parallel else step)
-    return tuple(
-        BrokenNeed(task=task, need=need, task_phase=phases[place[task][0]].name, need_phase=phases[place[need][0]].name)
-        for task in place
-        for need in _in_phases(task, needs, place)
-        if place[need] >= place[task]
-    )
-
-
-def _in_phases(task: str, needs: Mapping[str, Sequence[str]], place: Mapping[str, object]) -> list[str]:
-    found: list[str] = []
-    seen = {task}
-    todo = list(reversed(needs.get(task, ())))
-    while todo:
-        need = todo.pop()
-        if need in seen:
-            continue
-        seen.add(need)
-        if need in place:
-            found.append(need)
-        else:
-            todo.extend(reversed(needs.get(need, ())))
-    return found
-
-
-def unphased(phases: Sequence[Phase], tasks: Iterable[str]) -> tuple[str, ...]:
-    """Tasks that a claim leaves out: a length claimed for it does not count them."""
-    claimed = {task for phase in phases for task in phase.tasks}
-    return tuple(task for task in tasks if task not in claimed) if phases else ()
+def claimed_order(phases: Sequence[Phase]) -> Order:
+    """The declared phases as an order to check, to follow, or to mend (see `phases`)."""
+    return tuple(Group(name=phase.name, tasks=phase.tasks, sequential=not phase.parallel) for phase in phases)

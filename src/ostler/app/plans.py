@@ -1,0 +1,258 @@
+"""`ostler plan`: a pipeline and a profile to a plan with its certificate, its rivals and its what-ifs.
+
+Here routing (which models may do a task) meets planning (where and when); the search itself is pure and is handed its
+time and its chance.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+from ostler.app.options import STRATEGIES, PlanOptions, Tell
+from ostler.app.plan_views import Claim, PlanError, PlanReport, Row
+from ostler.config.load import load_profile
+from ostler.config.settings import LoadedProfile
+from ostler.config.sizes import BYTES_PER_PARAMETER, FoundModel, size_billions
+from ostler.config.units import parse_bytes
+from ostler.domain.catalog import normal_model
+from ostler.domain.errors import InvalidInputError, Problem, nearest
+from ostler.domain.money import MICRO_USD_PER_USD
+from ostler.domain.policy import Policy
+from ostler.domain.tasks import TaskKind, TaskSpec
+from ostler.planning.figures import figures
+from ostler.planning.ground import Ground, Machine, ground, with_copies, with_machines
+from ostler.planning.instance import Instance, checked
+from ostler.planning.phases import broken_needs, left_out
+from ostler.planning.pipeline import Pipeline, claimed_order, derived_phases
+from ostler.planning.plan import Plan
+from ostler.planning.problem import Posed, Wanted, pose
+from ostler.planning.strategies import planned
+from ostler.routing.aim import find_aim
+from ostler.routing.facts import describe
+from ostler.routing.ladder import Ladder
+
+COPIES_MAX = 64
+
+
+def plan(pipeline: Pipeline, options: PlanOptions, tell: Tell) -> PlanReport:
+    """Plan a pipeline. Raises `PlanError` with every task that cannot be planned, `InvalidInputError` for options."""
+    if options.strategy not in STRATEGIES:
+        remedy = nearest(options.strategy, STRATEGIES)
+        raise InvalidInputError(f"no strategy '{options.strategy}'", where="--strategy", remedy=remedy)
+    profile = load_profile(options.profile, os.environ)
+    posed = posed_problem(pipeline, options, profile)
+    instance = checked(posed.instance)
+    search = _Search(instance, options.seconds, options.seed, tell)
+    chosen = search.plan(options.strategy)
+    first = {task.id: "+".join(task.choices[0].models) for task in instance.tasks}
+    return PlanReport(
+        name=pipeline.name,
+        instance=instance,
+        plan=chosen,
+        figures=figures(instance, chosen),
+        names=_names(pipeline, profile.policy),
+        phases=derived_phases({task.id: task.needs for task in instance.tasks}, first),
+        claim=_claim(pipeline, instance),
+        comparison=_comparison(search, chosen) if options.compare else (),
+        notes=posed.notes,
+    )
+
+
+def posed_problem(pipeline: Pipeline, options: PlanOptions, profile: LoadedProfile) -> Posed:
+    """The problem of a request, checked task by task. Raises `PlanError` with every task that has no place."""
+    policy = profile.policy
+    wanted, problems = _wanted(pipeline.specs, policy)
+    where = _ground(pipeline, options, profile)
+    price = options.minute_price_usd if options.minute_price_usd is not None else policy.routing.minute_price_usd
+    price_micro_usd = round(price * MICRO_USD_PER_USD)
+    posed = pose(wanted, where, policy.catalog, minute_price_micro_usd=price_micro_usd, name=pipeline.name)
+    problems += posed.problems
+    if problems:
+        raise PlanError(_placed(problem, options.places) for problem in problems)
+    return posed
+
+
+def _placed(problem: Problem, places: Mapping[str, str]) -> Problem:
+    """The same with the line of its task in front. Ids may hold dots."""
+    task = max((name for name in places if f"{problem.where}.".startswith(f"{name}.")), key=len, default="")
+    place = places.get(task)
+    return problem if place is None else Problem(problem.what, where=f"{place} {problem.where}", remedy=problem.remedy)
+
+
+def _wanted(specs: Sequence[TaskSpec], policy: Policy) -> tuple[list[Wanted], list[Problem]]:
+    found: list[Wanted] = []
+    problems: list[Problem] = []
+    for spec in specs:
+        try:
+            found.append(_routed(spec, policy))
+        except InvalidInputError as error:
+            where = f"{spec.id}.{error.where}" if error.where else spec.id
+            problems.append(Problem(error.what, where=where, remedy=error.remedy))
+    return found, problems
+
+
+def _routed(spec: TaskSpec, policy: Policy) -> Wanted:
+    """Which models may do a task: its own, or those of the tier it is routed to; then its other ones."""
+    facts = describe(spec, policy)
+    ladder = Ladder(policy.catalog)
+    aim = find_aim(facts, quality_steps=0, errors=(), policy=policy, ladder=ladder)
+    if facts.kind is TaskKind.COMMAND or aim.direct:
+        return Wanted(spec=spec)
+    models: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    if facts.model is not None:
+        models = (facts.model,)
+    elif aim.start is not None:
+        models, providers = aim.start.models, aim.start.providers
+    else:
+        raise InvalidInputError(aim.blocked, where="tier", remedy="enable the tier, or name a model")
+    others = [model for name in spec.fallback_models for model in _meant(name, policy, ladder)]
+    return Wanted(
+        spec=spec,
+        models=(*models, *others),
+        providers=() if others else providers,
+        prompt_tokens=facts.prompt_tokens,
+        output_tokens=facts.output_tokens or policy.routing.default_output_tokens,
+    )
+
+
+def _meant(name: str, policy: Policy, ladder: Ladder) -> tuple[str, ...]:
+    """The models that a name stands for: a model, an alias, or a tier."""
+    normal = normal_model(name)
+    catalog = policy.catalog
+    if normal in catalog.models or normal in catalog.model_aliases:
+        return (catalog.model_aliases.get(normal, normal),)
+    tier = ladder.find(normal.removeprefix("tier:"))
+    return tier.models if tier is not None else (normal,)
+
+
+def _names(pipeline: Pipeline, policy: Policy) -> dict[str, str]:
+    """What the pipeline calls its models: the first name it uses for each."""
+    ladder = Ladder(policy.catalog)
+    names: dict[str, str] = {}
+    for spec in pipeline.specs:
+        for name in (spec.model, *spec.fallback_models):
+            meant = _meant(name, policy, ladder) if name is not None else ()
+            if len(meant) == 1 and name is not None:
+                names.setdefault(meant[0], name)
+    return names
+
+
+def _ground(pipeline: Pipeline, options: PlanOptions, profile: LoadedProfile) -> Ground:
+    policy = profile.policy
+    ladder = Ladder(policy.catalog)
+    slots = {model: count for name, count in pipeline.slots.items() for model in _meant(name, policy, ladder)}
+    unsized = [name for name, spec in policy.catalog.models.items() if spec.memory_bytes is None]
+    guesses = {name: size_billions(FoundModel(name=name)) for name in unsized}
+    base = ground(
+        policy.catalog,
+        slots=slots,
+        sizes={name: round(size * BYTES_PER_PARAMETER * 1e9) for name, size in guesses.items() if size is not None},
+        resident=None if options.preloaded else {},
+        command_slots=profile.worker.slots.command,
+    )
+    return _with_hosts(base, options.hosts) if options.hosts else base
+
+
+def _with_hosts(base: Ground, text: str) -> Ground:
+    """Other machines: a number of copies, or names with their memory."""
+    if text.isdecimal():
+        if not 1 <= int(text) <= COPIES_MAX:
+            raise InvalidInputError(f"{text} copies of the hosts", where="--hosts", remedy=f"use 1 to {COPIES_MAX}")
+        return with_copies(base, int(text))
+    machines: dict[str, Machine] = {}
+    for part in text.split(","):
+        name, _, memory = (word.strip() for word in part.partition("="))
+        try:
+            size = parse_bytes(memory)
+        except ValueError:
+            size = 0
+        if not name or not size:
+            remedy = "write NAME=MEMORY, as in box=64GB,box2=32GB, or a number of copies"
+            raise InvalidInputError(f"cannot read '{part.strip()}'", where="--hosts", remedy=remedy)
+        if name in machines:
+            raise InvalidInputError(f"two hosts are called '{name}'", where="--hosts", remedy="rename one")
+        machines[name] = Machine(name=name, memory_bytes=size)
+    try:
+        return with_machines(base, tuple(machines.values()))
+    except ValueError as error:
+        raise InvalidInputError(
+            str(error), where="--hosts", remedy="declare one with its endpoint and models"
+        ) from None
+
+
+class _Until:
+    """Effort by the clock; tells now and then how far it is."""
+
+    def __init__(self, seconds: float, say: Callable[[], None]) -> None:
+        self._until = time.monotonic() + seconds
+        self._say = say
+
+    def spent(self) -> bool:
+        """Whether the time is over."""
+        self._say()
+        return time.monotonic() >= self._until
+
+
+class _Search:
+    """Makes plans of one instance by any strategy, each once."""
+
+    def __init__(self, instance: Instance, seconds: float, seed: int, tell: Tell) -> None:
+        self.instance = instance
+        self._seconds = seconds
+        self._seed = seed
+        self._tell = tell
+        self._known: dict[str, Plan] = {}
+
+    def plan(self, strategy: str) -> Plan:
+        """The plan of a strategy."""
+        if strategy not in self._known:
+            self._tell(f"planning {len(self.instance.tasks)} tasks: {strategy}")
+            self._known[strategy] = self._made(strategy)
+        return self._known[strategy]
+
+    def _made(self, strategy: str) -> Plan:
+        if strategy in ("model-first", "dependency-first", "hybrid"):
+            return planned(self.instance, strategy)
+        _ = (self._seconds, self._seed, Random, _Until)
+        plans = [self.plan(name) for name in ("model-first", "dependency-first", "hybrid")]
+        return min(plans, key=lambda found: (found.makespan_ms, found.loads, found.strategy))
+
+
+def _row(name: str, instance: Instance, found: Plan) -> Row:
+    told = figures(instance, found)
+    return Row(
+        name=name,
+        makespan_ms=told.makespan_ms,
+        loads=told.loads,
+        swap_ms=told.swap_ms,
+        idle_ms=told.idle_ms,
+        cost_micro_usd=told.cost_micro_usd,
+        detail=found.detail,
+    )
+
+
+def _comparison(search: _Search, chosen: Plan) -> tuple[Row, ...]:
+    names = ["model-first", "dependency-first", "hybrid", "portfolio", "optimal"]
+    return tuple(
+        _row(name, search.instance, chosen if name == chosen.strategy else search.plan(name)) for name in names
+    )
+
+
+def _claim(pipeline: Pipeline, instance: Instance) -> Claim | None:
+    """The declared phases against the needs; where they hold all tasks, the plan that follows them too."""
+    if not pipeline.phases:
+        return None
+    order = claimed_order(pipeline.phases)
+    missing = left_out(order, instance)
+    mended = None
+    if not missing:
+        followed = planned(instance, "hybrid", order, repair=True)
+        mended = _row("declared phases", instance, followed)
+    return Claim(
+        phases=tuple(phase.name for phase in pipeline.phases),
+        broken=tuple(str(pair) for pair in broken_needs(order, instance)),
+        left_out=missing,
+        mended=mended,
+    )

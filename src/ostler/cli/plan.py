@@ -1,0 +1,101 @@
+"""`ostler plan`: what a pipeline will take on these machines, before anything is started."""
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ostler.app.options import DEFAULT_STRATEGY, STRATEGIES, PlanOptions, Tell
+from ostler.cli.flags import example, json_option
+from ostler.domain.errors import ExitCode, InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ostler.app.plan_views import PlanReport
+
+
+@click.command(
+    epilog=example(
+        "ostler plan pipeline.yaml",
+        "ostler plan pipeline.yaml --profile one-host-32gb --compare --svg plan.svg",
+        "ostler plan pipeline.yaml --hosts box=64GB,box2=32GB --strategy hybrid",
+    )
+)
+@click.argument("file", metavar="FILE")
+@click.option("--profile", metavar="FILE", help="Profile with the machines and models.  [default: as `ostler up`]")
+@click.option(
+    "--strategy",
+    type=click.Choice(list(STRATEGIES)),
+    default=DEFAULT_STRATEGY,
+    show_default=True,
+    help="How the plan is made.",
+)
+@click.option("--compare", is_flag=True, help="Show all strategies side by side, and what the live rules would do.")
+@click.option("--hosts", metavar="HOSTS", default="", help="Other machines: `a=64GB,b=32GB`, or a number of copies.")
+@click.option("--preloaded", is_flag=True, help="The models that hosts preload are in memory at the start.")
+@click.option(
+    "--minute-price", "minute_price_usd", metavar="USD", type=click.FloatRange(min=0), help="What a minute is worth."
+)
+@click.option("--seconds", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True, help="Longest search.")
+@click.option("--svg", metavar="FILE", help="Draw the plan into this file, too.")
+@json_option
+def plan(
+    *,
+    file: str,
+    svg: str | None,
+    as_json: bool,
+    **fields: Any,  # noqa: ANN401 -- the other options, by their names in `PlanOptions`
+) -> int:
+    """Predict how long a pipeline takes, which model is in memory when, and how far from the best possible that is.
+
+    Nothing is started and no hub is needed. FILE is what `ostler run` takes, with `expected` durations. Exit code 1:
+    the order of the declared phases breaks needs.
+    """
+    from ostler.app import options as app
+    from ostler.cli.taskfile import load_task_file
+
+    tasks = load_task_file(file)
+    wanted = PlanOptions(places=tasks.places, **fields)
+    with _told() as tell:
+        report = app.load_app().plan(tasks.pipeline, wanted, tell)
+    if svg is not None:
+        _draw(report, svg)
+    if as_json:
+        from ostler.cli import render
+
+        render.print_json(report)
+    else:
+        from ostler.cli.plan_text import print_report
+
+        print_report(report)
+    broken = report.claim is not None and report.claim.broken
+    return ExitCode.FAILED if broken else ExitCode.OK
+
+
+@contextmanager
+def _told() -> "Iterator[Tell]":
+    """Shows on a terminal what is being worked on, in one line that goes away."""
+    if not sys.stderr.isatty():
+        yield lambda _words: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("planning") as status:
+        yield status.update
+
+
+def _draw(report: "PlanReport", file: str) -> None:
+    from pathlib import Path
+
+    from ostler.cli.plan_text import span
+    from ostler.planning.gantt import gantt
+    from ostler.planning.gantt_svg import svg
+
+    picture = gantt(report.instance, report.plan, names=report.names)
+    heading = f"{report.name or 'plan'}: {span(report.plan.makespan_ms)}, {report.plan.strategy}"
+    try:
+        Path(file).write_text(svg([(heading, picture)]), encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"cannot be written: {error.strerror or error}", where=file) from None

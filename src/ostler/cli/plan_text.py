@@ -1,0 +1,187 @@
+"""A plan in words and characters: its figures, its certificate, the chart, the tables. Text for people."""
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from ostler.cli import words
+from ostler.cli.render import clean, print_pairs, print_table
+from ostler.planning.gantt import gantt
+from ostler.planning.gantt_text import Row as ChartRow
+from ostler.planning.gantt_text import chart, legend, plain_text
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from ostler.app.plan_views import Claim, PlanReport, Row
+
+WIDTH, WIDTH_MAX = 100, 200
+"""Of the chart where there is no terminal, and at most."""
+COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00", "#999999")
+GB = 1e9
+
+
+def span(duration_ms: int) -> str:
+    """A duration as plans are compared by: seconds, then minutes with hundredths, then hours.
+
+    >>> span(22_500), span(3_517_500), span(54_000_000)
+    ('22.5 s', '58.62 min', '15.00 h')
+    """
+    if duration_ms < 120_000:  # noqa: PLR2004 -- two minutes
+        return f"{duration_ms / 1000:g} s"
+    if duration_ms < 10_800_000:  # noqa: PLR2004 -- three hours
+        return f"{duration_ms // 600 / 100:.2f} min"
+    return f"{duration_ms // 36_000 / 100:.2f} h"
+
+
+def print_report(report: "PlanReport") -> None:
+    """All of a report."""
+    instance = report.instance
+    heading = f"{report.name or 'pipeline'}: {words.count(len(instance.tasks), 'task')}"
+    click.echo(clean(f"{heading} on {words.count(len(instance.hosts), 'host')}, planned {report.plan.strategy}"))
+    click.echo()
+    print_pairs(_figures(report))
+    click.echo()
+    _print_chart(report)
+    for title, lines in (
+        ("phases, derived from needs and models", _phases(report)),
+        ("declared phases", _claim(report.claim) if report.claim is not None else []),
+        ("assumed", list(report.notes)),
+    ):
+        if lines:
+            click.echo(f"\n{title}")
+            for line in lines:
+                click.echo(f"  {clean(line)}")
+    for title, rows in (
+        ("compared", report.comparison),
+        ("what if", report.what_if),
+        ("money against time", report.frontier),
+    ):
+        if rows:
+            click.echo(f"\n{title}")
+            _print_rows(rows)
+
+
+def _figures(report: "PlanReport") -> Iterator[tuple[str, str]]:
+    told, instance = report.figures, report.instance
+    sizes = {host.name: host.memory_bytes for host in instance.hosts}
+    yield "makespan", span(told.makespan_ms)
+    yield "swaps", f"{words.count(told.loads, 'load')}, {span(told.swap_ms)} of loading and unloading"
+    yield "idle", f"{span(told.idle_ms)} in which a machine neither works nor swaps"
+    for host in told.hosts:
+        memory = sizes.get(host.host)
+        if memory is not None:
+            share = f"{host.peak_memory_bytes / GB:.1f} of {memory / GB:.1f} GB at most"
+            yield f"memory on {host.host}", share
+    if told.cost_micro_usd:
+        yield "money", words.money(told.cost_micro_usd)
+    path = " > ".join(told.critical_path)
+    yield "critical path", f"{span(told.critical_path_ms)} with no swap and no limit: {path}"
+    yield "certificate", certificate_text(report)
+
+
+def certificate_text(report: "PlanReport") -> str:
+    """How good the plan is, as far as that is proven: the word optimal only where it is."""
+    bound, makespan_ms = report.certificate, report.plan.makespan_ms
+    if report.plan.proven or (bound is not None and bound.bound_ms == makespan_ms):
+        how = "an exact solver proved that no plan is shorter" if report.plan.proven else "no plan is shorter"
+        return f"optimal: {how}" + (f" ({bound.said})" if bound is not None and bound.said else "")
+    if bound is None:
+        return "none: no lower bound was computed"
+    gap = bound.gap(makespan_ms)
+    why = f": {bound.said}" if bound.said else ""
+    return (
+        f"no plan is shorter than {span(bound.bound_ms)}, so this one is at most {gap:.1%} too long ({bound.kind}{why})"
+    )
+
+
+def _phases(report: "PlanReport") -> list[str]:
+    models = [report.names.get(phase.model, phase.model) for phase in report.phases]
+    width = max(map(len, models), default=0)
+    return [
+        f"{number:>2}  {model.ljust(width)}  {', '.join(phase.tasks)}"
+        for number, (model, phase) in enumerate(zip(models, report.phases, strict=True), 1)
+    ]
+
+
+def _claim(claim: "Claim") -> list[str]:
+    lines = [f"order: {' > '.join(claim.phases)}"]
+    if claim.broken:
+        lines.append(f"this order breaks {words.count(len(claim.broken), 'need')}:")
+        lines += [f"  {pair}" for pair in claim.broken]
+    else:
+        lines.append("it keeps every need")
+    if claim.left_out:
+        lines.append(f"it leaves out {', '.join(claim.left_out)}: what is claimed for it does not count them")
+    if claim.mended is not None and claim.mended.makespan_ms is not None:
+        how = "mended, it takes" if claim.broken else "followed to the letter, it takes"
+        loads = words.count(claim.mended.loads, "load")
+        lines.append(f"{how} {span(claim.mended.makespan_ms)} with {loads}")
+    return lines
+
+
+def _print_rows(rows: "Sequence[Row]") -> None:
+    with_money = any(row.cost_micro_usd for row in rows)
+    with_bound = any(row.bound_ms is not None for row in rows)
+    columns = ["plan", "makespan", "loads", "swapping", "idle"]
+    columns += ["money"] if with_money else []
+    columns += ["bound", "gap"] if with_bound else []
+    table = []
+    for row in rows:
+        cells = [row.name]
+        if row.makespan_ms is None:
+            cells += ["none", "", "", ""]
+        else:
+            cells += [span(row.makespan_ms), str(row.loads), span(row.swap_ms), span(row.idle_ms)]
+        cells += [words.money(row.cost_micro_usd) if row.makespan_ms is not None else ""] if with_money else []
+        if with_bound:
+            cells.append(span(row.bound_ms) if row.bound_ms is not None else "")
+            cells.append(f"{row.gap:.1%}" if row.gap is not None else "")
+        table.append([*cells, row.detail])
+    print_table([*columns, "how"], table, empty="nothing to compare")
+    for row in rows:
+        for pair in row.broken:
+            click.echo(f"  {row.name} breaks: {pair}")
+
+
+def _print_chart(report: "PlanReport") -> None:
+    picture = gantt(report.instance, report.plan, names=report.names)
+    width = min(WIDTH_MAX, shutil.get_terminal_size((WIDTH, 24)).columns)
+    if not _coloured():
+        for line in plain_text([*chart(picture, width), legend(picture)]):
+            click.echo(clean(line))
+        return
+    from rich.console import Console
+
+    console = Console(width=width, highlight=False)
+    for row in [*chart(picture, width, coloured=True), legend(picture, coloured=True)]:
+        console.print(_styled(row), soft_wrap=True)
+
+
+def _coloured() -> bool:
+    """Whether standard output shows colours, and the signs that go with them."""
+    if not sys.stdout.isatty() or (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
+        return False
+    from rich.console import Console
+
+    return Console().color_system is not None
+
+
+def _styled(row: ChartRow) -> "Text":
+    from rich.text import Text
+
+    from ostler.planning.gantt import BarKind
+
+    text = Text()
+    for piece in row:
+        colour = COLOURS[piece.model % len(COLOURS)]
+        style = "" if piece.kind is None else f"black on {colour}"
+        if piece.kind in (BarKind.LOAD, BarKind.UNLOAD):
+            style = colour
+        elif piece.kind is BarKind.RESIDENT:
+            style = f"bold {colour} underline"
+        text.append(clean(piece.text), style=style)
+    return text

@@ -1,0 +1,231 @@
+"""Planning a pipeline on a profile: routing gives the models, the profile the machines; mistakes come all at once."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ostler.app.options import STRATEGIES, PlanOptions
+from ostler.app.plan_views import PlanError, PlanReport
+from ostler.app.plans import plan
+from ostler.cli.taskfile import load_task_file, parse_task_file
+from ostler.domain.errors import InvalidInputError
+from ostler.planning.ground import WORKERS
+from ostler.planning.plan_checker import check_plan
+from ostler.simulate.fourteen_agents import fourteen_agents
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "fourteen-agents-plan.yaml"
+PROFILE = """\
+routing:
+  minute_price_usd: 0.20
+  tiers:
+    small: {provider: ollama, models: ["s:7b"]}
+    large: {provider: ollama, aliases: [standard], models: ["l:32b"]}
+    cloud: {provider: deepseek, models: [far]}
+  complexity: {trivial: small, standard: large, complex: large}
+endpoints:
+  - {name: here, provider: ollama, url: "http://localhost:11434", host: box, slots: 2}
+hosts:
+  box: {memory: 24GB, preload: ["s:7b"]}
+models:
+  "s:7b": {aliases: [quick], memory: 5GB}
+  "l:32b": {aliases: [latest], memory: 20GB}
+  far: {input_usd_per_mtok: 1, output_usd_per_mtok: 2}
+worker: {allow: [chat, command], commands: [make], slots: {command: 3}}
+"""
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> str:
+    (tmp_path / "p.yaml").write_text(PROFILE, encoding="utf-8")
+    return str(tmp_path / "p.yaml")
+
+
+def planned(text: str, **fields: object) -> PlanReport:
+    file = parse_task_file(text, "f")
+    return plan(file.pipeline, PlanOptions(places=file.places, seconds=0.2, **fields), lambda _words: None)  # type: ignore[arg-type]
+
+
+def example(**fields: object) -> PlanReport:
+    file = load_task_file(str(EXAMPLE))
+    options = PlanOptions(profile="one-host-32gb", places=file.places, seconds=0.5, **fields)  # type: ignore[arg-type]
+    return plan(file.pipeline, options, lambda _words: None)
+
+
+def test_the_example_is_the_instance_of_the_table() -> None:
+    """Fourteen agents, needs, durations, sizes, loads: the map reading with four slots, by other names."""
+    told, wanted = example().instance, fourteen_agents("map", 4)
+    models = {"latest": "qwen2.5-coder:32b-instruct-128k", "quality": "qwen2.5-coder:32b-instruct"}
+    models["fast"] = "qwen2.5-coder:7b-instruct"
+    (host,), (table,) = told.hosts, wanted.hosts
+
+    assert {models[name]: serving for name, serving in table.models.items()} == dict(host.models)
+    assert (host.memory_bytes, host.resident) == (table.memory_bytes, ())
+    ours = {task.id: (task.choices[0].models, task.choices[0].duration_ms, set(task.needs)) for task in told.tasks}
+    theirs = {
+        task.id: ((models[task.choices[0].models[0]],), task.choices[0].duration_ms, set(task.needs))
+        for task in wanted.tasks
+    }
+    assert ours == theirs
+
+
+def test_the_order_of_the_example_breaks_two_needs() -> None:
+    """DevOps before the two reviews that it needs; mended, the order is a plan that can be carried out."""
+    claim = example().claim
+
+    assert claim is not None
+    assert [re.findall(r"\b(devops|qa|security)\b", pair) for pair in claim.broken] == [
+        ["devops", "qa"],
+        ["devops", "security"],
+    ]
+    assert claim.left_out == ()
+    assert claim.mended is not None
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_makes_a_plan_that_holds(strategy: str) -> None:
+    """Checked by code that shares nothing with what made it."""
+    report = example(strategy=strategy)
+
+    assert check_plan(report.instance, report.plan) == ()
+
+
+def test_models_are_called_as_the_pipeline_calls_them() -> None:
+    """The alias in the file, not the long name on the server."""
+    assert example().names == {
+        "qwen2.5-coder:32b-instruct-128k": "latest",
+        "qwen2.5-coder:32b-instruct": "quality",
+        "qwen2.5-coder:7b-instruct": "fast",
+    }
+
+
+def test_all_strategies_can_be_compared() -> None:
+    """One row for each, and the chosen one among them."""
+    names = [row.name for row in example(compare=True).comparison]
+
+    assert [name for name in names if name in STRATEGIES] == list(STRATEGIES)
+
+
+def test_a_task_may_use_the_models_of_its_tier_and_its_other_ones(profile: str) -> None:
+    """Tier, alias of a tier, alias of a model, other models; a cloud's choice has its price."""
+    report = planned(
+        "tasks: [{id: a, prompt: x, tier: standard, fallback: [cloud, quick], expected: 1m}]", profile=profile
+    )
+    choices = report.instance.tasks[0].choices
+
+    assert [choice.models for choice in choices] == [("l:32b",), ("far",), ("s:7b",)]
+    assert [choice.cost_micro_usd > 0 for choice in choices] == [False, True, False]
+
+
+def test_a_task_nobody_placed_is_routed(profile: str) -> None:
+    """What names neither model nor tier goes where the classifier would send it."""
+    report = planned("tasks: [{id: a, prompt: x, complexity: complex, expected: 1m}]", profile=profile)
+
+    assert [choice.models for choice in report.instance.tasks[0].choices] == [("l:32b",)]
+
+
+def test_commands_run_on_the_slots_of_the_workers(profile: str) -> None:
+    """As many at once as the profile's worker takes, beside the models."""
+    report = planned("tasks: [{id: a, command: make, expected: 1m}]", profile=profile)
+
+    assert [(host.name, host.models["command"].slots) for host in report.instance.hosts] == [(WORKERS, 3)]
+    assert report.plan.makespan_ms == 60_000
+
+
+def test_slots_of_the_pipeline_bound_a_model_by_any_of_its_names(profile: str) -> None:
+    """The file says the alias, the machine knows the name."""
+    text = "slots: {latest: 1}\ntasks: [{id: a, prompt: x, model: latest, expected: 1m}]"
+
+    assert planned(text, profile=profile).instance.hosts[0].models["l:32b"].slots == 1
+
+
+@pytest.mark.parametrize(("preloaded", "resident"), [(False, ()), (True, ("s:7b",))])
+def test_the_start_is_cold_unless_it_is_said(profile: str, preloaded: bool, resident: tuple[str, ...]) -> None:
+    """Every first load counts, or what hosts preload is there."""
+    text = "tasks: [{id: a, prompt: x, model: latest, expected: 1m}]"
+
+    assert planned(text, profile=profile, preloaded=preloaded).instance.hosts[0].resident == resident
+
+
+@pytest.mark.parametrize(("price", "micro_usd"), [(None, 200_000), (0.05, 50_000), (0, 0)])
+def test_a_minute_is_worth_what_the_profile_or_the_option_says(
+    profile: str, price: float | None, micro_usd: int
+) -> None:
+    """The option wins; nothing is a price too."""
+    text = "tasks: [{id: a, prompt: x, model: latest, expected: 1m}]"
+
+    assert planned(text, profile=profile, minute_price_usd=price).instance.minute_price_micro_usd == micro_usd
+
+
+def test_other_hosts_can_be_planned_with(profile: str) -> None:
+    """By name and memory, or as copies of what there is."""
+    text = "tasks: [{id: a, prompt: x, model: latest, expected: 1m}]"
+    named = planned(text, profile=profile, hosts="big=64GB, small=21 GB").instance.hosts
+    copies = planned(text, profile=profile, hosts="2").instance.hosts
+
+    assert [(host.name, host.memory_bytes) for host in named] == [("big", 64 * 10**9), ("small", 21 * 10**9)]
+    assert [host.name for host in copies] == ["box", "box-2"]
+
+
+def test_two_hosts_are_never_slower_than_one() -> None:
+    """The example on two machines: the three reviews no longer wait for the coders' model to leave."""
+    assert example(hosts="2").plan.makespan_ms < example().plan.makespan_ms
+
+
+BAD_HOSTS = [
+    ("box", "--hosts: cannot read 'box' (write NAME=MEMORY, as in box=64GB,box2=32GB, or a number of copies)"),
+    ("box=much", "--hosts: cannot read 'box=much'"),
+    ("=64GB", "--hosts: cannot read '=64GB'"),
+    ("a=1GB,a=2GB", "--hosts: two hosts are called 'a' (rename one)"),
+    ("0", "--hosts: 0 copies of the hosts (use 1 to 64)"),
+    ("65", "--hosts: 65 copies of the hosts (use 1 to 64)"),
+]
+
+
+@pytest.mark.parametrize(("hosts", "message"), BAD_HOSTS)
+def test_hosts_that_cannot_be_read_are_told(profile: str, hosts: str, message: str) -> None:
+    """What is wrong, and how it is written."""
+    with pytest.raises(InvalidInputError) as caught:
+        planned("tasks: [{id: a, prompt: x, model: latest}]", profile=profile, hosts=hosts)
+
+    assert message in str(caught.value)
+
+
+def test_an_unknown_strategy_is_told_with_the_nearest() -> None:
+    """For callers other than the command line, which knows the names itself."""
+    with pytest.raises(InvalidInputError, match=r"no strategy 'hybird' \(did you mean 'hybrid'\?\)"):
+        example(strategy="hybird")
+
+
+def test_every_task_that_cannot_be_planned_is_told_with_its_line(profile: str) -> None:
+    """Unknown models, unknown tiers, no room: all at once, in the file's own places."""
+    text = """\
+tasks:
+  - {id: fine, prompt: x, model: latest}
+  - {id: misspelt, prompt: x, model: latst}
+  - {id: tierless, prompt: x, tier: lrge}
+  - {id: v1.2, prompt: x, model: latest, local_only: true, endpoint: deepseek@api.deepseek.com}
+"""
+    with pytest.raises(PlanError) as caught:
+        planned(text, profile=profile)
+
+    assert sorted(str(problem) for problem in caught.value.problems) == [
+        "f:3 misspelt.model: no host has the model 'latst' (did you mean 'latest'?)",
+        "f:4 tierless.tier: there is no tier 'lrge' (did you mean 'large'?)",
+        "f:5 v1.2: no host that it may use has l:32b (see its `local_only` and `endpoint`)",
+    ]
+
+
+def test_a_model_too_large_for_the_machines_is_told(profile: str) -> None:
+    """Smaller machines than the model: the remedy names what would help."""
+    with pytest.raises(PlanError, match="no host has enough memory for l:32b"):
+        planned("tasks: [{id: a, prompt: x, model: latest}]", profile=profile, hosts="tiny=8GB")
+
+
+def test_what_is_being_worked_on_is_told() -> None:
+    """A terminal shows it while the search goes on."""
+    file = load_task_file(str(EXAMPLE))
+    told: list[str] = []
+    plan(file.pipeline, PlanOptions(profile="one-host-32gb", seconds=0.2, strategy="hybrid"), told.append)
+
+    assert told[0] == "planning 14 tasks: hybrid"

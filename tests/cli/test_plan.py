@@ -1,0 +1,241 @@
+"""`ostler plan` as a person sees it: figures, chart, phases, claim, tables; and as a program gets it."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ostler.app.options import STRATEGIES, PlanOptions
+from ostler.app.plan_views import Claim, PlanReport, Row
+from ostler.cli.plan_text import certificate_text, print_report, span
+from ostler.cli.taskfile import load_task_file
+from ostler.domain.errors import ExitCode
+from ostler.planning.certificate import Certificate
+from ostler.planning.figures import figures
+from ostler.planning.pipeline import DerivedPhase
+from ostler.planning.strategies import planned
+from ostler.simulate.fourteen_agents import fourteen_agents
+from tests.cli.conftest import Ostler, RecordingApp
+
+EXAMPLE = str(Path(__file__).parents[2] / "examples" / "fourteen-agents-plan.yaml")
+INSTANCE = fourteen_agents("map", 4)
+HYBRID = planned(INSTANCE, "hybrid")
+REPORT = PlanReport(name="army", instance=INSTANCE, plan=HYBRID, figures=figures(INSTANCE, HYBRID))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "tasks.yaml"
+    path.write_text("name: n\ntasks: [{id: a, prompt: x, model: m}]\n", encoding="utf-8")
+    return str(path)
+
+
+def said(report: PlanReport, capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    print_report(report)
+    return capsys.readouterr().out
+
+
+def test_the_options_reach_the_planner(ostler: Ostler, app: RecordingApp, file: str) -> None:
+    """Every option by its own name; the places of the file go with them, for messages."""
+    words = "--profile p.yaml --strategy hybrid --compare --hosts 2 --preloaded --minute-price 0.1 --seconds 3"
+
+    assert ostler("plan", file, *words.split()).code == ExitCode.OK
+    assert app.calls == [
+        (
+            "plan",
+            load_task_file(file).pipeline,
+            PlanOptions(
+                profile="p.yaml",
+                strategy="hybrid",
+                compare=True,
+                hosts="2",
+                preloaded=True,
+                minute_price_usd=0.1,
+                seconds=3,
+                places={"a": f"{file}:2"},
+            ),
+        )
+    ]
+
+
+def test_without_options_the_defaults_count(ostler: Ostler, app: RecordingApp, file: str) -> None:
+    """They are those of `PlanOptions`, so that other callers plan alike."""
+    ostler("plan", file)
+
+    assert app.calls[0][2] == PlanOptions(places={"a": f"{file}:2"})
+
+
+def test_the_example_from_file_to_chart(ostler: Ostler) -> None:
+    """What a newcomer types: figures, chart, phases, the broken claim, and exit code 1 because of it."""
+    code, out, err = ostler("plan", EXAMPLE, "--profile", "one-host-32gb", "--strategy", "hybrid")
+
+    assert (code, err) == (ExitCode.FAILED, "")
+    assert out.startswith("fourteen agents: 14 tasks on 1 host, planned hybrid\n\nmakespan")
+    assert "32.0 of 32.0 GB at most" in out
+    assert "48.00 min with no swap and no limit: chief-architect > python > " in out
+    assert "this order breaks 2 needs:" in out
+    assert "[authentik" in out
+
+
+def test_json_is_the_whole_report(ostler: Ostler) -> None:
+    """A program gets the plan, the figures and the instance they are of."""
+    code, out, _ = ostler("plan", EXAMPLE, "--profile", "one-host-32gb", "--strategy", "hybrid", "--json")
+    report = msgspec.convert(json.loads(out), PlanReport)
+
+    assert code == ExitCode.FAILED
+    assert report.plan.strategy == "hybrid"
+    assert len(report.plan.placements) == len(report.instance.tasks) == 14
+
+
+def test_the_plan_can_be_drawn(ostler: Ostler, app: RecordingApp, file: str, tmp_path: Path) -> None:
+    """Beside what is printed."""
+    result = ostler("plan", file, "--svg", str(tmp_path / "plan.svg"))
+    text = (tmp_path / "plan.svg").read_text(encoding="utf-8")
+
+    assert result.code == ExitCode.OK
+    assert text.startswith("<svg ")
+    assert "recorded: 63.79 min, hybrid" in text
+
+
+def test_a_drawing_that_cannot_be_written_is_told(ostler: Ostler, app: RecordingApp, file: str, tmp_path: Path) -> None:
+    """With the path and the reason."""
+    result = ostler("plan", file, "--svg", str(tmp_path / "no" / "plan.svg"))
+
+    assert result.code == ExitCode.USAGE
+    assert result.err == f"ostler: {tmp_path}/no/plan.svg: cannot be written: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--strategy", "hybird"), "'hybird' is not one of"),
+        (("--seconds", "0"), "0"),
+        (("--minute-price", "-1"), "-1"),
+    ],
+)
+def test_a_wrong_option_is_refused(ostler: Ostler, file: str, words: tuple[str, ...], message: str) -> None:
+    """Before anything is planned."""
+    code, out, err = ostler("plan", file, *words)
+
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert message in err
+
+
+def test_mistakes_of_the_file_are_told_as_ever(ostler: Ostler, tmp_path: Path) -> None:
+    """The same reader as `ostler run`."""
+    (tmp_path / "bad.yaml").write_text("tasks: [{id: a, promt: x}]", encoding="utf-8")
+    code, _, err = ostler("plan", str(tmp_path / "bad.yaml"))
+
+    assert code == ExitCode.USAGE
+    assert "unknown field 'promt'" in err
+
+
+def test_mistakes_of_the_problem_have_their_line(ostler: Ostler, tmp_path: Path) -> None:
+    """A model that the profile does not have, where the task is written."""
+    (tmp_path / "bad.yaml").write_text("tasks:\n  - {id: a, prompt: x, model: latst}\n", encoding="utf-8")
+    code, _, err = ostler("plan", str(tmp_path / "bad.yaml"), "--profile", "one-host-32gb")
+
+    assert code == ExitCode.USAGE
+    assert err.endswith("bad.yaml:2 a.model: no host has the model 'latst' (did you mean 'latest'?)\n")
+
+
+GAP = (
+    "no plan is shorter than 53.62 min, so this one is at most 19.0% too long"
+    " (energy: the coders' model is busy for so long)"
+)
+CERTIFICATES = [
+    (None, False, "none: no lower bound was computed"),
+    (
+        Certificate(bound_ms=3_217_500, kind="energy", said="the coders' model is busy for so long"),
+        False,
+        GAP,
+    ),
+    (Certificate(bound_ms=HYBRID.makespan_ms, kind="path"), False, "optimal: no plan is shorter"),
+    (
+        Certificate(bound_ms=3_217_500, kind="energy"),
+        True,
+        "optimal: an exact solver proved that no plan is shorter",
+    ),
+]
+
+
+@pytest.mark.parametrize(("certificate", "proven", "text"), CERTIFICATES)
+def test_the_word_optimal_stands_only_where_it_is_proven(
+    certificate: Certificate | None, proven: bool, text: str
+) -> None:
+    """By a bound that the plan reaches, or by the exact solver; a gap is said in percent."""
+    plan = msgspec.structs.replace(HYBRID, proven=proven)
+
+    assert certificate_text(msgspec.structs.replace(REPORT, plan=plan, certificate=certificate)) == text
+
+
+def test_a_claim_that_holds_is_said_to(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is in no phase is named, and how long the order takes when it is followed."""
+    claim = Claim(
+        phases=("one", "two"),
+        left_out=("credentials",),
+        mended=Row(name="declared phases", makespan_ms=3_600_000, loads=4),
+    )
+    text = said(msgspec.structs.replace(REPORT, claim=claim), capsys)
+
+    assert "  order: one > two\n  it keeps every need\n" in text
+    assert "  it leaves out credentials: what is claimed for it does not count them\n" in text
+    assert "  followed to the letter, it takes 60.00 min with 4 loads\n" in text
+
+
+def test_phases_are_shown_with_the_names_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """Models by the alias the pipeline uses."""
+    phases = (
+        DerivedPhase(depth=0, model="quality", tasks=("chief-architect",)),
+        DerivedPhase(depth=1, model="latest", tasks=("python",)),
+    )
+    text = said(msgspec.structs.replace(REPORT, phases=phases, names={"latest": "coder:32b"}), capsys)
+
+    assert "   1  quality    chief-architect\n   2  coder:32b  python\n" in text
+    assert "coder:32b-" in text
+
+
+ROWS = (
+    Row(name="hybrid", makespan_ms=3_827_500, loads=5, swap_ms=167_500, bound_ms=3_217_500, detail="as usual"),
+    Row(name="as declared", detail="it breaks needs", broken=("devops runs before qa",)),
+    Row(name="cloud", makespan_ms=120_000, cost_micro_usd=1_500_000),
+)
+
+
+def test_tables_show_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Money and bounds only where there are some; what cannot be a plan says why, pair by pair."""
+    report = msgspec.structs.replace(REPORT, comparison=ROWS, what_if=ROWS[:1], frontier=ROWS[2:], notes=("a guess",))
+    lines = said(report, capsys).splitlines()
+
+    lines = [" ".join(line.split()) for line in lines]
+    compared = lines[lines.index("compared") + 1 :]
+    assert compared[0] == "PLAN MAKESPAN LOADS SWAPPING IDLE MONEY BOUND GAP HOW"
+    assert compared[1] == "hybrid 63.79 min 5 2.79 min 0 s $0.00 53.62 min 19.0% as usual"
+    assert compared[2] == "as declared none it breaks needs"
+    assert "as declared breaks: devops runs before qa" in compared
+    assert lines[lines.index("what if") + 1].endswith("BOUND GAP HOW")
+    assert lines[lines.index("money against time") + 2] == "cloud 2.00 min 0 0 s 0 s $1.50"
+    assert lines[lines.index("assumed") + 1] == "a guess"
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(0, "0 s"), (22_500, "22.5 s"), (119_999, "119.999 s"), (3_517_500, "58.62 min"), (54_000_000, "15.00 h")],
+)
+def test_durations_are_comparable(ms: int, text: str) -> None:
+    """Hundredths of minutes, cut and never rounded up: a plan is not shown as reaching a bound that it misses."""
+    assert span(ms) == text
+
+
+def test_every_strategy_is_offered_in_the_help(ostler: Ostler) -> None:
+    """What can be asked for can be seen."""
+    _, out, _ = ostler("plan", "--help")
+
+    assert all(name in out for name in STRATEGIES)
+
+
+def test_control_signs_of_a_file_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name in a file must not steer the terminal."""
+    assert "\x1b" not in said(msgspec.structs.replace(REPORT, name="x\x1b[2J", notes=("\x1b[1m",)), capsys)
