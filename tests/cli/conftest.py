@@ -13,6 +13,7 @@ from ostler.cli.main import run
 from ostler.domain.decision import Verdict
 from ostler.domain.fleet import Probe, ProbeStatus
 from ostler.domain.tasks import TaskSpec
+from ostler.hub.simulated import Comparison
 from ostler.hub.views import Why
 from ostler.planning.figures import figures
 from ostler.planning.pipeline import Pipeline
@@ -89,6 +90,7 @@ class RecordingApp:
         self.probe = samples.PROBE
         self.report = options.DoctorReport(checks=())
         self.demo_code = 0
+        self.comparison: Comparison | None = None
 
     def up(self, options: options.UpOptions) -> None:
         self.calls.append(("up", options))
@@ -99,6 +101,11 @@ class RecordingApp:
     def demo(self, options: options.DemoOptions) -> int:
         self.calls.append(("demo", options))
         return self.demo_code
+
+    def what_if(self, options: options.WhatIfOptions, told: options.Told | None = None) -> Comparison:
+        self.calls.append(("what_if", options))
+        assert self.comparison is not None
+        return self.comparison
 
     def doctor(self, options: options.DoctorOptions) -> options.DoctorReport:
         self.calls.append(("doctor", options))

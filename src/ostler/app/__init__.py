@@ -13,12 +13,15 @@ from ostler.app.options import (
     PlanOptions,
     SimulateOptions,
     Tell,
+    Told,
     UpOptions,
+    WhatIfOptions,
     WorkerOptions,
 )
 from ostler.domain.decision import Verdict
 from ostler.domain.fleet import Probe
 from ostler.domain.tasks import TaskSpec
+from ostler.hub.simulated import Comparison
 from ostler.hub.views import Why
 
 if TYPE_CHECKING:
@@ -63,6 +66,13 @@ def simulate_cloud(options: SimulateOptions) -> None:
     serve_cloud(options)
 
 
+def what_if(options: WhatIfOptions, told: Told | None = None) -> Comparison:
+    """Run a workload in virtual time under each policy."""
+    from ostler.app.virtual import compare
+
+    return compare(options, told)
+
+
 def doctor(options: DoctorOptions) -> DoctorReport:
     """Look at the installation; changes nothing."""
     from ostler.app.examination import examine
@@ -102,5 +112,6 @@ __all__ = [
     "simulate_cloud",
     "simulate_host",
     "up",
+    "what_if",
     "worker",
 ]

@@ -12,6 +12,7 @@ import msgspec
 from ostler.domain.decision import Verdict
 from ostler.domain.fleet import Probe
 from ostler.domain.tasks import TaskKind, TaskSpec
+from ostler.hub.simulated import Comparison
 from ostler.hub.views import Why
 
 if TYPE_CHECKING:
@@ -81,6 +82,38 @@ class SimulateOptions(msgspec.Struct, frozen=True, kw_only=True):
     bind: str = "127.0.0.1"
     port: int = 0
     speed: float = 1.0
+
+
+class Told(Protocol):
+    """Who is told how a long run goes on."""
+
+    def __call__(self, policy: str, done: int, of: int, /) -> None:
+        """So many tasks of all have ended under this policy."""
+        ...
+
+
+class WhatIfOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`ostler simulate`: a workload in virtual time. Either `specs` or `trace` says what the work is."""
+
+    name: str
+    """What the workload is called."""
+    specs: tuple[TaskSpec, ...] = ()
+    """Tasks that arrive together."""
+    trace: str | None = None
+    """Path of a trace."""
+    fleet: str | None = None
+    """Profile whose machines are simulated; `None` = each policy brings its own."""
+    policies: tuple[str | None, ...] = (None,)
+    """Profiles (files or names) or rivals; all others are compared with the first. `None` = the usual search."""
+    seed: int = 0
+    sigma: float = 0.0
+    """Noise on durations: sigma of a log-normal factor with median 1."""
+    tasks: int = 5_000
+    load: float = 0.5
+    ttl_ms: int | None = None
+    """Time to live of every task, instead of its own; 0 = nobody gives up."""
+    outages: tuple[str, ...] = ()
+    """`HOST:FROM-UNTIL` or `HOST:FROM`, durations from the start."""
 
 
 class DoctorOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +199,10 @@ class App(Protocol):
 
     def simulate_cloud(self, options: SimulateOptions) -> None:
         """Serve a simulated cloud until it is told to stop."""
+        ...
+
+    def what_if(self, options: WhatIfOptions, told: Told | None = None) -> Comparison:
+        """Run a workload in virtual time under each policy."""
         ...
 
     def doctor(self, options: DoctorOptions) -> DoctorReport:

@@ -1,0 +1,151 @@
+"""`ostler simulate`: profiles and files to simulated fleets and workloads, and each policy run in virtual time."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from ostler.app.options import Told, WhatIfOptions
+from ostler.config.load import load_profile
+from ostler.config.settings import LoadedProfile
+from ostler.config.sources import SUFFIXES, built_in_names
+from ostler.config.units import parse_duration_ms
+from ostler.domain.errors import InvalidInputError, nearest
+from ostler.domain.tasks import TaskKind, TaskSpec
+from ostler.hub.simulated import Comparison, Result
+from ostler.simulate.virtual.figures import result_of
+from ostler.simulate.virtual.fleet import Fleet, fleet_of
+from ostler.simulate.virtual.jobs import Job, Lengths, Workload
+from ostler.simulate.virtual.records import Outage, Progress, Setting
+from ostler.simulate.virtual.requests import Scale
+from ostler.simulate.virtual.rivals import run_rival
+from ostler.simulate.virtual.routers import ROUTERS
+from ostler.simulate.virtual.scheduled import run_scheduled
+from ostler.simulate.virtual.traces import trace_workload
+
+TRACE_BYTES_MAX = 64 * 1024 * 1024
+
+
+def compare(options: WhatIfOptions, told: Told | None) -> Comparison:
+    """Run a workload under each policy. Raises `InvalidInputError` for what cannot be read or simulated."""
+    entrants = [_entrant(name) for name in options.policies]
+    home = _home(options, entrants)
+    fleet = fleet_of(home.policy)
+    workload = _workload(options, fleet)
+    slots = home.worker.slots.command if TaskKind.COMMAND in home.worker.allow else 0
+    setting = Setting(
+        lengths=Lengths(options.seed, options.sigma),
+        outages=tuple(_outage(text) for text in options.outages),
+        command_slots=max(1, slots),
+    )
+    results = [run_entrant(entrant, workload, fleet, setting, told, own=options.fleet is None) for entrant in entrants]
+    rules = [*workload.rules, _machines_said(fleet)]
+    if options.sigma:
+        rules.append(f"durations times log-normal noise, sigma {options.sigma:g}, the same under every policy")
+    return Comparison(workload=workload.name, seed=options.seed, rules=tuple(rules), results=tuple(results))
+
+
+class Entrant(msgspec.Struct, frozen=True, kw_only=True):
+    """What is compared: a profile, or a rival (then without one)."""
+
+    name: str
+    profile: LoadedProfile | None = None
+
+
+def run_entrant(
+    entrant: Entrant, workload: Workload, fleet: Fleet, setting: Setting, told: Told | None, *, own: bool
+) -> Result:
+    """Run one of them. `own`: a profile brings its own machines; rivals run on `fleet`."""
+    setting = msgspec.structs.replace(setting, progress=_progress(entrant.name, told))
+    profile = entrant.profile
+    if profile is None:
+        return result_of(run_rival(entrant.name, workload, fleet, setting))
+    there = fleet_of(profile.policy) if own else fleet
+    return result_of(run_scheduled(workload, there, profile.policy, setting, name=entrant.name))
+
+
+def _progress(name: str, told: Told | None) -> Progress | None:
+    if told is None:
+        return None
+
+    def tell(done: int, of: int) -> None:
+        told(name, done, of)
+
+    return tell
+
+
+def _entrant(name: str | None) -> Entrant:
+    if name is not None and name in ROUTERS:
+        return Entrant(name=name)
+    known = {*ROUTERS, *built_in_names()}
+    is_path = name is not None and (name.endswith(SUFFIXES) or "/" in name or Path(name).exists())
+    if name is not None and not is_path and name not in known:
+        what = f"there is no policy '{name}'"
+        raise InvalidInputError(what, where="--policy", remedy=f"{nearest(name, known)}; or the path of a profile")
+    profile = load_profile(name, os.environ)
+    return Entrant(name=name or profile.policy.profile, profile=profile)
+
+
+def _home(options: WhatIfOptions, entrants: Iterable[Entrant]) -> LoadedProfile:
+    """The profile of the machines: as named, else that of the first policy that has some, else the usual search."""
+    if options.fleet in ROUTERS:
+        what = f"'{options.fleet}' is a policy and has no machines"
+        raise InvalidInputError(what, where="--fleet", remedy="name a profile")
+    if options.fleet is not None:
+        return load_profile(options.fleet, os.environ)
+    profiles = [entrant.profile for entrant in entrants if entrant.profile is not None]
+    return profiles[0] if profiles else load_profile(None, os.environ)
+
+
+def _workload(options: WhatIfOptions, fleet: Fleet) -> Workload:
+    if options.trace is None:
+        specs = [_with_ttl(spec, options.ttl_ms) for spec in options.specs] if options.ttl_ms is not None else None
+        jobs = tuple(Job(spec=spec, duration_ms=spec.expected_ms) for spec in specs or options.specs)
+        return Workload(name=options.name, jobs=jobs, rules=(f"{len(jobs)} tasks that arrive together",))
+    scale = Scale(tasks=options.tasks, load=options.load, seed=options.seed, ttl_ms=options.ttl_ms)
+    return trace_workload(_text(options.trace), options.trace, fleet, scale)
+
+
+def _text(path: str) -> str:
+    try:
+        raw = Path(path).read_bytes()
+        if len(raw) > TRACE_BYTES_MAX:
+            what = f"the trace has {len(raw)} bytes, at most {TRACE_BYTES_MAX} are read"
+            raise InvalidInputError(what, where=path, remedy="cut it")
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InvalidInputError(f"cannot be read: {reason}", where=path, remedy="check the path") from None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InvalidInputError("not UTF-8 text", where=f"{path}:{line}", remedy="is this the right file?") from None
+
+
+def _outage(text: str) -> Outage:
+    """`HOST:FROM-UNTIL` or `HOST:FROM`."""
+    site, _, span = text.rpartition(":")
+    begin, dash, end = span.partition("-")
+    try:
+        from_ms = parse_duration_ms(begin)
+        until_ms = parse_duration_ms(end) if dash else None
+    except ValueError:
+        site = ""
+    if not site or (until_ms is not None and until_ms <= from_ms):
+        remedy = "write HOST:FROM-UNTIL with durations from the start, such as gpu-box:10m-25m"
+        raise InvalidInputError(f"'{text}' is no outage", where="--outage", remedy=remedy)
+    return Outage(site=site, from_ms=from_ms, until_ms=until_ms)
+
+
+def _with_ttl(spec: TaskSpec, ttl_ms: int) -> TaskSpec:
+    return msgspec.structs.replace(spec, ttl_ms=ttl_ms)
+
+
+def _machines_said(fleet: Fleet) -> str:
+    machines = ", ".join(
+        f"{name} ({spec.memory_gib - spec.reserve_gib:.0f} GiB for {len(spec.models)} models)"
+        for name, spec in fleet.machines.items()
+    )
+    clouds = ", ".join(fleet.providers)
+    parts = [f"simulated machines: {machines}" if machines else "", f"simulated clouds: {clouds}" if clouds else ""]
+    return "; ".join(part for part in parts if part)
