@@ -15,11 +15,10 @@ from ostler.config.load import load_profile
 from ostler.config.settings import LoadedProfile
 from ostler.config.sizes import BYTES_PER_PARAMETER, FoundModel, size_billions
 from ostler.config.units import parse_bytes
-from ostler.domain.catalog import normal_model
 from ostler.domain.errors import InvalidInputError, Problem, nearest
 from ostler.domain.money import MICRO_USD_PER_USD
 from ostler.domain.policy import Policy
-from ostler.domain.tasks import TaskKind, TaskSpec
+from ostler.domain.tasks import TaskSpec
 from ostler.planning.figures import figures
 from ostler.planning.ground import Ground, Machine, ground, with_copies, with_machines
 from ostler.planning.instance import Instance, checked
@@ -28,9 +27,8 @@ from ostler.planning.pipeline import Pipeline, claimed_order, derived_phases
 from ostler.planning.plan import Plan
 from ostler.planning.problem import Posed, Wanted, pose
 from ostler.planning.strategies import planned
-from ostler.routing.aim import find_aim
-from ostler.routing.facts import describe
 from ostler.routing.ladder import Ladder
+from ostler.scheduling.wanted import meant_models, wanted
 
 COPIES_MAX = 64
 
@@ -62,11 +60,11 @@ def plan(pipeline: Pipeline, options: PlanOptions, tell: Tell) -> PlanReport:
 def posed_problem(pipeline: Pipeline, options: PlanOptions, profile: LoadedProfile) -> Posed:
     """The problem of a request, checked task by task. Raises `PlanError` with every task that has no place."""
     policy = profile.policy
-    wanted, problems = _wanted(pipeline.specs, policy)
+    tasks, problems = _wanted(pipeline.specs, policy)
     where = _ground(pipeline, options, profile)
     price = options.minute_price_usd if options.minute_price_usd is not None else policy.routing.minute_price_usd
     price_micro_usd = round(price * MICRO_USD_PER_USD)
-    posed = pose(wanted, where, policy.catalog, minute_price_micro_usd=price_micro_usd, name=pipeline.name)
+    posed = pose(tasks, where, policy.catalog, minute_price_micro_usd=price_micro_usd, name=pipeline.name)
     problems += posed.problems
     if problems:
         raise PlanError(_placed(problem, options.places) for problem in problems)
@@ -85,46 +83,11 @@ def _wanted(specs: Sequence[TaskSpec], policy: Policy) -> tuple[list[Wanted], li
     problems: list[Problem] = []
     for spec in specs:
         try:
-            found.append(_routed(spec, policy))
+            found.append(wanted(spec, policy))
         except InvalidInputError as error:
             where = f"{spec.id}.{error.where}" if error.where else spec.id
             problems.append(Problem(error.what, where=where, remedy=error.remedy))
     return found, problems
-
-
-def _routed(spec: TaskSpec, policy: Policy) -> Wanted:
-    """Which models may do a task: its own, or those of the tier it is routed to; then its other ones."""
-    facts = describe(spec, policy)
-    ladder = Ladder(policy.catalog)
-    aim = find_aim(facts, quality_steps=0, errors=(), policy=policy, ladder=ladder)
-    if facts.kind is TaskKind.COMMAND or aim.direct:
-        return Wanted(spec=spec)
-    models: tuple[str, ...] = ()
-    providers: tuple[str, ...] = ()
-    if facts.model is not None:
-        models = (facts.model,)
-    elif aim.start is not None:
-        models, providers = aim.start.models, aim.start.providers
-    else:
-        raise InvalidInputError(aim.blocked, where="tier", remedy="enable the tier, or name a model")
-    others = [model for name in spec.fallback_models for model in _meant(name, policy, ladder)]
-    return Wanted(
-        spec=spec,
-        models=(*models, *others),
-        providers=() if others else providers,
-        prompt_tokens=facts.prompt_tokens,
-        output_tokens=facts.output_tokens or policy.routing.default_output_tokens,
-    )
-
-
-def _meant(name: str, policy: Policy, ladder: Ladder) -> tuple[str, ...]:
-    """The models that a name stands for: a model, an alias, or a tier."""
-    normal = normal_model(name)
-    catalog = policy.catalog
-    if normal in catalog.models or normal in catalog.model_aliases:
-        return (catalog.model_aliases.get(normal, normal),)
-    tier = ladder.find(normal.removeprefix("tier:"))
-    return tier.models if tier is not None else (normal,)
 
 
 def _names(pipeline: Pipeline, policy: Policy) -> dict[str, str]:
@@ -133,7 +96,7 @@ def _names(pipeline: Pipeline, policy: Policy) -> dict[str, str]:
     names: dict[str, str] = {}
     for spec in pipeline.specs:
         for name in (spec.model, *spec.fallback_models):
-            meant = _meant(name, policy, ladder) if name is not None else ()
+            meant = meant_models(name, policy, ladder) if name is not None else ()
             if len(meant) == 1 and name is not None:
                 names.setdefault(meant[0], name)
     return names
@@ -142,7 +105,7 @@ def _names(pipeline: Pipeline, policy: Policy) -> dict[str, str]:
 def _ground(pipeline: Pipeline, options: PlanOptions, profile: LoadedProfile) -> Ground:
     policy = profile.policy
     ladder = Ladder(policy.catalog)
-    slots = {model: count for name, count in pipeline.slots.items() for model in _meant(name, policy, ladder)}
+    slots = {model: count for name, count in pipeline.slots.items() for model in meant_models(name, policy, ladder)}
     unsized = [name for name, spec in policy.catalog.models.items() if spec.memory_bytes is None]
     guesses = {name: size_billions(FoundModel(name=name)) for name in unsized}
     base = ground(
