@@ -139,3 +139,10 @@ def test_type_ties_follow_the_profiles_minimums_and_overrides() -> None:
     higher = with_routing(POLICY, task_overrides={"planning": "T3"})
     assert describe(chat(prompt=prompt), higher).classification.task_type == "planning"
     assert describe(chat(prompt=prompt), THREE_TIERS).classification.task_type == "coding"
+
+
+def test_a_model_that_stands_in_may_be_named_by_its_tier() -> None:
+    """A tier's name means its models, in their order; a model's own name or alias goes first."""
+    spec = TaskSpec(id="t", prompt="hello", model="qwen2.5:7b", fallback_models=("ds", "T3", "nobody"))
+
+    assert describe(spec, FOUR_TIERS).fallback_models == ("deepseek-chat", "gpt-5.2", "nobody")

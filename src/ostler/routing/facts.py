@@ -56,7 +56,7 @@ def describe(
         has_command=bool(spec.argv),
         tier=tier,
         model=model,
-        fallback_models=_fallback_models(spec, model, policy),
+        fallback_models=_fallback_models(spec, model, policy, ladder),
         endpoint=spec.endpoint,
         local_only=spec.local_only,
         capabilities=spec.capabilities,
@@ -107,14 +107,23 @@ def _check_limits(spec: TaskSpec) -> None:
             raise InvalidInputError("the limit of a batch, but no batch", where=field, remedy="name the batch")
 
 
-def _fallback_models(spec: TaskSpec, model: str | None, policy: Policy) -> tuple[str, ...]:
-    """The other models by their own names, each once, without the one they stand in for."""
+def _fallback_models(spec: TaskSpec, model: str | None, policy: Policy, ladder: Ladder) -> tuple[str, ...]:
+    """The other models by their own names, each once, without the one they stand in for. A tier's name means its
+    models.
+    """
     for name in spec.fallback_models:
         if name == AUTO or name.startswith(TIER_PREFIX) or not name.strip():
             remedy = "name models; the tier's own fallback needs no word here"
             raise InvalidInputError(f"'{name}' is no model", where="fallback_models", remedy=remedy)
-    names = dict.fromkeys(_model_name(name, policy) for name in spec.fallback_models)
+    names = dict.fromkeys(own for name in spec.fallback_models for own in _model_names(name, policy, ladder))
     return tuple(name for name in names if name != model)
+
+
+def _model_names(name: str, policy: Policy, ladder: Ladder) -> tuple[str, ...]:
+    """The models that a name means: the one of that name or alias, else those of the tier of that name."""
+    own = _model_name(name, policy)
+    tier = None if own in policy.catalog.models else ladder.find(name.strip())
+    return (own,) if tier is None else tier.models
 
 
 def _model_name(name: str, policy: Policy) -> str:
