@@ -77,6 +77,7 @@ class Floor:
         self.host = host
         ready = host.models if host.cloud else host.resident
         self._here = {model: Stay(model, host.models[model], 0, initial=True) for model in ready}
+        self._resident_bytes = sum(stay.serving.memory_bytes for stay in self._here.values())
         self._memory_bytes = None if host.cloud else host.memory_bytes
         self._max_resident = None if host.cloud else host.max_resident
         self._gone: list[Stay] = []
@@ -94,6 +95,38 @@ class Floor:
             return []
         stays = sorted((*self._gone, *self._here.values()), key=lambda stay: (stay.load_ms, stay.model))
         return [stay.episode(self.host.name) for stay in stays]
+
+    def earliest_ms(self, choice: Choice, ready_ms: int, swap_from_ms: int = 0) -> tuple[int, bool]:
+        """No offer starts sooner; and whether something must be loaded. Much cheaper than an offer."""
+        here, models = self._here, self.host.models
+        start_ms, missing_bytes = ready_ms, 0
+        loads_ms = []
+        for model in choice.models:
+            stay = here.get(model)
+            if stay is not None:
+                start_ms = max(start_ms, stay.slots_free_ms[0])
+            else:
+                missing_bytes += models[model].memory_bytes
+                loads_ms.append(models[model].load_ms)
+        if not loads_ms:
+            return start_ms, False
+        start_ms = max(start_ms, max(self._loads_end_ms, swap_from_ms) + sum(loads_ms))
+        if self._memory_bytes is not None and self._resident_bytes + missing_bytes > self._memory_bytes:
+            # Some of the loads may find room before the last has left; one at least follows it.
+            freed_ms = self._freed_ms(choice, self._resident_bytes + missing_bytes - self._memory_bytes)
+            start_ms = max(start_ms, freed_ms + min(loads_ms))
+        return start_ms, True
+
+    def _freed_ms(self, choice: Choice, short_bytes: int) -> int:
+        """When so much has left, if what is drained first leaves first."""
+        freed_ms = 0
+        stays = [stay for stay in self._here.values() if stay.model not in choice.models and not stay.serving.pinned]
+        for stay in sorted(stays, key=lambda stay: (stay.drained_ms, stay.model)):
+            short_bytes -= stay.serving.memory_bytes
+            freed_ms = stay.drained_ms
+            if short_bytes <= 0:
+                break
+        return freed_ms
 
     def offer(self, choice: Choice, duration_ms: int, ready_ms: int, swap_from_ms: int = 0) -> Offer | None:
         """The earliest run of a task that is ready at an instant, with no swap begun before another.
@@ -137,11 +170,13 @@ class Floor:
         for stay, at_ms in offer.leave:
             stay.leave_ms = at_ms
             del self._here[stay.model]
+            self._resident_bytes -= stay.serving.memory_bytes
             self._gone.append(stay)
             self._gone_ms[stay.model] = at_ms + stay.serving.unload_ms
         for model, at_ms in offer.load:
             stay = Stay(model, self.host.models[model], at_ms)
             self._here[model] = stay
+            self._resident_bytes += stay.serving.memory_bytes
             self._loads_end_ms = stay.ready_ms
         for model in dict.fromkeys(choice.models):
             stay = self._here[model]

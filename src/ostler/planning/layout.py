@@ -12,6 +12,7 @@ and memory and slots hold by construction (`floor`). Cost: tasks x (choices x ho
 import heapq
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 from ostler.domain.errors import InvalidInputError
@@ -118,12 +119,14 @@ class _Layout:
 
     def _place(self, task: PlanTask, ready_ms: int, swap_from_ms: int, models: tuple[str, ...]) -> None:
         best: tuple[tuple[int, ...], _Seat, Offer] | None = None
-        for seat in self._seats(task, models):
+        for least, loads, seat in sorted(self._valued(task, ready_ms, swap_from_ms, models), key=itemgetter(0, 1)):
+            if best is not None and (least, loads) > (best[0][0], best[0][1] > 0):
+                break
             offer = self.floors[seat.host_index].offer(seat.choice, seat.duration_ms, ready_ms, swap_from_ms)
             if offer is None:
                 continue
-            worth = offer.end_ms * self.instance.minute_price_micro_usd + seat.choice.cost_micro_usd * MINUTE_MS
-            key = (worth, offer.end_ms, len(offer.load), seat.host_index, seat.choice_index)
+            worth = self._worth(offer.end_ms, seat.choice)
+            key = (worth, len(offer.load), offer.end_ms, seat.host_index, seat.choice_index)
             if best is None or key < best[0]:
                 best = (key, seat, offer)
         if best is None:
@@ -137,6 +140,18 @@ class _Layout:
         self.placements.append(
             Placement(task=task.id, host=host, start_ms=offer.start_ms, end_ms=offer.end_ms, choice=seat.choice_index)
         )
+
+    def _worth(self, end_ms: int, choice: Choice) -> int:
+        """Time and money together, in micro-dollars times milliseconds per minute."""
+        return end_ms * self.instance.minute_price_micro_usd + choice.cost_micro_usd * MINUTE_MS
+
+    def _valued(
+        self, task: PlanTask, ready_ms: int, swap_from_ms: int, models: tuple[str, ...]
+    ) -> Iterator[tuple[int, bool, _Seat]]:
+        """Each seat with the least that it can be worth, and whether something must be loaded for it."""
+        for seat in self._seats(task, models):
+            start_ms, loads = self.floors[seat.host_index].earliest_ms(seat.choice, ready_ms, swap_from_ms)
+            yield self._worth(start_ms + seat.duration_ms, seat.choice), loads, seat
 
     def _seats(self, task: PlanTask, models: tuple[str, ...]) -> Iterator[_Seat]:
         """Where it could run. Of the local choices only those of the group's models, if it has such a choice."""
