@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ostler.app.options import STRATEGIES, PlanOptions
-from ostler.app.plan_views import PlanError, PlanReport
+from ostler.app.plan_views import PlanError, PlanReport, Row
 from ostler.app.plans import plan
 from ostler.cli.taskfile import load_task_file, parse_task_file
 from ostler.domain.errors import InvalidInputError
@@ -48,7 +48,7 @@ def planned(text: str, **fields: object) -> PlanReport:
 
 def example(**fields: object) -> PlanReport:
     file = load_task_file(str(EXAMPLE))
-    options = PlanOptions(profile="one-host-32gb", places=file.places, seconds=0.5, **fields)  # type: ignore[arg-type]
+    options = PlanOptions(profile="one-host-32gb", places=file.places, **{"seconds": 0.5, **fields})  # type: ignore[arg-type]
     return plan(file.pipeline, options, lambda _words: None)
 
 
@@ -101,9 +101,14 @@ def test_models_are_called_as_the_pipeline_calls_them() -> None:
 
 def test_all_strategies_can_be_compared() -> None:
     """One row for each, and the chosen one among them."""
-    names = [row.name for row in example(compare=True).comparison]
+    rows = example(compare=True).comparison
 
-    assert [name for name in names if name in STRATEGIES] == list(STRATEGIES)
+    assert [row.name for row in rows] == [*STRATEGIES, "as declared", "as declared, mended"]
+    assert rows[-2].broken == (
+        "devops (core-implementation) runs before qa (quality-assurance)",
+        "devops (core-implementation) runs before security (quality-assurance)",
+    )
+    assert all(row.makespan_ms is not None and row.gap is not None and row.gap >= 0 for row in rows if not row.broken)
 
 
 def test_a_task_may_use_the_models_of_its_tier_and_its_other_ones(profile: str) -> None:
@@ -229,3 +234,51 @@ def test_what_is_being_worked_on_is_told() -> None:
     plan(file.pipeline, PlanOptions(profile="one-host-32gb", seconds=0.2, strategy="hybrid"), told.append)
 
     assert told[0] == "planning 14 tasks: hybrid"
+
+
+def minutes(row: Row) -> str:
+    assert row.makespan_ms is not None
+    return f"{row.makespan_ms / 60_000:.2f}/{row.loads}"
+
+
+def test_the_example_comes_to_the_numbers_of_the_table() -> None:
+    """The map reading with four slots: proven optimum, and what swaps, another model and a second host would change."""
+    asked = ("swaps=free", "swaps=x5", "allow=latest:qa,security,docs,chief-architect", "host=localhost")
+    report = example(strategy="optimal", what_if=asked, seconds=30)
+
+    assert report.plan.proven
+    assert report.certificate is not None
+    assert report.certificate.bound_ms == report.plan.makespan_ms
+    assert [minutes(row) for row in report.what_if] == ["58.62/5", "56.00/5", "69.12/5", "51.62/2", "48.38/3"]
+    assert [row.name for row in report.what_if][3] == "latest allowed for qa, security, docs and chief-architect"
+
+
+@pytest.mark.parametrize(("hosts", "shortest"), [("box=40GB", "55.38"), ("box=64GB", "48.38")])
+def test_the_example_on_other_machines_comes_to_the_numbers_of_the_table(hosts: str, shortest: str) -> None:
+    """The small model beside a large one, and both large ones together."""
+    assert f"{example(strategy='optimal', hosts=hosts, seconds=30).plan.makespan_ms / 60_000:.2f}" == shortest
+
+
+def test_a_question_that_cannot_be_read_is_told() -> None:
+    """With the forms that can."""
+    with pytest.raises(InvalidInputError, match="cannot read 'slots=many'"):
+        example(strategy="hybrid", what_if=("slots=many",))
+
+
+def test_money_buys_time_where_a_cloud_is_a_choice(profile: str) -> None:
+    """Cheapest first, each shorter than the one before; the one that the price of a minute chooses is marked."""
+    task = "{{id: t{0}, prompt: x, model: latest, fallback: far, expected: 10m}}"
+    text = f"tasks: [{', '.join(task.format(number) for number in range(6))}]"
+    points = planned(text, profile=profile, strategy="hybrid").frontier
+
+    assert [row.cost_micro_usd for row in points] == sorted({row.cost_micro_usd for row in points})
+    assert points[0].cost_micro_usd == 0
+    assert len(points) > 1
+    spans = [row.makespan_ms or 0 for row in points]
+    assert spans == sorted(spans, reverse=True)
+    assert [row.detail for row in points].count("best at this price of a minute") == 1
+
+
+def test_without_a_price_there_is_no_frontier() -> None:
+    """One machine and no cloud: nothing to buy."""
+    assert example(strategy="hybrid").frontier == ()

@@ -184,7 +184,7 @@ def test_copies_of_a_machine_are_alike() -> None:
 
 
 def test_other_machines_have_the_models_of_the_declared_ones() -> None:
-    """With their own memory, cold, and with the limit of residents that the profile sets."""
+    """With their own memory, cold, and without the limit of residents, which is of the declared machine."""
     base = laid(catalog(OLLAMA, CLOUD, hosts=(BOX,)))
     other = with_machines(base, (Machine(name="a", memory_bytes=64 * GB), Machine(name="b", memory_bytes=16 * GB)))
 
@@ -193,7 +193,7 @@ def test_other_machines_have_the_models_of_the_declared_ones() -> None:
         ("b", 16 * GB, ()),
     ]
     assert other.hosts[0].models == base.hosts[0].models
-    assert other.hosts[0].max_resident == 1
+    assert other.hosts[0].max_resident is None
     assert "ollama" not in other.endpoints
     assert other.providers["a"] == {"ollama"}
 

@@ -5,11 +5,12 @@ time and its chance.
 """
 
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from random import Random
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from ostler.app.options import STRATEGIES, PlanOptions, Tell
+from ostler.app.plan_search import RULES, Search
 from ostler.app.plan_views import Claim, PlanError, PlanReport, Row
 from ostler.config.load import load_profile
 from ostler.config.settings import LoadedProfile
@@ -19,7 +20,9 @@ from ostler.domain.errors import InvalidInputError, Problem, nearest
 from ostler.domain.money import MICRO_USD_PER_USD
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import TaskSpec
+from ostler.planning.certificate import Certificate
 from ostler.planning.figures import figures
+from ostler.planning.frontier import best_at, frontier
 from ostler.planning.ground import Ground, Machine, ground, with_copies, with_machines
 from ostler.planning.instance import Instance, checked
 from ostler.planning.phases import broken_needs, left_out
@@ -27,6 +30,7 @@ from ostler.planning.pipeline import Pipeline, claimed_order, derived_phases
 from ostler.planning.plan import Plan
 from ostler.planning.problem import Posed, Wanted, pose
 from ostler.planning.strategies import planned
+from ostler.planning.whatif_words import question
 from ostler.routing.ladder import Ladder
 from ostler.scheduling.wanted import meant_models, wanted
 
@@ -41,18 +45,24 @@ def plan(pipeline: Pipeline, options: PlanOptions, tell: Tell) -> PlanReport:
     profile = load_profile(options.profile, os.environ)
     posed = posed_problem(pipeline, options, profile)
     instance = checked(posed.instance)
-    search = _Search(instance, options.seconds, options.seed, tell)
+    search = Search(instance, seconds=options.seconds, seed=options.seed, tell=tell)
     chosen = search.plan(options.strategy)
+    claim = _claim(pipeline, instance)
+    names = _names(pipeline, profile.policy)
     first = {task.id: "+".join(task.choices[0].models) for task in instance.tasks}
+    compared = _comparison(search, claim) if options.compare else ()
     return PlanReport(
         name=pipeline.name,
         instance=instance,
         plan=chosen,
         figures=figures(instance, chosen),
-        names=_names(pipeline, profile.policy),
+        certificate=search.certificate,
+        names=names,
         phases=derived_phases({task.id: task.needs for task in instance.tasks}, first),
-        claim=_claim(pipeline, instance),
-        comparison=_comparison(search, chosen) if options.compare else (),
+        claim=claim,
+        comparison=compared,
+        what_if=_what_ifs(search, options, names),
+        frontier=_frontier(search, options),
         notes=posed.notes,
     )
 
@@ -145,45 +155,7 @@ def _with_hosts(base: Ground, text: str) -> Ground:
         ) from None
 
 
-class _Until:
-    """Effort by the clock; tells now and then how far it is."""
-
-    def __init__(self, seconds: float, say: Callable[[], None]) -> None:
-        self._until = time.monotonic() + seconds
-        self._say = say
-
-    def spent(self) -> bool:
-        """Whether the time is over."""
-        self._say()
-        return time.monotonic() >= self._until
-
-
-class _Search:
-    """Makes plans of one instance by any strategy, each once."""
-
-    def __init__(self, instance: Instance, seconds: float, seed: int, tell: Tell) -> None:
-        self.instance = instance
-        self._seconds = seconds
-        self._seed = seed
-        self._tell = tell
-        self._known: dict[str, Plan] = {}
-
-    def plan(self, strategy: str) -> Plan:
-        """The plan of a strategy."""
-        if strategy not in self._known:
-            self._tell(f"planning {len(self.instance.tasks)} tasks: {strategy}")
-            self._known[strategy] = self._made(strategy)
-        return self._known[strategy]
-
-    def _made(self, strategy: str) -> Plan:
-        if strategy in ("model-first", "dependency-first", "hybrid"):
-            return planned(self.instance, strategy)
-        _ = (self._seconds, self._seed, Random, _Until)
-        plans = [self.plan(name) for name in ("model-first", "dependency-first", "hybrid")]
-        return min(plans, key=lambda found: (found.makespan_ms, found.loads, found.strategy))
-
-
-def _row(name: str, instance: Instance, found: Plan) -> Row:
+def _row(name: str, instance: Instance, found: Plan, bound: Certificate | None = None) -> Row:
     told = figures(instance, found)
     return Row(
         name=name,
@@ -192,15 +164,66 @@ def _row(name: str, instance: Instance, found: Plan) -> Row:
         swap_ms=told.swap_ms,
         idle_ms=told.idle_ms,
         cost_micro_usd=told.cost_micro_usd,
+        bound_ms=bound.bound_ms if bound is not None else None,
         detail=found.detail,
     )
 
 
-def _comparison(search: _Search, chosen: Plan) -> tuple[Row, ...]:
-    names = ["model-first", "dependency-first", "hybrid", "portfolio", "optimal"]
-    return tuple(
-        _row(name, search.instance, chosen if name == chosen.strategy else search.plan(name)) for name in names
-    )
+def _comparison(search: Search, claim: Claim | None) -> tuple[Row, ...]:
+    """All strategies, and the declared order as it is and mended. Bounds last: the exact solver may raise them."""
+    plans = {name: search.plan(name) for name in STRATEGIES}
+    rows = [_row(name, search.instance, found, search.certificate) for name, found in plans.items()]
+    if claim is None:
+        return tuple(rows)
+    if claim.broken:
+        detail = f"breaks {len(claim.broken)} of the needs, see declared phases"
+        rows.append(Row(name="as declared", detail=detail, broken=claim.broken))
+    if claim.mended is not None:
+        name = "as declared, mended" if claim.broken else "as declared"
+        rows.append(msgspec.structs.replace(claim.mended, name=name, bound_ms=search.certificate.bound_ms))
+    return tuple(rows)
+
+
+def _what_ifs(search: Search, options: PlanOptions, names: Mapping[str, str]) -> tuple[Row, ...]:
+    """The plan as it is, and one for each question."""
+    if not options.what_if:
+        return ()
+    questions = [question(_by_own_names(text, names), search.instance) for text in options.what_if]
+    rows = [_row("as it is", search.instance, *search.solved(options.strategy))]
+    for asked in questions:
+        said = asked.said
+        for model in sorted(names, key=len, reverse=True):
+            said = said.replace(model, names[model])
+        search.tell(f"what if: {said}")
+        rows.append(_row(said, asked.after, *search.another(asked.after).solved(options.strategy)))
+    return tuple(rows)
+
+
+def _by_own_names(text: str, names: Mapping[str, str]) -> str:
+    """A question with the models' own names where it uses those of the pipeline."""
+    kind, sign, change = text.partition("=")
+    models, colon, rest = change.rpartition(":")
+    if kind.strip() not in ("allow", "slots") or not colon:
+        return text
+    own = {name: model for model, name in names.items()}
+    meant = ",".join(own.get(word.strip(), word.strip()) for word in models.split(","))
+    return f"{kind}{sign}{meant}{colon}{rest}"
+
+
+def _frontier(search: Search, options: PlanOptions) -> tuple[Row, ...]:
+    """Money against time, where some choice costs money."""
+    if not any(choice.cost_micro_usd for task in search.instance.tasks for choice in task.choices):
+        return ()
+    search.tell("money against time")
+    strategy = options.strategy if options.strategy in RULES else "hybrid"
+    points = frontier(search.instance, lambda instance: search.another(instance).plan(strategy))
+    best = best_at(points, search.instance.minute_price_micro_usd)
+    rows = []
+    for point in points:
+        row = _row(point.plan.strategy, search.instance, point.plan)
+        detail = "best at this price of a minute" if point is best else ""
+        rows.append(msgspec.structs.replace(row, detail=detail))
+    return tuple(rows)
 
 
 def _claim(pipeline: Pipeline, instance: Instance) -> Claim | None:

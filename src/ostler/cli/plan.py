@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     epilog=example(
         "ostler plan pipeline.yaml",
         "ostler plan pipeline.yaml --profile one-host-32gb --compare --svg plan.svg",
-        "ostler plan pipeline.yaml --hosts box=64GB,box2=32GB --strategy hybrid",
+        "ostler plan pipeline.yaml --hosts box=64GB,box2=32GB --strategy optimal",
+        "ostler plan pipeline.yaml --what-if memory=box+8GB --what-if allow=latest:qa,docs",
     )
 )
 @click.argument("file", metavar="FILE")
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
 @click.option("--preloaded", is_flag=True, help="The models that hosts preload are in memory at the start.")
 @click.option(
     "--minute-price", "minute_price_usd", metavar="USD", type=click.FloatRange(min=0), help="What a minute is worth."
+)
+@click.option(
+    "--what-if",
+    metavar="QUESTION",
+    multiple=True,
+    help="Plan again with a change: `host=LIKE`, `memory=HOST+8GB`, `allow=MODEL:TASK,TASK`, `slots=COUNT`,"
+    " `slots=MODEL:COUNT`, `cloud=TASK:USD`, `offer=TASK:USD`, `swaps=free`.  [several times]",
 )
 @click.option("--seconds", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True, help="Longest search.")
 @click.option("--svg", metavar="FILE", help="Draw the plan into this file, too.")

@@ -33,8 +33,8 @@ def span(duration_ms: int) -> str:
     if duration_ms < 120_000:  # noqa: PLR2004 -- two minutes
         return f"{duration_ms / 1000:g} s"
     if duration_ms < 10_800_000:  # noqa: PLR2004 -- three hours
-        return f"{duration_ms // 600 / 100:.2f} min"
-    return f"{duration_ms // 36_000 / 100:.2f} h"
+        return f"{duration_ms / 60_000:.2f} min"
+    return f"{duration_ms / 3_600_000:.2f} h"
 
 
 def print_report(report: "PlanReport") -> None:
@@ -87,8 +87,9 @@ def certificate_text(report: "PlanReport") -> str:
     """How good the plan is, as far as that is proven: the word optimal only where it is."""
     bound, makespan_ms = report.certificate, report.plan.makespan_ms
     if report.plan.proven or (bound is not None and bound.bound_ms == makespan_ms):
-        how = "an exact solver proved that no plan is shorter" if report.plan.proven else "no plan is shorter"
-        return f"optimal: {how}" + (f" ({bound.said})" if bound is not None and bound.said else "")
+        if report.plan.proven:
+            return "optimal: an exact solver proved that no plan is shorter"
+        return "optimal: no plan is shorter" + (f" ({bound.kind}: {bound.said})" if bound and bound.said else "")
     if bound is None:
         return "none: no lower bound was computed"
     gap = bound.gap(makespan_ms)
@@ -142,9 +143,6 @@ def _print_rows(rows: "Sequence[Row]") -> None:
             cells.append(f"{row.gap:.1%}" if row.gap is not None else "")
         table.append([*cells, row.detail])
     print_table([*columns, "how"], table, empty="nothing to compare")
-    for row in rows:
-        for pair in row.broken:
-            click.echo(f"  {row.name} breaks: {pair}")
 
 
 def _print_chart(report: "PlanReport") -> None:

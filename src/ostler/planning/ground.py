@@ -96,6 +96,8 @@ def holds_memory(host: PlanHost) -> bool:
 def with_machines(base: Ground, machines: Sequence[Machine]) -> Ground:
     """The same with other machines, each with all models of the declared ones. Clouds and commands stay.
 
+    How many models a declared machine may hold at once says nothing of another one: memory alone limits those.
+
     Raises `ValueError` when no machine is declared whose models they could have.
     """
     declared = [host for host in base.hosts if holds_memory(host)]
@@ -107,14 +109,11 @@ def with_machines(base: Ground, machines: Sequence[Machine]) -> Ground:
             other = models.get(name)
             models[name] = serving if other is None or serving.slots > other.slots else other
     whose = frozenset[str]().union(*(base.providers.get(host.name, frozenset()) for host in declared))
-    limits = [host.max_resident for host in declared]
-    limit = None if None in limits else max(count for count in limits if count is not None)
     hosts = [
         PlanHost(
             name=machine.name,
             memory_bytes=machine.memory_bytes,
             models={name: msgspec.structs.replace(serving, pinned=False) for name, serving in sorted(models.items())},
-            max_resident=limit,
         )
         for machine in machines
     ]
