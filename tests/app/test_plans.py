@@ -114,7 +114,7 @@ def test_all_strategies_can_be_compared() -> None:
 def test_a_task_may_use_the_models_of_its_tier_and_its_other_ones(profile: str) -> None:
     """Tier, alias of a tier, alias of a model, other models; a cloud's choice has its price."""
     report = planned(
-        "tasks: [{id: a, prompt: x, tier: standard, fallback: [cloud, quick], expected: 1m}]", profile=profile
+        "tasks: [{id: a, prompt: x, tier: standard, fallback: [far, quick], expected: 1m}]", profile=profile
     )
     choices = report.instance.tasks[0].choices
 
@@ -208,6 +208,7 @@ def test_every_task_that_cannot_be_planned_is_told_with_its_line(profile: str) -
 tasks:
   - {id: fine, prompt: x, model: latest}
   - {id: misspelt, prompt: x, model: latst}
+  - {id: other, prompt: x, model: latest, fallback: [quik]}
   - {id: tierless, prompt: x, tier: lrge}
   - {id: v1.2, prompt: x, model: latest, local_only: true, endpoint: deepseek@api.deepseek.com}
 """
@@ -216,8 +217,9 @@ tasks:
 
     assert sorted(str(problem) for problem in caught.value.problems) == [
         "f:3 misspelt.model: no host has the model 'latst' (did you mean 'latest'?)",
-        "f:4 tierless.tier: there is no tier 'lrge' (did you mean 'large'?)",
-        "f:5 v1.2: no host that it may use has l:32b (see its `local_only` and `endpoint`)",
+        "f:4 other.fallback: no host has the model 'quik' (did you mean 'quick'?)",
+        "f:5 tierless.tier: there is no tier 'lrge' (did you mean 'large'?)",
+        "f:6 v1.2: no host that it may use has l:32b (see its `local_only` and `endpoint`)",
     ]
 
 

@@ -50,6 +50,8 @@ def pose(
         choices = _choices(item, where, catalog)
         if not choices:
             problems.append(_nowhere(item, where, catalog))
+        else:
+            problems.extend(_misspelt(item, where, catalog))
         if item.spec.expected_ms is None:
             guessed.append(item.spec.id)
         tasks.append(_task(item.spec, choices))
@@ -138,9 +140,25 @@ def _has_price(model: ModelSpec | None) -> bool:
     return model is not None and None not in (model.input_usd_per_mtok, model.output_usd_per_mtok)
 
 
+def _misspelt(item: Wanted, where: Ground, catalog: Catalog) -> list[Problem]:
+    """Other models of a task that neither a host nor the profile knows."""
+    known = _having(where) | set(catalog.models)
+    remedies = {
+        model: nearest(model, known | set(catalog.model_aliases)) for model in item.models if model not in known
+    }
+    return [
+        Problem(f"no host has the model '{model}'", where=f"{item.spec.id}.fallback", remedy=remedy)
+        for model, remedy in remedies.items()
+    ]
+
+
+def _having(where: Ground) -> set[str]:
+    return {model for host in where.hosts for model in host.models}
+
+
 def _nowhere(item: Wanted, where: Ground, catalog: Catalog) -> Problem:
     """Why no host can run a task: unknown models, or no room for them."""
-    having = {model for host in where.hosts for model in host.models}
+    having = _having(where)
     known = having | set(catalog.model_aliases) | set(catalog.models)
     unknown = [model for model in item.models if model not in having]
     if unknown:
