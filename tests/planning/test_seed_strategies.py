@@ -2,46 +2,22 @@
 
 import pytest
 
+from bench.seed_table import TABLE, Row, declared, in_minutes
 from ostler.planning.phases import BrokenOrderError
-from ostler.planning.plan import Plan
 from ostler.planning.plan_checker import check_plan
 from ostler.planning.strategies import planned
 from ostler.simulate.fourteen_agents import DECLARED, READINGS, Reading, fourteen_agents
 
-# Reading, slots, loads, then minutes of A, B and C with DevOps behind QA and Security where the reading demands it.
-TABLE: tuple[tuple[Reading, int, int, float, float, float], ...] = (
-    ("map", 1, 5, 163.79, 163.79, 163.79),
-    ("map", 2, 5, 103.79, 118.79, 113.79),
-    ("map", 3, 5, 78.79, 108.79, 73.79),
-    ("map", 4, 5, 68.79, 98.79, 73.79),
-    ("map", 5, 5, 63.79, 93.79, 63.79),
-    ("map", 9, 5, 53.79, 83.79, 63.79),
-    ("mermaid", 2, 5, 113.79, 128.79, 113.79),
-    ("mermaid", 4, 5, 78.79, 108.79, 88.79),
-    ("mermaid", 9, 5, 68.79, 98.79, 78.79),
-    ("phases", 2, 4, 98.12, 113.12, 98.12),
-    ("phases", 4, 4, 58.12, 88.12, 58.12),
-    ("phases", 5, 4, 53.12, 83.12, 48.12),
-    ("phases", 9, 4, 38.12, 68.12, 48.12),
-)
 
-
-def minutes(plan: Plan) -> float:
-    """As the table prints them: cut after the second decimal."""
-    return plan.makespan_ms // 600 / 100
-
-
-@pytest.mark.parametrize(("reading", "slots", "loads", "a", "b", "c"), TABLE)
-def test_the_declared_strategies_take_exactly_as_long_as_the_table_says(
-    reading: Reading, slots: int, loads: int, a: float, b: float, c: float
-) -> None:
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.reading}-{row.slots}")
+def test_the_declared_strategies_take_exactly_as_long_as_the_table_says(row: Row) -> None:
     """A, B and C as declared, mended where they must be, in minutes and loads; every plan can be carried out."""
-    instance = fourteen_agents(reading, slots)
+    instance = fourteen_agents(row.reading, row.slots)
 
-    plans = [planned(instance, strategy, DECLARED[strategy], repair=True) for strategy in DECLARED]
+    plans = declared(instance)
 
-    assert [minutes(plan) for plan in plans] == [a, b, c]
-    assert {plan.loads for plan in plans} == {loads}
+    assert [in_minutes(plan.makespan_ms) for plan in plans] == [row.a, row.b, row.c]
+    assert {plan.loads for plan in plans} == {row.loads}
     assert [check_plan(instance, plan) for plan in plans] == [()] * 3
 
 
@@ -63,7 +39,8 @@ def test_longest_first_mends_the_list_order_of_the_coding_phase() -> None:
 
     plan = planned(instance, "model-first", tuple(order))
 
-    assert (minutes(plan), minutes(planned(instance, "model-first", DECLARED["model-first"]))) == (48.12, 53.12)
+    as_listed = planned(instance, "model-first", DECLARED["model-first"])
+    assert [in_minutes(row.makespan_ms) for row in (plan, as_listed)] == ["48.12", "53.12"]
 
 
 @pytest.mark.parametrize("reading", READINGS)
