@@ -2,7 +2,8 @@
 
 import msgspec
 
-from ostler.planning.guide import Actual, Guide, allowed_ms, guide_of, late_after_ms, turn_now, turns, versus
+from ostler.planning.actual import Call
+from ostler.planning.guide import Guide, allowed_ms, guide_of, late_after_ms, turn_now, turns, versus
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving
 from ostler.planning.plan import Episode, Placement, Plan
 
@@ -75,12 +76,12 @@ def test_a_short_task_may_vary_by_seconds_and_a_long_one_by_a_share() -> None:
 
 def test_planned_and_actual_stand_side_by_side_from_one_start() -> None:
     """Instants of both count from the start of the plan; what has not begun, or not ended, has none."""
-    actuals = [
-        Actual(task="one", host="box", start_ms=1_020, end_ms=1_150, ok=True),
-        Actual(task="three", host="spare", start_ms=1_200),
+    calls = [
+        Call(label="one", host="box", start_ms=1_020, end_ms=1_150),
+        Call(label="three", host="spare", start_ms=1_200),
     ]
 
-    rows = {row.task: row for row in versus(adopted(), actuals)}
+    rows = {row.task: row for row in versus(adopted(), calls)}
 
     assert (rows["one"].start_ms, rows["one"].end_ms, rows["one"].late_ms) == (20, 150, 40)
     assert (rows["three"].host, rows["three"].start_ms, rows["three"].end_ms) == ("spare", 200, None)

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ostler.planning.actual import Call
 from ostler.planning.instance import Instance
 from ostler.planning.plan import Episode, Placement, Plan
 
@@ -65,18 +66,6 @@ class Deviation(StrEnum):
     HOST_BACK = "host_back"
     """A host came (back) that the plan does not use."""
     SWAP_FAILED = "swap_failed"
-
-
-class Actual(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a planned task. Instants are absolute; `end_ms` is `None` while it runs."""
-
-    task: str
-    host: str
-    model: str | None = None
-    start_ms: int | None = None
-    end_ms: int | None = None
-    attempts: int = 0
-    ok: bool | None = None
 
 
 class Versus(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,21 +152,24 @@ def allowed_ms(planned_ms: int) -> int:
     return planned_ms + max(LATE_MS_MIN, round(planned_ms * LATE_SHARE))
 
 
-def versus(first: Guide, actuals: Iterable[Actual]) -> tuple[Versus, ...]:
-    """The first version of a plan beside what happened, in the order of the plan; instants from its start."""
-    known = {actual.task: actual for actual in actuals}
+def versus(first: Guide, calls: Iterable[Call]) -> tuple[Versus, ...]:
+    """The first version of a plan beside what happened, in the order of the plan; instants from its start.
+
+    Calls are labelled by their tasks; of several attempts the last one given counts.
+    """
+    known = {call.label: call for call in calls}
     rows = []
     for row in first.placements:
-        actual = known.get(row.task)
+        call = known.get(row.task)
         rows.append(
             Versus(
                 task=row.task,
                 planned_host=row.host,
                 planned_start_ms=row.start_ms,
                 planned_end_ms=row.end_ms,
-                host=actual.host if actual is not None else None,
-                start_ms=_since(first, actual.start_ms if actual is not None else None),
-                end_ms=_since(first, actual.end_ms if actual is not None else None),
+                host=call.host if call is not None else None,
+                start_ms=_since(first, call.start_ms if call is not None else None),
+                end_ms=_since(first, call.end_ms if call is not None else None),
             )
         )
     return tuple(rows)
