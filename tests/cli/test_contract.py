@@ -26,6 +26,7 @@ CALLS: dict[str, tuple[Ask, object]] = {
     "submit": (lambda hub: hub.submit([SPEC]).tasks[0].id, "t-1"),
     "tasks": (lambda hub: hub.tasks(["queued", "running"], "r-1", 5, 9).tasks, ()),
     "task": (lambda hub: hub.task("t-one"), samples.ANSWER),
+    "results": (lambda hub: hub.results("r-1", 0).phases, ()),
     "act": (lambda hub: hub.act("t-one", "retry"), samples.task("t-one")),
     "cancel": (lambda hub: hub.cancel("t-one", "late").state, "cancelled"),
     "why": (lambda hub: hub.why("t-one"), samples.WHY),

@@ -15,7 +15,7 @@ from ostler.domain.errors import ConflictError, ExitCode, InvalidInputError
 from ostler.domain.event import Event
 from ostler.domain.states import Failure, FailureClass, TaskState, Wait, WaitCode
 from ostler.domain.tasks import Task, TaskSpec
-from ostler.hub.views import SubmitAnswer, TaskList
+from ostler.hub.views import RunReport, RunResults, SubmitAnswer, TaskList
 from tests.cli.conftest import Ostler
 from tests.web import samples
 from tests.web.recording_hub import PATIENCE_S, RecordingHub, ServedHub, eventually
@@ -84,7 +84,7 @@ def test_the_end_of_a_run_tells_what_did_not_succeed(ostler: Ostler, served: Ser
     lines = ostler("run", file).out.splitlines()
 
     assert lines[0].startswith("run r-")
-    assert lines[-2] == "failed b command: exit code 2 (optional)"
+    assert lines[-2] == "failed b command: exit code 2 (optional: skipped)"
     assert lines[-1] == "1 succeeded, 1 failed"
 
 
@@ -309,3 +309,114 @@ def test_on_a_terminal_an_interrupt_asks(
     run_module._leave(connect(served.url, None), "r-1")
 
     assert sorted(call[0] for call in served.asked("cancel")) == cancelled
+
+
+def test_a_run_is_taken_up_again(ostler: Ostler, served: ServedHub, file: str) -> None:
+    """`--resume` asks for it, and the first line says what was known and done."""
+    served.hub.on_submit = becomes(a=TaskState.SUCCEEDED, b=TaskState.SUCCEEDED)
+    assert ostler("run", file, "--run-id", "r-1").code == ExitCode.OK
+
+    result = ostler("run", file, "--resume", "r-1")
+
+    assert result.code == ExitCode.OK
+    assert served.asked("submit")[-1][1:] == ("resume",)
+    assert result.out.splitlines()[0] == "run r-1: 2 tasks, 2 known already, 2 of them done"
+
+
+def test_a_run_that_nobody_knows_is_not_taken_up(ostler: Ostler, served: ServedHub, file: str) -> None:
+    """A slip in the id must not start everything anew."""
+    result = ostler("run", file, "--resume", "r-none")
+
+    assert result.code == ExitCode.REFUSED
+    assert "there is no run r-none" in result.err
+    assert served.asked("submit") == []
+
+
+def test_two_names_for_a_run_are_refused(ostler: Ostler, served: ServedHub, file: str) -> None:
+    """`--run-id` and `--resume` may only agree."""
+    assert ostler("run", file, "--resume", "r-1", "--run-id", "r-2").code == ExitCode.USAGE
+    assert served.asked("submit") == []
+
+
+def test_the_end_of_a_run_shows_its_phases(ostler: Ostler, served: ServedHub, file: str) -> None:
+    """One line each: name, time, tasks, what was skipped and which model stood in for which."""
+
+    def made(spec: TaskSpec) -> Task:
+        first = spec.id.endswith(".a")
+        task = in_state(spec.id, TaskState.SUCCEEDED if first else TaskState.FAILED, batch=spec.batch, needs=spec.needs)
+        facts = msgspec.structs.replace(task.facts, model="m0" if first else None)
+        phase = "plan" if first else None
+        return msgspec.structs.replace(
+            task, facts=facts, model="m1", phase=phase, optional=spec.optional, seq=int(first)
+        )
+
+    served.hub.on_submit = made
+    result = ostler("run", file)
+
+    assert "phase 0 (plan), 3 s: a; m1 instead of m0" in result.out
+    assert "phase 1, 3 s: b; skipped: b" in result.out
+    assert "(instead of m0)" in result.out
+
+
+def test_results_are_printed_at_the_end_when_asked_for(ostler: Ostler, served: ServedHub, file: str) -> None:
+    """Phase by phase; a failure in place of a result."""
+    served.hub.on_submit = becomes(a=TaskState.SUCCEEDED, b=TaskState.FAILED)
+    result = ostler("run", file, "--results", "--run-id", "r-1")
+
+    assert "    output of r-1.a" in result.out
+    assert "    command: exit code 2" in result.out
+    assert "output of" not in ostler("run", file, "--run-id", "r-1").out
+
+
+def test_the_report_of_a_run_has_its_phases(ostler: Ostler, served: ServedHub, file: str) -> None:
+    """As JSON, with outputs only when they are asked for."""
+    served.hub.on_submit = becomes(a=TaskState.SUCCEEDED, b=TaskState.SUCCEEDED)
+    plain = msgspec.json.decode(ostler("run", file, "--json").out, type=RunReport)
+    full = msgspec.json.decode(ostler("run", file, "--json", "--results", "--run-id", "r-1").out, type=RunReport)
+
+    assert [row.output for phase in plain.phases for row in phase.tasks] == [None, None]
+    assert [row.output for phase in full.phases for row in phase.tasks] == ["output of r-1.a", "output of r-1.b"]
+
+
+def test_results_of_a_run_can_be_read_later(ostler: Ostler, served: ServedHub, file: str) -> None:
+    """All phases, one of them, or as JSON; one that is not there is refused."""
+    served.hub.on_submit = becomes(a=TaskState.SUCCEEDED, b=TaskState.SUCCEEDED)
+    ostler("run", file, "--run-id", "r-1")
+
+    assert "    output of r-1.b" in ostler("tasks", "results", "r-1").out
+    assert msgspec.json.decode(ostler("tasks", "results", "r-1", "--json").out, type=RunResults).run == "r-1"
+    missing = ostler("tasks", "results", "r-1", "--phase", "7")
+    assert missing.code == ExitCode.USAGE
+    assert "has no phase 7" in missing.err
+
+
+def test_limits_of_a_file_are_part_of_each_task(ostler: Ostler, served: ServedHub, tmp_path: Path) -> None:
+    """So they are as durable as the tasks."""
+    path = tmp_path / "limited.yaml"
+    path.write_text("slots: {m: 2}\nlimit: 3\ntasks: [{id: a, prompt: x, model: m}]\n", encoding="utf-8")
+    served.hub.on_submit = becomes(a=TaskState.SUCCEEDED)
+    ostler("run", str(path))
+
+    ((specs,),) = served.asked("submit")
+    assert (specs[0].batch_limit, specs[0].batch_slots) == (3, {"m": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("limit: 0\ntasks: [{id: a, prompt: x}]\n", "limit: expected a whole number from 1 up"),
+        (
+            "tasks:\n  - {id: a, prompt: x}\n  - {id: b, prompt: 'use {{ results.c }}', needs: a}\n",
+            "b.needs: the prompt names the result of 'c', which the task does not need",
+        ),
+    ],
+)
+def test_mistakes_in_limits_and_names_are_told_by_the_check(
+    ostler: Ostler, tmp_path: Path, text: str, said: str
+) -> None:
+    """Before anything is handed in, with line and remedy."""
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    result = ostler("run", "--check", str(path))
+    assert result.code == ExitCode.USAGE
+    assert said in result.err

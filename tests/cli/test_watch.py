@@ -230,7 +230,7 @@ def test_the_live_table_shows_states_places_and_countdowns() -> None:
 
     text = captured.get()
     rows = text.splitlines()
-    assert rows[1].split()[:2] == ["web", "queued"]
+    assert rows[1].split()[:3] == ["0", "web", "queued"]
     assert "next look in 2 s" in text or "next look in 3 s" in text
     assert "verified after 10 s" in rows[2]
     assert "1 queued, 1 succeeded; the hub does not answer" in rows[3]

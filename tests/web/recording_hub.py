@@ -19,10 +19,12 @@ from ostler.domain.ports import TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.work import Poll, Report
+from ostler.hub.results import run_results
 from ostler.hub.views import (
     EndpointList,
     EventPage,
     HubStatus,
+    RunResults,
     SettingList,
     SubmitAnswer,
     Submitted,
@@ -115,8 +117,8 @@ class RecordingHub:
         self.record("status")
         return samples.STATUS
 
-    async def submit(self, specs: Sequence[TaskSpec]) -> SubmitAnswer:
-        self.record("submit", tuple(specs))
+    async def submit(self, specs: Sequence[TaskSpec], *, resume: bool = False) -> SubmitAnswer:
+        self.record("submit", tuple(specs), *(["resume"] if resume else []))
         duplicates = {spec.id for spec in specs if spec.id in self.tasks_by_id}
         self.tasks_by_id.update({spec.id: self.on_submit(spec) for spec in specs if spec.id not in duplicates})
         return SubmitAnswer(
@@ -134,6 +136,12 @@ class RecordingHub:
             newest_first = sorted(found, key=lambda task: task.seq, reverse=True)[: query.limit]
             return TaskList(tasks=tuple(newest_first), now_ms=samples.NOW_MS)
         return TaskList(tasks=(samples.task(), samples.SUCCEEDED), now_ms=samples.NOW_MS)
+
+    async def results(self, run: str, phase: int | None = None) -> RunResults:
+        self.record("results", run, phase)
+        tasks = [task for task in self.tasks_by_id.values() if task.batch == run]
+        outputs = {task.id: f"output of {task.id}" for task in tasks if task.state is TaskState.SUCCEEDED}
+        return run_results(run, tasks, outputs, samples.NOW_MS, phase)
 
     async def task(self, task_id: str) -> TaskAnswer:
         self.record("task", task_id)

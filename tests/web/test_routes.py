@@ -61,6 +61,7 @@ def test_a_reading_route_answers_with_the_view_of_the_hub(
 
 CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
     ("POST", "/hub/tasks", {"tasks": [SPEC]}, 201, ("submit", (SPEC,)), SubmitAnswer),
+    ("POST", "/hub/tasks", {"tasks": [SPEC], "resume": True}, 201, ("submit", (SPEC,), "resume"), SubmitAnswer),
     ("POST", "/hub/tasks/t-one/cancel", None, 200, ("cancel", "t-one", ""), Task),
     ("POST", "/hub/tasks/t-one/cancel", {"reason": "late"}, 200, ("cancel", "t-one", "late"), Task),
     ("POST", "/hub/tasks/t-one/retry", None, 200, ("retry", "t-one"), Task),

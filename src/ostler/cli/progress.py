@@ -9,9 +9,11 @@ import click
 
 from ostler.cli import words
 from ostler.cli.render import clean, line, style_of
+from ostler.cli.results import model_note
 from ostler.cli.task_view import note_text, place_text
 from ostler.cli.watch import Picture
 from ostler.domain.tasks import Task
+from ostler.hub.results import phases_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,6 +95,9 @@ def change_line(task: Task, now_ms: int) -> str:
     if place_text(task) != words.NONE:
         parts.append(f"[{place_text(task)}]")
     note = note_text(task, now_ms)
+    aside = model_note(task)
+    if aside:
+        note = f"{note} ({aside})" if note else f"({aside})"
     return line(" ".join(parts) + (f"  {note}" if note else ""), 200)
 
 
@@ -103,17 +108,19 @@ def live_table(picture: Picture) -> "Table":
 
     now_ms = picture.hub_ms()
     table = Table(box=None, header_style="bold", pad_edge=False, caption=Text(summary(picture)), caption_justify="left")
-    for heading in ("task", "state", "tier", "model", "endpoint", "time", "note"):
+    depth = {task.id: phase.depth for phase in phases_of(picture.tasks) for task in phase.tasks}
+    for heading in ("phase", "task", "state", "tier", "model", "endpoint", "time", "note"):
         table.add_column(heading.upper(), no_wrap=heading != "note", overflow="ellipsis")
     for task in shown(picture.tasks):
         cells = (
+            str(depth[task.id]),
             short_name(task),
             task.state,
             task.tier or words.NONE,
             task.model or words.NONE,
             task.endpoint or task.worker or words.NONE,
             elapsed(task, now_ms),
-            clean(note_text(task, now_ms)),
+            clean("; ".join(text for text in (note_text(task, now_ms), model_note(task)) if text)),
         )
         table.add_row(*(Text(cell, style=style_of(cell)) for cell in cells))
     return table

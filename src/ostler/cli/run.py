@@ -19,15 +19,27 @@ LIVE_TICK_S = 0.5
 
 
 @click.command(
-    epilog=example("ostler run tasks.yaml", "ostler run tasks.yaml --check", "ostler run tasks.yaml --no-wait")
+    epilog=example("ostler run tasks.yaml", "ostler run tasks.yaml --check", "ostler run tasks.yaml --resume r-x2m4k7")
 )
 @click.argument("file", metavar="FILE")
 @click.option("--check", "only_check", is_flag=True, help="Check the file and hand in nothing.")
 @click.option("--no-wait", is_flag=True, help="Hand the tasks in and leave.")
 @click.option("--run-id", metavar="ID", help="Id of this run; the same one again takes it up.  [default: a new one]")
+@click.option("--resume", metavar="ID", help="Take this run up: what ended badly is tried again, what is done stays.")
+@click.option("--results", "show_results", is_flag=True, help="Print the results at the end, phase by phase.")
 @json_option
 @hub_options
-def run(client: "HubClient", *, file: str, only_check: bool, no_wait: bool, run_id: str | None, as_json: bool) -> int:
+def run(
+    client: "HubClient",
+    *,
+    file: str,
+    only_check: bool,
+    no_wait: bool,
+    run_id: str | None,
+    resume: str | None,
+    show_results: bool,
+    as_json: bool,
+) -> int:
     """Hand in a YAML file of tasks with needs, and watch them to the end.
 
     The file is checked whole before anything is handed in. Ids count inside the file; `ostler tasks list --batch RUN`
@@ -39,8 +51,11 @@ def run(client: "HubClient", *, file: str, only_check: bool, no_wait: bool, run_
     if only_check:
         click.echo("{}" if as_json else f"{file}: {len(tasks.specs)} tasks, all right")
         return ExitCode.OK
-    answer = _hand_in(client, tasks, name := _run_id(run_id))
-    return _report(answer, name, as_json=as_json) if no_wait else _watch_run(client, answer, name, as_json=as_json)
+    name = _run_id(run_id) if resume is None else _known_run(client, resume, run_id)
+    answer = _hand_in(client, tasks, name, resume=resume is not None)
+    if no_wait:
+        return _report(answer, name, as_json=as_json)
+    return _watch_run(client, answer, name, as_json=as_json, show_results=show_results)
 
 
 def submit_file(client: "HubClient", file: str, *, wait: bool, as_json: bool) -> int:
@@ -65,11 +80,24 @@ def _run_id(told: str | None) -> str:
     return told
 
 
-def _hand_in(client: "HubClient", tasks: "TaskFile", run_id: str) -> "SubmitAnswer":
+def _known_run(client: "HubClient", resume: str, run_id: str | None) -> str:
+    """The run to take up. Raises `NotFoundError` when the hub has none of this id: a slip must not start a new one."""
+    from ostler.domain.errors import InvalidInputError, NotFoundError
+
+    if run_id not in (None, resume):
+        raise InvalidInputError("--resume and --run-id name two runs", where="--resume", remedy="give one of them")
+    name = _run_id(resume)
+    if not client.tasks((), name, 1).tasks:
+        remedy = "'ostler tasks list' shows what there is; leave --resume out to start anew"
+        raise NotFoundError(f"there is no run {name}", where="--resume", remedy=remedy)
+    return name
+
+
+def _hand_in(client: "HubClient", tasks: "TaskFile", run_id: str, *, resume: bool = False) -> "SubmitAnswer":
     from ostler.domain.errors import InvalidInputError
 
     try:
-        return client.submit(tasks.for_run(run_id))
+        return client.submit(tasks.for_run(run_id), resume=resume)
     except InvalidInputError as error:
         error.where = tasks.locate(run_id, error.where, error.what)
         raise
@@ -86,11 +114,19 @@ def _report(answer: "SubmitAnswer", run_id: str, *, as_json: bool) -> int:
 
 
 def _say_begin(answer: "SubmitAnswer", run_id: str) -> None:
+    from ostler.domain.states import TaskState
+
     known = sum(task.duplicate for task in answer.tasks)
-    click.echo(f"run {run_id}: {len(answer.tasks)} tasks" + (f", {known} known already" if known else ""))
+    retried = sum(task.retried for task in answer.tasks)
+    done = sum(task.duplicate and task.state is TaskState.SUCCEEDED for task in answer.tasks)
+    counts = [(known, "known already"), (done, "of them done"), (retried, "tried again")]
+    said = [f", {count} {what}" for count, what in counts if count]
+    click.echo(f"run {run_id}: {len(answer.tasks)} tasks{''.join(said)}")
 
 
-def _watch_run(client: "HubClient", answer: "SubmitAnswer", run_id: str, *, as_json: bool) -> int:
+def _watch_run(
+    client: "HubClient", answer: "SubmitAnswer", run_id: str, *, as_json: bool, show_results: bool = False
+) -> int:
     from ostler.cli import render
 
     if not as_json:
@@ -101,12 +137,24 @@ def _watch_run(client: "HubClient", answer: "SubmitAnswer", run_id: str, *, as_j
         _leave(client, run_id)
         return ExitCode.INTERRUPTED
     if as_json:
-        from ostler.hub.views import TaskList
+        from ostler.hub.results import phase_row, phases_of
+        from ostler.hub.views import RunReport
 
-        render.print_json(TaskList(tasks=last.tasks, now_ms=last.now_ms))
+        outputs = _outputs(client, run_id) if show_results else None
+        phases = tuple(phase_row(phase, outputs) for phase in phases_of(last.tasks))
+        render.print_json(RunReport(tasks=last.tasks, phases=phases, now_ms=last.now_ms))
     else:
         _print_end(last)
+        if show_results:
+            from ostler.cli.results import print_results
+
+            print_results(client.results(run_id))
     return last.exit_code
+
+
+def _outputs(client: "HubClient", run_id: str) -> dict[str, str]:
+    rows = (row for phase in client.results(run_id).phases for row in phase.tasks)
+    return {row.id: row.output for row in rows if row.output is not None}
 
 
 def _watch(client: "HubClient", run_id: str, *, silent: bool) -> "Picture":
@@ -144,13 +192,19 @@ def _leave(client: "HubClient", run_id: str) -> None:
 
 
 def _print_end(last: "Picture") -> None:
-    """What did not succeed, and the counts."""
+    """What did not succeed, how the phases went, and the counts."""
     from ostler.cli.progress import change_line, summary
+    from ostler.cli.results import phase_lines
     from ostler.cli.watch import has_succeeded
 
     bad = [task for task in last.tasks if not has_succeeded(task)]
     if bad:
         click.echo()
     for task in bad:
-        click.echo(change_line(task, last.now_ms) + (" (optional)" if task.optional else ""))
+        click.echo(change_line(task, last.now_ms))
+    lines = phase_lines(last.tasks)
+    if len(lines) > 1:
+        click.echo()
+        for text in lines:
+            click.echo(text)
     click.echo(summary(last))

@@ -27,20 +27,21 @@ from pathlib import Path
 import msgspec
 
 from ostler.cli.spec import ID, ID_RULE
-from ostler.cli.taskfields import OWN, WrongValue, named, text
+from ostler.cli.taskfields import OWN, WrongValue, count, named, text
 from ostler.cli.taskreader import Notes, Values, decoded, layered, shared_fields, task_fields
 from ostler.cli.tasksections import PhaseDraft, assign, check_slots, read_phases, read_roles, read_slots
 from ostler.config.document import read_document
 from ostler.config.nodes import Member, Node, Place
-from ostler.domain.errors import Problem, ProfileError, nearest
+from ostler.domain.errors import InvalidInputError, Problem, ProfileError, nearest
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.planning.pipeline import Phase, Pipeline, is_wildcard, matching
+from ostler.routing.handing import check_names
 from ostler.scheduling.dependencies import find_cycle
 
 BYTES_MAX = 4 * 1024 * 1024
 LOCAL_ID_MAX = 80
 SEPARATOR = "."
-SECTIONS = ("name", "defaults", "roles", "slots", "phases", "tasks")
+SECTIONS = ("name", "defaults", "roles", "slots", "limit", "phases", "tasks")
 
 
 class TaskFileError(ProfileError):
@@ -58,6 +59,8 @@ class TaskFile(msgspec.Struct, frozen=True, kw_only=True):
     """Id in the file -> where the task is written."""
     slots: Mapping[str, int] = {}
     """Model, as it is written -> tasks of this file that may work on it at once."""
+    limit: int | None = None
+    """So many of its tasks may run at once."""
     phases: tuple[Phase, ...] = ()
     """The order that the file claims."""
 
@@ -89,6 +92,8 @@ class TaskFile(msgspec.Struct, frozen=True, kw_only=True):
                 id=run_id + SEPARATOR + spec.id,
                 needs=tuple(run_id + SEPARATOR + needed for needed in spec.needs),
                 batch=run_id,
+                batch_limit=self.limit,
+                batch_slots=self.slots,
                 title=spec.title or spec.id,
             )
             for spec in self.specs
@@ -187,11 +192,13 @@ class _Reader:
         if len(specs) == len(written):
             specs = self._with_needs(specs)
             self._check_slots(sections.get("slots"), specs)
+            self._check_names(specs)
         return TaskFile(
             name=self._name(sections.get("name")),
             specs=tuple(specs),
             places={task_id: str(place) for task_id, place in self._places.items()},
             slots=slots,
+            limit=self._limit(sections.get("limit")),
             phases=self._phases(specs, whole=len(specs) == len(written)),
         )
 
@@ -203,6 +210,23 @@ class _Reader:
         except WrongValue as wrong:
             self._refuse(member.place, "name", wrong.what, wrong.remedy)
             return ""
+
+    def _limit(self, member: Member | None) -> int | None:
+        if member is None:
+            return None
+        try:
+            return count(member.node)
+        except WrongValue as wrong:
+            self._refuse(member.place, "limit", wrong.what, wrong.remedy)
+            return None
+
+    def _check_names(self, specs: list[TaskSpec]) -> None:
+        """Refuse a prompt that names the result of a task which it does not need."""
+        for spec in specs:
+            try:
+                check_names(spec)
+            except InvalidInputError as error:
+                self._refuse(self._places[spec.id], f"{spec.id}.needs", error.what, error.remedy)
 
     def _tasks(self, member: Member | None) -> list[Node]:
         if member is None:

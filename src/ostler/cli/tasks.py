@@ -119,6 +119,28 @@ def _section(name: str, lines: Iterator[str]) -> None:
         click.echo(f"  {clean(text)}")
 
 
+@tasks.command("results", epilog=example("ostler tasks results r-x2m4k7", "ostler tasks results r-x2m4k7 --phase 1"))
+@click.argument("run", metavar="RUN")
+@click.option("--phase", metavar="N", type=click.IntRange(min=0), help="Only this phase.")
+@json_option
+@hub_options
+def results(client: "HubClient", *, run: str, phase: int | None, as_json: bool) -> None:
+    """Show the results of a run by derived phase.
+
+    What needs nothing is phase 0, what needs only that phase 1, and so on; names that the tasks declare are shown.
+    """
+    from ostler.cli import render
+    from ostler.cli.results import print_results
+
+    found = client.results(run, phase)
+    if phase is not None and not found.phases:
+        raise InvalidInputError(f"run {run} has no phase {phase}", where="--phase", remedy="leave it out to see all")
+    if as_json:
+        render.print_json(found)
+    else:
+        print_results(found)
+
+
 @tasks.command(
     "cancel",
     epilog=example('ostler tasks cancel t-k3v5q7aymz --reason "asked twice"', "ostler tasks cancel --batch r-x2m4k7"),

@@ -18,6 +18,7 @@ from ostler.hub.views import (
     EndpointList,
     EventPage,
     HubStatus,
+    RunResults,
     SettingList,
     SubmitAnswer,
     TaskAnswer,
@@ -64,9 +65,12 @@ class HubClient:
         """The hub at a glance."""
         return self._get("/hub/status", HubStatus)
 
-    def submit(self, specs: Sequence[TaskSpec]) -> SubmitAnswer:
-        """Hand in tasks; repeated once when the answer is lost, which their ids make safe."""
-        body = msgspec.json.encode({"tasks": specs})
+    def submit(self, specs: Sequence[TaskSpec], *, resume: bool = False) -> SubmitAnswer:
+        """Hand in tasks; repeated once when the answer is lost, which their ids make safe.
+
+        `resume`: those that are known and ended badly are sent back to the queue.
+        """
+        body = msgspec.json.encode({"tasks": specs} | ({"resume": True} if resume else {}))
         return self._decoded(self._transport.ask("POST", "/hub/tasks", body, repeat=True), SubmitAnswer)
 
     def tasks(
@@ -79,6 +83,10 @@ class HubClient:
     def task(self, task_id: str) -> TaskAnswer:
         """Everything about one task."""
         return self._get(f"/hub/tasks/{_part(task_id)}", TaskAnswer)
+
+    def results(self, run: str, phase: int | None = None) -> RunResults:
+        """The results of a run by derived phase."""
+        return self._get(with_query(f"/hub/runs/{_part(run)}/results", phase=phase), RunResults)
 
     def act(self, task_id: str, verb: str) -> Task:
         """Retry, pause or resume a task."""

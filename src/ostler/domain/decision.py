@@ -32,6 +32,8 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True):
     """How they failed, in words, the newest last."""
     handed_tokens: int = 0
     """Estimated length of the results that become part of its prompt."""
+    full_models: tuple[str, ...] = ()
+    """Models that as many tasks of its batch use as may: no place of theirs is free for it."""
 
 
 class TargetType(StrEnum):
@@ -78,6 +80,8 @@ class Rejection(StrEnum):
     BREAKER_OPEN = "breaker_open"
     RATE_LIMITED = "rate_limited"
     NO_SLOT = "no_slot"
+    BATCH_SLOT = "batch_slot"
+    """As many tasks of its batch use the model as may."""
     NOT_SERVED = "not_served"
     """No registered endpoint offers the model."""
     CONTEXT = "context"

@@ -16,6 +16,7 @@ from ostler.hub.views import (
     EndpointList,
     EventPage,
     HubStatus,
+    RunResults,
     SettingList,
     SubmitAnswer,
     TaskAnswer,
@@ -38,8 +39,11 @@ class HubApi(Protocol):
         """The hub at a glance."""
         ...
 
-    async def submit(self, specs: Sequence[TaskSpec]) -> SubmitAnswer:
-        """Accept tasks, all or none; returns when they are durable. Refuses cycles, unknown needs, unknown tiers."""
+    async def submit(self, specs: Sequence[TaskSpec], *, resume: bool = False) -> SubmitAnswer:
+        """Accept tasks, all or none; returns when they are durable. Refuses cycles, unknown needs, unknown tiers.
+
+        `resume`: those that are known and ended badly are sent back to the queue.
+        """
         ...
 
     async def tasks(self, query: TaskQuery) -> TaskList:
@@ -48,6 +52,10 @@ class HubApi(Protocol):
 
     async def task(self, task_id: str) -> TaskAnswer:
         """Everything about one task."""
+        ...
+
+    async def results(self, run: str, phase: int | None = None) -> RunResults:
+        """The results of a run (a batch of tasks) by derived phase, or those of one phase."""
         ...
 
     async def cancel(self, task_id: str, reason: str = "") -> Task:

@@ -24,6 +24,8 @@ from ostler.hub.explaining import headline, verdict_why, why_lines
 from ostler.hub.link import LocalLink
 from ostler.hub.needs import settled_needs, settled_now
 from ostler.hub.pump import Pump
+from ostler.hub.results import run_results
+from ostler.hub.resume import changed_fields, ended_badly, refuse_changed
 from ostler.hub.service_info import HubInfo
 from ostler.hub.status import status
 from ostler.hub.tokens import TokenDesk
@@ -31,6 +33,7 @@ from ostler.hub.views import (
     EndpointList,
     EventPage,
     HubStatus,
+    RunResults,
     SettingList,
     SettingRow,
     SubmitAnswer,
@@ -45,6 +48,8 @@ from ostler.hub.workers_view import worker_list
 from ostler.routing.decide import decide
 from ostler.scheduling.intake import Settled, route_request
 from ostler.scheduling.signals import Cancel, Pause, PolicyChanged, Resume, Retry, TasksAccepted
+
+PAGE = 1000
 
 
 class Hub:
@@ -72,8 +77,8 @@ class Hub:
         """The hub at a glance."""
         return status(self._pump, self._info)
 
-    async def submit(self, specs: Sequence[TaskSpec]) -> SubmitAnswer:
-        """Accept tasks, all or none; durable when this returns."""
+    async def submit(self, specs: Sequence[TaskSpec], *, resume: bool = False) -> SubmitAnswer:
+        """Accept tasks, all or none; durable when this returns. `resume`: what ended badly is sent back first."""
         outside = outside_needs(specs)
         known = await self._store.states(outside) if outside else {}
         check_batch(specs, known)
@@ -92,9 +97,11 @@ class Hub:
             local=local,
         )
         self._next_seq += len(rows)
+        retried = await self._send_back([row.spec for row in rows]) if resume else frozenset()
         odd = [event for row in rows if (event := disagreement(row.task.facts, now_ms)) is not None]
         result, _ = await self._pump.apply([SubmitTasks(tasks=tuple(rows)), AppendEvents(events=tuple(odd))])
         if isinstance(result, Refused):
+            refuse_changed(await changed_fields(self._store, [row.spec for row in rows]))
             remedy = "use another id, or leave it out to get a new one"
             raise ConflictError(result.message, where="tasks.id", remedy=remedy)
         fresh = tuple(row.task for row in rows if row.task.id not in result.duplicates)
@@ -108,10 +115,40 @@ class Hub:
                     id=row.task.id,
                     state=states.get(row.task.id, row.task.state),
                     duplicate=row.task.id in result.duplicates,
+                    retried=row.task.id in retried,
                 )
                 for row in rows
             )
         )
+
+    async def _send_back(self, specs: Sequence[TaskSpec]) -> frozenset[str]:
+        """Send those of a run that ended badly back to the queue, first what the others need."""
+        refuse_changed(await changed_fields(self._store, specs))
+        rows = await self._store.rows([spec.id for spec in specs])
+        sent: set[str] = set()
+        for row in ended_badly(rows, specs):
+            settled = await settled_now(self._pump, self._store, row.needs, Settled())
+            task = self._pump.scheduler.books.tasks.get(row.id, row)
+            if task is row or task.state is TaskState.NEEDS_HUMAN:
+                await self._pump.post(Retry(task=task, settled=settled.met, lengths=settled.lengths))
+                sent.add(row.id)
+        return frozenset(sent)
+
+    async def results(self, run: str, phase: int | None = None) -> RunResults:
+        """The results of a run by derived phase."""
+        tasks = await self._all_of(run)
+        if not tasks:
+            raise NotFoundError(f"there is no run {run}", remedy="'ostler tasks list' shows what there is")
+        outputs = await self._store.outputs([task.id for task in tasks])
+        return run_results(run, tasks, outputs, self._pump.clock.now_ms(), phase)
+
+    async def _all_of(self, run: str) -> list[Task]:
+        found: list[Task] = []
+        before: int | None = None
+        while page := await self._store.tasks(TaskQuery(batch=run, limit=PAGE, before_seq=before)):
+            found += page
+            before = page[-1].seq
+        return found
 
     def _fleet(self) -> Fleet:
         """What is registered now, for what tasks may name."""
@@ -223,7 +260,11 @@ class Hub:
 
     def _verdict(self, task: Task) -> Verdict:
         now_ms = self._pump.clock.now_ms()
-        return decide(route_request(task, now_ms), self._pump.scheduler.books.snapshot(now_ms), self._policy)
+        return decide(
+            route_request(self._pump.scheduler.books, task, now_ms),
+            self._pump.scheduler.books.snapshot(now_ms),
+            self._policy,
+        )
 
     async def route(self, spec: TaskSpec) -> tuple[Verdict, Why]:
         """What would happen to this task now; stores nothing, calls nothing."""

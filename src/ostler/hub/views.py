@@ -10,16 +10,19 @@ import msgspec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import EndpointView, HostReport, Session
-from ostler.domain.states import TaskState, Wait
+from ostler.domain.states import Failure, TaskState, Wait
 from ostler.domain.tasks import Attempt, Task, TaskKind, TaskSpec
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
-    """One accepted task. `duplicate`: it was there already, with the same content."""
+    """One accepted task. `duplicate`: it was there already, with the same content; `retried`: and was sent back to the
+    queue, because it had ended badly and the run was to be resumed.
+    """
 
     id: str
     state: TaskState
     duplicate: bool = False
+    retried: bool = False
 
 
 class SubmitAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +35,53 @@ class TaskList(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks, newest first, with the wait reason of this moment."""
 
     tasks: tuple[Task, ...]
+    now_ms: int
+
+
+class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one task of a run came to."""
+
+    id: str
+    name: str
+    """Its id in the file."""
+    state: TaskState
+    skipped: bool = False
+    """It is optional and did not succeed: those that need it go on without it."""
+    output: str | None = None
+    model: str | None = None
+    endpoint: str | None = None
+    instead_of: str | None = None
+    """The model it asked for, when another one ran it."""
+    attempts: int = 0
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    failure: Failure | None = None
+
+
+class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks of one depth in the graph of needs. `label`: the phases that they declare themselves."""
+
+    depth: int
+    label: str
+    tasks: tuple[ResultRow, ...]
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    """Set when all of them have ended."""
+
+
+class RunResults(msgspec.Struct, frozen=True, kw_only=True):
+    """The results of a run by derived phase."""
+
+    run: str
+    phases: tuple[PhaseRow, ...]
+    now_ms: int
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that was watched to its end: its tasks, and how its phases went."""
+
+    tasks: tuple[Task, ...]
+    phases: tuple[PhaseRow, ...]
     now_ms: int
 
 

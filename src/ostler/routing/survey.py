@@ -146,6 +146,9 @@ class Surveyor:
     def _sort(self, name: str, view: EndpointView, contender: _Contender, found: Survey) -> None:
         """A usable place becomes an offer when it has a free slot, else it is busy."""
         model, work = contender.name, contender.work
+        if model in self._question.request.full_models:
+            found.busy.append(Refusal(name, model, Rejection.BATCH_SLOT, view))
+            return
         queue_ms = self._queue_ms(name, view, contender)
         if queue_ms is None:
             found.busy.append(Refusal(name, model, Rejection.NO_SLOT, view))

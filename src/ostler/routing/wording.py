@@ -27,6 +27,7 @@ _REFUSED = {
     Rejection.BREAKER_OPEN: "is left alone for a while, because calls to it failed",
     Rejection.RATE_LIMITED: "is rate limited",
     Rejection.NO_SLOT: "has no free slot",
+    Rejection.BATCH_SLOT: "has a model that as many tasks of the run use as may at once",
     Rejection.NOT_LOCAL: "is not local, and the data must stay local",
     Rejection.PROVIDER: "belongs to a provider the tier does not use",
     Rejection.EXCLUDED: "failed in the last attempt",
@@ -55,6 +56,9 @@ def refusal(place: Refusal, question: Question) -> str:
             return f"{text} ({view.message})"
         case Rejection.NO_SLOT:
             return f"{text} ({_slots(place, question)})"
+        case Rejection.BATCH_SLOT:
+            most = question.facts.batch_slots.get(place.model, 0)
+            return f"{text} ({most} of {most} of {place.model} taken by {question.facts.batch})"
         case Rejection.MEMORY:
             return f"{text} ({_memory(place, question)})"
     return text
@@ -156,6 +160,7 @@ _NEARNESS = {
     for rank, rejection in enumerate(
         (
             Rejection.NO_SLOT,
+            Rejection.BATCH_SLOT,
             Rejection.RATE_LIMITED,
             Rejection.BREAKER_OPEN,
             Rejection.EXCLUDED,

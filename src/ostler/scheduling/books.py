@@ -18,6 +18,7 @@ from ostler.domain.fleet import FleetSnapshot
 from ostler.domain.policy import Policy
 from ostler.domain.states import FINAL_STATES, TaskState, Wait, may_move
 from ostler.domain.tasks import Attempt, Task
+from ostler.scheduling.batches import Batches
 from ostler.scheduling.dependencies import Dependencies
 from ostler.scheduling.effects import Apply, Effect, Emit
 from ostler.scheduling.endpoints import Endpoints
@@ -42,6 +43,7 @@ class Books:
         self.workers = Workers()
         self.endpoints = Endpoints(policy.scheduler)
         self.timers = Timers()
+        self.batches = Batches()
         self.in_flight: dict[str, int] = {}
         self.in_flight_by_model: dict[tuple[str, str], int] = {}
         self.repo_hosts: dict[str, str] = {}

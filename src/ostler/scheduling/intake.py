@@ -22,6 +22,7 @@ from ostler.domain.states import (
 )
 from ostler.domain.tasks import Attempt, Task, TaskKind
 from ostler.routing.classes import route_class
+from ostler.scheduling.batches import limits_key
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Stop
 from ostler.scheduling.timers import TimerKind
@@ -48,10 +49,11 @@ def need_is_met(state: TaskState, *, optional: bool) -> bool:
 def class_key(books: Books, task: Task) -> tuple[object, ...]:
     """What makes two waiting tasks equal: the route class, and what matching to a worker depends on."""
     facts = task.facts
-    return (route_class(facts, task, books.policy), facts.kind, facts.requires, facts.worker, facts.repo)
+    route = route_class(facts, task, books.policy)
+    return (route, facts.kind, facts.requires, facts.worker, facts.repo, limits_key(facts))
 
 
-def route_request(task: Task, now_ms: int, *, generation: int = 0) -> RouteRequest:
+def route_request(books: Books, task: Task, now_ms: int, *, generation: int = 0) -> RouteRequest:
     """The question that a waiting task puts to `decide`."""
     return RouteRequest(
         facts=task.facts,
@@ -64,6 +66,7 @@ def route_request(task: Task, now_ms: int, *, generation: int = 0) -> RouteReque
         model_step=task.model_step,
         tried=task.tried,
         handed_tokens=task.handed_tokens,
+        full_models=books.batches.full_models(task.facts) if task.facts.batch_slots else (),
     )
 
 

@@ -241,6 +241,9 @@ def release(turn: Turn, task: Task) -> None:
     books.timers.cancel(TimerKind.ASSIGN, task.id)
     books.timers.cancel(TimerKind.CANCEL, task.id)
     books.free_slot(task.endpoint, task.model)
+    blocked_on = books.batches.free(task)
+    if blocked_on is not None:
+        books.queue.open_blocked_on(blocked_on)
     if task.session is not None:
         books.workers.release(task.session, task.facts.kind, task.id)
     books.queue.open_blocked_on(WORKERS)
@@ -289,5 +292,6 @@ def adopt(books: Books, task: Task, attempt: Attempt) -> None:
     books.tasks[task.id] = task
     books.attempts[task.id] = attempt
     books.take_slot(task.endpoint, task.model)
+    books.batches.take(task)
     if task.session is not None:
         books.workers.take(task.session, task.facts.kind, task.id, task.generation)

@@ -21,6 +21,7 @@ from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Task, TaskKind
 from ostler.domain.work import ModelRoute
 from ostler.routing.decide import decide
+from ostler.scheduling.batches import limits_key, resource
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Assign
 from ostler.scheduling.intake import forget, route_request
@@ -67,10 +68,13 @@ def _serve(turn: Turn, snapshot: FleetSnapshot, key: ClassKey, task_id: str) -> 
     books = turn.books
     task = books.tasks[task_id]
     started_us = books.clock.stopwatch_us()
-    verdict = decide(route_request(task, turn.now_ms, generation=task.generation + 1), snapshot, books.policy)
+    request = route_request(books, task, turn.now_ms, generation=task.generation + 1)
+    verdict = decide(request, snapshot, books.policy)
     decided_us = max(0, books.clock.stopwatch_us() - started_us)
     if isinstance(verdict, Hold):
         return _hold(turn, key, task, verdict)
+    if books.batches.is_full(task.facts):
+        return _hold(turn, key, task, _batch_hold(turn, task, verdict.decision))
     session_id = _match(turn, task, verdict)
     if session_id is None:
         hold = _worker_hold(turn, task, verdict.decision)
@@ -99,6 +103,13 @@ def _worker_hold(turn: Turn, task: Task, decision: Decision) -> Hold:
     wait = Wait(code=code, since_ms=_since(turn, task, code), detail=detail)
     blocked_on = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
     return Hold(wait=wait, decision=decision, blocked_on=blocked_on)
+
+
+def _batch_hold(turn: Turn, task: Task, decision: Decision) -> Hold:
+    """It could run, but as many tasks of its batch run as may."""
+    detail = f"{task.facts.batch_limit} tasks of {task.batch} run, as many as may at once"
+    wait = Wait(code=WaitCode.CAPACITY, since_ms=_since(turn, task, WaitCode.CAPACITY), detail=detail)
+    return Hold(wait=wait, decision=decision)
 
 
 def _missing_worker(turn: Turn, task: Task) -> str:
@@ -150,7 +161,8 @@ def _hold(turn: Turn, key: ClassKey, task: Task, hold: Hold) -> bool:
         # The class stays watchful: recovery of the tier unparks everyone (see `WaitingQueue.watch`).
         books.queue.watch(key, hold.blocked_on)
         return True
-    books.queue.hold(key, hold, hold.blocked_on)
+    batch = (resource(task.batch),) if task.batch is not None and limits_key(task.facts) is not None else ()
+    books.queue.hold(key, hold, (*hold.blocked_on, *batch))
     if wait.next_check_ms is not None:
         books.timers.set(TimerKind.CLASS, key, wait.next_check_ms)
     return False
@@ -204,6 +216,7 @@ def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided
     command = turn.store(task, after, *events, attempt=attempt, decision=decision)
     books.attempts[task.id] = attempt
     books.take_slot(endpoint, model)
+    books.batches.take(after)
     books.workers.take(session_id, task.facts.kind, task.id, after.generation)
     if endpoint is not None and model is not None:
         books.endpoints.mark_resident(endpoint, model)

@@ -137,6 +137,7 @@ def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session], sett
                 books.timers.set(TimerKind.ASSIGN, task.id, due_ms)
         else:
             books.take_slot(task.endpoint, task.model)
+            books.batches.take(task)
             books.attempts[task.id] = attempt
             orphans.append(task)
     accept(turn, waiting, settled)

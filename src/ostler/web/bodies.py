@@ -25,6 +25,8 @@ class SubmitBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Tasks to accept, all or none. The same body may be sent again: ids make it safe."""
 
     tasks: Annotated[tuple[TaskSpec, ...], msgspec.Meta(min_length=1)]
+    resume: bool = False
+    """Send those that are known and ended badly back to the queue."""
 
 
 class CancelBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +67,12 @@ class TaskListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     batch: str | None = None
     limit: PageLimit = 100
     before: Seq | None = None
+
+
+class ResultsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which phase of a run; without it all."""
+
+    phase: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

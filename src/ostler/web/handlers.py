@@ -12,6 +12,7 @@ from ostler.hub.views import (
     EndpointList,
     EventPage,
     HubStatus,
+    RunResults,
     SettingList,
     SubmitAnswer,
     TaskAnswer,
@@ -28,6 +29,7 @@ from ostler.web.bodies import (
     EventQuery,
     Health,
     NoQuery,
+    ResultsQuery,
     RouteAnswer,
     StreamQuery,
     SubmitBody,
@@ -53,7 +55,7 @@ async def status(api: HubApi, call: Call[None, NoQuery]) -> HubStatus:
 async def submit(api: HubApi, call: Call[SubmitBody, NoQuery]) -> SubmitAnswer:
     """Accept tasks, all or none; answers when they are durable. Sending the same tasks again is safe."""
     check_names({f"$.tasks[{index}].id": spec.id for index, spec in enumerate(call.body.tasks)})
-    return await api.submit(call.body.tasks)
+    return await api.submit(call.body.tasks, resume=call.body.resume)
 
 
 async def tasks(api: HubApi, call: Call[None, TaskListQuery]) -> TaskList:
@@ -65,6 +67,11 @@ async def tasks(api: HubApi, call: Call[None, TaskListQuery]) -> TaskList:
 async def task(api: HubApi, call: Call[None, NoQuery]) -> TaskAnswer:
     """Everything about one task: spec, attempts, decisions, events, output."""
     return await api.task(call.path["id"])
+
+
+async def results(api: HubApi, call: Call[None, ResultsQuery]) -> RunResults:
+    """The results of a run by derived phase. Of very long ones the middle is left out; a task has its own whole."""
+    return await api.results(call.path["run"], call.query.phase)
 
 
 async def cancel(api: HubApi, call: Call[CancelBody | None, NoQuery]) -> Task:

@@ -21,6 +21,7 @@ def hub_routes() -> tuple[Route, ...]:
         route("POST", "/hub/tasks/{id}/pause", on.pause),
         route("POST", "/hub/tasks/{id}/resume", on.resume),
         route("GET", "/hub/tasks/{id}/why", on.why),
+        route("GET", "/hub/runs/{run}/results", on.results),
         route("POST", "/hub/route", on.decide),
         route("GET", "/hub/events", on.events),
         route("GET", "/hub/events/stream", on.stream),
