@@ -114,7 +114,7 @@ def test_progress_is_told_with_the_name_of_the_policy() -> None:
 
     what_if(options(specs=specs, policies=("one.yaml", "drain")), lambda *said: told.append(said))
 
-    assert told == [("one.yaml", 100, 100), ("drain", 100, 100)]
+    assert told == [("one", 100, 100), ("drain", 100, 100)]
 
 
 def test_an_outage_is_read_as_durations_from_the_start() -> None:

@@ -107,6 +107,11 @@ class RecordingApp:
         assert self.comparison is not None
         return self.comparison
 
+    def replay(self, options: options.ReplayOptions, told: options.Told | None = None) -> Comparison:
+        self.calls.append(("replay", options))
+        assert self.comparison is not None
+        return self.comparison
+
     def doctor(self, options: options.DoctorOptions) -> options.DoctorReport:
         self.calls.append(("doctor", options))
         return self.report

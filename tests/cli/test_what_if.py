@@ -133,7 +133,7 @@ def test_two_tasks_are_simulated_from_end_to_end(ostler: Ostler) -> None:
     assert (data.code, data.err) == (0, "")
     comparison = msgspec.json.decode(data.out, type=Comparison)
     assert [(r.policy, r.kind, r.swaps) for r in comparison.results] == [
-        ("ostler.yaml", "policy", 1),
+        ("ostler", "policy", 1),
         ("fifo", "rival", 1),
     ]
     assert comparison.results[1].makespan_ms == pytest.approx(130_000, abs=100)

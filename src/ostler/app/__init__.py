@@ -11,6 +11,7 @@ from ostler.app.options import (
     DoctorOptions,
     DoctorReport,
     PlanOptions,
+    ReplayOptions,
     SimulateOptions,
     Tell,
     Told,
@@ -73,6 +74,13 @@ def what_if(options: WhatIfOptions, told: Told | None = None) -> Comparison:
     return compare(options, told)
 
 
+def replay(options: ReplayOptions, told: Told | None = None) -> Comparison:
+    """Run what a hub did again in virtual time, under its profile and under others."""
+    from ostler.app.virtual import again
+
+    return again(options, told)
+
+
 def doctor(options: DoctorOptions) -> DoctorReport:
     """Look at the installation; changes nothing."""
     from ostler.app.examination import examine
@@ -108,6 +116,7 @@ __all__ = [
     "demo",
     "doctor",
     "plan",
+    "replay",
     "route_offline",
     "simulate_cloud",
     "simulate_host",

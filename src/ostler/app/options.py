@@ -13,7 +13,7 @@ from ostler.domain.decision import Verdict
 from ostler.domain.fleet import Probe
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.hub.simulated import Comparison
-from ostler.hub.views import Why
+from ostler.hub.views import EndpointList, TaskAnswer, Why
 
 if TYPE_CHECKING:
     from ostler.app.plan_views import PlanReport
@@ -116,6 +116,20 @@ class WhatIfOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`HOST:FROM-UNTIL` or `HOST:FROM`, durations from the start."""
 
 
+class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`ostler replay`: what a hub did, again in virtual time."""
+
+    history: tuple[TaskAnswer, ...]
+    endpoints: EndpointList
+    """The hub's endpoints with what they serve."""
+    profile: str | None
+    """The profile that the hub runs with, by path or built-in name, or one given instead."""
+    policies: tuple[str, ...] = ()
+    """Profiles or rivals to compare with."""
+    name: str = "history"
+    seed: int = 0
+
+
 class DoctorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`ostler doctor`."""
 
@@ -203,6 +217,10 @@ class App(Protocol):
 
     def what_if(self, options: WhatIfOptions, told: Told | None = None) -> Comparison:
         """Run a workload in virtual time under each policy."""
+        ...
+
+    def replay(self, options: ReplayOptions, told: Told | None = None) -> Comparison:
+        """What happened, beside what would happen under the current profile and others."""
         ...
 
     def doctor(self, options: DoctorOptions) -> DoctorReport:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from ostler.app.options import Told, WhatIfOptions
+from ostler.app.options import ReplayOptions, Told, WhatIfOptions
 from ostler.config.load import load_profile
 from ostler.config.settings import LoadedProfile
 from ostler.config.sources import SUFFIXES, built_in_names
@@ -16,6 +16,7 @@ from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.hub.simulated import Comparison, Result
 from ostler.simulate.virtual.figures import result_of
 from ostler.simulate.virtual.fleet import Fleet, fleet_of
+from ostler.simulate.virtual.history import Past, history_result, history_workload, with_endpoints
 from ostler.simulate.virtual.jobs import Job, Lengths, Workload
 from ostler.simulate.virtual.records import Outage, Progress, Setting
 from ostler.simulate.virtual.requests import Scale
@@ -44,6 +45,37 @@ def compare(options: WhatIfOptions, told: Told | None) -> Comparison:
     if options.sigma:
         rules.append(f"durations times log-normal noise, sigma {options.sigma:g}, the same under every policy")
     return Comparison(workload=workload.name, seed=options.seed, rules=tuple(rules), results=tuple(results))
+
+
+def again(options: ReplayOptions, told: Told | None) -> Comparison:
+    """What a hub did: as it happened, and simulated under its own profile and each of the others.
+
+    Raises `InvalidInputError` when its machines cannot be simulated.
+    """
+    entrants = [_entrant(name) for name in options.policies]
+    home = load_profile(options.profile, os.environ)
+    views = [row.view for row in options.endpoints.endpoints]
+    serves = {view.spec.name: view.models for view in views}
+    policy = with_endpoints(home.policy, [view.spec for view in views], serves)
+    fleet = fleet_of(policy, name=home.policy.profile)
+    history = [
+        Past(task=answer.task, spec=answer.spec, attempt=answer.attempts[-1] if answer.attempts else None)
+        for answer in options.history
+    ]
+    workload = history_workload(history, options.name)
+    if not workload.jobs:
+        remedy = "look further back with --since"
+        raise InvalidInputError("no task ended in this time", where="--since", remedy=remedy)
+    setting = Setting(command_slots=home.worker.slots.command)
+    current = msgspec.structs.replace(home, policy=policy)
+    named = [Entrant(name="as configured now", profile=current), *entrants]
+    results = [run_entrant(entrant, workload, fleet, setting, told, own=False) for entrant in named]
+    return Comparison(
+        workload=workload.name,
+        seed=options.seed,
+        rules=(*workload.rules, _machines_said(fleet), "the first column is what happened; the others are simulated"),
+        results=(history_result(history, policy), *results),
+    )
 
 
 class Entrant(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +116,7 @@ def _entrant(name: str | None) -> Entrant:
         what = f"there is no policy '{name}'"
         raise InvalidInputError(what, where="--policy", remedy=f"{nearest(name, known)}; or the path of a profile")
     profile = load_profile(name, os.environ)
-    return Entrant(name=name or profile.policy.profile, profile=profile)
+    return Entrant(name=profile.policy.profile, profile=profile)
 
 
 def _home(options: WhatIfOptions, entrants: Iterable[Entrant]) -> LoadedProfile:

@@ -62,7 +62,7 @@ def simulate(
     from ostler.cli import render
 
     options = _options(workload, fleet, (policy, *compare), ttl, numbers)
-    comparison = load_app().what_if(options, None if as_json else _teller())
+    comparison = load_app().what_if(options, None if as_json else teller())
     if as_json:
         render.print_json(comparison)
         return
@@ -83,12 +83,13 @@ def _options(
         trace=workload if is_trace else None,
         fleet=fleet,
         policies=policies,
-        ttl_ms=None if ttl is None else _duration_ms(ttl),
+        ttl_ms=None if ttl is None else duration_ms(ttl, "--ttl"),
         **numbers,
     )
 
 
-def _duration_ms(text: str) -> int:
+def duration_ms(text: str, where: str) -> int:
+    """What a flag means as a duration. Raises `InvalidInputError`."""
     from ostler.config.units import parse_duration_ms
     from ostler.domain.errors import InvalidInputError
 
@@ -96,10 +97,10 @@ def _duration_ms(text: str) -> int:
         return parse_duration_ms(text)
     except ValueError:
         remedy = "write a number with its unit, such as 500ms, 90s, 5m or 2h"
-        raise InvalidInputError(f"'{text}' is no duration", where="--ttl", remedy=remedy) from None
+        raise InvalidInputError(f"'{text}' is no duration", where=where, remedy=remedy) from None
 
 
-def _teller() -> "Told | None":
+def teller() -> "Told | None":
     """Progress for who watches; silent in a pipe, and while a run is short."""
     if not sys.stderr.isatty():
         return None
@@ -137,6 +138,19 @@ def _print_more(result: "Result") -> None:
     from ostler.cli import render
 
     click.echo(f"\n{result.policy} ({'rival' if result.kind == 'rival' else result.kind}, on {result.fleet})")
+    if result.hosts:
+        _print_hosts(result)
+    models = ", ".join(f"{model or 'no model'} {count}" for model, count in result.by_model.items())
+    click.echo(f"succeeded by model: {models or 'none'}")
+    for miss in result.misses[:MISSES_SHOWN]:
+        click.echo(f"  {miss.task} {miss.state}: {render.line(miss.reason, 100)}")
+    if (more := sum(result.missed.values()) - MISSES_SHOWN) > 0:
+        click.echo(f"  and {more} more that did not succeed")
+
+
+def _print_hosts(result: "Result") -> None:
+    from ostler.cli import render
+
     hosts = [
         (
             h.name,
@@ -148,13 +162,7 @@ def _print_more(result: "Result") -> None:
         )
         for h in result.hosts
     ]
-    render.print_table(("host", "calls", "loads", "swaps", "swapping", "busy"), hosts, empty="no hosts")
-    models = ", ".join(f"{model or 'no model'} {count}" for model, count in result.by_model.items())
-    click.echo(f"succeeded by model: {models or 'none'}")
-    for miss in result.misses[:MISSES_SHOWN]:
-        click.echo(f"  {miss.task} {miss.state}: {render.line(miss.reason, 100)}")
-    if (more := sum(result.missed.values()) - MISSES_SHOWN) > 0:
-        click.echo(f"  and {more} more that did not succeed")
+    render.print_table(("host", "calls", "loads", "swaps", "swapping", "busy"), hosts, empty="")
 
 
 def _duration(ms: int | None) -> str:

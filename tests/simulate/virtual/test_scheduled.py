@@ -50,6 +50,32 @@ def test_a_need_makes_a_task_eligible_when_it_is_met() -> None:
     assert result.endings["b"].wait_ms == 0
 
 
+def test_a_need_that_ended_before_is_met_on_arrival() -> None:
+    """Also when what it needs was optional and failed; what needs a failed task ends with it."""
+    late = 30 * MINUTE_MS
+    result = run(
+        workload(
+            job("a", "big"),
+            job("b", "big", at_ms=late, needs=("a",)),
+            job("c", "nobody-has-it", ttl_ms=1_000),
+            job("d", "big", at_ms=late, needs=("c",)),
+            job("e", "nobody-has-it", ttl_ms=1_000, optional=True),
+            job("f", "big", at_ms=late, needs=("e",)),
+        )
+    )
+
+    states = {name: ending.state for name, ending in result.endings.items()}
+    assert states == {
+        "a": "succeeded",
+        "b": "succeeded",
+        "c": "expired",
+        "d": "cancelled",
+        "e": "expired",
+        "f": "succeeded",
+    }
+    assert result.endings["b"].eligible_ms == late
+
+
 def test_lengths_follow_from_tokens_and_speeds() -> None:
     """3,000 tokens read at 1,000/s and 50 written at 10/s are 8 s."""
     by_tokens = Job(spec=job("a").spec, prompt_tokens=3_000, output_tokens=50)

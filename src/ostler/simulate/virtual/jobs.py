@@ -29,7 +29,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int | None = None
     """True length of the answer; `None` = the policy's usual length."""
     duration_ms: int | None = None
-    """True duration of the work once it runs, whatever the model; `None` = it follows from tokens and speeds."""
+    """True duration of the work once it runs; `None` = it follows from tokens and speeds."""
+    duration_on: str | None = None
+    """The model that `duration_ms` holds for; `None` = for every one."""
 
     @property
     def id(self) -> str:
@@ -87,7 +89,8 @@ def output_tokens_of(job: Job, facts: TaskFacts, policy: Policy) -> int:
 
 def nominal_ms(job: Job, facts: TaskFacts, model: ModelSpec | None, policy: Policy) -> int:
     """The duration of a job on a model without noise; at least a millisecond."""
-    if job.duration_ms is not None:
+    there = model.name if model is not None else None
+    if job.duration_ms is not None and job.duration_on in (None, there):
         return max(1, job.duration_ms)
     if model is None:
         return COMMAND_MS

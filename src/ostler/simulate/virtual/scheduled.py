@@ -27,6 +27,7 @@ from ostler.hub.accept import new_tasks
 from ostler.scheduling import Scheduler
 from ostler.scheduling import signals as sig
 from ostler.scheduling.effects import Apply, Assign, Effect, Emit, LoadModel, ProbeNow, Stop, UnloadModel
+from ostler.scheduling.intake import need_is_met
 from ostler.simulate.virtual.fleet import Fleet, on_fleet
 from ostler.simulate.virtual.ground import Ground, check_outages
 from ostler.simulate.virtual.jobs import Job, Workload, told_of
@@ -145,18 +146,22 @@ class _Hall:
         self._timeline.at(self._ground.instant(offset_ms), act)
 
     def _arrive(self, jobs: Sequence[Job]) -> None:
-        first = len(self._rows) + 1
-        rows = new_tasks(
-            [_freed(job) for job in jobs], self._policy, first_seq=first, now_ms=self._timeline.time_ms, settled={}
-        )
+        first, now_ms = len(self._rows) + 1, self._timeline.time_ms
+        settled = self._settled(jobs)
+        rows = new_tasks([_freed(job) for job in jobs], self._policy, first_seq=first, now_ms=now_ms, settled=settled)
         tasks = []
         for job, row in zip(jobs, rows, strict=True):
             task = msgspec.structs.replace(row.task, facts=told_of(job, row.task.facts, self._policy))
             self._rows[job.id] = task
             tasks.append(task)
-            if not job.spec.needs:
+            if task.eligible_ms is not None:
                 self._ground.endings[job.id].eligible_ms = self._ground.offset_ms
-        self._tell(sig.TasksAccepted(tasks=tuple(tasks)))
+        self._tell(sig.TasksAccepted(tasks=tuple(tasks), settled=settled))
+
+    def _settled(self, jobs: Sequence[Job]) -> dict[str, bool]:
+        """Needs of arriving tasks on tasks that have ended, and whether they are met."""
+        ended = (row for job in jobs for need in job.spec.needs if (row := self._rows.get(need)) is not None)
+        return {row.id: need_is_met(row.state, optional=row.optional) for row in ended if row.state in FINAL_STATES}
 
     # Listings and outages
 
