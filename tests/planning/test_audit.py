@@ -15,7 +15,7 @@ from ostler.planning.audit import (
     fitting_slots,
     length_findings,
     minutes,
-    needs_findings,
+    order_findings,
     step_findings,
     sum_findings,
 )
@@ -83,7 +83,7 @@ def test_under_its_own_map_the_seeds_plans_are_shorter_than_their_critical_path(
 @pytest.mark.parametrize("reading", READINGS)
 def test_the_seeds_broken_needs_are_found_pair_by_pair(reading: Reading) -> None:
     """All three strategies run DevOps before the reviews that map and diagram make it wait for; the phases do not."""
-    found = [row for claim in CLAIMS for row in needs_findings(claim, fourteen_agents(reading))]
+    found = [row for claim in CLAIMS for row in order_findings(claim, fourteen_agents(reading))]
 
     pairs = [] if reading == "phases" else [("devops", "qa"), ("devops", "security")]
     assert [(row.subject, row.tasks) for row in found] == [(claim.name, pair) for claim in CLAIMS for pair in pairs]
@@ -180,11 +180,12 @@ def test_a_total_below_the_critical_path_names_its_chain() -> None:
 
 
 def test_a_claim_without_figures_or_with_half_an_order_is_no_reason_to_fail() -> None:
-    """Nothing stated is nothing too short, and an order that leaves tasks out is judged by what it has."""
+    """Nothing stated is nothing too short, and an order that leaves tasks out is told so and not laid out."""
     half = Claim(name="half", order=(Group(name="p", tasks=("a",)),), total_ms=60 * MINUTE)
 
     assert length_findings(Claim(name="mute"), INSTANCE) == []
-    assert audit(INSTANCE, (half, Claim(name="mute"))) == ()
+    found = audit(INSTANCE, (half, Claim(name="mute")))
+    assert [(row.kind, row.said) for row in found] == [("leaves-out", "b, c are in none of its phases")]
 
 
 def test_the_stated_total_is_the_claims_own_or_its_accounts() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ostler.domain.errors import ProfileError
+from ostler.planning.audit import Finding
 from ostler.planning.certificate import Certificate
 from ostler.planning.figures import Figures
 from ostler.planning.instance import Instance
@@ -65,6 +66,8 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     """Plans by money: none of them is both shorter and cheaper than another."""
     notes: tuple[str, ...] = ()
     """What had to be assumed."""
+    findings: tuple[Finding, ...] | None = None
+    """What cannot be true of the claims that were handed in; `None` = none were."""
 
     @property
     def gap(self) -> float | None:

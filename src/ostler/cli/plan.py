@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ostler.app.plan_views import PlanReport
+    from ostler.cli.claimsfile import ClaimsFile
 
 
 @click.command(
@@ -47,11 +48,13 @@ if TYPE_CHECKING:
     " `slots=MODEL:COUNT`, `cloud=TASK:USD`, `offer=TASK:USD`, `swaps=free`.  [several times]",
 )
 @click.option("--seconds", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True, help="Longest search.")
+@click.option("--claims", metavar="FILE", help="What was said about plans of this work, to be checked against it.")
 @click.option("--svg", metavar="FILE", help="Draw the plan into this file, too.")
 @json_option
 def plan(
     *,
     file: str,
+    claims: str | None,
     svg: str | None,
     as_json: bool,
     **fields: Any,  # noqa: ANN401 -- the other options, by their names in `PlanOptions`
@@ -59,15 +62,21 @@ def plan(
     """Predict how long a pipeline takes, which model is in memory when, and how far from the best possible that is.
 
     Nothing is started and no hub is needed. FILE is what `ostler run` takes, with `expected` durations. Exit code 1:
-    the order of the declared phases breaks needs.
+    the order of the declared phases breaks needs, or a claim cannot be true.
     """
     from ostler.app import options as app
+    from ostler.cli.claimsfile import ClaimsFile, load_claims
     from ostler.cli.taskfile import load_task_file
 
     tasks = load_task_file(file)
+    claimed = ClaimsFile()
+    if claims is not None:
+        claimed = load_claims(claims, {spec.id: spec.title for spec in tasks.specs})
     wanted = PlanOptions(places=tasks.places, **fields)
     with _told() as tell:
         report = app.load_app().plan(tasks.pipeline, wanted, tell)
+    if claims is not None:
+        report = _audited(report, claimed)
     if svg is not None:
         _draw(report, svg)
     if as_json:
@@ -79,7 +88,17 @@ def plan(
 
         print_report(report)
     broken = report.claim is not None and report.claim.broken
-    return ExitCode.FAILED if broken else ExitCode.OK
+    return ExitCode.FAILED if broken or report.findings else ExitCode.OK
+
+
+def _audited(report: "PlanReport", claimed: "ClaimsFile") -> "PlanReport":
+    """The report with what cannot be true of the claims."""
+    import msgspec
+
+    from ostler.planning.audit import audit
+
+    findings = audit(report.instance, claimed.claims, claimed.figures)
+    return msgspec.structs.replace(report, findings=findings)
 
 
 @contextmanager

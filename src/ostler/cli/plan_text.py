@@ -50,6 +50,7 @@ def print_report(report: "PlanReport") -> None:
         ("phases, derived from needs and models", _phases(report)),
         ("declared phases", _claim(report.claim) if report.claim is not None else []),
         ("assumed", list(report.notes)),
+        ("claims", _findings(report) if report.findings is not None else []),
     ):
         if lines:
             click.echo(f"\n{title}")
@@ -122,6 +123,13 @@ def _claim(claim: "Claim") -> list[str]:
         loads = words.count(claim.mended.loads, "load")
         lines.append(f"{how} {span(claim.mended.makespan_ms)} with {loads}")
     return lines
+
+
+def _findings(report: "PlanReport") -> list[str]:
+    if not report.findings:
+        return ["nothing speaks against them"]
+    width = max(len(finding.kind) for finding in report.findings)
+    return [f"{finding.kind.ljust(width)}  {finding.subject}: {finding.said}" for finding in report.findings]
 
 
 def _print_rows(rows: "Sequence[Row]") -> None:

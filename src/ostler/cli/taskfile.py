@@ -102,6 +102,11 @@ class TaskFile(msgspec.Struct, frozen=True, kw_only=True):
 
 def load_task_file(path: str) -> TaskFile:
     """Read a file of tasks. Raises `TaskFileError`."""
+    return parse_task_file(read_text(path), path)
+
+
+def read_text(path: str) -> str:
+    """The text of a file. Raises `TaskFileError` if it cannot be read, is too large or no UTF-8."""
     try:
         raw = Path(path).read_bytes()
     except OSError as error:
@@ -111,7 +116,7 @@ def load_task_file(path: str) -> TaskFile:
         what = f"the file has {len(raw)} bytes, at most {BYTES_MAX} are read"
         raise TaskFileError([Problem(what, where=path, remedy="is this the right file?")])
     try:
-        return parse_task_file(raw.decode("utf-8-sig"), path)
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         what = f"byte 0x{raw[error.start]:02x} is not UTF-8"
@@ -120,19 +125,28 @@ def load_task_file(path: str) -> TaskFile:
 
 def parse_task_file(content: str, source: str) -> TaskFile:
     """The tasks in a text. Raises `TaskFileError` with all mistakes, in the order of the file."""
-    if not content.strip():
-        raise TaskFileError([Problem("the file is empty", where=source, remedy="write a list of `tasks:`")])
-    try:
-        root, found = read_document(content, source)
-    except ProfileError as error:
-        raise TaskFileError(_reworded(problem) for problem in error.problems) from None
     notes = Notes(source)
-    for place, problem in found:
-        notes.report(place, problem)
+    root = read_tree(content, source, notes, empty="write a list of `tasks:`")
     file = _Reader(notes).file(root)
     if notes.problems:
         raise TaskFileError(notes.in_order())
     return file
+
+
+def read_tree(content: str, source: str, notes: Notes, *, empty: str) -> Node:
+    """The tree of a text; its mistakes are noted. Raises `TaskFileError` where there is none.
+
+    `empty` is what to write into an empty file.
+    """
+    if not content.strip():
+        raise TaskFileError([Problem("the file is empty", where=source, remedy=empty)])
+    try:
+        root, found = read_document(content, source)
+    except ProfileError as error:
+        raise TaskFileError(_reworded(problem) for problem in error.problems) from None
+    for place, problem in found:
+        notes.report(place, problem)
+    return root
 
 
 def _reworded(problem: Problem) -> Problem:

@@ -4,7 +4,8 @@ A *claim* says how long a way of working takes: an order of phases, an account o
 Nobody has to have simulated anything; the figures are taken as they were written down. Found are:
 
 - `breaks-needs`: the order runs a task before what it needs;
-- `leaves-out`: a side of a comparison lacks steps that the other counts, and how much of the difference that explains;
+- `leaves-out`: the order lacks tasks of the instance; or one side of a comparison lacks steps that the other counts,
+  and how much of the difference that explains;
 - `below-critical-path`: the total is shorter than the longest chain of tasks that need each other;
 - `below-its-order`: the order, mended and laid out on the instance, takes longer than the total;
 - `sum`: the steps of an account do not add up to its total, beyond what was rounded away;
@@ -130,7 +131,7 @@ def audit(instance: Instance, claims: Sequence[Claim], figures: Sequence[Figure]
     """Everything found about claims that are alternatives for one instance: claim by claim, then pair by pair."""
     found: list[Finding] = []
     for claim in claims:
-        found += needs_findings(claim, instance)
+        found += order_findings(claim, instance)
         found += length_findings(claim, instance)
         if claim.account is not None:
             found += sum_findings(claim.account)
@@ -140,18 +141,22 @@ def audit(instance: Instance, claims: Sequence[Claim], figures: Sequence[Figure]
     return (*found, *figure_findings(figures))
 
 
-def needs_findings(claim: Claim, instance: Instance) -> list[Finding]:
-    """A finding for each need that the order breaks."""
-    return [
+def order_findings(claim: Claim, instance: Instance) -> list[Finding]:
+    """A finding for each need that the order breaks, and one for all tasks that are in none of its groups."""
+    found = [
         Finding(kind="breaks-needs", subject=claim.name, said=str(pair), tasks=(pair.task, pair.need))
         for pair in broken_needs(claim.order, instance)
     ]
+    if claim.order and (missing := left_out(claim.order, instance)):
+        said = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} in none of its phases"
+        found.append(Finding(kind="leaves-out", subject=claim.name, said=said, tasks=missing))
+    return found
 
 
 def length_findings(claim: Claim, instance: Instance) -> list[Finding]:
     """Whether the total is too short for the critical path, or for the claim's own order laid out on the instance.
 
-    An order that leaves tasks out cannot be laid out; what it lacks is found when it is compared.
+    An order that leaves tasks out cannot be laid out.
     """
     stated_ms = claim.stated_ms
     if stated_ms is None:
