@@ -33,6 +33,11 @@ class Eviction(NamedTuple):
     free_ms: int
     price_ms: int
 
+    @property
+    def back_ms(self) -> int:
+        """What it costs to have them back where they are needed again."""
+        return max(0, min(self.price_ms, WANTED_PRICE_MS) - self.free_ms)
+
 
 NOTHING = Eviction((), 0, 0)
 

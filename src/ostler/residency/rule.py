@@ -4,13 +4,15 @@
 
     1. Something to do: work waits, or (`prefetch`) comes soon enough that a load begun now is not early.
     2. A place: the host is allowed, open, carries out no other swap, and does not keep the models already.
-    3. Replicas that exist or load clear the queue within `gamma` x the time this load would take: not another one.
+    3. Replicas that exist or load clear the queue within `gamma` x the time this load would take, the way back of what
+       it evicts included: not another one.
     4. The cheapest sufficient eviction set. None: refused. Held or young residents end their time first.
     5. available = the slowest of the set drained and unloaded, then the loads one after the other.
-       Work that only comes soon: refused while `available` ends before it comes, with an instant to look again.
+       Work that only comes soon: refused while `available` ends before it comes, with an instant to look again; and
+       for it no second replica is made and nothing busy is drained.
     6. A resident of the set that work still waits for stays, unless the waiter is overdue (patience is an urgency
        without limit; of two overdue queues the older one wins), or more urgent by `theta` round trips of the swap, or
-       other replicas of the resident clear its queue before this one would be.
+       both queues are cleared sooner if this replica changes over.
     7. A resident that gets work at least as urgent within `look` x the swap stays: wait and see.
     8. score = `urgency_weight` x urgency + `work_weight` x waiting work / slots - available; work counts by
        `replica_share` where another replica exists.
@@ -30,7 +32,7 @@ Nothing is written in words unless asked: pass `considered` to have every pair w
 import math
 from typing import Final, NamedTuple
 
-from ostler.residency.eviction import NOTHING, Eviction, cheapest_set, victims
+from ostler.residency.eviction import NOTHING, Eviction, Victim, cheapest_set, victims
 from ostler.residency.state import READY, Footprint, HostState, State, Want
 
 CHOSEN: Final = 0
@@ -68,7 +70,7 @@ class Params(NamedTuple):
     """How many round trips of the swap more urgent a waiter must be to interrupt a queue. Infinite: never."""
     look: float = 1.0
     """How many swaps ahead a resident's coming work protects it."""
-    gamma: float = 1.0
+    gamma: float = 2.0
     """A replica is added only if the queue outlasts so many times its load."""
     prefetch: bool = True
     backfill: bool = True
@@ -95,7 +97,7 @@ class Load(NamedTuple):
 
     @property
     def model(self) -> str:
-        """The first of the models: the only one, except for work that needs several at once."""
+        """The first of the models: the only one, except for work that needs several at once, or memory of its own."""
         return self.models[0]
 
 
@@ -121,16 +123,39 @@ class Considered(NamedTuple):
         return f"{'+'.join(self.models)} on {self.host}: {VERDICTS[self.verdict]}{gone}"
 
 
-class _Best:
-    """The best pair so far, the earliest instant to look again, and the record if one is kept."""
+def next_move(
+    state: State, params: Params, now_ms: int, considered: list[Considered] | None = None
+) -> Load | Recheck | None:
+    """The best load now, or when to ask again. With `considered`, every pair looked at is appended to it."""
+    look = _Look(state, params, now_ms, considered)
+    hosts = state.hosts if considered is not None else [host for host in state.hosts if host.swap is None]
+    if not hosts:
+        return None
+    prefetch = params.prefetch
+    for want in state.wants:
+        # 1. Something to do.
+        if (want.waiting or (prefetch and want.soon)) and want.models:
+            look.at_want(want, hosts)
+    if look.move is not None:
+        return look.move
+    return None if look.recheck_ms is None else Recheck(look.recheck_ms)
 
-    __slots__ = ("considered", "key", "move", "recheck_ms")
 
-    def __init__(self, considered: list[Considered] | None) -> None:
+class _Look:
+    """One question to the rule: the best pair so far, and the earliest instant to look again."""
+
+    __slots__ = ("considered", "key", "leaving", "move", "now_ms", "params", "recheck_ms", "state")
+
+    def __init__(self, state: State, params: Params, now_ms: int, considered: list[Considered] | None) -> None:
+        self.state = state
+        self.params = params
+        self.now_ms = now_ms
+        self.considered = considered
         self.key: tuple[float, ...] | None = None
         self.move: Load | None = None
         self.recheck_ms: int | None = None
-        self.considered = considered
+        self.leaving: dict[str, list[Victim]] = {}
+        """By host: who may go at all, nobody overdue. Most wants of one question ask for the same."""
 
     def again(self, at_ms: int) -> None:
         if self.recheck_ms is None or at_ms < self.recheck_ms:
@@ -140,200 +165,221 @@ class _Best:
         if self.considered is not None:
             self.considered.append(Considered(host.name, want.models, eviction.models, None, None, verdict))
 
+    def at_want(self, want: Want, hosts: list[HostState]) -> None:
+        """Steps 2 and 3 for each host, then the others for those that are left."""
+        slots, clear_ms = _replicas(self.state, want, self.now_ms)
+        models = want.models
+        first = models[0]
+        single = len(models) == 1
+        gamma = self.params.gamma
+        limit_ms = clear_ms / gamma if slots and gamma > 0 and not want.overdue else math.inf
+        for host in hosts:
+            # 2. A place.
+            resident = host.residents.get(first)
+            if single and resident is not None and not want.memory_bytes:
+                verdict = SERVED if resident.phase <= READY else HOST_BUSY
+            elif (verdict := self.place(want, host)) == CHOSEN:
+                # 3. Replicas suffice: for sure even if nothing had to be evicted.
+                load_ms = host.models[first].load_ms if single and resident is None else _load_ms(host, want)
+                crowded = not load_ms and all(model in host.residents for model in models)
+                if limit_ms > load_ms or crowded:
+                    self._weigh(want, host, slots, math.inf if crowded else limit_ms, load_ms)
+                    continue
+                verdict = REPLICAS_SUFFICE
+            self.refuse(verdict, want, host)
 
-def next_move(
-    state: State, params: Params, now_ms: int, considered: list[Considered] | None = None
-) -> Load | Recheck | None:
-    """The best load now, or when to ask again. With `considered`, every pair looked at is appended to it."""
-    best = _Best(considered)
-    hosts = state.hosts if considered is not None else [host for host in state.hosts if host.swap is None]
-    if not hosts:
-        return None
-    for want in state.wants:
-        # 1. Something to do.
-        if want.waiting or (want.soon and params.prefetch):
-            _weigh_want(best, state, params, now_ms, want, hosts)
-    if best.move is not None:
-        return best.move
-    return None if best.recheck_ms is None else Recheck(best.recheck_ms)
-
-
-def _weigh_want(best: _Best, state: State, params: Params, now_ms: int, want: Want, hosts: list[HostState]) -> None:
-    slots, clear_ms = _replicas(state, want, now_ms)
-    models = want.models
-    single = models[0] if len(models) == 1 else None
-    limit_ms = clear_ms / params.gamma if slots and params.gamma > 0 else -1.0
-    excluded = state.excluded
-    for host in hosts:
-        # 2. A place.
-        verdict = CHOSEN
+    def place(self, want: Want, host: HostState) -> int:
         if want.hosts is not None and host.name not in want.hosts:
-            verdict = NOT_ALLOWED
-        elif single is not None and single in host.residents:
-            verdict = SERVED if host.residents[single].phase <= READY else HOST_BUSY
-        elif any(model not in host.models for model in models):
-            verdict = NOT_ALLOWED
-        elif host.swap is not None:
-            verdict = HOST_BUSY
-        elif single is None and all(model in host.residents for model in models):
-            verdict = SERVED
-        elif host.closed_until_ms > now_ms:
-            best.again(host.closed_until_ms)
-            verdict = HOST_CLOSED
-        elif excluded and any((host.name, model) in excluded for model in models):
-            verdict = EXCLUDED
-        # 3. Replicas suffice: for sure even if nothing had to be evicted.
-        elif not want.overdue and slots and limit_ms <= _load_ms(host, want):
-            verdict = REPLICAS_SUFFICE
-        if verdict != CHOSEN:
-            best.refuse(verdict, want, host)
+            return NOT_ALLOWED
+        if host.swap is not None:
+            return HOST_BUSY
+        missing = False
+        for model in want.models:
+            if model not in host.models:
+                return NOT_ALLOWED
+            missing = missing or model not in host.residents
+        if not missing and not _crowded(want, host):
+            return SERVED
+        if host.closed_until_ms > self.now_ms:
+            self.again(host.closed_until_ms)
+            return HOST_CLOSED
+        excluded = self.state.excluded
+        if excluded and any((host.name, model) in excluded for model in want.models):
+            return EXCLUDED
+        return CHOSEN
+
+    def _weigh(self, want: Want, host: HostState, slots: int, limit_ms: float, load_ms: int) -> None:
+        # 4. The cheapest sufficient set.
+        eviction = self.eviction(want, host)
+        if eviction is None:
+            self.refuse(NO_ROOM, want, host)
+            return
+        # 5. When it would be usable; work that comes later still can wait.
+        available_ms = eviction.free_ms + load_ms
+        urgency, work_ms = want.urgency, want.work_ms
+        if not want.waiting:
+            busy = any(host.residents[model].busy for model in eviction.models)
+            in_time = [soon for soon in want.soon if soon.at_ms <= self.now_ms + available_ms]
+            if slots or busy or not in_time:
+                self.refuse(REPLICAS_SUFFICE if slots else TOO_EARLY, want, host, eviction)
+                if not (slots or busy):
+                    self.again(min(want.soon).at_ms - available_ms)
+                return
+            urgency = max(soon.urgency for soon in in_time)
+            work_ms = sum(soon.work_ms for soon in in_time)
+        elif limit_ms <= available_ms + eviction.back_ms:
+            self.refuse(REPLICAS_SUFFICE, want, host, eviction)
+            return
+        # 6 and 7. What would have to go is wanted itself, or soon will be.
+        if eviction.models and (verdict := self._protected(want, host, eviction, urgency, slots)):
+            self.refuse(verdict, want, host, eviction)
+            return
+        # 8. The score.
+        params = self.params
+        share = params.replica_share if slots else 1.0
+        urgency_term = params.urgency_weight * urgency
+        work_term = params.work_weight * share * work_ms / _slots(host, want)
+        score = urgency_term + work_term - available_ms
+        key = (1.0, -want.oldest_ms, score, -available_ms) if want.overdue else (0.0, 0.0, score, -available_ms)
+        if self.considered is not None:
+            self.considered.append(Considered(host.name, want.models, eviction.models, available_ms, score, CHOSEN))
+        if self.key is None or key > self.key:
+            terms = (("urgency_ms", urgency_term), ("work_ms", work_term), ("available_ms", -float(available_ms)))
+            models = tuple([model for model in want.models if model not in host.residents])
+            self.key = key
+            self.move = Load(host.name, models, eviction.models, available_ms, score, terms, want.overdue)
+
+    def eviction(self, want: Want, host: HostState) -> Eviction | None:
+        missing = [host.models[model] for model in want.models if model not in host.residents]
+        short = 0
+        if host.memory_bytes is not None:
+            short = want.memory_bytes + host.used_bytes - host.memory_bytes
+            for footprint in missing:
+                short += footprint.memory_bytes
+        surplus = 0 if host.max_resident is None else len(host.residents) + len(missing) - host.max_resident
+        if short <= 0 and surplus <= 0:
+            return NOTHING
+        if want.overdue:
+            found = self._victims(host, overdue=True)
+        elif (kept := self.leaving.get(host.name)) is None:
+            found = self.leaving[host.name] = self._victims(host, overdue=False)
         else:
-            _weigh(best, state, params, now_ms, want, host, slots, limit_ms)
+            found = kept
+        if len(missing) < len(want.models):
+            found = [victim for victim in found if victim.model not in want.models]
+        return cheapest_set(found, short, surplus)
+
+    def _victims(self, host: HostState, *, overdue: bool) -> list[Victim]:
+        keep = []
+        least_ms = self.params.min_stay_ms
+        for resident in host.residents.values():
+            stays_ms = resident.since_ms + least_ms if least_ms else 0
+            if resident.hold_until_ms > stays_ms and not overdue:
+                stays_ms = resident.hold_until_ms
+            if stays_ms > self.now_ms:
+                self.again(stays_ms)
+                keep.append(resident.model)
+        return victims(host, keep, self.state.wants_of, self.now_ms)
+
+    def _protected(self, want: Want, host: HostState, eviction: Eviction, urgency: int, slots: int) -> int:
+        """`VICTIM_WANTED`, `VICTIM_SOON`, or 0: nothing protects the set."""
+        gone = [host.residents[model].footprint for model in eviction.models]
+        coming = [host.models[model] for model in want.models if model not in host.residents]
+        swap_ms = sum([one.unload_ms for one in gone]) + sum([one.load_ms for one in coming])
+        for model in eviction.models:
+            for other in self.state.wants_of.get(model, ()):
+                if other.hosts is not None and host.name not in other.hosts:
+                    continue
+                if other.waiting:
+                    if want.overdue:
+                        if other.overdue and other.oldest_ms <= want.oldest_ms:
+                            return VICTIM_WANTED
+                    elif not (
+                        self._more_urgent(urgency - other.urgency, gone, coming)
+                        or _spared(self.state, want, host, other, slots, swap_ms)
+                    ):
+                        return VICTIM_WANTED
+                elif other.soon and self.params.look and not want.overdue:
+                    horizon_ms = self.now_ms + self.params.look * swap_ms
+                    for soon in other.soon:
+                        if soon.at_ms <= horizon_ms and soon.urgency >= urgency:
+                            return VICTIM_SOON
+        return 0
+
+    def _more_urgent(self, by_ms: int, gone: list[Footprint], coming: list[Footprint]) -> bool:
+        """Whether by more than `theta` times the swap there and back again."""
+        if by_ms <= 0 or self.params.theta == math.inf:
+            return False
+        return by_ms > self.params.theta * sum([one.load_ms + one.unload_ms for one in (*gone, *coming)])
 
 
 def _replicas(state: State, want: Want, now_ms: int) -> tuple[int, float]:
     """Slots of hosts that have or load all the want's models, and by when they would clear its queue, from now."""
     slots = 0
-    late_ms = 0
+    ready_ms = now_ms
     models = want.models
     for host in state.hosts:
-        if any(not host.keeps(model) for model in models) or (want.hosts is not None and host.name not in want.hosts):
+        if want.hosts is not None and host.name not in want.hosts:
             continue
-        here = min(host.models[model].slots for model in models)
-        slots += here
         for model in models:
             resident = host.residents.get(model)
-            ready_ms = resident.ready_ms if resident is not None else host.swap.ready_ms if host.swap else 0
-            late_ms = max(late_ms, ready_ms - now_ms)
+            if resident is not None:
+                if resident.phase > READY:
+                    break
+                ready_ms = max(ready_ms, resident.ready_ms)
+            elif host.swap is not None and model in host.swap.models:
+                ready_ms = max(ready_ms, host.swap.ready_ms)
+            else:
+                break
+        else:
+            slots += _slots(host, want)
     if not slots:
         return 0, 0.0
     work_ms = want.work_ms if want.waiting else sum(soon.work_ms for soon in want.soon)
-    return slots, late_ms + work_ms / slots
+    return slots, ready_ms - now_ms + work_ms / slots
+
+
+def _slots(host: HostState, want: Want) -> int:
+    if len(want.models) == 1:
+        return host.models[want.models[0]].slots
+    return min([host.models[model].slots for model in want.models])
 
 
 def _load_ms(host: HostState, want: Want) -> int:
-    return sum(host.models[model].load_ms for model in want.models if model not in host.residents)
+    return sum([host.models[model].load_ms for model in want.models if model not in host.residents])
 
 
-def _weigh(
-    best: _Best,
-    state: State,
-    params: Params,
-    now_ms: int,
-    want: Want,
-    host: HostState,
-    slots: int,
-    limit_ms: float,
-) -> None:
-    # 4. The cheapest sufficient set.
-    eviction = _eviction(best, state, params, now_ms, want, host)
-    if eviction is None:
-        best.refuse(NO_ROOM, want, host)
-        return
-    # 5. When it would be usable; work that comes later still can wait.
-    load_ms = _load_ms(host, want)
-    available_ms = eviction.free_ms + load_ms
-    urgency, work_ms = want.urgency, want.work_ms
-    if not want.waiting:
-        in_time = [soon for soon in want.soon if soon.at_ms <= now_ms + available_ms]
-        if not in_time:
-            best.again(min(want.soon).at_ms - available_ms)
-            best.refuse(TOO_EARLY, want, host, eviction)
-            return
-        urgency = max(soon.urgency for soon in in_time)
-        work_ms = sum(soon.work_ms for soon in in_time)
-    if slots and limit_ms <= available_ms and not want.overdue:
-        best.refuse(REPLICAS_SUFFICE, want, host, eviction)
-        return
-    # 6 and 7. What would have to go is wanted itself, or soon will be.
-    if eviction.models and (verdict := _protected(state, params, now_ms, want, host, eviction, urgency)):
-        best.refuse(verdict, want, host, eviction)
-        return
-    # 8. The score.
-    here = min([host.models[model].slots for model in want.models], default=1)
-    share = params.replica_share if slots else 1.0
-    urgency_term, work_term = params.urgency_weight * urgency, params.work_weight * share * work_ms / here
-    score = urgency_term + work_term - available_ms
-    key = (1.0, -want.oldest_ms, score, -available_ms) if want.overdue else (0.0, 0.0, score, -available_ms)
-    if best.considered is not None:
-        best.considered.append(Considered(host.name, want.models, eviction.models, available_ms, score, CHOSEN))
-    if best.key is None or key > best.key:
-        terms = (("urgency_ms", urgency_term), ("work_ms", work_term), ("available_ms", -float(available_ms)))
-        models = tuple(model for model in want.models if model not in host.residents)
-        best.key = key
-        best.move = Load(host.name, models, eviction.models, available_ms, score, terms, want.overdue)
+def _crowded(want: Want, host: HostState) -> bool:
+    """Whether the models are there, but leave no room for a task, and no end of another task will make any."""
+    if not want.memory_bytes or host.memory_bytes is None:
+        return False
+    if any(host.residents[model].busy for model in want.models):
+        return False
+    return host.used_bytes + want.memory_bytes > host.memory_bytes
 
 
-def _eviction(best: _Best, state: State, params: Params, now_ms: int, want: Want, host: HostState) -> Eviction | None:
-    if host.memory_bytes is None and host.max_resident is None:
-        return NOTHING
-    missing = [host.models[model] for model in want.models if model not in host.residents]
-    short = 0
-    if host.memory_bytes is not None:
-        need = want.memory_bytes
-        for footprint in missing:
-            need += footprint.memory_bytes
-        short = need + host.used_bytes - host.memory_bytes
-    surplus = 0 if host.max_resident is None else len(host.residents) + len(missing) - host.max_resident
-    if short <= 0 and surplus <= 0:
-        return NOTHING
-    keep = list(want.models)
-    for resident in host.residents.values():
-        stays_ms = resident.since_ms + params.min_stay_ms if params.min_stay_ms else 0
-        if not want.overdue and resident.hold_until_ms > stays_ms:
-            stays_ms = resident.hold_until_ms
-        if stays_ms > now_ms:
-            best.again(stays_ms)
-            keep.append(resident.model)
-    return cheapest_set(victims(host, keep, state.wants_of, now_ms), short, surplus)
-
-
-def _protected(
-    state: State,
-    params: Params,
-    now_ms: int,
-    want: Want,
-    host: HostState,
-    eviction: Eviction,
-    urgency: int,
-) -> int:
-    """`VICTIM_WANTED`, `VICTIM_SOON`, or 0: nothing protects the set."""
-    gone = [host.residents[model].footprint for model in eviction.models]
-    coming = [host.models[model] for model in want.models if model not in host.residents]
-    swap_ms = sum(footprint.unload_ms for footprint in gone) + sum(footprint.load_ms for footprint in coming)
-    for model in eviction.models:
-        for other in state.wants_of.get(model, ()):
-            if other.hosts is not None and host.name not in other.hosts:
-                continue
-            if other.waiting:
-                if want.overdue:
-                    if other.overdue and other.oldest_ms <= want.oldest_ms:
-                        return VICTIM_WANTED
-                elif urgency - _back_ms(params, gone, coming) <= other.urgency and not _spared(
-                    state, want, host, other
-                ):
-                    return VICTIM_WANTED
-            elif other.soon and params.look and not want.overdue:
-                horizon_ms = now_ms + params.look * swap_ms
-                for soon in other.soon:
-                    if soon.at_ms <= horizon_ms and soon.urgency >= urgency:
-                        return VICTIM_SOON
-    return 0
-
-
-def _back_ms(params: Params, gone: list[Footprint], coming: list[Footprint]) -> float:
-    """`theta` times the swap there and back again."""
-    return params.theta * sum(footprint.load_ms + footprint.unload_ms for footprint in (*gone, *coming))
-
-
-def _spared(state: State, want: Want, host: HostState, other: Want) -> bool:
-    """Whether the queue of a resident is cleared by its other replicas before this queue would be."""
-    slots = 0
+def _spared(state: State, want: Want, host: HostState, other: Want, slots: int, swap_ms: int) -> bool:
+    """Whether both queues are cleared sooner if this replica of `other` becomes one of `want`, the swap included."""
+    left = 0
     for place in state.hosts:
         if place is not host and all(place.keeps(model) for model in other.models):
-            slots += min(place.models[model].slots for model in other.models)
-    here = min([host.models[model].slots for model in want.models], default=1)
-    return slots > 0 and other.work_ms / slots < want.work_ms / here
+            left += _slots(place, other)
+    return left > 0 and other.work_ms / left + swap_ms < want.work_ms / (slots + _slots(host, want))
+
+
+def load_of(state: State, params: Params, now_ms: int, want: Want, host: HostState) -> Load | None:
+    """The load for this want on this host whatever protects its victims; `None` where the pair is no place for it.
+
+    For whoever weighs alternatives to the rule: no queue, replica or coming work is looked at.
+    """
+    if not want.models:
+        return None
+    look = _Look(state, params, now_ms, None)
+    eviction = look.eviction(want, host) if look.place(want, host) == CHOSEN else None
+    if eviction is None:
+        return None
+    models = tuple([model for model in want.models if model not in host.residents])
+    return Load(host.name, models, eviction.models, eviction.free_ms + _load_ms(host, want), 0.0, ())
 
 
 def expected_swap_ms(state: State, host: HostState, models: tuple[str, ...], now_ms: int) -> int | None:

@@ -10,7 +10,7 @@ a time: while `HostState.swap` is set, the rule proposes nothing for it.
 All instants and durations are whole milliseconds, memory is whole bytes. Keys of urgency may be negative.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 LOADING: Final = 0
@@ -183,7 +183,7 @@ class Want:
         """Whether one of them has lost its patience."""
         self.oldest_ms = oldest_ms
         """Since when the oldest of them waits."""
-        self.soon: list[Soon] = list(soon)
+        self.soon: Collection[Soon] = list(soon)
         self.later = later
         """Tasks still to come that are not waiting, soon ones included; `UNKNOWN` when nobody knows."""
         self.hosts: frozenset[str] | None = None
