@@ -1,4 +1,4 @@
-"""`ostler config`: the profile, checked and shown; no hub is needed."""
+"""`ostler config`: the profile, checked, shown, and imported from other systems; no hub is needed."""
 
 import os
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group(epilog=example("ostler config check ostler.yaml", "ostler config show routing.fallback"))
 def config() -> None:
-    """Check and show the profile."""
+    """Check, show and import the profile."""
 
 
 @config.command("check", epilog=example("ostler config check ostler.yaml", "ostler config check three-tiers --json"))
@@ -68,6 +68,40 @@ def show(
         [(row.setting, row.value, row.origin) for row in found.settings],
         empty="no settings",
     )
+
+
+@config.command(
+    "import",
+    epilog=example(
+        "ostler config import orchestra-config.json config.yaml --out .",
+        "ostler config import config.yaml > ostler.yaml",
+    ),
+)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--out", metavar="DIR", help="Write `ostler.yaml` and `pipeline.yaml` into this folder.")
+@json_option
+def import_files(*, files: tuple[str, ...], out: str | None, as_json: bool) -> None:
+    """Make a profile, and a pipeline where there is one, from `orchestra-config.json` or ccproxy's `config.yaml`.
+
+    Several files are laid over each other. What is not taken over and what had to be assumed is said on standard error.
+    Nothing is overwritten.
+    """
+    from ostler.cli import render
+    from ostler.cli.importing import imported, written
+
+    found = imported(files)
+    if out is not None:
+        for path in written(found, out):
+            click.echo(f"wrote {path}", err=True)
+    if as_json:
+        render.print_json(found)
+        return
+    for note in found.notes:
+        click.echo(f"note: {render.clean(note)}", err=True)
+    if out is None:
+        click.echo(found.profile, nl=False)
+        if found.pipeline is not None:
+            click.echo(f"\n# pipeline.yaml, a file of its own:\n---\n{found.pipeline}", nl=False)
 
 
 def settings_of(profile: "LoadedProfile") -> "SettingList":

@@ -2,7 +2,8 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,8 @@ WIDTH, WIDTH_MAX = 100, 200
 """Of the chart where there is no terminal, and at most."""
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00", "#999999")
 GB = 1e9
+GAP_SHOWN = 0.001
+"""Smaller gaps are not shown as none."""
 
 
 def span(duration_ms: int) -> str:
@@ -90,23 +93,34 @@ def certificate_text(report: "PlanReport") -> str:
     if report.plan.proven or (bound is not None and bound.bound_ms == makespan_ms):
         if report.plan.proven:
             return "optimal: an exact solver proved that no plan is shorter"
-        return "optimal: no plan is shorter" + (f" ({bound.kind}: {bound.said})" if bound and bound.said else "")
+        return "optimal: no plan is shorter" + (
+            f" ({bound.kind}: {_by_names(bound.said, report.names)})" if bound and bound.said else ""
+        )
     if bound is None:
         return "none: no lower bound was computed"
     gap = bound.gap(makespan_ms)
-    why = f": {bound.said}" if bound.said else ""
-    return (
-        f"no plan is shorter than {span(bound.bound_ms)}, so this one is at most {gap:.1%} too long ({bound.kind}{why})"
-    )
+    why = f": {_by_names(bound.said, report.names)}" if bound.said else ""
+    far = f"at most {gap:.1%}" if gap >= GAP_SHOWN else f"less than {GAP_SHOWN:.1%}"
+    return f"no plan is shorter than {span(bound.bound_ms)}, so this one is {far} too long ({bound.kind}{why})"
+
+
+def _by_names(text: str, names: Mapping[str, str]) -> str:
+    """A text about models with the names that the pipeline uses."""
+    for model in sorted(names, key=len, reverse=True):
+        text = text.replace(model, names[model])
+    return text
 
 
 def _phases(report: "PlanReport") -> list[str]:
     models = [report.names.get(phase.model, phase.model) for phase in report.phases]
     width = max(map(len, models), default=0)
-    return [
-        f"{number:>2}  {model.ljust(width)}  {', '.join(phase.tasks)}"
-        for number, (model, phase) in enumerate(zip(models, report.phases, strict=True), 1)
-    ]
+    lines: list[str] = []
+    for number, (model, phase) in enumerate(zip(models, report.phases, strict=True), 1):
+        room = max(30, WIDTH - width - 8)
+        first, *rest = wrap(", ".join(phase.tasks), room, break_on_hyphens=False) or [""]
+        lines.append(f"{number:>2}  {model.ljust(width)}  {first}")
+        lines += [" " * (width + 6) + more for more in rest]
+    return lines
 
 
 def _claim(claim: "Claim") -> list[str]:

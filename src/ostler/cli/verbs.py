@@ -24,7 +24,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "endpoints": Verb("ostler.cli.endpoints:endpoints", "Show, register and check endpoints."),
         "workers": Verb("ostler.cli.workers:workers", "Show the workers."),
         "tokens": Verb("ostler.cli.tokens:tokens", "Make and revoke tokens for workers and tools."),
-        "config": Verb("ostler.cli.config:config", "Check and show the profile."),
+        "config": Verb("ostler.cli.config:config", "Check, show and import the profile."),
         "doctor": Verb("ostler.cli.doctor:doctor", "Look for what is wrong with this installation."),
         "simulate": Verb("ostler.cli.what_if:simulate", "Run a workload in virtual time, and compare policies."),
         "replay": Verb("ostler.cli.replay:replay", "Run the past of a hub again, under other policies."),
