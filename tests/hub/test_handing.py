@@ -1,5 +1,8 @@
 """Results between tasks of a hub: read when an assignment is delivered, cut to the decided model's window."""
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 from msgspec.structs import replace
 
@@ -12,6 +15,9 @@ from ostler.hub import handing
 from ostler.hub.accept import new_tasks
 from ostler.hub.handing import hand_over
 from ostler.routing.facts import estimate_tokens
+from ostler.scheduling.timers import TimerKind
+from ostler.store.errors import StoreError
+from ostler.store.memory import MemoryStore
 from tests.hub.house import House, house
 from tests.scheduling.rig import local, three_tiers
 
@@ -189,3 +195,77 @@ def test_files_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(len(one.output or "") for one in handed.results) <= 1_000
     assert handed.event is not None
     assert handed.event.name == "task.results_trimmed"
+
+
+class Reading(MemoryStore):
+    """Counts the reads of outputs, holds them back, or lets them fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[tuple[str, ...]] = []
+        self.asked = asyncio.Event()
+        self.held = asyncio.Event()
+        self.held.set()
+        self.broken = False
+
+    async def outputs(self, ids: Sequence[str]) -> dict[str, str]:
+        self.reads.append(tuple(ids))
+        self.asked.set()
+        await self.held.wait()
+        if self.broken:
+            raise StoreError("the disk is gone")
+        return await super().outputs(ids)
+
+
+async def test_the_results_of_all_that_starts_at_once_are_read_at_once() -> None:
+    """Not one by one: a task may free a hundred others."""
+    store = Reading()
+    async with house(store) as built:
+        hand = await hand_in(built, command("a"), *(command(f"t{n}", needs=("a",)) for n in range(3)))
+        await hand.work()
+        await hand.end("a", "one")
+        work = await hand.work()
+        assert {work[f"t{n}"].results[0].output for n in range(3)} == {"one"}
+        assert store.reads == [("a",)]
+
+
+async def test_what_is_cancelled_while_its_results_are_read_is_not_delivered() -> None:
+    """The worker would be told to stop what it has not, and then to start it."""
+    store = Reading()
+    async with house(store) as built:
+        hand = await hand_in(built, command("a"), command("b", needs=("a",)))
+        await hand.work()
+        store.held.clear()
+        ending = asyncio.ensure_future(hand.end("a", "one"))
+        await store.asked.wait()
+        await built.hub.cancel("b", "changed my mind")
+        store.held.set()
+        await ending
+        assert await hand.work() == {}
+
+
+async def test_results_that_cannot_be_read_leave_the_attempt_to_its_timer() -> None:
+    """The report that freed it is taken all the same; others are delivered, and nothing runs without its results."""
+    store = Reading()
+    async with house(store) as built:
+        hand = await hand_in(built, command("a"), command("b", needs=("a",)))
+        await hand.work()
+        store.broken = True
+        await hand.end("a", "one")
+        assert (await built.hub.task("a")).task.state is TaskState.SUCCEEDED
+        assert await hand.work() == {}
+        assert built.pump.scheduler.books.timers.due_ms(TimerKind.ASSIGN, "b") is not None
+
+
+async def test_a_cut_is_told_by_an_event_of_the_task() -> None:
+    """So that whoever wonders about an answer finds out what the model did not see."""
+    async with house() as built:
+        await built.hub.add_endpoint(local("gpu", slots=4))
+        hand = await hand_in(built, chat("a"), chat("b", needs=("a",), model="qwen"))
+        await hand.work()
+        await hand.end("a", "x" * 400_000)
+        assert "characters left out" in (await hand.work())["b"].spec.prompt
+        events = [event for event in (await built.hub.task("b")).events if event.name == "task.results_trimmed"]
+        assert [event.metadata["results"] for event in events] == ["a"]
+        why = await built.hub.why("b")
+        assert any("so they are cut" in line for line in why.lines)

@@ -82,7 +82,7 @@ def test_a_missing_result_is_named_as_missing(prompt: str) -> None:
 
 def test_the_longest_is_cut_first_and_says_so() -> None:
     """A short result stays whole beside a long one."""
-    rendered = with_results(spec(), [result("a", "x" * 50), result("b", "y" * 5_000)], 1_050)
+    rendered = with_results(spec(), [result("a", "x" * 50), result("b", "y" * 5_000)], 1_200)
     assert "x" * 50 in rendered.spec.prompt
     assert set(rendered.trimmed) == {"b"}
     assert f"[... {rendered.trimmed['b']} characters left out ...]" in rendered.spec.prompt
@@ -102,6 +102,16 @@ def test_results_never_take_more_than_their_room(outputs: list[str], room: int) 
     assert len(rendered.spec.prompt) - separators == rendered.given_characters
     assert rendered.given_characters <= max(room, 0)
     assert bool(rendered.trimmed) == (sum(map(len, outputs)) > room)
+
+
+@given(texts, st.integers(300, 2_000))
+def test_a_block_of_results_takes_no_more_than_its_room(outputs: list[str], room: int) -> None:
+    """With all that stands around them."""
+    results = [result(f"n{index}", output) for index, output in enumerate(outputs)]
+    task = spec(needs=tuple(f"r.n{index}" for index in range(len(outputs))))
+    prompt = with_results(task, results, room).spec.prompt
+    assert len(prompt) - len(task.prompt) <= room
+    assert all(f"--- result of n{index} ---" in prompt for index in range(len(outputs)))
 
 
 @given(st.lists(st.integers(0, 500), max_size=8), st.integers(0, 2_000))

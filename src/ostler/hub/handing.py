@@ -31,22 +31,22 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
     event: Event | None = None
 
 
-async def needed_results(store: Store, spec: TaskSpec) -> tuple[NeedResult, ...]:
-    """The results that a task is handed, in the order of its needs."""
-    needs = handed_needs(spec)
-    if not needs:
-        return ()
-    rows, outputs = await store.rows(needs), await store.outputs(needs)
-    return tuple(
-        NeedResult(
-            name=local_name(need, spec.batch),
-            task_id=need,
-            state=rows[need].state,
-            output=outputs.get(need, "") if rows[need].state is TaskState.SUCCEEDED else None,
-        )
-        for need in needs
-        if need in rows
-    )
+async def needed_results(store: Store, specs: Sequence[TaskSpec]) -> list[tuple[NeedResult, ...]]:
+    """The results that each task is handed, in the order of its needs. Two reads, however many tasks."""
+    needs = [handed_needs(spec) for spec in specs]
+    wanted = list(dict.fromkeys(need for one in needs for need in one))
+    if not wanted:
+        return [()] * len(specs)
+    rows, outputs = await store.rows(wanted), await store.outputs(wanted)
+
+    def result(need: str, batch: str | None) -> NeedResult:
+        state = rows[need].state
+        output = outputs.get(need, "") if state is TaskState.SUCCEEDED else None
+        return NeedResult(name=local_name(need, batch), task_id=need, state=state, output=output)
+
+    return [
+        tuple(result(need, spec.batch) for need in own if need in rows) for own, spec in zip(needs, specs, strict=True)
+    ]
 
 
 def hand_over(
@@ -57,13 +57,15 @@ def hand_over(
     if spec.kind is TaskKind.COMMAND:
         files, trimmed = _files(results)
         return Handed(spec=spec, results=files, event=_cut_event(task, trimmed, now_ms))
-    rendered = with_results(spec, results, _room(spec, results, route, policy))
+    rendered = with_results(
+        spec, results, _room(spec, results, route.model if route is not None else task.model, policy)
+    )
     return Handed(spec=rendered.spec, event=_cut_event(task, rendered.trimmed, now_ms))
 
 
-def _room(spec: TaskSpec, results: Sequence[NeedResult], route: ModelRoute | None, policy: Policy) -> int:
+def _room(spec: TaskSpec, results: Sequence[NeedResult], model: str | None, policy: Policy) -> int:
     """Characters that the results may take: what the window leaves beside prompt and answer."""
-    known = policy.catalog.models.get(route.model) if route is not None else None
+    known = policy.catalog.models.get(model) if model is not None else None
     window = known.context_tokens if known is not None else None
     if window is None:
         return MAX_CHARACTERS

@@ -8,8 +8,11 @@ as signals. `post` returns when all of that is done; the actor itself never wait
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from ostler.domain.clock import Clock
 from ostler.domain.commands import AppendEvents, Applied, Command, DropSession, Refused, Result, UpdateTask
+from ostler.domain.errors import OstlerError
 from ostler.domain.ports import Store
 from ostler.domain.tasks import TaskSpec
 from ostler.domain.work import Assignment
@@ -28,6 +31,7 @@ class Pump:
         self.scheduler = scheduler
         self.clock = clock
         self._store = store
+        self._log = structlog.get_logger("ostler.hub")
         self.committer = Committer(store, self._fatal)
         self.outboxes: dict[str, Outbox] = {}
         self.probe_now: Callable[[str], None] = lambda _: None
@@ -123,27 +127,50 @@ class Pump:
                 _ = self.start_signal(signal)
 
     async def _deliver_all(self, stored: list[Effect], results: list[Result]) -> None:
+        """Hand durable assignments to their workers; those that are handed results come after the others."""
+        waiting: list[tuple[Assign, TaskSpec]] = []
         for effect, result in zip(stored, results, strict=True):
-            if isinstance(effect, Assign) and isinstance(result, Applied) and result.spec is not None:
-                await self._deliver(effect, result.spec)
+            if not isinstance(effect, Assign) or not isinstance(result, Applied) or result.spec is None:
+                continue
+            if effect.command.task.needs:
+                waiting.append((effect, result.spec))
+            else:
+                self._deliver(effect, Handed(spec=result.spec))
+        if waiting:
+            await self._deliver_with_results(waiting)
 
-    async def _deliver(self, effect: Assign, spec: TaskSpec) -> None:
-        """Hand an assignment to its worker, with the results of the tasks that it needs."""
-        task = effect.command.task
-        handed = Handed(spec=spec)
-        if task.needs:
-            results = await needed_results(self._store, spec)
-            policy = self.scheduler.books.policy
-            handed = hand_over(task, spec, results, effect.route, policy, self.clock.now_ms())
-            if handed.event is not None:
-                await self._tell(await self.committer.apply([AppendEvents(events=(handed.event,))]))
+    async def _deliver_with_results(self, waiting: list[tuple[Assign, TaskSpec]]) -> None:
+        """One look into the store for all of them. One that fails leaves them to the timer for unstarted attempts."""
+        try:
+            found = await needed_results(self._store, [spec for _, spec in waiting])
+        except OstlerError as error:
+            self._log.warning("results cannot be read", error=str(error), assignments=len(waiting))
+            return
+        policy, now_ms = self.scheduler.books.policy, self.clock.now_ms()
+        said = []
+        for (effect, spec), results in zip(waiting, found, strict=True):
+            handed = hand_over(effect.command.task, spec, results, effect.route, policy, now_ms)
+            if self._is_current(effect):
+                self._deliver(effect, handed)
+                said += [handed.event] if handed.event is not None else []
+        if said:
+            await self._tell(await self.committer.apply([AppendEvents(events=tuple(said))], must=True))
+
+    def _is_current(self, effect: Assign) -> bool:
+        """Whether nobody took the attempt back or cancelled it while its results were read."""
+        books, assigned = self.scheduler.books, effect.command.task
+        task = books.tasks.get(assigned.id)
+        mine = task is not None and (task.generation, task.session) == (assigned.generation, effect.session_id)
+        return mine and assigned.id not in books.cancelling
+
+    def _deliver(self, effect: Assign, handed: Handed) -> None:
         outbox = self.outboxes.get(effect.session_id)
         if outbox is None:
             return  # the session ended meanwhile: its end takes the attempt back
         outbox.assign(
             Assignment(
-                task_id=task.id,
-                generation=task.generation,
+                task_id=effect.command.task.id,
+                generation=effect.command.task.generation,
                 spec=handed.spec,
                 tier=effect.tier,
                 route=effect.route,

@@ -69,7 +69,7 @@ def _named(spec: TaskSpec) -> list[str]:
 
 
 def with_results(spec: TaskSpec, results: Sequence[NeedResult], room: int | None) -> Rendered:
-    """The task as it is asked of a model. `room`: characters that all results together may take; `None` = any number.
+    """The task as it is asked of a model. `room`: characters that may be added to it; `None` = any number.
 
     `results` are those of `handed_needs`, in that order.
     """
@@ -86,7 +86,8 @@ def with_results(spec: TaskSpec, results: Sequence[NeedResult], room: int | None
         spec = msgspec.structs.replace(spec, system=NAME.sub(put, spec.system), prompt=NAME.sub(put, spec.prompt))
         given = sum(len(texts[result.name]) for result in named)
     else:
-        texts, trimmed = _fitted(results, room)
+        around = len(BLOCK) + sum(len(_section(result, "")) for result in results)
+        texts, trimmed = _fitted(results, room - around if room is not None else None)
         block = BLOCK + "".join(_section(result, texts[result.name]) for result in results)
         spec = msgspec.structs.replace(spec, prompt=spec.prompt + block)
         given = len(block)
