@@ -13,7 +13,7 @@ from ostler.domain.tasks import TaskFacts
 from ostler.simulate.virtual.fleet import Fleet
 from ostler.simulate.virtual.jobs import Job, output_tokens_of, spec_of
 from ostler.simulate.virtual.records import Ending, Outage, Run, Setting
-from ostler.simulate.virtual.sites import Customer, Machine, Provider, Site, SiteFigures
+from ostler.simulate.virtual.sites import Customer, Machine, Provider, Site, SiteFigures, Stay
 from ostler.simulate.virtual.timeline import Timeline
 
 PROGRESS_EVERY = 100
@@ -96,13 +96,25 @@ class Ground:
     def run(self, name: str, *, rival: bool) -> Run:
         """The run as it stands."""
         figures: dict[str, SiteFigures] = {site: self.sites[site].figures for site in sorted(self.sites)}
+        stays = {host: tuple(map(self._from_start, machine.stays)) for host, machine in self.machines().items()}
         return Run(
             policy=name,
             fleet=self.fleet.name,
             rival=rival,
             endings=self.endings,
             sites=figures,
+            stays=stays,
             ended_ms=self.offset_ms,
+        )
+
+    def _from_start(self, stay: Stay) -> Stay:
+        start_ms = self.timeline.start_ms
+        return Stay(
+            model=stay.model,
+            load_start_ms=stay.load_start_ms - start_ms,
+            ready_ms=stay.ready_ms - start_ms,
+            unload_start_ms=None if stay.unload_start_ms is None else stay.unload_start_ms - start_ms,
+            unload_end_ms=None if stay.unload_end_ms is None else stay.unload_end_ms - start_ms,
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from ostler.simulate.virtual.jobs import Lengths
-from ostler.simulate.virtual.sites import SiteFigures
+from ostler.simulate.virtual.sites import SiteFigures, Stay
 
 Progress = Callable[[int, int], None]
 """Told (jobs that ended, jobs in all) now and then."""
@@ -52,6 +52,8 @@ class Run(msgspec.Struct, kw_only=True):
     """Whether a simple router ran it instead of the scheduler."""
     endings: dict[str, Ending]
     sites: Mapping[str, SiteFigures]
+    stays: Mapping[str, tuple[Stay, ...]] = {}
+    """What was in the memory of each machine when, counted from the start of the workload."""
     ended_ms: int = 0
     """When nothing more happened."""
 

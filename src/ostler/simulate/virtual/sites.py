@@ -83,6 +83,16 @@ class SiteFigures(msgspec.Struct, kw_only=True):
     """Time of all calls together."""
 
 
+class Stay(msgspec.Struct, kw_only=True):
+    """A model in a machine's memory. Virtual instants; `None` = not yet, or never."""
+
+    model: str
+    load_start_ms: int
+    ready_ms: int
+    unload_start_ms: int | None = None
+    unload_end_ms: int | None = None
+
+
 class Machine:
     """One simulated host, its timers in the timeline."""
 
@@ -95,6 +105,8 @@ class Machine:
         """Models that can take calls -> when they were last asked for."""
         self.loading: str | None = None
         self.unloading: list[str] = []
+        self.stays: list[Stay] = []
+        """All that was in its memory, in order of load."""
         self._timeline = timeline
         self._customer = customer
         self._host = HostModel(spec, now_ms=timeline.time_ms)
@@ -149,6 +161,9 @@ class Machine:
         self._orders.clear()
         self._host = HostModel(self.spec, now_ms=self._timeline.time_ms)
         self.ready, self.loading, self.unloading, self._alarm_ms = {}, None, [], None
+        for stay in self.stays:
+            if stay.unload_end_ms is None or stay.unload_end_ms > self._timeline.time_ms:
+                stay.unload_start_ms = stay.unload_end_ms = self._timeline.time_ms
         self._asked_to_go.clear()
         self._sayings.clear()
         for number in lost:
@@ -220,6 +235,8 @@ class Machine:
                     self._customer.failed(order.number, _FAILURES[decision.cause], decision.message, None)
             case LoadStarted():
                 self.loading = decision.model
+                stay = Stay(model=decision.model, load_start_ms=decision.at_ms, ready_ms=decision.ready_ms)
+                self.stays.append(stay)
                 self.figures.load_ms += decision.ready_ms - decision.at_ms
                 self.figures.loads += 1
                 self.figures.swaps += self._made_room
@@ -237,6 +254,8 @@ class Machine:
     def _unloading(self, decision: UnloadStarted) -> None:
         self.ready.pop(decision.model, None)
         self.unloading.append(decision.model)
+        stay = next(stay for stay in reversed(self.stays) if stay.model == decision.model)
+        stay.unload_start_ms, stay.unload_end_ms = decision.at_ms, decision.done_ms
         self.figures.unload_ms += decision.done_ms - decision.at_ms
         asked = decision.model in self._asked_to_go
         self._asked_to_go.discard(decision.model)
