@@ -303,7 +303,7 @@ def test_what_follows_the_end_marker_is_ignored() -> None:
 
 
 def test_an_answer_that_asks_for_a_tool_says_so() -> None:
-    """A call for a tool ends with `stop`; here; that the caller will be back is read from the message."""
+    """A call for a tool ends with `stop` here; that the caller will be back is read from the message."""
     calls = [{"function": {"name": "read", "arguments": {"path": "a.py"}}}]
     reader = OllamaReader(CALL, 0)
     last = {"done": True, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": 3}

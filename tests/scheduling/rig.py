@@ -12,15 +12,15 @@ import msgspec
 from ostler.domain.catalog import Catalog, CostClass, EndpointKind, EndpointSpec, ModelSpec, TierSpec
 from ostler.domain.commands import LateReport, RefusalReason, Refused, UpdateTask
 from ostler.domain.event import CATALOGUE, Event
-from ostler.domain.fleet import Probe, ProbeStatus, Resident, Session, WorkerOffer
+from ostler.domain.fleet import ModelAt, Probe, ProbeStatus, Resident, Session, Unloaded, WorkerOffer
 from ostler.domain.policy import Policy, RoutingPolicy, SchedulerPolicy
 from ostler.domain.states import FINAL_STATES, LEASED_STATES, Failure, FailureClass, TaskState, may_move
-from ostler.domain.tasks import Complexity, Task, TaskKind, TaskSpec
+from ostler.domain.tasks import Complexity, Task, TaskKind, TaskSpec, Usage
 from ostler.domain.work import Finished, Started
 from ostler.hub.accept import new_tasks
 from ostler.scheduling import Scheduler
 from ostler.scheduling import signals as sig
-from ostler.scheduling.effects import Apply, Assign, Effect, Emit, ProbeNow, Stop
+from ostler.scheduling.effects import Apply, Assign, Effect, Emit, LoadModel, ProbeNow, Stop, UnloadModel
 
 START_MS = 1_000_000
 
@@ -101,6 +101,10 @@ class Rig:
         self.sent: list[Assign] = []
         self.stops: list[Stop] = []
         self.probes: list[str] = []
+        self.loading: list[LoadModel | UnloadModel] = []
+        """Loads and unloads that were asked for and have not ended."""
+        self.loads: list[LoadModel | UnloadModel] = []
+        """All that were ever asked for."""
         self.late: list[LateReport] = []
         self.refuse_next: set[str] = set()
         self._seq = count(1)
@@ -124,7 +128,10 @@ class Rig:
                 self.stops.append(effect)
             case ProbeNow():
                 self.probes.append(effect.endpoint)
+            case LoadModel() | UnloadModel():
+                self._asked_to_load(effect)
             case Assign():
+                self._only_to_what_is_loaded(effect)
                 if self._update(effect.command):
                     self.sent.append(effect)
             case Apply(command=UpdateTask() as command):
@@ -134,6 +141,27 @@ class Rig:
                 self._event(command.event)
             case _:
                 pass
+
+    def _asked_to_load(self, effect: LoadModel | UnloadModel) -> None:
+        going = effect.evict if isinstance(effect, LoadModel) else (ModelAt(effect.endpoint, effect.model),)
+        for at in going:
+            running = [
+                row.id
+                for row in self.rows.values()
+                if row.state in LEASED_STATES and (row.endpoint, row.model) == (at.endpoint, at.model)
+            ]
+            assert not running, f"{at} is to be unloaded while {running} run on it"
+        assert effect.host not in {other.host for other in self.loading}, f"two changes at once on {effect.host}"
+        self.loading.append(effect)
+        self.loads.append(effect)
+
+    def _only_to_what_is_loaded(self, effect: Assign) -> None:
+        task = effect.command.task
+        book = None if task.endpoint is None else self.scheduler.books.hosts.of_endpoint(task.endpoint)
+        if book is None or task.endpoint is None or task.model is None:
+            return
+        held = book.held.get(ModelAt(task.endpoint, task.model))
+        assert held is not None, f"{task.id} was sent to {task.endpoint}, where {task.model} is not loaded"
 
     def _update(self, command: UpdateTask) -> bool:
         row = self.rows[command.task.id]
@@ -248,6 +276,43 @@ class Rig:
             )
         )
 
+    def load_ends(
+        self, failure: str = "", *, load_ms: int = 20_000, unload_ms: int = 10_000, size_bytes: int | None = None
+    ) -> None:
+        """The oldest load or unload ends, `load_ms` (and `unload_ms` for each that goes) later than now."""
+        effect = self.loading.pop(0)
+        problem = Failure(kind=FailureClass.SERVER, message=failure, at_ms=self.now_ms) if failure else None
+        started_ms = self.now_ms
+        if isinstance(effect, UnloadModel):
+            self.pass_ms(unload_ms)
+            self.tell(
+                sig.UnloadEnded(
+                    endpoint=effect.endpoint,
+                    model=effect.model,
+                    started_ms=started_ms,
+                    at_ms=self.now_ms,
+                    unload_ms=unload_ms,
+                    failure=problem,
+                )
+            )
+            return
+        self.pass_ms(load_ms + unload_ms * len(effect.evict))
+        gone = tuple(Unloaded(endpoint=at.endpoint, model=at.model, unload_ms=unload_ms) for at in effect.evict)
+        resident = Resident(model=effect.model, context_tokens=effect.context_tokens, size_bytes=size_bytes)
+        self.tell(
+            sig.LoadEnded(
+                endpoint=effect.endpoint,
+                model=effect.model,
+                context_tokens=effect.context_tokens,
+                started_ms=started_ms,
+                at_ms=self.now_ms,
+                load_ms=0 if failure else load_ms,
+                unloaded=gone,
+                resident=None if failure else resident,
+                failure=problem,
+            )
+        )
+
     def down(self, name: str) -> None:
         """Have as many failed listings come back as it takes."""
         for _ in range(self.policy.scheduler.failures_to_down):
@@ -267,12 +332,26 @@ class Rig:
         *,
         retry_after_ms: int | None = None,
         output: str = "",
+        wants_tool: bool = False,
+        usage: Usage | None = None,
     ) -> None:
         """The worker starts (if it has not) and finishes the newest attempt."""
         row = self.rows[task_id]
         if row.state is TaskState.ASSIGNED:
             self.start(task_id)
-        self.report_finished(task_id, row.generation, row.session or "", failure, message, retry_after_ms, output)
+        if failure is None:
+            answer = Finished(
+                task_id=task_id,
+                generation=row.generation,
+                at_ms=self.now_ms,
+                ok=True,
+                output=output,
+                wants_tool=wants_tool,
+                usage=usage,
+            )
+            self.tell(sig.Reported(session_id=row.session or "", report=answer))
+        else:
+            self.report_finished(task_id, row.generation, row.session or "", failure, message, retry_after_ms, output)
 
     def report_finished(
         self,

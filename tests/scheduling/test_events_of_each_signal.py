@@ -5,8 +5,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from ostler.domain.catalog import HostSpec, ModelSpec
 from ostler.domain.event import CATALOGUE
-from ostler.domain.fleet import ProbeStatus
+from ostler.domain.fleet import GIB, ProbeStatus
 from ostler.domain.states import FailureClass, TaskState, may_move
 from ostler.scheduling import signals as sig
 from tests.scheduling.rig import Rig, cloud, local
@@ -161,7 +162,25 @@ def profile(rig: Rig) -> None:
     rig.tell(sig.PolicyChanged(policy=msgspec.structs.replace(rig.policy, version="next")))
 
 
+def swap(rig: Rig) -> None:
+    """One load that fails and one that goes well, instead of what is there."""
+    machine = {"box": HostSpec(name="box", memory_bytes=8 * GIB)}
+    models = {name: ModelSpec(name=name, memory_bytes=6 * GIB) for name in ("qwen", "claude")}
+    catalog = msgspec.structs.replace(rig.policy.catalog, hosts=machine, models=models)
+    rig.tell(sig.PolicyChanged(policy=msgspec.structs.replace(rig.policy, catalog=catalog)))
+    rig.up(local("box"), models=("qwen",), residents=("claude",))
+    rig.chat("t")
+    rig.pass_ms(5_000)
+    rig.load_ends("no luck")
+    rig.pass_ms(30_000)
+    rig.load_ends()
+
+
 SCENES: dict[str, Scene] = {
+    "model.loading": swap,
+    "model.loaded": swap,
+    "model.unloaded": swap,
+    "model.load_failed": swap,
     "task.queued": queued,
     "task.assigned": assigned,
     "task.started": succeeded,

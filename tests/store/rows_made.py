@@ -7,6 +7,7 @@ from ostler.domain.commands import NewTask, SubmitTasks, UpdateTask
 from ostler.domain.decision import Candidate, Decision, TargetType
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session, WorkerOffer
+from ostler.domain.measured import Measured, Measurement, Quantity
 from ostler.domain.states import FINAL_STATES, LEASED_STATES, TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Classification, Complexity, Task, TaskFacts, TaskKind, TaskSpec
 
@@ -118,6 +119,12 @@ def make_session(session_id: str = "s1", joined_ms: int = NOW_MS, renewed_ms: in
         capabilities=frozenset({"git", "python"}),
     )
     return Session(id=session_id, offer=offer, joined_ms=joined_ms, renewed_ms=renewed_ms)
+
+
+def make_measurement(host: str = "box", model: str = "m", samples: int = 1) -> Measurement:
+    """How fast a model was seen to load."""
+    seen = Measured(weight=float(samples), total=9.5, squares=90.0, samples=samples, updated_ms=NOW_MS)
+    return Measurement(host=host, model=model, context_tokens=8192, quantity=Quantity.LOAD_MS, seen=seen)
 
 
 def make_endpoint(name: str = "box", url: str = "http://box:11434") -> EndpointSpec:

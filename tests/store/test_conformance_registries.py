@@ -9,13 +9,14 @@ from ostler.domain.commands import (
     DropSession,
     DropToken,
     PutEndpoint,
+    PutMeasurements,
     PutSessions,
     PutToken,
     RefusalReason,
     Refused,
 )
 from ostler.domain.ports import Store
-from tests.store.rows_made import NOW_MS, make_endpoint, make_session
+from tests.store.rows_made import NOW_MS, make_endpoint, make_measurement, make_session
 
 
 def put_token(name: str, token_hash: str, scope: str = "admin") -> PutToken:
@@ -143,3 +144,15 @@ async def test_a_name_can_be_given_again_after_it_was_revoked(store: Store) -> N
     assert answers == [Applied(), Applied(), Applied(), Applied(), unknown]
     assert await store.token_name("h1", "admin") == "tablet"
     assert await store.token_name("h2", "admin") == "laptop"
+
+
+async def test_measurements_are_put_and_replaced(store: Store) -> None:
+    """What was measured comes back whole, by host and model; a newer row of a quantity replaces the older one."""
+    first, second = make_measurement("b", "m"), make_measurement("a", "n")
+    newer = make_measurement("b", "m", samples=7)
+
+    assert await store.apply([PutMeasurements(measurements=(first, second))]) == [Applied()]
+    assert (await store.open_work()).measurements == (second, first)
+
+    await store.apply([PutMeasurements(measurements=(first,)), PutMeasurements(measurements=(newer,))])
+    assert (await store.open_work()).measurements == (second, newer)

@@ -15,10 +15,12 @@ from ostler.store.errors import StoreError
 from ostler.store.sqlite import SqliteStore
 from tests.store.rows_made import make_submit
 
-SECOND = '''"""A second migration."""
+LAST = migrate.REVISIONS[-1]
+NEXT = f"{int(LAST) + 1:04}"
+ONE_MORE = '''"""One migration more."""
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = {revision!r}
+down_revision = {down_revision!r}
 def upgrade() -> None:
     op.execute("CREATE TABLE added (x INTEGER)")
     op.execute({last!r})
@@ -31,7 +33,7 @@ def execute(path: Path, *statements: str) -> list[tuple[object, ...]]:
 
 
 def write_migration(path: Path, last: str) -> None:
-    path.write_text(SECOND.format(last=last), encoding="utf-8")
+    path.write_text(ONE_MORE.format(revision=NEXT, down_revision=LAST, last=last), encoding="utf-8")
 
 
 def modes(directory: Path) -> dict[str, int]:
@@ -43,13 +45,13 @@ def tables(path: Path) -> set[object]:
 
 
 @pytest.fixture
-def two_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def one_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Code that knows one more revision than the database; the path of its migration."""
     directory = tmp_path / "migrations"
     shutil.copytree(migrate.DIRECTORY, directory, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(migrate, "DIRECTORY", directory)
-    monkeypatch.setattr(migrate, "REVISIONS", ("0001", "0002"))
-    path = directory / "versions" / "0002_pre_added.py"
+    monkeypatch.setattr(migrate, "REVISIONS", (*migrate.REVISIONS, NEXT))
+    path = directory / "versions" / f"{NEXT}_pre_added.py"
     write_migration(path, last="CREATE INDEX added_x ON added (x)")
     return path
 
@@ -94,32 +96,32 @@ async def test_a_file_in_order_is_opened_without_the_migration_library(
     assert "alembic" not in sys.modules
 
 
-async def test_an_older_database_is_upgraded_when_it_is_opened(database: Path, two_migrations: Path) -> None:
+async def test_an_older_database_is_upgraded_when_it_is_opened(database: Path, one_more: Path) -> None:
     """The missing migration runs, and what was stored stays."""
     before = await SqliteStore.open(database)
     await before.close()
 
     assert "added" in tables(database)
-    assert execute(database, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert execute(database, "SELECT version_num FROM alembic_version") == [(NEXT,)]
 
 
-async def test_an_older_database_can_be_left_alone(database: Path, two_migrations: Path) -> None:
+async def test_an_older_database_can_be_left_alone(database: Path, one_more: Path) -> None:
     """With `migrate=False` the error says what is needed and how to get there, and nothing changes."""
-    with pytest.raises(StoreError, match=r"schema 0001.*needs 0002.*ostler db migrate"):
+    with pytest.raises(StoreError, match=f"schema {LAST}.*needs {NEXT}.*ostler db migrate"):
         await SqliteStore.open(database, migrate=False)
 
     assert "added" not in tables(database)
 
 
-async def test_a_migration_that_fails_leaves_the_old_schema(database: Path, two_migrations: Path) -> None:
+async def test_a_migration_that_fails_leaves_the_old_schema(database: Path, one_more: Path) -> None:
     """An upgrade is one transaction: what came before the failing statement is undone."""
-    write_migration(two_migrations, last="CREATE INDEX broken ON absent (x)")
+    write_migration(one_more, last="CREATE INDEX broken ON absent (x)")
 
     with pytest.raises(OstlerError, match="no such table"):
         await SqliteStore.open(database)
 
     assert "added" not in tables(database)
-    assert execute(database, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert execute(database, "SELECT version_num FROM alembic_version") == [(LAST,)]
 
 
 async def test_a_database_of_newer_code_is_refused(database: Path) -> None:

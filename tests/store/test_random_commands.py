@@ -25,6 +25,7 @@ from ostler.domain.commands import (
     DropToken,
     LateReport,
     PutEndpoint,
+    PutMeasurements,
     PutSessions,
     PutToken,
     Result,
@@ -41,6 +42,7 @@ from tests.store.rows_made import (
     make_decision,
     make_endpoint,
     make_event,
+    make_measurement,
     make_new,
     make_session,
     make_task,
@@ -97,6 +99,10 @@ OTHERS = st.one_of(
     st.builds(DropSession, session_id=NAMES),
     st.builds(PutEndpoint, endpoint=st.builds(make_endpoint, NAMES, st.sampled_from(["http://1", "http://2"]))),
     st.builds(DropEndpoint, name=NAMES),
+    st.builds(
+        PutMeasurements,
+        measurements=st.lists(st.builds(make_measurement, NAMES, NAMES, st.integers(1, 3)), max_size=3).map(tuple),
+    ),
     st.builds(
         PutToken, name=NAMES, token_hash=st.sampled_from(["h1", "h2"]), scope=NAMES, created_ms=st.integers(1, 3)
     ),

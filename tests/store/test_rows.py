@@ -11,6 +11,7 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
+from ostler.domain.measured import Measurement
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 from ostler.store import rows, schema
@@ -27,6 +28,7 @@ from tests.store.rows_made import make_task
         (Decision, rows.decode_decision),
         (Session, rows.decode_session),
         (EndpointSpec, rows.decode_endpoint),
+        (Measurement, rows.decode_measurement),
     ],
 )
 @settings(max_examples=25, deadline=None)

@@ -15,6 +15,7 @@ from ostler.domain.ports import OpenWork, Store
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.prober import Prober
 from ostler.hub.endpoints import EndpointDesk
+from ostler.hub.loader import Loader
 from ostler.hub.needs import settled_needs
 from ostler.hub.pump import Pump
 from ostler.hub.service import Hub
@@ -38,6 +39,7 @@ class HubParts:
         self.prober = prober
         self.pump = pump
         self.desk = desk
+        self.loader = Loader(drivers, self._spec_of, pump.post, pump.clock)
         self.hub: Hub
         self.recovered = 0
         self._stopped = False
@@ -61,6 +63,7 @@ class HubParts:
         )
         parts = cls(store, drivers, prober, pump, EndpointDesk(pump, prober))
         pump.probe_now = parts.desk.hurry
+        pump.load = parts.loader.begin
         info = HubInfo(
             version=__version__,
             profile_path=str(chosen.profile.path) if chosen.watched else None,
@@ -94,8 +97,18 @@ class HubParts:
         # Last: without a registered endpoint, model work would be matched to any worker; and with none checked, old
         # work would leave its tier at once.
         await self.pump.post(
-            Restored(tasks=work.tasks, sessions=work.sessions, settled=settled.met, lengths=settled.lengths)
+            Restored(
+                tasks=work.tasks,
+                sessions=work.sessions,
+                measurements=work.measurements,
+                settled=settled.met,
+                lengths=settled.lengths,
+            )
         )
+
+    def _spec_of(self, endpoint: str) -> EndpointSpec | None:
+        view = self.pump.scheduler.books.endpoints.views.get(endpoint)
+        return view.spec if view is not None else None
 
     async def _first_look(self) -> None:
         """Wait until every endpoint has been listed once, or has had its chance."""
@@ -118,6 +131,7 @@ class HubParts:
         if self._stopped:
             return
         self._stopped = True
+        await self.loader.close()
         await self.prober.stop()
         await self.desk.close()
         if self.pump.fatal is None or not self.pump.fatal.done():

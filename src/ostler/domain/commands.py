@@ -12,6 +12,7 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
+from ostler.domain.measured import Measurement
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 
@@ -94,6 +95,12 @@ class DropToken(msgspec.Struct, frozen=True, kw_only=True, tag="drop_token"):
     name: str
 
 
+class PutMeasurements(msgspec.Struct, frozen=True, kw_only=True, tag="measurements"):
+    """Insert or replace what is known of speeds, by host, model, context and quantity."""
+
+    measurements: tuple[Measurement, ...]
+
+
 class LateReport(msgspec.Struct, frozen=True, kw_only=True, tag="late"):
     """Keep a report of an attempt that is no longer the newest."""
 
@@ -114,6 +121,7 @@ Command = (
     | DropEndpoint
     | PutToken
     | DropToken
+    | PutMeasurements
     | LateReport
 )
 

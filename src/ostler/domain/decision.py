@@ -95,6 +95,12 @@ class Rejection(StrEnum):
     PINNED = "pinned"
     """The task asked for another endpoint or model."""
     DISABLED = "disabled"
+    COLD = "cold"
+    """The best one, but its model has to be loaded first."""
+    LOAD_FAILED = "load_failed"
+    """Its model could not be loaded there a moment ago."""
+    NO_ROOM = "no_room"
+    """Its model cannot be loaded there: what is pinned leaves no room."""
 
 
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +183,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     quality_steps: int = 0
     estimate: Estimate | None = None
     swap_needed: bool = False
+    """The model is not loaded there; `estimate.load_ms` has the time of it, with what must go before."""
     health_age_ms: int | None = None
     load_age_ms: int | None = None
     summary: str = ""
@@ -187,6 +194,18 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, tag="route"):
     """It can run now, there."""
 
     decision: Decision
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A place on a managed host that would take the task, were its model usable there or a slot of it free."""
+
+    endpoint: str
+    model: str
+    host: str
+    call_ms: int = 0
+    """Expected time of the call itself."""
+    swap_ms: int = 0
+    """Expected time until the model is usable; 0 = it is, only its slots are taken."""
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
@@ -202,6 +221,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
     fallback_tier: str | None = None
     fallback_model: str | None = None
     blocked_on: tuple[str, ...] = ()
+    wishes: tuple[Wish, ...] = ()
+    """Places on managed hosts, the best first: what the class of the task would like to have loaded."""
 
 
 Verdict = Route | Hold

@@ -116,6 +116,24 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         "endpoint.resident": EventKind(
             "The models in memory changed, as seen by a probe.", (), ("endpoint", "loaded", "unloaded")
         ),
+        "model.loading": EventKind(
+            "A load began on a host whose memory is declared; what must go for it is unloaded first.",
+            ("expected_ms", "memory_bytes"),
+            ("host", "endpoint", "model", "evict", "reason"),
+        ),
+        "model.loaded": EventKind(
+            "A model can be used: how long its load took, and the unloads for it.",
+            ("load_ms", "unload_ms", "memory_bytes"),
+            ("host", "endpoint", "model", "reason"),
+        ),
+        "model.unloaded": EventKind(
+            "A model has left the memory.", ("unload_ms",), ("host", "endpoint", "model", "reason")
+        ),
+        "model.load_failed": EventKind(
+            "A load failed; the model is not loaded there again before this time is over.",
+            ("retry_after_ms",),
+            ("host", "endpoint", "model", "failure", "message"),
+        ),
         "worker.joined": EventKind("A worker joined.", (), ("session", "worker", "host")),
         "worker.left": EventKind("A worker left in good order.", (), ("session", "worker", "host")),
         "worker.suspect": EventKind("A worker missed a heartbeat.", ("silent_ms",), ("session", "worker", "host")),

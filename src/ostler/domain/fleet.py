@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ostler.domain.catalog import EndpointSpec
+from ostler.domain.catalog import EndpointSpec, Speeds
 from ostler.domain.tasks import TaskKind
 
 GIB = 1024**3
@@ -104,6 +104,40 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """No answer came in time. Some engines list nothing while they generate, so this is weaker than a refusal."""
 
 
+class HeldPhase(StrEnum):
+    """Where a model in the memory of a managed host is in its stay."""
+
+    LOADING = "loading"
+    READY = "ready"
+    LEAVING = "leaving"
+    """No new calls; it is unloaded when those under way have ended."""
+    UNLOADING = "unloading"
+
+
+class SwapEstimate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What it takes until a model can be used on a managed host."""
+
+    wait_ms: int = 0
+    """Until its load, or the first unload for it, can begin: a swap under way, calls that have to end first."""
+    unload_ms: int = 0
+    load_ms: int = 0
+    evict: tuple[str, ...] = ()
+    """Models that would have to go, by name."""
+    loading: bool = False
+    """It is being loaded already; the times are what is left."""
+    blocked_until_ms: int | None = None
+    """Its last load failed there: no other one begins before."""
+    message: str = ""
+    """Why it is blocked, or can never have room."""
+    possible: bool = True
+    """Whether room can be made for it at all."""
+
+    @property
+    def total_ms(self) -> int:
+        """From now until it can be used."""
+        return self.wait_ms + self.unload_ms + self.load_ms
+
+
 class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint as the scheduler knows it now."""
 
@@ -116,6 +150,9 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     breaker: BreakerState = BreakerState.CLOSED
     blocked_until_ms: int | None = None
     """Rate limited until then, by its own word."""
+    managed: bool = False
+    """The scheduler decides what is loaded there: `residents` are the models that may be used now, by its own books,
+    and a model that is not among them is loaded before a call goes to it."""
     slots: int = 1
     """Open slots now: those of the spec, fewer while it ramps up after recovery or is half open."""
     unusable_since_ms: int | None = None
@@ -185,4 +222,8 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """(endpoint, model) -> attempts in flight."""
     repo_hosts: Mapping[str, str] = {}
     """Repo -> host that last worked on it."""
+    swaps: Mapping[ModelAt, SwapEstimate] = {}
+    """What a model takes that is not usable on a managed endpoint; may be worked out when it is asked for."""
+    speeds: Mapping[tuple[str, str], Speeds] = {}
+    """(host, model) -> measured speeds, where there are any; they replace the configured ones."""
     taken_ms: int = 0

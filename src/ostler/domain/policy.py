@@ -88,11 +88,28 @@ class SchedulerPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Slots an endpoint gets right after it came back; doubles with each success until all are open again."""
 
 
+class ResidencyPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides which models are loaded on hosts whose memory is declared."""
+
+    patience_ms: int = 180_000
+    """Work of one model is served until none waits; when work for another one has waited this long without being
+    served, it gets its turn all the same."""
+    tool_hold_ms: int = 10_000
+    """A model whose reply asked for a tool is kept this long: the agent will be back. Lost patience ends it."""
+    min_residence_ms: int = 5_000
+    """A model stays at least this long once it is loaded."""
+    failed_wait_ms: int = 30_000
+    """After a load that failed: how long this model is not loaded on this host."""
+    prefetch: bool = True
+    """Load ahead for tasks whose needs are all running."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Catalogue and rules together: all of the profile that a decision depends on."""
 
     catalog: Catalog
     routing: RoutingPolicy = RoutingPolicy()
     scheduler: SchedulerPolicy = SchedulerPolicy()
+    residency: ResidencyPolicy = ResidencyPolicy()
     version: str = ""
     profile: str = "default"

@@ -14,17 +14,21 @@ from ostler.domain.commands import Command, Result
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import HostReport, Probe, Resident, Session, WorkerOffer
+from ostler.domain.measured import Measurement
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 from ostler.domain.work import Poll, Report
 
 
 class OpenWork(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a hub needs to go on after a restart: every task that is not final, sessions and endpoints."""
+    """All that a hub needs to go on after a restart: every task that is not final, sessions, endpoints and
+    measured speeds.
+    """
 
     tasks: tuple[Task, ...]
     sessions: tuple[Session, ...]
     endpoints: tuple[EndpointSpec, ...]
+    measurements: tuple[Measurement, ...] = ()
     next_seq: int
     """First unused task sequence number."""
     last_event_seq: int

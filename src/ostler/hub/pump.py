@@ -20,7 +20,7 @@ from ostler.hub.committer import Committer
 from ostler.hub.handing import Handed, hand_over, needed_results
 from ostler.hub.outbox import Outbox
 from ostler.scheduling import Scheduler
-from ostler.scheduling.effects import Apply, Assign, Effect, Emit, ProbeNow, Stop
+from ostler.scheduling.effects import Apply, Assign, Effect, Emit, LoadModel, ProbeNow, Stop, UnloadModel
 from ostler.scheduling.signals import CommandRefused, Signal, Wake
 
 
@@ -35,6 +35,8 @@ class Pump:
         self.committer = Committer(store, self._fatal)
         self.outboxes: dict[str, Outbox] = {}
         self.probe_now: Callable[[str], None] = lambda _: None
+        self.load: Callable[[LoadModel | UnloadModel], None] = lambda _: None
+        """Begins a load or an unload; its end comes back as a signal."""
         self.fatal: asyncio.Future[BaseException] | None = None
         self.news = asyncio.Condition()
         """Notified whenever new events are durable."""
@@ -111,6 +113,8 @@ class Pump:
                         outbox.stop(effect.task_id, effect.generation)
                 case ProbeNow():
                     self.probe_now(effect.endpoint)
+                case LoadModel() | UnloadModel():
+                    self.load(effect)
         if not commands:
             return
         results = await self.committer.apply(commands, must=True)

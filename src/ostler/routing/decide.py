@@ -13,12 +13,15 @@
  8. no usable place: wait `fallback_wait_ms`, then the next of the task's own models that has one; else one tier in the
     policy's direction, never two
  9. budget: limits are checked in the transaction that reserves; here a price is part of the score
-10. residency: the time to load, and to unload what is in the way, is part of the score
+10. residency: the time to load, and to unload what is in the way, is part of the score. On a managed host no call goes
+    to a model that is not loaded: when such a place is the best one, the task waits for the load
 11. nothing left: a hold, whose code says what ends it. Commands are decided at step 1 and never wait here
 
 No registered endpoint at all is no outage: any capable worker may take the task, with the model access of its own.
 Local-only work is held instead, on this path too: what a worker's own access reaches is not known.
 """
+
+from msgspec.structs import replace
 
 from ostler.domain.catalog import TierSpec
 from ostler.domain.decision import Cause, Hold, RouteRequest, Verdict
@@ -94,11 +97,19 @@ def _decide(question: Question) -> Verdict:
         return _no_route(record, _unfit_detail(record))
     found = Surveyor(question).survey(record.tier or aim.start, screened)  # 7, 10
     record.surveys.append(found)
-    if found.offers:
-        return record.route(found)
-    if found.busy:
-        return _full(record, found)
+    if found.available:
+        return _take(record, found)
     return _unavailable(record, found)  # 8, 11
+
+
+def _take(record: Record, found: Survey) -> Verdict:
+    """Steps 7 and 10: the best place of an available tier, now or when its model is loaded, or the wait for a slot."""
+    if not found.offers:
+        return _full(record, found)
+    if found.best(1)[0].swap is None:
+        return record.route(found)
+    # What is loaded already serves first when it is only full: another copy is the scheduler's to weigh.
+    return _full(record, found) if found.loaded_but_full else record.swap(found, blocked_on=_watch(record))
 
 
 def _pass_over(record: Record, start: TierSpec) -> Screen | None:
@@ -172,7 +183,7 @@ def _unavailable(record: Record, found: Survey) -> Verdict:
         record.surveys.append(other)
         if other.available:
             _step(record, target, why, request.now_ms - plan.since_ms)
-            return record.route(other) if other.offers else _full(record, other)
+            return _take(record, other)
     return _down(record, found)
 
 
@@ -195,7 +206,9 @@ def _full(record: Record, found: Survey) -> Hold:
     first = min(found.busy, key=wording.nearness)
     more = f" and {len(found.busy) - 1} more" if len(found.busy) > 1 else ""
     detail = f"{first.endpoint} {wording.refusal(first, question)}{more} (tier {found.tier.name})"
-    return record.hold(WaitCode.CAPACITY, detail, since_ms=question.request.queued_ms, blocked_on=_watch(record))
+    hold = record.hold(WaitCode.CAPACITY, detail, since_ms=question.request.queued_ms, blocked_on=_watch(record))
+    wishes = found.wishes()
+    return replace(hold, wishes=wishes) if wishes else hold
 
 
 def _down(record: Record, found: Survey) -> Hold:
@@ -209,6 +222,9 @@ def _down(record: Record, found: Survey) -> Hold:
     quota = (until for survey in record.surveys if (until := survey.quota_until_ms()) is not None)
     until_ms = min(quota, default=None)
     code = WaitCode.ENDPOINT_DOWN if until_ms is None else WaitCode.QUOTA_UNTIL
+    loads = (at for survey in record.surveys if (at := survey.load_again_ms()) is not None)
+    if until_ms is None and (again_ms := min(loads, default=None)) is not None:
+        code, until_ms = WaitCode.MODEL_SWAP, again_ms
     return record.hold(code, detail, since_ms=since_ms, next_check_ms=until_ms, blocked_on=_watch(record))
 
 

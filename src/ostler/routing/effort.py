@@ -1,6 +1,8 @@
 """What a task takes on a model at a place: time to load, wait, read and write, and money. Milliseconds, micro-dollars.
 
-What depends on the model alone is computed once for each model (`Work`); loading and waiting depend on the place.
+What depends on the model alone is computed once for each model (`Work`); loading and waiting depend on the place, and
+so do reading and writing where speeds were measured. On a managed host the scheduler knows what a load takes
+(`FleetSnapshot.swaps`); `load_time_ms` is for the others, whose engine swaps by itself when it is called.
 
 Unknown is never free and never best: an unknown price counts as the dearest known one, but at least
 `UNKNOWN_INPUT_USD_PER_MTOK` and `UNKNOWN_OUTPUT_USD_PER_MTOK`. Work on local endpoints, on a free tier or under a
@@ -12,7 +14,7 @@ import msgspec
 from ostler.domain.catalog import Catalog, CostClass, HostSpec, ModelSpec, Speeds, TierSpec
 from ostler.domain.fleet import EndpointView
 from ostler.domain.money import MICRO_USD_PER_USD, tokens_cost_micro_usd
-from ostler.domain.policy import Policy
+from ostler.domain.policy import Policy, RoutingPolicy
 from ostler.domain.tasks import TaskFacts
 
 UNKNOWN_INPUT_USD_PER_MTOK = 15.0
@@ -51,6 +53,17 @@ def work_on(model: ModelSpec | None, tier: TierSpec, facts: TaskFacts, policy: P
         load_ms=int(speeds.load_s * 1000),
         cost_micro_usd=cost,
         money_s=priced / MICRO_USD_PER_USD * 60.0 / minute,
+    )
+
+
+def at_speeds(work: Work, speeds: Speeds, facts: TaskFacts, routing: RoutingPolicy) -> Work:
+    """The same work where the speeds are others than the model's own: measured ones."""
+    output_tokens = facts.output_tokens if facts.output_tokens is not None else routing.default_output_tokens
+    return msgspec.structs.replace(
+        work,
+        prefill_ms=speeds.first_token_ms + _ms(facts.prompt_tokens, speeds.prefill_tokens_per_s),
+        decode_ms=_ms(output_tokens, speeds.decode_tokens_per_s),
+        load_ms=int(speeds.load_s * 1000),
     )
 
 

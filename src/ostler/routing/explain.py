@@ -45,6 +45,7 @@ def explain(verdict: Verdict | Decision) -> tuple[Section, ...]:
         _tabled(
             "Terms", _parts(decision), "load_score is the product of the first five, finish_s the sum of the others"
         ),
+        Section(title="Loading", lines=_loads(decision)),
         Section(title="Not possible", lines=_refusals(decision)),
         Section(title="Not recorded", lines=_omitted(decision)),
         Section(title="What would change it", lines=_changes(decision, hold)),
@@ -143,6 +144,11 @@ def _terms(offer: Candidate, names: tuple[str, ...]) -> list[str]:
     return [f"{offer.terms[name]:.3g}" if name in offer.terms else "-" for name in names]
 
 
+def _loads(decision: Decision) -> tuple[str, ...]:
+    """What the swap of each place that needs one consists of."""
+    return tuple(f"{_place(offer)} {offer.detail}" for offer in _offers(decision) if "load_s" in offer.terms)
+
+
 def _omitted(decision: Decision) -> tuple[str, ...]:
     count = decision.candidates_omitted
     return (f"{count} more were looked at",) if count else ()
@@ -192,6 +198,7 @@ _ENDINGS = {
     WaitCode.NO_ROUTE: "another profile: a model or tier that meets the need, or another requirement of the task",
     WaitCode.CAPACITY: "a slot that becomes free",
     WaitCode.ENDPOINT_DOWN: "an endpoint that comes back",
+    WaitCode.MODEL_SWAP: "the end of the load, or another place that becomes better",
 }
 
 
@@ -199,8 +206,11 @@ def _changes_of_hold(decision: Decision, hold: Hold) -> tuple[str, ...]:
     lines = []
     if hold.wait.next_check_ms is not None:
         left = wording.seconds(max(0, hold.wait.next_check_ms - decision.decided_ms))
-        step = hold.fallback_model or hold.fallback_tier
-        what = f"the step to {step}" if hold.fallback_tier is not None else "the end of the rate limit"
+        what = "the end of the rate limit"
+        if hold.fallback_tier is not None:
+            what = f"the step to {hold.fallback_model or hold.fallback_tier}"
+        elif hold.wait.code is WaitCode.MODEL_SWAP:
+            what = "the next try to load it"
         lines.append(f"{what}, in {left}")
     else:
         lines.append(_ENDINGS.get(hold.wait.code, "a change of the fleet"))

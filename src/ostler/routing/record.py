@@ -111,6 +111,23 @@ class Record:
         )
         return Route(decision=decision)
 
+    def swap(self, found: Survey, *, blocked_on: Iterable[str]) -> Hold:
+        """It waits until the model of the best offer is loaded, or another place becomes better."""
+        chosen = found.best(1)[0]
+        detail = wording.to_load(chosen, found.tier.name)
+        hold = self.hold(
+            WaitCode.MODEL_SWAP, detail, since_ms=self.question.request.queued_ms, blocked_on=blocked_on, chosen=chosen
+        )
+        decision = replace(
+            hold.decision,
+            candidate_count=len(found.offers),
+            estimate=scoring.estimate(chosen),
+            swap_needed=True,
+            health_age_ms=_age(self.question.request.now_ms, chosen.view.checked_ms),
+            load_age_ms=chosen.host.age_ms,
+        )
+        return replace(hold, decision=decision, wishes=found.wishes())
+
     def hold(
         self,
         code: WaitCode,
@@ -120,13 +137,14 @@ class Record:
         next_check_ms: int | None = None,
         fallback: tuple[str, str | None] = ("", None),
         blocked_on: Iterable[str] = (),
+        chosen: Offer | None = None,
     ) -> Hold:
         """It waits; the record says how far the decision went. `fallback`: tier and own model it will use then."""
         cost = self._cost()
         target = TargetType.LOCAL if cost in (CostClass.LOCAL, CostClass.FREE) else TargetType.CLOUD
         return Hold(
             wait=Wait(code=code, since_ms=since_ms, detail=detail, next_check_ms=next_check_ms),
-            decision=self._decision(target, cost, wording.waiting(code, detail)),
+            decision=self._decision(target, cost, wording.waiting(code, detail), chosen),
             fallback_tier=fallback[0] or None,
             fallback_model=fallback[1],
             blocked_on=tuple(sorted(blocked_on)),
@@ -215,8 +233,8 @@ class Record:
             score=offer.score,
             terms=scoring.terms(offer, self.question.policy.routing.weights),
             estimate=scoring.estimate(offer),
-            rejection=None if is_chosen else Rejection.NOT_CHOSEN,
-            detail="it failed here before, but nothing else is usable" if found.lifted else "",
+            rejection=_loss(offer, is_chosen=is_chosen),
+            detail="it failed here before, but nothing else is usable" if found.lifted else wording.load(offer),
         )
 
     def _refused(self, place: Refusal, found: Survey) -> Candidate:
@@ -229,6 +247,12 @@ class Record:
             rejection=place.rejection,
             detail=wording.refusal_now(place, self.question),
         )
+
+
+def _loss(offer: Offer, *, is_chosen: bool) -> Rejection | None:
+    if not is_chosen:
+        return Rejection.NOT_CHOSEN
+    return Rejection.COLD if offer.swap is not None else None
 
 
 def _cost_class(tier: TierSpec, *, local: bool) -> CostClass:

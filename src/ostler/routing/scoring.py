@@ -19,7 +19,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ostler.domain.decision import Estimate
-from ostler.domain.fleet import GIB, EndpointView, HostReport
+from ostler.domain.fleet import GIB, EndpointView, HostReport, SwapEstimate
 from ostler.domain.policy import RoutingPolicy, ScoreWeights
 from ostler.routing.effort import Work
 
@@ -55,6 +55,9 @@ class Offer(msgspec.Struct, gc=False):
     warm: bool
     queue_ms: int
     load_ms: int
+    """Until the model can be used there: waiting for memory, unloading and loading."""
+    swap: SwapEstimate | None = None
+    """On a managed host, where the model has to be loaded before a call may go there."""
     affine: bool = False
     score: float = 0.0
 
@@ -152,9 +155,21 @@ def terms(offer: Offer, weights: ScoreWeights) -> Mapping[str, float]:
         "load_score": load_score(offer.host, warm=offer.warm, affine=offer.affine, weights=weights),
         "queue_s": offer.queue_ms / 1000.0,
         "load_time_s": offer.load_ms / 1000.0,
+        **_swap_terms(offer.swap),
         "prefill_s": offer.work.prefill_ms / 1000.0,
         "decode_s": offer.work.decode_ms / 1000.0,
         "finish_s": offer.finish_ms / 1000.0,
         "money_s": offer.money_s,
         **cost,
+    }
+
+
+def _swap_terms(swap: SwapEstimate | None) -> Mapping[str, float]:
+    """What `load_time_s` is made of, where the scheduler does the loading."""
+    if swap is None:
+        return {}
+    return {
+        "swap_wait_s": swap.wait_ms / 1000.0,
+        "unload_s": swap.unload_ms / 1000.0,
+        "load_s": swap.load_ms / 1000.0,
     }

@@ -5,6 +5,9 @@ slot), excluded (usable, but the last attempt failed there), refused. From them 
 to choose from, full, or unavailable; only the last one lets a task leave the tier. When everything usable is excluded,
 the exclusion is lifted: trying again where it failed beats waiting for ever.
 
+On a managed host a model that is not loaded is an offer like any other, its swap counted in; when it is the best one,
+the task waits for the load (see `record.swap`). One that failed to load a moment ago is refused.
+
 Cost: one look at each endpoint that serves a model of the tier, nothing for the rest of the fleet.
 """
 
@@ -14,13 +17,15 @@ from collections.abc import Iterable
 import msgspec
 
 from ostler.domain.catalog import ChoiceRule, ModelSpec, TierSpec
-from ostler.domain.decision import Rejection
-from ostler.domain.fleet import EndpointView
+from ostler.domain.decision import Rejection, Wish
+from ostler.domain.fleet import EndpointView, ModelAt, SwapEstimate
 from ostler.routing import effort, filters, scoring
 from ostler.routing.effort import Work
 from ostler.routing.filters import NEVER, Screen
 from ostler.routing.question import Question
 from ostler.routing.scoring import HostLoad, Offer
+
+_NO_SWAP = SwapEstimate()
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -30,6 +35,8 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     model: str
     rejection: Rejection
     view: EndpointView
+    call_ms: int = 0
+    swap: SwapEstimate | None = None
 
 
 class Survey(msgspec.Struct, kw_only=True):
@@ -50,6 +57,11 @@ class Survey(msgspec.Struct, kw_only=True):
     def available(self) -> bool:
         """Whether calls may go to at least one place, even if all slots are taken now."""
         return bool(self.offers or self.busy)
+
+    @property
+    def loaded_but_full(self) -> bool:
+        """Whether a model is loaded on a managed host and only its slots are taken."""
+        return any(place.view.managed and place.rejection is Rejection.NO_SLOT for place in self.busy)
 
     def best(self, limit: int) -> list[Offer]:
         """The best offers by the tier's rule, at most `limit`; equal ones in the order of their names."""
@@ -80,7 +92,32 @@ class Survey(msgspec.Struct, kw_only=True):
     def watch(self) -> set[str]:
         """Endpoints whose change could end a wait for this tier."""
         places: Iterable[Refusal] = (*self.busy, *self.excluded, *self.outages())
-        return {place.endpoint for place in places}
+        return {place.endpoint for place in places} | {offer.endpoint for offer in self.offers}
+
+    def load_again_ms(self) -> int | None:
+        """When a model whose load failed may be tried again, the first of them."""
+        failed = (r.swap for r in self.refused if r.rejection is Rejection.LOAD_FAILED)
+        return min((s.blocked_until_ms for s in failed if s is not None and s.blocked_until_ms), default=None)
+
+    def wishes(self) -> tuple[Wish, ...]:
+        """What the task could use on managed hosts: full places first, then what is to be loaded, best first."""
+        full = [
+            Wish(endpoint=place.endpoint, model=place.model, host=place.view.spec.host, call_ms=place.call_ms)
+            for place in self.busy
+            if place.view.managed and (place.rejection is Rejection.NO_SLOT or place.view.is_warm(place.model))
+        ]
+        cold = [
+            Wish(
+                endpoint=offer.endpoint,
+                model=offer.model,
+                host=offer.view.spec.host,
+                call_ms=offer.work.call_ms,
+                swap_ms=max(1, offer.load_ms),
+            )
+            for offer in self.best(len(self.offers))
+            if offer.swap is not None
+        ]
+        return (*full, *cold)
 
 
 class _Contender(msgspec.Struct, frozen=True, gc=False):
@@ -145,16 +182,20 @@ class Surveyor:
 
     def _sort(self, name: str, view: EndpointView, contender: _Contender, found: Survey) -> None:
         """A usable place becomes an offer when it has a free slot, else it is busy."""
-        model, work = contender.name, contender.work
+        model = contender.name
         if model in self._question.request.full_models:
             found.busy.append(Refusal(name, model, Rejection.BATCH_SLOT, view))
             return
-        queue_ms = self._queue_ms(name, view, contender)
+        warm = effort.is_warm(view, model, self._question.facts.context_tokens)
+        work = self._work(contender, view)
+        if view.managed and not warm:
+            self._sort_cold(name, view, contender, work, found)
+            return
+        queue_ms = self._queue_ms(name, view, contender.name, work)
         if queue_ms is None:
-            found.busy.append(Refusal(name, model, Rejection.NO_SLOT, view))
+            found.busy.append(Refusal(name, model, Rejection.NO_SLOT, view, work.call_ms))
             return
         policy = self._question.policy
-        warm = effort.is_warm(view, model, self._question.facts.context_tokens)
         load_ms = 0
         if not warm:
             host = policy.catalog.hosts.get(view.spec.host)
@@ -164,20 +205,58 @@ class Surveyor:
         scoring.rate(offer, policy.routing.weights)
         found.offers.append(offer)
 
-    def _queue_ms(self, name: str, view: EndpointView, contender: _Contender) -> int | None:
+    def _sort_cold(self, name: str, view: EndpointView, contender: _Contender, work: Work, found: Survey) -> None:
+        """A model that is not loaded on a managed host: an offer whose slots are all free once it is."""
+        question = self._question
+        swap = question.snapshot.swaps.get(ModelAt(name, contender.name), _NO_SWAP)
+        until_ms = swap.blocked_until_ms
+        if until_ms is not None and until_ms > question.request.now_ms:
+            found.refused.append(Refusal(name, contender.name, Rejection.LOAD_FAILED, view, work.call_ms, swap))
+        elif not swap.possible:
+            found.refused.append(Refusal(name, contender.name, Rejection.NO_ROOM, view, work.call_ms, swap))
+        else:
+            host_load = self._host(view.spec.host)
+            offer = Offer(
+                name,
+                contender.name,
+                contender.order,
+                view,
+                host_load,
+                work,
+                warm=False,
+                queue_ms=0,
+                load_ms=swap.total_ms,
+                swap=swap,
+            )
+            scoring.rate(offer, question.policy.routing.weights)
+            found.offers.append(offer)
+
+    def _work(self, contender: _Contender, view: EndpointView) -> Work:
+        """What the task takes on the model there: by measured speeds where there are any."""
+        question = self._question
+        if not question.snapshot.speeds:
+            return contender.work
+        measured = question.snapshot.speeds.get((view.spec.host, contender.name))
+        return (
+            contender.work
+            if measured is None
+            else effort.at_speeds(contender.work, measured, question.facts, question.policy.routing)
+        )
+
+    def _queue_ms(self, name: str, view: EndpointView, model: str, work: Work) -> int | None:
         """Expected delay by the calls in flight, the slots of the model counted too; `None` without a free slot."""
         snapshot = self._question.snapshot
         in_flight = snapshot.in_flight.get(name, 0)
         if in_flight >= view.slots:
             return None
-        queue_ms = effort.queue_ms(in_flight, view.slots, contender.work)
-        own_slots = view.spec.slots_per_model.get(contender.name)
+        queue_ms = effort.queue_ms(in_flight, view.slots, work)
+        own_slots = view.spec.slots_per_model.get(model)
         if own_slots is None:
             return queue_ms
-        own_in_flight = snapshot.in_flight_by_model.get((name, contender.name), 0)
+        own_in_flight = snapshot.in_flight_by_model.get((name, model), 0)
         if own_in_flight >= own_slots:
             return None
-        return max(queue_ms, effort.queue_ms(own_in_flight, own_slots, contender.work))
+        return max(queue_ms, effort.queue_ms(own_in_flight, own_slots, work))
 
     def _host(self, name: str) -> HostLoad:
         known = self._hosts.get(name)

@@ -33,6 +33,8 @@ _REFUSED = {
     Rejection.EXCLUDED: "failed in the last attempt",
     Rejection.MEMORY: "can never hold the model in its memory",
     Rejection.DISABLED: "is disabled in the profile",
+    Rejection.LOAD_FAILED: "could not load the model a moment ago",
+    Rejection.NO_ROOM: "has no room for the model beside what is pinned",
 }
 
 
@@ -61,6 +63,8 @@ def refusal(place: Refusal, question: Question) -> str:
             return f"{text} ({most} of {most} of {place.model} taken by {question.facts.batch})"
         case Rejection.MEMORY:
             return f"{text} ({_memory(place, question)})"
+        case Rejection.LOAD_FAILED | Rejection.NO_ROOM if place.swap is not None and place.swap.message:
+            return f"{text} ({place.swap.message})"
     return text
 
 
@@ -69,6 +73,9 @@ def refusal_now(place: Refusal, question: Question) -> str:
     until_ms = place.view.blocked_until_ms
     if place.rejection is Rejection.RATE_LIMITED and until_ms is not None:
         return f"{_REFUSED[place.rejection]} for {seconds(until_ms - question.request.now_ms)} more"
+    again_ms = place.swap.blocked_until_ms if place.swap is not None else None
+    if place.rejection is Rejection.LOAD_FAILED and again_ms is not None:
+        return f"{refusal(place, question)}; tried again in {seconds(again_ms - question.request.now_ms)}"
     return refusal(place, question)
 
 
@@ -141,7 +148,27 @@ def chosen(offer: Offer, tier: str, estimate: Estimate, others: int) -> str:
     return f"{offer.model} on {offer.endpoint} (tier {tier}{state}{rivals}): about {finish}, {cost(estimate)}."
 
 
+def load(offer: Offer) -> str:
+    """What the swap to an offer's model consists of; empty when none is needed, or none of ours."""
+    swap = offer.swap
+    if swap is None:
+        return ""
+    if swap.loading:
+        return f"is being loaded, about {seconds(swap.total_ms)} left"
+    waits = f"waits about {seconds(swap.wait_ms)} for its turn, " if swap.wait_ms else ""
+    unloads = f"unloads {' and '.join(swap.evict)} ({seconds(swap.unload_ms)}), " if swap.evict else ""
+    return f"to be loaded first: {waits}{unloads}loads ({seconds(swap.load_ms)})"
+
+
+def to_load(offer: Offer, tier: str) -> str:
+    """Which load a task waits for; says the same until that load is another one."""
+    evict = offer.swap.evict if offer.swap is not None else ()
+    instead = f" instead of {' and '.join(evict)}" if evict else ""
+    return f"{offer.model} is to be loaded on {offer.endpoint}{instead} (tier {tier})"
+
+
 _WAITS = {
+    WaitCode.MODEL_SWAP: "Waits for a model",
     WaitCode.CAPACITY: "Waits for a free slot",
     WaitCode.FALLBACK_WAIT: "Waits for its tier",
     WaitCode.ENDPOINT_DOWN: "Waits for an endpoint to come back",
@@ -161,12 +188,14 @@ _NEARNESS = {
         (
             Rejection.NO_SLOT,
             Rejection.BATCH_SLOT,
+            Rejection.LOAD_FAILED,
             Rejection.RATE_LIMITED,
             Rejection.BREAKER_OPEN,
             Rejection.EXCLUDED,
             Rejection.UNCHECKED,
             Rejection.DOWN,
             Rejection.KEY_INVALID,
+            Rejection.NO_ROOM,
             Rejection.MEMORY,
             Rejection.PROVIDER,
             Rejection.NOT_LOCAL,

@@ -1,6 +1,6 @@
 """The actor: one signal in, its effects out. Dispatch only; what each signal means stands in the other modules.
 
-    signal -> books change -> timers that are due -> tiers watched -> scheduling round -> effects
+    signal -> books change -> timers that are due -> tiers watched -> scheduling round -> residency step -> effects
 
 Invariants: `handle` never waits, never reads a clock, never fails half-way: a wish it refuses (`NotFoundError`,
 `ConflictError`) is refused before anything changed. Equal signals at equal instants give equal effects.
@@ -14,6 +14,7 @@ from ostler.domain.clock import Clock
 from ostler.domain.event import Event
 from ostler.domain.policy import Policy
 from ostler.domain.states import LEASED_STATES, Failure, FailureClass, TaskState, Wait, WaitCode
+from ostler.scheduling import loading, residency
 from ostler.scheduling import signals as sig
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Effect
@@ -32,22 +33,33 @@ from ostler.scheduling.intake import (
 from ostler.scheduling.outcomes import failed, refused, release, reported, take_back, touched
 from ostler.scheduling.rounds import fallback_event, run_round
 from ostler.scheduling.sessions import joined, left, renewed, restore, session_due
+from ostler.scheduling.swap_costs import SwapCosts
 from ostler.scheduling.tiers import alert_due, watch_tiers
 from ostler.scheduling.timers import TimerKind
+
+STEPS_MAX = 8
+"""Rounds and residency steps in turn within one signal: each step frees classes that the next round holds again."""
 
 
 class Scheduler:
     """The scheduler of one pool of work."""
 
     def __init__(self, policy: Policy, clock: Clock) -> None:
-        self.books = Books(policy, clock)
+        books = self.books = Books(policy, clock)
+        books.swap_costs = lambda now_ms: SwapCosts(books, now_ms)
 
     def handle(self, signal: sig.Signal, now_ms: int) -> list[Effect]:
         """Take in a fact or a wish at an instant; returns what is to be done, in order."""
         turn = Turn(self.books, now_ms)
+        self.books.hosts.pass_time(self.books.seen_ms, now_ms)
         self._apply(turn, signal)
+        self.books.seen_ms = max(now_ms, self.books.seen_ms)
         self._fire_timers(turn)
         run_round(turn)
+        for _ in range(STEPS_MAX):
+            if not residency.step(turn):
+                break
+            run_round(turn)
         return turn.effects
 
     def next_wake_ms(self) -> int | None:
@@ -71,6 +83,7 @@ class Scheduler:
             case sig.TasksAccepted():
                 accept(turn, signal.tasks, Settled(signal.settled, signal.lengths))
             case sig.Restored():
+                self.books.hosts.speeds.restore(signal.measurements, self.books.policy.catalog)
                 restore(turn, signal.tasks, signal.sessions, Settled(signal.settled, signal.lengths))
             case sig.WorkerJoined():
                 joined(turn, signal.session)
@@ -84,18 +97,21 @@ class Scheduler:
                 known = self._offer(signal.probe.endpoint)
                 busy = self.books.in_flight.get(signal.probe.endpoint, 0) > 0
                 events = self.books.endpoints.probed(signal.probe, turn.now_ms, busy=busy)
+                loading.listed(turn, signal.probe)
                 touched(turn, signal.probe.endpoint, events)
                 self._fleet_changed(turn, signal.probe.endpoint, known)
             case sig.EndpointAdded():
                 touched(turn, signal.spec.name, self.books.endpoints.add(signal.spec, turn.now_ms))
+                loading.followed(turn, signal.spec.name)
                 self._fleet_changed(turn, signal.spec.name, None)
             case sig.EndpointRemoved():
                 turn.emit(*self.books.endpoints.remove(signal.name, turn.now_ms))
+                loading.followed(turn, signal.name)
                 self._fleet_changed(turn, signal.name, None)
             case sig.EndpointReset():
                 touched(turn, signal.name, self.books.endpoints.reset(signal.name, turn.now_ms))
             case sig.LoadEnded() | sig.UnloadEnded() | sig.WantLoad() | sig.WantUnload() | sig.PinModel():
-                pass  # nothing is loaded yet by this scheduler
+                loading.told(turn, signal)
             case sig.PolicyChanged():
                 self._policy_changed(turn, signal.policy)
             case sig.CommandRefused():
@@ -128,6 +144,7 @@ class Scheduler:
         books = self.books
         books.policy = policy
         books.endpoints.policy = policy.scheduler
+        loading.policy_changed(turn, policy)
         meta = {"policy_version": policy.version, "profile": policy.profile}
         turn.emit(Event(name="config.changed", at_ms=turn.now_ms, metadata=meta))
         for task in [task for task in books.tasks.values() if task.id in books.queue]:
@@ -163,6 +180,8 @@ class Scheduler:
             case TimerKind.ENDPOINT:
                 touched(turn, name, books.endpoints.advance(name, turn.now_ms))
                 watch_tiers(turn)
+            case TimerKind.RESIDENCY:
+                residency.time_came(turn)
             case TimerKind.TIER_ALERT:
                 alert_due(turn, name)
 

@@ -6,7 +6,7 @@ effects so far are applied; a refusal replaces it by the stored one.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -14,7 +14,7 @@ from ostler.domain.clock import Clock
 from ostler.domain.commands import UpdateTask
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event, Scalar
-from ostler.domain.fleet import FleetSnapshot
+from ostler.domain.fleet import FleetSnapshot, ModelAt, SwapEstimate
 from ostler.domain.policy import Policy
 from ostler.domain.states import FINAL_STATES, TaskState, Wait, may_move
 from ostler.domain.tasks import Attempt, Task
@@ -22,6 +22,7 @@ from ostler.scheduling.batches import Batches
 from ostler.scheduling.dependencies import Dependencies
 from ostler.scheduling.effects import Apply, Effect, Emit
 from ostler.scheduling.endpoints import Endpoints
+from ostler.scheduling.hosts import Hosts
 from ostler.scheduling.queue import WaitingQueue
 from ostler.scheduling.timers import Timers
 from ostler.scheduling.workers import Workers
@@ -46,6 +47,11 @@ class Books:
         self.batches = Batches()
         self.in_flight: dict[str, int] = {}
         self.in_flight_by_model: dict[tuple[str, str], int] = {}
+        self.hosts = Hosts(self.in_flight_by_model)
+        self.seen_ms = 0
+        """Instant of the newest signal."""
+        self.swap_costs: Callable[[int], Mapping[ModelAt, SwapEstimate]] = lambda _: {}
+        """What loading would take, at an instant; given by the actor, for it looks at all of these books."""
         self.repo_hosts: dict[str, str] = {}
         self.cancelling: dict[str, str] = {}
         """Leased tasks that are being stopped, with the reason."""
@@ -72,6 +78,8 @@ class Books:
             in_flight=self.in_flight,
             in_flight_by_model=self.in_flight_by_model,
             repo_hosts=self.repo_hosts,
+            swaps=self.swap_costs(now_ms) if self.hosts else {},
+            speeds=self.hosts.speeds.effective,
             taken_ms=now_ms,
         )
 

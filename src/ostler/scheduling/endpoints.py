@@ -37,6 +37,8 @@ class EndpointState(msgspec.Struct, kw_only=True):
     blocked_until_ms: int | None = None
     ramp_slots: int | None = None
     unusable_since_ms: int | None = None
+    managed: bool = False
+    """`residents` are the scheduler's own books of what may be used; a listing does not replace them."""
     announced: bool | None = None
     """Whether the last event said usable; `None` = none was sent yet."""
     message: str = ""
@@ -73,6 +75,7 @@ class EndpointState(msgspec.Struct, kw_only=True):
             health=self.health,
             models=self.offered(),
             residents=self.residents,
+            managed=self.managed,
             checked_ms=self.checked_ms,
             breaker=self.breaker,
             blocked_until_ms=self.blocked_until_ms,
@@ -150,7 +153,9 @@ class Endpoints:
         state.message = ""
         before = state.seen_loaded
         after = None if probe.residents is None else frozenset(resident.model for resident in probe.residents)
-        state.residents, state.seen_loaded = probe.residents, after
+        state.seen_loaded = after
+        if not state.managed:
+            state.residents = probe.residents
         if before is None or after is None or before == after:
             return []
         meta = {
@@ -261,6 +266,19 @@ class Endpoints:
             return
         state.residents = (*state.residents, Resident(model=model))
         self._refresh(state)
+
+    def set_usable(self, name: str, residents: tuple[Resident, ...], *, managed: bool = True) -> None:
+        """Say which models of a managed endpoint may be used; with `managed` false, leave it to the listings again."""
+        state = self._states.get(name)
+        if state is None or (state.managed == managed and state.residents == residents):
+            return
+        state.managed, state.residents = managed, residents
+        self._refresh(state)
+
+    def is_usable(self, name: str) -> bool:
+        """Whether calls may go there, slots aside."""
+        state = self._states.get(name)
+        return state is not None and state.usable()
 
     def unlisted(self, name: str) -> tuple[str, ...]:
         """Declared models that its listing does not show, sorted; none before the first listing."""

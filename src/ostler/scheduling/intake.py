@@ -25,6 +25,7 @@ from ostler.routing.classes import route_class
 from ostler.scheduling.batches import limits_key
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Stop
+from ostler.scheduling.residency import foresee
 from ostler.scheduling.timers import TimerKind
 
 CANCEL_GRACE_MS = 15_000
@@ -104,6 +105,7 @@ def place(turn: Turn, task: Task) -> None:
     elif books.dependencies.missing(task.id):
         wait = Wait(code=WaitCode.DEPS, since_ms=turn.now_ms, detail=needs_detail(books, task.id))
         hold_back(turn, task, wait)
+        foresee(turn, task.id)
     elif task.not_before_ms is not None and task.not_before_ms > turn.now_ms:
         books.timers.set(TimerKind.NOT_BEFORE, task.id, task.not_before_ms)
         if task.state is TaskState.QUEUED:

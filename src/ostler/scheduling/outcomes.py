@@ -8,6 +8,7 @@ import msgspec
 
 from ostler.domain.commands import LateReport
 from ostler.domain.event import Event
+from ostler.domain.fleet import ModelAt
 from ostler.domain.policy import Policy
 from ostler.domain.states import Failure, FailureClass, TaskState
 from ostler.domain.tasks import Attempt, Task
@@ -21,6 +22,7 @@ from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Apply, ProbeNow, Stop
 from ostler.scheduling.failures import DEFAULT_BLOCK_MS, RULES, Move, NextStep, exclusion, next_step
 from ostler.scheduling.intake import end, forget, place, settle_dependents
+from ostler.scheduling.loading import call_measured
 from ostler.scheduling.queue import WORKERS
 from ostler.scheduling.timers import TimerKind
 
@@ -92,6 +94,7 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
     )
     duration = {"duration_ms": max(0, report.at_ms - (attempt.started_ms or attempt.assigned_ms))}
     release(turn, task)
+    _learn(turn, task, report)
     judged = turn.moved(task, TaskState.EVALUATING, output_tokens=estimate_tokens(report.output))
     event = turn.task_event("task.evaluating", judged, duration, **turn.route_meta(judged))
     turn.apply(turn.store(task, judged, event, attempt=attempt, output=report.output))
@@ -103,6 +106,17 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
             kind=FailureClass.ENVIRONMENT, message="the worker gave no reason", at_ms=turn.now_ms
         )
         failed(turn, judged, failure, attempt)
+
+
+def _learn(turn: Turn, task: Task, report: Finished) -> None:
+    """What the end of a call says about its model: speeds, and whether somebody will be back for it."""
+    if task.endpoint is None or task.model is None:
+        return
+    if report.wants_tool:
+        until_ms = turn.now_ms + turn.books.policy.residency.tool_hold_ms
+        turn.books.hosts.hold(ModelAt(task.endpoint, task.model), until_ms)
+    if report.ok and report.usage is not None:
+        call_measured(turn, task.endpoint, task.model, report.usage)
 
 
 def _succeeded(turn: Turn, task: Task, report: Finished, duration_ms: int) -> None:
@@ -244,6 +258,8 @@ def release(turn: Turn, task: Task) -> None:
     blocked_on = books.batches.free(task)
     if blocked_on is not None:
         books.queue.open_blocked_on(blocked_on)
+    if task.endpoint is not None and task.model is not None:
+        books.hosts.call_ended(ModelAt(task.endpoint, task.model), task.id, turn.now_ms)
     if task.session is not None:
         books.workers.release(task.session, task.facts.kind, task.id)
     books.queue.open_blocked_on(WORKERS)

@@ -65,6 +65,10 @@ class WaitingQueue:
         self._class_of: dict[str, ClassKey] = {}
         self._open: set[ClassKey] = set()
         self._blocked: dict[str, set[ClassKey]] = {}
+        self.wishing: dict[ClassKey, None] = {}
+        """Held classes that could use a place on a managed host (`Hold.wishes`)."""
+        self.wishes_changed = False
+        """Whether that set, or what they wish, may have changed since somebody put this back."""
 
     def __len__(self) -> int:
         return len(self._class_of)
@@ -143,6 +147,9 @@ class WaitingQueue:
         task_class = self.classes[key]
         self._release(task_class)
         task_class.hold = hold
+        if hold.wishes:
+            self.wishing[key] = None
+            self.wishes_changed = True
         self._open.discard(key)
         self.watch(key, blocked_on)
 
@@ -188,6 +195,9 @@ class WaitingQueue:
 
     def _release(self, task_class: TaskClass) -> None:
         task_class.hold = None
+        if task_class.key in self.wishing:
+            del self.wishing[task_class.key]
+            self.wishes_changed = True
         if task_class.parked:
             return  # they still wait for what the class watches, whatever else it is opened for
         for name in task_class.blocked_on:

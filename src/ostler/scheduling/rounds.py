@@ -16,7 +16,7 @@ import msgspec
 
 from ostler.domain.decision import Decision, Hold, Route
 from ostler.domain.event import Event
-from ostler.domain.fleet import FleetSnapshot
+from ostler.domain.fleet import FleetSnapshot, ModelAt
 from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Task, TaskKind
 from ostler.domain.work import ModelRoute
@@ -26,6 +26,7 @@ from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Assign
 from ostler.scheduling.intake import forget, route_request
 from ostler.scheduling.queue import WORKERS, ClassKey, PendingFallback
+from ostler.scheduling.residency import about_to_run, wishes_of
 from ostler.scheduling.timers import TimerKind
 
 MAX_PARKED = 64
@@ -102,14 +103,16 @@ def _worker_hold(turn: Turn, task: Task, decision: Decision) -> Hold:
         code, detail = WaitCode.NO_WORKER, _missing_worker(turn, task)
     wait = Wait(code=code, since_ms=_since(turn, task, code), detail=detail)
     blocked_on = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
-    return Hold(wait=wait, decision=decision, blocked_on=blocked_on)
+    # The model it would use is wanted, although no worker is free to use it now.
+    return Hold(wait=wait, decision=decision, blocked_on=blocked_on, wishes=wishes_of(turn, Route(decision=decision)))
 
 
 def _batch_hold(turn: Turn, task: Task, decision: Decision) -> Hold:
     """It could run, but as many tasks of its batch run as may."""
     detail = f"{task.facts.batch_limit} tasks of {task.batch} run, as many as may at once"
     wait = Wait(code=WaitCode.CAPACITY, since_ms=_since(turn, task, WaitCode.CAPACITY), detail=detail)
-    return Hold(wait=wait, decision=decision)
+    # What its batch uses now it will use again: the model is not to go for others in between.
+    return Hold(wait=wait, decision=decision, wishes=wishes_of(turn, Route(decision=decision)))
 
 
 def _missing_worker(turn: Turn, task: Task) -> str:
@@ -217,6 +220,11 @@ def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided
     books.attempts[task.id] = attempt
     books.take_slot(endpoint, model)
     books.batches.take(after)
+    if endpoint is not None and model is not None:
+        cost = decision.estimate
+        due_ms = now_ms + (0 if cost is None else cost.finish_ms)
+        books.hosts.call_began(ModelAt(endpoint, model), task.id, due_ms, now_ms)
+    about_to_run(turn, task.id)
     books.workers.take(session_id, task.facts.kind, task.id, after.generation)
     if endpoint is not None and model is not None:
         books.endpoints.mark_resident(endpoint, model)
@@ -238,6 +246,9 @@ def _model_route(turn: Turn, decision: Decision) -> ModelRoute | None:
     spec = turn.books.endpoints.views[name].spec
     known = turn.books.policy.catalog.models.get(model)
     context_tokens = known.context_tokens if known is not None and spec.kind == "ollama" else None
+    held = turn.books.hosts.of(ModelAt(name, model))
+    if held is not None and held.context_tokens is not None:
+        context_tokens = held.context_tokens  # another size would load it anew
     return ModelRoute(endpoint=spec, model=model, max_output_tokens=limit, context_tokens=context_tokens)
 
 

@@ -7,6 +7,7 @@ import msgspec
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import Refused
 from ostler.domain.fleet import HostReport, Probe, Resident, Session, Unloaded
+from ostler.domain.measured import Measurement
 from ostler.domain.policy import Policy
 from ostler.domain.states import Failure
 from ostler.domain.tasks import Task
@@ -28,6 +29,8 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
 
     tasks: tuple[Task, ...]
     sessions: tuple[Session, ...]
+    measurements: tuple[Measurement, ...] = ()
+    """Speeds as they were measured before."""
     settled: Mapping[str, bool] = {}
     lengths: Mapping[str, int] = {}
 

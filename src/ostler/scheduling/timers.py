@@ -21,6 +21,7 @@ class TimerKind(StrEnum):
     ENDPOINT = "endpoint"
     CLASS = "class"
     TIER_ALERT = "tier_alert"
+    RESIDENCY = "residency"
 
 
 class Timers:

@@ -138,6 +138,7 @@ class Flusher:
             dropped = [(key,) for key, row in entries.items() if row is None or put is sql.insert_token]
             self._many(drop, dropped)
             self._many(put, [row for row in entries.values() if row is not None])
+        self._many(sql.put_measurement, list(registry.measurements.values()))
 
     def _many(self, text: str, parameters: list[rows.Row]) -> None:
         if parameters:

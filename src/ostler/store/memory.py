@@ -24,6 +24,7 @@ from ostler.domain.commands import (
     LateReport,
     NewTask,
     PutEndpoint,
+    PutMeasurements,
     PutSessions,
     PutToken,
     RefusalReason,
@@ -35,6 +36,7 @@ from ostler.domain.commands import (
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
+from ostler.domain.measured import Measurement
 from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
@@ -64,6 +66,7 @@ class MemoryStore:
         self._sessions: dict[str, Session] = {}
         self._endpoints: dict[str, EndpointSpec] = {}
         self._tokens: dict[str, PutToken] = {}
+        self._measurements: dict[tuple[str, str, int, str], Measurement] = {}
         self._closed = False
 
     async def apply(self, commands: Sequence[Command]) -> list[Result]:
@@ -79,6 +82,7 @@ class MemoryStore:
             tasks=tuple(task for task in tasks if task.state not in FINAL_STATES),
             sessions=tuple(sorted(self._sessions.values(), key=lambda session: (session.joined_ms, session.id))),
             endpoints=tuple(self._endpoints[name] for name in sorted(self._endpoints)),
+            measurements=tuple(self._measurements[key] for key in sorted(self._measurements)),
             next_seq=(tasks[-1].seq if tasks else 0) + 1,
             last_event_seq=len(self._events),
         )
@@ -242,7 +246,7 @@ class MemoryStore:
             return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no token named {command.name}")
         return Applied()
 
-    def _register(self, command: PutSessions | DropSession | PutEndpoint | DropEndpoint) -> Result:
+    def _register(self, command: PutSessions | DropSession | PutEndpoint | DropEndpoint | PutMeasurements) -> Result:
         if isinstance(command, PutSessions):
             self._sessions.update((session.id, session) for session in command.sessions)
         elif isinstance(command, DropSession):
@@ -252,6 +256,9 @@ class MemoryStore:
         elif isinstance(command, DropEndpoint):
             if self._endpoints.pop(command.name, None) is None:
                 return Refused(reason=RefusalReason.NOT_FOUND, message=f"no endpoint {command.name} was registered")
+        elif isinstance(command, PutMeasurements):
+            for row in command.measurements:
+                self._measurements[row.host, row.model, row.context_tokens, row.quantity.value] = row
         else:
             assert_never(command)
         return Applied()

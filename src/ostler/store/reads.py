@@ -33,6 +33,7 @@ class Queries(NamedTuple):
     open_tasks: str
     sessions: str
     endpoints: str
+    measurements: str
     last_task_seq: str
     last_event_seq: str
     states_by_id: tuple[str, ...]
@@ -76,7 +77,7 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         return text(query.order_by(table.c.generation))
 
     task, spec, token, late = schema.task, schema.task_spec, schema.token, schema.late_report
-    session, endpoint = schema.worker_session, schema.endpoint
+    session, endpoint, measurement = schema.worker_session, schema.endpoint, schema.measurement
     newest = _at_most(sa.select(task.c.seq, task.c.body).order_by(task.c.seq.desc()))
     below = task.c.seq < sa.bindparam("below")
     any_state = task.c.state.in_([sa.bindparam(f"state_{place}") for place in range(len(_EVERY_STATE))])
@@ -90,6 +91,7 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         open_tasks=text(sa.select(task.c.body).where(unfinished).order_by(task.c.seq)),
         sessions=text(sa.select(session.c.body).order_by(session.c.joined_ms, session.c.id)),
         endpoints=text(sa.select(endpoint.c.body).order_by(endpoint.c.name)),
+        measurements=text(sa.select(measurement.c.body).order_by(*measurement.primary_key)),
         last_task_seq=text(sa.select(sa.func.max(task.c.seq))),
         last_event_seq=last_event_seq,
         states_by_id=lookups(dialect, sa.select(task.c.id, task.c.state), task.c.id),
@@ -147,6 +149,7 @@ def open_work(run: Run, queries: Queries) -> OpenWork:
         tasks=tuple(rows.decode_task(text) for (text,) in run(queries.open_tasks, ())),
         sessions=tuple(rows.decode_session(text) for (text,) in run(queries.sessions, ())),
         endpoints=tuple(rows.decode_endpoint(text) for (text,) in run(queries.endpoints, ())),
+        measurements=tuple(rows.decode_measurement(text) for (text,) in run(queries.measurements, ())),
         next_seq=(run(queries.last_task_seq, ())[0][0] or 0) + 1,
         last_event_seq=run(queries.last_event_seq, ())[0][0],
     )

@@ -1,4 +1,4 @@
-"""The part of a plan about sessions, endpoints and tokens: small sets where the last word on a name wins."""
+"""The part of a plan about sessions, endpoints, tokens and speeds: small sets where the last word on a name wins."""
 
 from typing import assert_never
 
@@ -8,6 +8,7 @@ from ostler.domain.commands import (
     DropSession,
     DropToken,
     PutEndpoint,
+    PutMeasurements,
     PutSessions,
     PutToken,
     RefusalReason,
@@ -18,7 +19,7 @@ from ostler.store import rows
 from ostler.store.guards import token_problem
 from ostler.store.picture import Picture, TokenRow
 
-RegistryCommand = PutSessions | DropSession | PutEndpoint | DropEndpoint | PutToken | DropToken
+RegistryCommand = PutSessions | DropSession | PutEndpoint | DropEndpoint | PutToken | DropToken | PutMeasurements
 
 _APPLIED = Applied()
 
@@ -31,6 +32,7 @@ class RegistryPlan:
         self.sessions: dict[str, rows.Row | None] = {}
         self.endpoints: dict[str, rows.Row | None] = {}
         self.tokens: dict[str, rows.Row | None] = {}
+        self.measurements: dict[tuple[str, str, int, str], rows.Row] = {}
 
     def add(self, command: RegistryCommand) -> Result:
         """Judge and note one command.
@@ -51,6 +53,9 @@ class RegistryPlan:
             return self._put_token(command)
         elif isinstance(command, DropToken):
             return self._drop_token(command.name)
+        elif isinstance(command, PutMeasurements):
+            for row in map(rows.measurement_row, command.measurements):
+                self.measurements[row[:4]] = row
         else:
             assert_never(command)
         return _APPLIED

@@ -14,11 +14,12 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event, Scalar
 from ostler.domain.fleet import Session
+from ostler.domain.measured import Measurement
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 
 Row = tuple[Any, ...]
-Stored = Task | TaskSpec | Attempt | Decision | Session | EndpointSpec
+Stored = Task | TaskSpec | Attempt | Decision | Session | EndpointSpec | Measurement
 
 STATE_TEXT: Mapping[TaskState, str] = {state: str(state.value) for state in TaskState}
 """A `str` subclass is bound by a slower path of the driver than `str` itself."""
@@ -33,6 +34,7 @@ decode_attempt = msgspec.json.Decoder(Attempt).decode
 decode_decision = msgspec.json.Decoder(Decision).decode
 decode_session = msgspec.json.Decoder(Session).decode
 decode_endpoint = msgspec.json.Decoder(EndpointSpec).decode
+decode_measurement = msgspec.json.Decoder(Measurement).decode
 
 
 def body(value: Stored) -> str:
@@ -103,3 +105,8 @@ def event_of(seq: int, at_ms: int, name: str, task_id: str | None, text: str) ->
 def session_row(session: Session) -> Row:
     """All columns of `worker_session`, in their order."""
     return (session.id, session.joined_ms, session.renewed_ms, body(session))
+
+
+def measurement_row(row: Measurement) -> Row:
+    """All columns of `measurement`, in their order."""
+    return (row.host, row.model, row.context_tokens, row.quantity.value, body(row))

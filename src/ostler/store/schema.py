@@ -147,6 +147,18 @@ endpoint = sa.Table(
     sqlite_strict=True,
 )
 
+measurement = sa.Table(
+    "measurement",
+    METADATA,
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("context_tokens", BIG, primary_key=True, autoincrement=False),
+    sa.Column("quantity", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
 token = sa.Table(
     "token",
     METADATA,

@@ -40,6 +40,7 @@ class Statements(NamedTuple):
     insert_event: str
     put_session: str
     put_endpoint: str
+    put_measurement: str
     insert_token: str
     drop_session: str
     drop_endpoint: str
@@ -85,6 +86,7 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         insert_event=text(sa.insert(event)),
         put_session=_upsert(dialect, upsert, schema.worker_session),
         put_endpoint=_upsert(dialect, upsert, schema.endpoint),
+        put_measurement=_upsert(dialect, upsert, schema.measurement),
         insert_token=text(sa.insert(token)),
         drop_session=_delete(dialect, schema.worker_session.c.id),
         drop_endpoint=_delete(dialect, schema.endpoint.c.name),
