@@ -1,15 +1,14 @@
 """From an order of groups to a plan: each task in turn goes where it ends first, and models are swapped for it.
 
-Within a group the tasks that are ready compete by their place in the list, and the clock moves to the next instant at
-which one gets ready only when none is. Where a task goes is decided by the worth of its end plus its price, so a cloud
-is taken when the time it saves is worth more than it costs; ties go to fewer loads, then to the order in which hosts
-and choices are given. No task is ever moved again: this is what a person who follows the order would get.
+Within a group the tasks that are ready compete by their place in the list (see `turns`). Where one goes is decided by
+the worth of its end plus its price, so a cloud is taken when the time it saves is worth more than it costs; ties go to
+fewer loads, then to the order in which hosts and choices are given. No task is ever moved again: this is what a person
+who follows the order would get.
 
 Invariants: a plan is made only of a whole order that breaks no need; it starts nothing before what it needs has ended,
 and memory and slots hold by construction (`floor`). Cost: tasks x (choices x hosts that have the models), and a sort.
 """
 
-import heapq
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from operator import itemgetter
@@ -20,6 +19,7 @@ from ostler.planning.floor import Floor, Offer
 from ostler.planning.instance import Choice, Instance, PlanTask, can_host, task_ms
 from ostler.planning.phases import BrokenOrderError, Group, Order, broken_needs, refuse_unless_whole
 from ostler.planning.plan import Placement, Plan
+from ostler.planning.turns import Turns
 
 MINUTE_MS = 60_000
 
@@ -68,54 +68,34 @@ class _Layout:
     def add(self, group: Group) -> None:
         """Lay out a group behind all that were added before."""
         swap_from_ms = self._last_end_ms if group.barrier else 0
-        turns = self._one_by_one(group) if group.sequential else self._side_by_side(group, swap_from_ms)
-        for task, ready_ms in turns:
-            self._place(task, max(ready_ms, swap_from_ms), swap_from_ms, group.models)
+        if group.sequential:
+            self._one_by_one(group, swap_from_ms)
+        else:
+            self._side_by_side(group, swap_from_ms)
 
     def _ready_ms(self, task: PlanTask) -> int:
-        return max((self.ends_ms[need] for need in task.needs), default=0)
+        """When it is released and all it needs has ended."""
+        return max((task.release_ms, *(self.ends_ms[need] for need in task.needs)))
 
-    def _one_by_one(self, group: Group) -> Iterator[tuple[PlanTask, int]]:
-        before_ms = 0
+    def _one_by_one(self, group: Group, swap_from_ms: int) -> None:
+        before_ms = swap_from_ms
         for name in group.tasks:
             task = self.tasks[name]
-            yield task, max(before_ms, task.release_ms, self._ready_ms(task))
+            self._place(task, max(before_ms, self._ready_ms(task)), swap_from_ms, group.models)
             before_ms = self.ends_ms[name]
 
-    def _side_by_side(self, group: Group, start_ms: int) -> Iterator[tuple[PlanTask, int]]:
-        """Tasks in the order in which they get their turn; each is placed before the next is asked for."""
-        members = set(group.tasks)
-        rank = {name: index for index, name in enumerate(group.tasks)}
-        missing = {name: len(members.intersection(self.tasks[name].needs)) for name in group.tasks}
-        dependents: dict[str, list[str]] = {}
-        for name in group.tasks:
-            for need in sorted(members.intersection(self.tasks[name].needs)):
-                dependents.setdefault(need, []).append(name)
-        later: list[tuple[int, int, str]] = []
-        now: list[tuple[int, str]] = []
-        clock_ms = start_ms
+    def _side_by_side(self, group: Group, swap_from_ms: int) -> None:
+        def earliest_ms(task: PlanTask) -> int:
+            ready_ms = max(swap_from_ms, self._ready_ms(task))
+            seats = self._seats(task, group.models)
+            starts = (self.floors[row.host_index].earliest_ms(row.choice, ready_ms, swap_from_ms) for row in seats)
+            return min((start_ms for start_ms, _ in starts), default=ready_ms)
 
-        def wait(name: str) -> None:
-            task = self.tasks[name]
-            heapq.heappush(later, (max(task.release_ms, self._ready_ms(task)), rank[name], name))
-
-        for name in group.tasks:
-            if not missing[name]:
-                wait(name)
-        while later or now:
-            if not now:
-                clock_ms = max(clock_ms, later[0][0])
-            while later and later[0][0] <= clock_ms:
-                _, place, name = heapq.heappop(later)
-                heapq.heappush(now, (place, name))
-            _, name = heapq.heappop(now)
-            task = self.tasks[name]
-            yield task, max(task.release_ms, self._ready_ms(task))
-            clock_ms = max(clock_ms, self.placements[-1].start_ms)
-            for dependent in dependents.get(name, ()):
-                missing[dependent] -= 1
-                if not missing[dependent]:
-                    wait(dependent)
+        turns = Turns([self.tasks[name] for name in group.tasks], swap_from_ms, self._ready_ms)
+        while (turn := turns.next(earliest_ms)) is not None:
+            place, task = turn
+            self._place(task, max(swap_from_ms, self._ready_ms(task)), swap_from_ms, group.models)
+            turns.done(place, self.placements[-1].start_ms)
 
     def _place(self, task: PlanTask, ready_ms: int, swap_from_ms: int, models: tuple[str, ...]) -> None:
         best: tuple[tuple[int, ...], _Seat, Offer] | None = None
