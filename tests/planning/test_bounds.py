@@ -143,8 +143,11 @@ def test_a_release_holds_a_path_back() -> None:
 
 
 def test_an_optional_task_counts_for_nothing() -> None:
-    """What may be left out lengthens no bound, nor does the order it stands for."""
-    assert bound(task("a", "big"), task("b", "vast", 900, "a", optional=True)) == 120
+    """What may be left out lengthens no bound; what a task that must be done needs may not be left out."""
+    extra = task("b", "vast", 900, "a", optional=True)
+
+    assert bound(task("a", "big"), extra) == 120
+    assert bound(task("a", "big"), extra, task("c", "big", 10, "b")) == 20 + 100 + 40 + 900 + 25 + 10
 
 
 def test_a_pace_slows_and_a_cloud_shortens() -> None:

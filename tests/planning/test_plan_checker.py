@@ -176,6 +176,15 @@ def test_a_plan_shorter_than_its_critical_path_is_refused() -> None:
     assert shortest_path(INSTANCE) == (145, ("plan", "code", "last"))
 
 
+def test_an_optional_task_that_others_need_is_on_the_critical_path() -> None:
+    """Alone it may be left out; needed by a task that must be done it may not."""
+    extra = PlanTask(id="extra", choices=(Choice(models=("api",), duration_ms=300),), optional=True)
+    needing = PlanTask(id="end", choices=(Choice(models=("api",), duration_ms=1),), needs=("extra",))
+
+    assert shortest_path(replace(INSTANCE, tasks=(extra,))) == (0, ())
+    assert shortest_path(replace(INSTANCE, tasks=(extra, needing))) == (301, ("extra", "end"))
+
+
 def test_what_ends_makes_room_for_what_starts() -> None:
     """Intervals are half open: a slot is free, and memory is free, at the instant its holder ends."""
     after = replace(PLACED["plan"], task="both", start_ms=55, end_ms=95)

@@ -4,7 +4,8 @@ Shares nothing with `bounds`: what finds a bound and what confirms it do not fai
 to look; every figure is computed here and in `bound_facts` and `bound_turns`. A certificate is refused when its bound
 is larger than what follows, or when its witness does not fit the instance. The arguments are told in `bounds`, by kind.
 
-Hosts are taken one by one, tasks that are optional are left out. Cost: O(edges x hosts), with lifts O(n^2).
+Hosts are taken one by one; optional tasks are left out, except those that a task which must be done needs. Cost:
+O(edges x hosts), with lifts O(n^2).
 """
 
 import msgspec

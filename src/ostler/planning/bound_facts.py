@@ -40,10 +40,14 @@ class Facts:
 
     def __init__(self, instance: Instance) -> None:
         self.hosts = {host.name: host for host in instance.hosts}
-        tasks = {task.id: task for task in instance.tasks if not task.optional}
-        needs = {name: sorted(set(task.needs) & tasks.keys()) for name, task in tasks.items()}
-        self.needs = {name: needs[name] for name in TopologicalSorter(needs).static_order()}
-        self.release = {name: task.release_ms for name, task in tasks.items()}
+        tasks = {task.id: task for task in instance.tasks}
+        needs = {name: sorted(set(task.needs)) for name, task in tasks.items()}
+        order = list(TopologicalSorter(needs).static_order())
+        must = {task.id for task in instance.tasks if not task.optional}
+        for name in reversed(order):
+            must.update(needs[name] if name in must else ())
+        self.needs = {name: needs[name] for name in order if name in must}
+        self.release = {name: tasks[name].release_ms for name in self.needs}
         self.ways: dict[str, list[Way]] = {}
         for name in self.needs:
             all_ways = [

@@ -72,6 +72,7 @@ class PlanTask(msgspec.Struct, frozen=True, kw_only=True):
     weight: int = 1
     """Importance of its lateness."""
     optional: bool = False
+    """May be left out of a plan, unless a task that is planned needs it."""
     label: str = ""
     phase: str = ""
     """Phase declared by whoever wrote it, if any; a phase is a group for people and orders nothing."""

@@ -76,11 +76,12 @@ def check_plan(instance: Instance, plan: Plan) -> tuple[Violation, ...]:
 
 
 def shortest_path(instance: Instance) -> tuple[int, tuple[str, ...]]:
-    """The critical path of the tasks that are not optional, no swap counted: its length in ms and its tasks in order.
+    """The critical path of the tasks that must be done, no swap counted: its length in ms and its tasks in order.
 
-    Each task counts with its release and its shortest duration on any host that could run it.
+    An optional task counts where one that must be done needs it. Each counts with its release and its shortest duration
+    on any host that could run it.
     """
-    tasks = {task.id: task for task in instance.tasks if not task.optional}
+    tasks = _must(instance)
     ends: dict[str, int] = {}
     before: dict[str, str | None] = {}
     for name in _in_order(tasks):
@@ -97,6 +98,18 @@ def shortest_path(instance: Instance) -> tuple[int, tuple[str, ...]]:
         path.append(at)
         at = before[at]
     return length, tuple(reversed(path))
+
+
+def _must(instance: Instance) -> dict[str, PlanTask]:
+    known = {task.id: task for task in instance.tasks}
+    left = [task.id for task in instance.tasks if not task.optional]
+    found: dict[str, PlanTask] = {}
+    while left:
+        name = left.pop()
+        if name not in found:
+            found[name] = known[name]
+            left += known[name].needs
+    return {task.id: task for task in instance.tasks if task.id in found}
 
 
 def _in_order(tasks: dict[str, PlanTask]) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """From bounds to a certificate: the largest of them, with the witness that proves it.
 
 Every bound holds for the instance as it stands: several hosts, several choices, paces, tasks of several models, models
-resident or pinned, releases, optional tasks (which count for nothing), clouds. `bound_checker` derives the bound again
-from the witness and shares no code with this package.
+resident or pinned, releases, clouds, optional tasks (counted only where others need them). `bound_checker` derives the
+bound again from the witness and shares no code with this package.
 
 Witnesses are plain data:
 

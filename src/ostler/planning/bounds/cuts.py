@@ -10,7 +10,7 @@ Costs of a set are added up bit by bit: one mask of tasks for each binary digit,
 cut takes O(digits x n / 64) and all of them O(n^2) with a small constant; above `TASKS_MAX` tasks there are none.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import gcd
 
 import msgspec
@@ -19,6 +19,7 @@ from ostler.planning.bounds.windows import Price
 
 TASKS_MAX = 2_000
 AFTERS_MAX = 6
+COARSE = 7
 
 
 class Lift(msgspec.Struct, frozen=True, gc=False):
@@ -35,31 +36,41 @@ class _Digits:
 
     def __init__(self, price: Price, musts: Sequence[frozenset[str]]) -> None:
         self.price = price
-        self.unit = gcd(*price.costs.values()) or 1
-        self.all = 0
-        digits: list[int] = []
+        self._unit = gcd(*price.costs.values()) or 1
+        self._all = 0
+        self._masks: list[int] = []
         for task, cost in price.costs.items():
-            self.all |= 1 << task
-            for digit, bit in enumerate(reversed(f"{cost // self.unit:b}")):
-                if digit == len(digits):
-                    digits.append(0)
-                if bit == "1":
-                    digits[digit] |= 1 << task
-        self.masks = digits
-        self.users = {
+            bit = 1 << task
+            self._all |= bit
+            left, digit = cost // self._unit, 0
+            while left:
+                if digit == len(self._masks):
+                    self._masks.append(0)
+                if left & 1:
+                    self._masks[digit] |= bit
+                left, digit = left >> 1, digit + 1
+        self._coarse = [(mask, digit) for digit, mask in enumerate(self._masks)][-COARSE:]
+        self._users = {
             model: sum(1 << task for task in price.costs if model in musts[task])
             for model, load in price.loads.items()
             if load
         }
 
+    def about_ms(self, tasks: int) -> int:
+        """Nearly the least time, never more: the leading digits only."""
+        cost = 0
+        for mask, digit in self._coarse:
+            cost += (tasks & mask).bit_count() << digit
+        return cost * self._unit // self.price.capacity
+
     def least_ms(self, tasks: int, *, from_start: bool) -> int:
         """Least time for the tasks of a mask."""
-        tasks &= self.all
+        tasks &= self._all
         if not tasks:
             return 0
-        cost = self.unit * sum((tasks & mask).bit_count() << digit for digit, mask in enumerate(self.masks))
+        cost = self._unit * sum((tasks & mask).bit_count() << digit for digit, mask in enumerate(self._masks))
         if from_start:
-            cost += sum(self.price.loads[model] for model, users in self.users.items() if users & tasks)
+            cost += sum(self.price.loads[model] for model, users in self._users.items() if users & tasks)
         return -(-cost // self.price.capacity)
 
 
@@ -74,6 +85,7 @@ def lifts(
     if len(values) > TASKS_MAX:
         return []
     ladder = _ladder(values)
+    later = dict(ladder)
     digits = [_Digits(price, musts) for price in prices if price.costs and price.capacity]
     masks = [0] * len(values)
     found: list[Lift] = []
@@ -83,17 +95,33 @@ def lifts(
             mine |= masks[need] | (1 << need)
         masks[at] = mine
         best = Lift(at, "", 0, values[at])
-        for after, later in ladder:
-            if after >= best.value_ms:
-                break
-            kept = mine & later
-            for row in digits:
-                value = after + row.least_ms(kept, from_start=not after) if kept else 0
-                if value > best.value_ms:
-                    best = Lift(at, row.price.source, after, value)
+        for after, row in _best_rows(mine, ladder, digits):
+            value = after + row.least_ms(mine & later[after], from_start=not after)
+            if value > best.value_ms:
+                best = Lift(at, row.price.source, after, value)
         if best.value_ms > values[at]:
             found.append(best)
     return found
+
+
+def _best_rows(
+    mine: int, ladder: Sequence[tuple[int, int]], digits: Sequence[_Digits]
+) -> Iterator[tuple[int, _Digits]]:
+    """Thresholds and prices worth a close look: all from the start, and the one above that seems best."""
+    if not mine:
+        return
+    best, most = None, 0
+    for row in digits:
+        yield 0, row
+    for after, later in ladder:
+        kept = mine & later
+        if after and kept:
+            for row in digits:
+                about = after + row.about_ms(kept)
+                if about > most:
+                    best, most = (after, row), about
+    if best is not None:
+        yield best
 
 
 def _ladder(values: Sequence[int]) -> list[tuple[int, int]]:

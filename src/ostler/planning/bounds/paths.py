@@ -29,8 +29,10 @@ class Paths:
             floor = max(problem.release_ms[at], head_floors[at] if head_floors else 0)
             starts.append([max(floor, gaps.first(mode)) for mode in problem.modes[at]])
         ends = [[tail_floors[at] if tail_floors else 0] * len(problem.modes[at]) for at in order]
-        _sweep(problem.modes, order, problem.before, starts, gaps.between)
-        _sweep(problem.modes, reversed(order), problem.after, ends, lambda one, other: gaps.between(other, one))
+        lone = {at for at, place in enumerate(problem.places) if place.count == 1 and not place.host.cloud}
+        sweep = Sweep(problem.modes, lone)
+        sweep.run(order, problem.before, starts, gaps.between)
+        sweep.run(reversed(order), problem.after, ends, lambda one, other: gaps.between(other, one))
         self.by_mode = starts, ends
         self.heads = [min(row) for row in starts]
         self.tails = [min(row) for row in ends]
@@ -95,36 +97,42 @@ class Gaps:
         return max(swaps, default=0)
 
 
-def _sweep(
-    modes: Sequence[tuple[Mode, ...]],
-    order: Iterable[int],
-    before: Sequence[Sequence[int]],
-    values: list[list[int]],
-    gap: Gap,
-) -> None:
-    """Raises the values along the order. A task's best mode counts, and beside it the best on another place."""
-    best: list[tuple[int, int, int]] = [(0, -1, 0)] * len(modes)
-    for at in order:
-        row = values[at]
-        for need in before[at]:
-            least, place, elsewhere = best[need]
-            for column, mode in enumerate(modes[at]):
-                arrival = least
-                if mode.place == place:
-                    here = [
-                        value + other.ms + gap(other, mode)
-                        for value, other in zip(values[need], modes[need], strict=True)
-                        if other.place == place
-                    ]
-                    arrival = min(elsewhere, *here) if elsewhere >= 0 else min(here)
-                row[column] = max(row[column], arrival)
-        best[at] = _best(row, modes[at])
+class Sweep:
+    """Raises values along an order of tasks, forwards or backwards."""
 
+    def __init__(self, modes: Sequence[tuple[Mode, ...]], lone: set[int]) -> None:
+        self._modes = modes
+        self._lone = lone
+        """Places of one host: only there is a gap."""
 
-def _best(row: Sequence[int], modes: Sequence[Mode]) -> tuple[int, int, int]:
-    """Least end, its place, and the least end at any other place (-1 when there is none)."""
-    least, place = min((value + mode.ms, mode.place) for value, mode in zip(row, modes, strict=True))
-    elsewhere = min(
-        (value + mode.ms for value, mode in zip(row, modes, strict=True) if mode.place != place), default=-1
-    )
-    return least, place, elsewhere
+    def run(self, order: Iterable[int], before: Sequence[Sequence[int]], values: list[list[int]], gap: Gap) -> None:
+        """A task's best mode counts, and beside it the best on another place."""
+        best: list[tuple[int, int, int]] = [(0, -1, 0)] * len(self._modes)
+        for at in order:
+            row, modes = values[at], self._modes[at]
+            for need in before[at]:
+                least, place, elsewhere = best[need]
+                for column, mode in enumerate(modes):
+                    arrival = least
+                    if mode.place == place:
+                        here = min(
+                            value + other.ms + gap(other, mode)
+                            for value, other in zip(values[need], self._modes[need], strict=True)
+                            if other.place == place
+                        )
+                        arrival = here if elsewhere < 0 else min(elsewhere, here)
+                    row[column] = max(row[column], arrival)
+            best[at] = self._best(row, modes)
+
+    def _best(self, row: Sequence[int], modes: Sequence[Mode]) -> tuple[int, int, int]:
+        """Least end, its place if a gap may follow there (or -1), and the least end elsewhere (-1 = none)."""
+        ends = [value + mode.ms for value, mode in zip(row, modes, strict=True)]
+        least = min(ends)
+        place = modes[ends.index(least)].place
+        if place not in self._lone:
+            return least, -1, -1
+        return (
+            least,
+            place,
+            min((end for end, mode in zip(ends, modes, strict=True) if mode.place != place), default=-1),
+        )

@@ -1,15 +1,18 @@
 """An instance as bounds read it: tasks in an order that respects needs, and for each its *modes*.
 
 A mode is one way to run a task on one *place*. Hosts that nothing tells apart are one place with a count. Optional
-tasks are left out, and with them the order they stand for: what a plan may drop, no bound may count. A model that no
-mode uses is left out as well: without its episodes a plan still holds.
+tasks are left out, except those that a task which must be done needs: what a plan may drop, no bound may count. A model
+that no mode uses is left out as well: without its episodes a plan still holds.
 """
 
 from functools import cached_property
 
 import msgspec
 
-from ostler.planning.instance import Choice, Instance, PlanHost, can_host, checked, task_ms
+from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, can_host, checked, task_ms
+
+Served = tuple[int, int, tuple[str, ...]]
+"""A choice, a place and the models that it takes there."""
 
 
 class Mode(msgspec.Struct, frozen=True, gc=False):
@@ -56,30 +59,31 @@ class Problem:
 
     def __init__(self, instance: Instance) -> None:
         """Reads an instance. Raises `InvalidInputError` for a task that no host can run."""
-        kept = {task.id: task for task in instance.tasks if not task.optional}
-        order = _in_order({name: [need for need in task.needs if need in kept] for name, task in kept.items()})
+        kept = {task.id: task for task in _required(instance)}
+        order = _in_order({name: list(task.needs) for name, task in kept.items()})
         index = {name: at for at, name in enumerate(order)}
         self.names = order
         self.release_ms = [kept[name].release_ms for name in order]
-        self.before = [sorted({index[need] for need in kept[name].needs if need in index}) for name in order]
+        self.before = [sorted({index[need] for need in kept[name].needs}) for name in order]
         self.after: list[list[int]] = [[] for _ in order]
         for at, needs in enumerate(self.before):
             for need in needs:
                 self.after[need].append(at)
         bare = _places(instance)
-        known: dict[tuple[Choice, ...], tuple[Mode, ...]] = {}
+        known: dict[tuple[object, ...], list[Served]] = {}
         self.modes: list[tuple[Mode, ...]] = []
         for name in order:
             choices = kept[name].choices
-            if choices not in known:
-                known[choices] = _modes(choices, bare)
-                if not known[choices]:
+            key = tuple((choice.models, choice.hosts, choice.memory_bytes) for choice in choices)
+            if key not in known:
+                known[key] = _served(choices, bare)
+                if not known[key]:
                     checked(instance)
-            self.modes.append(known[choices])
+            self.modes.append(_modes(choices, known[key], bare))
         used: list[set[str]] = [set() for _ in bare]
-        for modes in known.values():
-            for mode in modes:
-                used[mode.place].update(mode.models)
+        for rows in known.values():
+            for _, place, models in rows:
+                used[place].update(models)
         self.places = [msgspec.structs.replace(place, used=tuple(sorted(used[at]))) for at, place in enumerate(bare)]
 
     @cached_property
@@ -90,31 +94,54 @@ class Problem:
     @cached_property
     def musts(self) -> list[frozenset[str]]:
         """Models that each task uses in whichever mode."""
-        known: dict[tuple[Mode, ...], frozenset[str]] = {}
+        known: dict[tuple[tuple[str, ...], ...], frozenset[str]] = {}
+        made = []
         for modes in self.modes:
-            if modes not in known:
-                known[modes] = frozenset.intersection(*(frozenset(mode.models) for mode in modes))
-        return [known[modes] for modes in self.modes]
+            key = tuple(mode.models for mode in modes)
+            if key not in known:
+                known[key] = frozenset.intersection(*map(frozenset, key))
+            made.append(known[key])
+        return made
 
     @cached_property
     def models(self) -> tuple[str, ...]:
         """Every model that some task cannot do without, sorted."""
-        return tuple(sorted(frozenset().union(*self.musts)))
+        return tuple(sorted(frozenset().union(*set(self.musts))))
 
 
-def _modes(choices: tuple[Choice, ...], places: list[Place]) -> tuple[Mode, ...]:
+def _required(instance: Instance) -> list[PlanTask]:
+    known = {task.id: task for task in instance.tasks}
+    asked = [task.id for task in instance.tasks if not task.optional]
+    found = set(asked)
+    for name in asked:
+        asked += [need for need in dict.fromkeys(known[name].needs) if need not in found]
+        found.update(known[name].needs)
+    return [task for task in instance.tasks if task.id in found]
+
+
+def _served(choices: tuple[Choice, ...], places: list[Place]) -> list[Served]:
+    """Which of the choices can run where: beside what is pinned, or if that leaves nothing at all anywhere."""
     made = [
-        (Mode(at, tuple(sorted(set(choice.models))), task_ms(choice, place.host)), choice.memory_bytes)
-        for choice in choices
+        (number, at, tuple(sorted(set(choice.models))))
+        for number, choice in enumerate(choices)
         for at, place in enumerate(places)
         if can_host(choice, place.host)
     ]
-    beside_pinned = [mode for mode, own in made if places[mode.place].fits(frozenset(mode.models), own)]
+    beside_pinned = [
+        (number, at, models)
+        for number, at, models in made
+        if places[at].fits(frozenset(models), choices[number].memory_bytes)
+    ]
+    return beside_pinned or made
+
+
+def _modes(choices: tuple[Choice, ...], served: list[Served], places: list[Place]) -> tuple[Mode, ...]:
     best: dict[tuple[int, tuple[str, ...]], Mode] = {}
-    for mode in beside_pinned or [mode for mode, _ in made]:
-        key = (mode.place, mode.models)
-        if key not in best or mode.ms < best[key].ms:
-            best[key] = mode
+    for number, at, models in served:
+        ms = task_ms(choices[number], places[at].host)
+        known = best.get((at, models))
+        if known is None or ms < known.ms:
+            best[at, models] = Mode(at, models, ms)
     return tuple(best.values())
 
 

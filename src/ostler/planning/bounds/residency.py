@@ -9,7 +9,7 @@ counts one, half counts a half. Prices are whole numbers, so the bound is exact 
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ostler.planning.bounds.problem import Mode, Place, Problem
+from ostler.planning.bounds.problem import Place, Problem
 from ostler.planning.bounds.simplex import maximise
 from ostler.planning.bounds.windows import Price
 
@@ -33,13 +33,18 @@ def model_price(problem: Problem, model: str) -> Price:
 def priced(problem: Problem, prices: Prices) -> Price:
     """What tasks cost and hosts earn under given prices."""
     by_place = [prices.get(place.names[0], {}) for place in problem.places]
-    known: dict[tuple[Mode, ...], int] = {}
+    rates: dict[tuple[int, tuple[str, ...]], int] = {}
     costs = {}
     for at, modes in enumerate(problem.modes):
-        if modes not in known:
-            known[modes] = min(mode.ms * sum(by_place[mode.place].get(m, 0) for m in mode.models) for mode in modes)
-        if known[modes]:
-            costs[at] = known[modes]
+        least = -1
+        for mode in modes:
+            key = (mode.place, mode.models)
+            if key not in rates:
+                rates[key] = sum(by_place[mode.place].get(model, 0) for model in mode.models)
+            cost = mode.ms * rates[key]
+            least = cost if least < 0 else min(least, cost)
+        if least:
+            costs[at] = least
     capacity = 0
     for place, row in zip(problem.places, by_place, strict=True):
         worth = {model: row.get(model, 0) * place.host.models[model].slots for model in place.used}

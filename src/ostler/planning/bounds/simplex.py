@@ -21,20 +21,22 @@ def maximise(
     """
     columns = len(goal)
     table = [
-        [*map(float, row), *(float(at == slack) for slack in range(len(rows))), limit + NUDGE * (at + 1)]
-        for at, (row, limit) in enumerate(zip(rows, limits, strict=True))
+        [*map(float, row), limit + NUDGE * (at + 1)] for at, (row, limit) in enumerate(zip(rows, limits, strict=True))
     ]
-    costs = [-float(value) for value in goal] + [0.0] * (len(rows) + 1)
+    table.append([*(-float(value) for value in goal), 0.0])
+    outside = list(range(columns))
     basis = [columns + at for at in range(len(rows))]
     for _ in range(steps_max):
-        entering = min(range(columns + len(rows)), key=costs.__getitem__)
+        costs = table[-1]
+        entering = min(range(columns), key=costs.__getitem__)
         if costs[entering] >= -TINY:
             break
-        ratios = [(row[-1] / row[entering], at) for at, row in enumerate(table) if row[entering] > TINY]
+        ratios = [(row[-1] / row[entering], at) for at, row in enumerate(table[:-1]) if row[entering] > TINY]
         if not ratios:
             break
-        _pivot(table, costs, min(ratios)[1], entering)
-        basis[min(ratios)[1]] = entering
+        leaving = min(ratios)[1]
+        _pivot(table, leaving, entering)
+        basis[leaving], outside[entering] = outside[entering], basis[leaving]
     found = [0.0] * columns
     for at, column in enumerate(basis):
         if column < columns:
@@ -42,12 +44,15 @@ def maximise(
     return found
 
 
-def _pivot(table: list[list[float]], costs: list[float], at: int, entering: int) -> None:
-    pivot = table[at][entering]
-    row = table[at] = [value / pivot for value in table[at]]
+def _pivot(table: list[list[float]], leaving: int, entering: int) -> None:
+    """Swaps a variable of the basis with one outside; the table has columns for those outside only."""
+    pivot = table[leaving][entering]
+    row = [value / pivot for value in table[leaving]]
+    row[entering] = 1 / pivot
     for other, values in enumerate(table):
         factor = values[entering]
-        if other != at and factor:
-            table[other] = [value - factor * mine for value, mine in zip(values, row, strict=True)]
-    factor = costs[entering]
-    costs[:] = [value - factor * mine for value, mine in zip(costs, row, strict=True)]
+        if other != leaving and factor:
+            changed = [value - factor * mine for value, mine in zip(values, row, strict=True)]
+            changed[entering] = -factor / pivot
+            table[other] = changed
+    table[leaving] = row
