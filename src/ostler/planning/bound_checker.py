@@ -30,6 +30,7 @@ class _Witness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: dict[str, int] = {}
     clocks: dict[str, tuple[int, int]] = {}
     groups: tuple[tuple[str, ...], ...] = ()
+    models: tuple[str, ...] = ()
 
 
 def check_certificate(instance: Instance, certificate: Certificate) -> str:
@@ -53,6 +54,8 @@ def _derive(facts: Facts, kind: str, witness: _Witness) -> int:
         return _clock_ms(facts, witness)
     if kind == "switching":
         return _switching_ms(facts, witness)
+    if kind == "loads":
+        return _loads_ms(facts, witness)
     if kind not in ("path", "cut", "energy", "residency"):
         raise WrongWitnessError(f"no argument is called '{kind}'")
     heads = facts.earliest(witness.lifts, witness.prices, forwards=True)
@@ -95,22 +98,45 @@ def _host_of(facts: Facts, witness: _Witness) -> PlanHost:
     host = facts.hosts.get(witness.host)
     if host is None or host.cloud:
         raise WrongWitnessError(f"'{witness.host}' is no host with a memory")
-    for model in (*witness.clocks, *witness.weights, *(model for group in witness.groups for model in group)):
+    for model in (
+        *witness.models,
+        *witness.clocks,
+        *witness.weights,
+        *(model for group in witness.groups for model in group),
+    ):
         if model not in host.models:
             raise WrongWitnessError(f"{host.name} has no model '{model}'")
     return host
+
+
+def _loads_ms(facts: Facts, witness: _Witness) -> int:
+    host = _host_of(facts, witness)
+    tails = facts.earliest((), {}, forwards=False)
+    follows = []
+    for model in sorted(set(witness.models)):
+        users = [
+            name
+            for name, ways in facts.ways.items()
+            if model in facts.must(name) and all(way.host == host.name for way in ways)
+        ]
+        if not users:
+            raise WrongWitnessError(f"{model} need not be loaded on {host.name}")
+        follows.append(max(min(way.ms for way in facts.ways[name]) + min(tails[name]) for name in users))
+    return sum(facts.load_ms(host.name, model) for model in set(witness.models)) + min(follows, default=0)
 
 
 def _clock_ms(facts: Facts, witness: _Witness) -> int:
     host = _host_of(facts, witness)
     if not witness.weights.keys() <= witness.clocks.keys():
         raise WrongWitnessError("a model has a weight, but no clock")
-    total = 0
+    total, late = 0, {}
     for model, weight in witness.weights.items():
+        unload = 0 if host.models[model].pinned else host.models[model].unload_ms
         ready = _ready_ms(facts, host.name, model, witness.clocks[model])
-        total += weight * (ready + facts.load_ms(host.name, model))
+        total += weight * (ready + facts.load_ms(host.name, model) + unload)
+        late[model] = weight * unload
     capacity = dearest(host, witness.weights)
-    return -(-total // capacity) if capacity else 0
+    return -(-(total - dearest(host, late)) // capacity) if capacity else 0
 
 
 def _switching_ms(facts: Facts, witness: _Witness) -> int:
@@ -127,9 +153,7 @@ def _switching_ms(facts: Facts, witness: _Witness) -> int:
     for name, ways in facts.ways.items():
         turns = frozenset[int]()
         for way in ways:
-            bound_here = way.models - pinned if way.host == host.name else frozenset[str]()
-            if not bound_here <= of.keys():
-                raise WrongWitnessError(f"'{name}' uses a model that is in no group")
+            bound_here = way.models & of.keys() if way.host == host.name else frozenset[str]()
             turns |= {of[model] for model in bound_here} or frozenset(range(-1, len(witness.groups)))
         open_to[name] = turns
     first = {of[model] for model in host.resident if model in of}

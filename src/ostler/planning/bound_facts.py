@@ -20,6 +20,7 @@ class Way(msgspec.Struct, frozen=True, gc=False):
     host: str
     models: frozenset[str]
     ms: int
+    own_bytes: int
 
 
 class Lift(msgspec.Struct, frozen=True, array_like=True):
@@ -51,13 +52,13 @@ class Facts:
         self.ways: dict[str, list[Way]] = {}
         for name in self.needs:
             all_ways = [
-                (Way(host.name, frozenset(choice.models), task_ms(choice, host)), choice.memory_bytes)
+                Way(host.name, frozenset(choice.models), task_ms(choice, host), choice.memory_bytes)
                 for choice in tasks[name].choices
                 for host in instance.hosts
                 if can_host(choice, host)
             ]
-            beside_pinned = [way for way, own in all_ways if together(self.hosts[way.host], way.models, own)]
-            self.ways[name] = beside_pinned or [way for way, _ in all_ways]
+            beside_pinned = [way for way in all_ways if together(self.hosts[way.host], way.models, way.own_bytes)]
+            self.ways[name] = beside_pinned or all_ways
             if not all_ways:
                 raise WrongWitnessError(f"no host can ever run '{name}'")
 
@@ -82,15 +83,17 @@ class Facts:
     def gap_ms(self, one: Way, other: Way) -> int:
         """Least time between the end of the one and the start of the other on their host."""
         host = self.hosts[one.host]
-        if host.cloud or one.models == other.models:
+        if host.cloud or (one.models == other.models and one.own_bytes == other.own_bytes == 0):
             return 0
         pairs = [(old, new) for old in one.models for new in other.models if old != new]
-        swaps = (
+        swaps = [
             host.models[old].unload_ms + host.models[new].load_ms
             for old, new in pairs
             if not together(host, {old, new})
-        )
-        return max(swaps, default=0)
+        ]
+        unloads = [host.models[old].unload_ms for old in excluded(host, one.models, other)]
+        loads = [host.models[new].load_ms for new in excluded(host, other.models, one)]
+        return max([*swaps, *unloads, sum(loads)])
 
     def first_ms(self, way: Way) -> int:
         """Least time before anything can run that way."""
@@ -104,6 +107,7 @@ class Facts:
             for model in new
             if not together(host, {old, model})
         ]
+        waits += [host.models[old].unload_ms for old in excluded(host, host.resident, way)]
         return max([sum(host.models[model].load_ms for model in new), *waits])
 
     def earliest(
@@ -198,6 +202,11 @@ def together(host: PlanHost, models: Iterable[str], own_bytes: int = 0) -> bool:
     return host.memory_bytes is None or own_bytes <= host.memory_bytes - sum(
         host.models[model].memory_bytes for model in all_in
     )
+
+
+def excluded(host: PlanHost, models: Iterable[str], way: Way) -> set[str]:
+    """Which of these cannot be in memory while a task runs that way."""
+    return {model for model in set(models) - way.models if not together(host, way.models | {model}, way.own_bytes)}
 
 
 def dearest(host: PlanHost, worth: Mapping[str, int]) -> int:

@@ -9,6 +9,7 @@ Witnesses are plain data:
     path        task
     cut         task, lifts: a path whose heads and tails cuts have raised
     energy      model or prices, after_ms, before_ms, lifts
+    loads       host, models
     clock       host, weights, clocks
     switching   host, groups, clocks, switching_ms
     lifts       rows (side, task, model or "" for prices, after_ms) in the order in which they follow from each other
@@ -21,6 +22,7 @@ import msgspec
 
 from ostler.planning.bounds.clock import ClockTime, clock_sums, clock_times
 from ostler.planning.bounds.cuts import Lift, lifts
+from ostler.planning.bounds.loader import load_bounds
 from ostler.planning.bounds.paths import Paths
 from ostler.planning.bounds.problem import Problem
 from ostler.planning.bounds.residency import Prices, find_prices, model_price, priced
@@ -71,6 +73,15 @@ def certificates(instance: Instance) -> list[Certificate]:
             _energy(problem, state, price, shared, _by_host(problem, prices))
             for prices, price in (sets if state is plain else [best_sets] if best_sets else [])
         ]
+    found += [
+        Certificate(
+            bound_ms=row.bound_ms,
+            kind="loads",
+            witness={"host": problem.places[row.place].names[0], "models": list(row.models)},
+            said=f"{problem.places[row.place].names[0]} loads {' and '.join(row.models)} one after the other",
+        )
+        for row in load_bounds(problem, plain.paths.tails)
+    ]
     times = clock_times(problem)
     found += _clock(problem, times)
     if len(problem.names) <= SWITCHING_TASKS_MAX:

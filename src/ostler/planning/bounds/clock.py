@@ -3,7 +3,8 @@
 On that clock its tasks keep their order, also the order that comes through tasks of other models, and have as many
 slots as the model has there. Thus whatever bounds them on the clock bounds the time for which the model must be ready.
 Times of models that do not fit together add up: with a weight for each model the host earns at most the weight of the
-heaviest set each millisecond, and every model's ready time and first load must be earned.
+heaviest set each millisecond, and every model's ready time, first load and last unload must be earned; only the unloads
+of one set that fits together, those in memory at the end, may come too late.
 
 Holds for a model whose tasks can run on one host only; tasks that can do without it take no time on its clock.
 """
@@ -70,19 +71,28 @@ def clock_sums(problem: Problem, times: Mapping[str, ClockTime]) -> list[ClockSu
 
 
 def _sum(place: Place, at: int, times: Sequence[ClockTime]) -> ClockSum:
-    needed = {row.model: row.ready_ms + place.load_ms(row.model) for row in times}
-    names = sorted(needed)
+    names = sorted(row.model for row in times)
+    serving = place.host.models
+    unloads = {name: 0 if serving[name].pinned else serving[name].unload_ms for name in names}
+    needed = {row.model: row.ready_ms + place.load_ms(row.model) + unloads[row.model] for row in times}
     tried = [{name: SCALE} for name in names]
     if sets := largest_sets(place):
         scale = max(needed.values()) or 1
-        rows = [[float(name in chosen) for name in names] for chosen in sets]
-        found = maximise([needed[name] / scale for name in names], rows, [1.0] * len(rows))
+        width = len(names)
+        together = [[float(name in chosen) for name in names] for chosen in sets]
+        rows = [[*row, 0.0] for row in together]
+        rows += [
+            [*(share * unloads[name] / scale for share, name in zip(row, names, strict=True)), -1.0] for row in together
+        ]
+        goal = [*(needed[name] / scale for name in names), -1.0]
+        found = maximise(goal, rows, [1.0] * len(sets) + [0.0] * len(sets))[:width]
         tried.append({name: round(value * SCALE) for name, value in zip(names, found, strict=True)})
     best = ClockSum(bound_ms=0, place=at, weights={})
     for weights in tried:
         earned = dearest(place, weights)
+        late = dearest(place, {name: weight * unloads[name] for name, weight in weights.items()})
         if earned:
-            bound = -(-sum(weights[name] * needed[name] for name in weights) // earned)
+            bound = -(-(sum(weights[name] * needed[name] for name in weights) - late) // earned)
             if bound > best.bound_ms:
                 best = ClockSum(bound_ms=bound, place=at, weights=weights)
     return best

@@ -3,8 +3,8 @@
     head(mode) = max(release, time to get its models into memory, over its needs: least end of any mode of theirs + gap)
 
 The gap is there when both run on one host that no other is like, and a model of the one cannot be in memory beside a
-model of the other: then that model is unloaded and this one loaded between them. A path is as long as head + duration +
-tail in the best mode. `Ends` holds the values of each mode; floors (see `cuts`) lift all modes of a task at once.
+model of the other (then that model is unloaded and this one loaded between them) or beside the whole other task. A path
+is as long as head + duration + tail in the best mode. Floors (see `cuts`) lift all modes of a task at once.
 
 Cost: O(edges x modes).
 """
@@ -15,6 +15,8 @@ from ostler.planning.bounds.problem import Mode, Place, Problem
 
 Floors = Sequence[int]
 Gap = Callable[[Mode, Mode], int]
+Stand = tuple[int, tuple[str, ...], int]
+"""Place, models and own memory of a mode."""
 
 
 class Paths:
@@ -53,48 +55,59 @@ class Gaps:
 
     def __init__(self, places: Sequence[Place]) -> None:
         self._places = places
-        self._known: dict[tuple[int, tuple[str, ...], tuple[str, ...]], int] = {}
-        self._first: dict[tuple[int, tuple[str, ...]], int] = {}
+        self._known: dict[tuple[Stand, Stand], int] = {}
+        self._first: dict[Stand, int] = {}
 
     def between(self, one: Mode, other: Mode) -> int:
         """Least time from the end of the one to the start of the other."""
-        if one.place != other.place or one.models == other.models:
+        if one.place != other.place or (one.models == other.models and not one.own_bytes and not other.own_bytes):
             return 0
-        key = (one.place, one.models, other.models)
+        key = ((one.place, one.models, one.own_bytes), (other.place, other.models, other.own_bytes))
         if key not in self._known:
-            self._known[key] = self._swap(self._places[one.place], one.models, other.models)
+            self._known[key] = self._swap(self._places[one.place], one, other)
         return self._known[key]
 
     def first(self, mode: Mode) -> int:
-        """Least time before anything can run in this mode."""
-        key = (mode.place, mode.models)
+        """Least time before anything can run in this mode: what is in the way is unloaded, what it needs is loaded."""
+        key = (mode.place, mode.models, mode.own_bytes)
         if key not in self._first:
             place = self._places[mode.place]
+            resident = () if place.host.cloud else place.host.resident
             loads = {model: place.load_ms(model) for model in mode.models}
             waits = [
                 place.host.models[old].unload_ms + load
                 for model, load in loads.items()
-                for old in place.host.resident
-                if not place.host.cloud
-                and model not in place.host.resident
-                and old != model
-                and not place.fits(frozenset((old, model)))
+                for old in resident
+                if model not in resident and old != model and not place.fits(frozenset((old, model)))
             ]
+            waits += [place.host.models[old].unload_ms for old in self._out(place, resident, mode)]
             self._first[key] = max([sum(loads.values()), *waits])
         return self._first[key]
 
-    @staticmethod
-    def _swap(place: Place, old: Sequence[str], new: Sequence[str]) -> int:
+    def _swap(self, place: Place, one: Mode, other: Mode) -> int:
+        """Models of the one that are gone when the other runs, models of the other that came after the one ended."""
         if place.host.cloud or place.count > 1:
             return 0
         models = place.host.models
         swaps = [
-            models[one].unload_ms + models[other].load_ms
-            for one in old
-            for other in new
-            if one != other and not place.fits(frozenset((one, other)))
+            models[old].unload_ms + models[new].load_ms
+            for old in one.models
+            for new in other.models
+            if old != new and not place.fits(frozenset((old, new)))
         ]
-        return max(swaps, default=0)
+        gone = [models[old].unload_ms for old in self._out(place, one.models, other)]
+        came = [models[new].load_ms for new in self._out(place, other.models, one)]
+        return max([0, sum(came), *gone, *swaps])
+
+    @staticmethod
+    def _out(place: Place, models: Sequence[str], mode: Mode) -> list[str]:
+        """Those that cannot be in memory while a task runs in that mode."""
+        beside = frozenset(mode.models)
+        return [
+            model
+            for model in dict.fromkeys(models)
+            if model not in beside and not place.fits(beside | {model}, mode.own_bytes)
+        ]
 
 
 class Sweep:

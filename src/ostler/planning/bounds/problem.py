@@ -21,6 +21,8 @@ class Mode(msgspec.Struct, frozen=True, gc=False):
     place: int
     models: tuple[str, ...]
     ms: int
+    own_bytes: int = 0
+    """Memory of the task itself."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,12 +138,13 @@ def _served(choices: tuple[Choice, ...], places: list[Place]) -> list[Served]:
 
 
 def _modes(choices: tuple[Choice, ...], served: list[Served], places: list[Place]) -> tuple[Mode, ...]:
-    best: dict[tuple[int, tuple[str, ...]], Mode] = {}
+    best: dict[tuple[int, tuple[str, ...], int], Mode] = {}
     for number, at, models in served:
         ms = task_ms(choices[number], places[at].host)
-        known = best.get((at, models))
+        own = choices[number].memory_bytes
+        known = best.get((at, models, own))
         if known is None or ms < known.ms:
-            best[at, models] = Mode(at, models, ms)
+            best[at, models, own] = Mode(at, models, ms, own)
     return tuple(best.values())
 
 

@@ -1,8 +1,9 @@
 """Item 6, switching: on one host whose models fall into groups that exclude each other, groups take turns.
 
-Two models are in one group when a chain of pairs that fit together joins them. While one group has a model in memory no
-other group has, so time on the host is the time in which some model of each group is ready, plus at each turn at least
-one load that nothing of the group can overlap and, but for the last turn, at least one unload.
+Two models are in one group when a chain of pairs that fit together joins them; or a few models of which no two fit are
+taken alone and all others left free. While one group has a model in memory no other group has, so time on the host is
+the time in which some model of each group is ready, plus at each turn at least one load that nothing of the group can
+overlap and, but for the last turn, at least one unload.
 
 Least turns: as if slots had no limit, a turn does at once all it can reach, which never hurts. A* over (done, group)
 finds the cheapest sequence of turns; when it is stopped early, the least estimate still open is a bound all the same.
@@ -20,6 +21,7 @@ from ostler.planning.bounds.clock import ClockTime
 from ostler.planning.bounds.problem import Place, Problem
 
 STEPS_MAX = 200_000
+CLIQUES_MAX = 3
 
 
 class Switching(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,34 +36,55 @@ class Switching(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def switchings(problem: Problem, times: Mapping[str, ClockTime]) -> list[Switching]:
-    """The bound for each place of one host with two groups or more."""
+    """The best bound for each place of one host where models exclude each other."""
     made = []
     for at, place in enumerate(problem.places):
-        groups = _groups(place)
-        if place.count > 1 or place.host.cloud or len(groups) < 2:  # noqa: PLR2004
+        if place.count > 1 or place.host.cloud:
             continue
-        turns = Turns(problem, at, groups)
-        if turns.sound:
-            switching, exact = turns.least_ms(max(50, STEPS_MAX // (1 + len(problem.names))))
-            mine = {model: time.ready_ms for model, time in times.items() if time.place == at}
-            ready = sum(max((mine.get(model, 0) for model in group), default=0) for group in groups)
-            made.append(
-                Switching(bound_ms=ready + switching, place=at, groups=groups, switching_ms=switching, exact=exact)
-            )
+        mine = {model: time.ready_ms for model, time in times.items() if time.place == at}
+        rows = [_bound(problem, at, groups, mine) for groups in _groupings(place, mine)]
+        best = max((row for row in rows if row), key=lambda row: row.bound_ms, default=None)
+        if best is not None:
+            made.append(best)
     return made
 
 
-def _groups(place: Place) -> tuple[tuple[str, ...], ...]:
-    left = [model for model in place.used if model not in place.pinned]
-    groups = []
+def _bound(
+    problem: Problem, at: int, groups: tuple[tuple[str, ...], ...], ready_ms: Mapping[str, int]
+) -> Switching | None:
+    turns = Turns(problem, at, groups)
+    if not turns.sound:
+        return None
+    switching, exact = turns.least_ms(max(50, STEPS_MAX // (1 + len(problem.names))))
+    ready = sum(max((ready_ms.get(model, 0) for model in group), default=0) for group in groups)
+    return Switching(bound_ms=ready + switching, place=at, groups=groups, switching_ms=switching, exact=exact)
+
+
+def _groupings(place: Place, ready_ms: Mapping[str, int]) -> list[tuple[tuple[str, ...], ...]]:
+    """Ways to make groups: all models joined where they fit together, and sets of models no two of which do."""
+    free = [model for model in place.used if model not in place.pinned]
+    apart = {
+        model: frozenset(other for other in free if other != model and not place.fits(frozenset((model, other))))
+        for model in free
+    }
+    left, joined = list(free), []
     while left:
         group = [left.pop(0)]
         for member in group:
-            joined = [model for model in left if place.fits(frozenset((member, model)))]
-            group += joined
-            left = [model for model in left if model not in joined]
-        groups.append(tuple(sorted(group)))
-    return tuple(groups)
+            more = [model for model in left if model not in apart[member]]
+            group += more
+            left = [model for model in left if model not in more]
+        joined.append(tuple(sorted(group)))
+    cliques: set[tuple[str, ...]] = set()
+    for model in free:
+        clique = [model]
+        for other in sorted(apart[model], key=lambda name: (-ready_ms.get(name, 0), name)):
+            if apart[other].issuperset(clique):
+                clique.append(other)
+        cliques.add(tuple(sorted(clique)))
+    heaviest = sorted(cliques, key=lambda row: (-sum(ready_ms.get(model, 0) for model in row), row))[:CLIQUES_MAX]
+    made = [tuple(joined), *(tuple((model,) for model in row) for row in heaviest)]
+    return [groups for groups in dict.fromkeys(made) if len(groups) > 1]
 
 
 class Turns:
