@@ -4,7 +4,8 @@ Best first over states of time. At an instant any start that is possible may hap
 time goes on to the next end or release. Some optimal schedule starts everything as early as what is before it allows,
 so only these instants matter. The estimate is the longest chain of what is left, without swaps or slots.
 
-Exponential: for at most about six tasks.
+A stay in memory of no length, which only a task of no duration can use, is not tried; there alone its answer may be above
+the true one. Exponential: for at most about six tasks.
 """
 
 import heapq
@@ -153,16 +154,16 @@ class _Search:
         begun = at in state.done or any(task == at for _, task, _, _ in state.running)
         if begun or now < self.tasks[at].release_ms or any(need not in state.done for need in self.needs[at]):
             return None
-        for model in set(choice.models):
-            if not place.cloud and (host, model) not in state.ready:
-                return None
-            if self._busy(state, host, model) >= place.models[model].slots:
-                return None
-        if not place.cloud and not self._room(state, host, choice.memory_bytes):
+        models = set(choice.models)
+        if not place.cloud and any((host, model) not in state.ready for model in models):
             return None
         lasts = task_ms(choice, place)
         if not lasts:
             return msgspec.structs.replace(state, done=tuple(sorted((*state.done, at))), started=-1)
+        if any(self._busy(state, host, model) >= place.models[model].slots for model in models):
+            return None
+        if not place.cloud and not self._room(state, host, choice.memory_bytes):
+            return None
         running = tuple(sorted((*state.running, (lasts, at, host, number_of_choice))))
         return msgspec.structs.replace(state, running=running, started=number)
 

@@ -28,7 +28,7 @@ def with_witness(certificate: Certificate, **changed: object) -> Certificate:
     return replace(certificate, witness={**certificate.witness, **changed})
 
 
-@pytest.mark.parametrize("kind", ["path", "energy", "residency", "clock", "switching", "cut"])
+@pytest.mark.parametrize("kind", ["path", "energy", "residency", "clock", "switching", "loads", "cut"])
 def test_a_bound_one_millisecond_too_high_is_refused(kind: str) -> None:
     """Each family is confirmed as claimed and refused when it claims one more than follows; also read from JSON."""
     instance = LIFTED if kind == "cut" else INSTANCE
@@ -66,11 +66,14 @@ WRONG: dict[str, tuple[Callable[[], Certificate], str]] = {
     "a clock that shows too much": (
         changed("clock", clocks={"latest": (10**9, 0), "quality": (0, 0), "fast": (0, 0)}), "the witness proves",
     ),
+    "loads on no host": (changed("loads", host="moon"), "'moon' is no host with a memory"),
+    "a load of no model": (changed("loads", models=["gpt"]), "mac has no model 'gpt'"),
+    "a load that follows less": (changed("loads", models=["fast"]), "the witness proves"),
     "turns that could be cheaper": (changed("switching", switching_ms=10**6), "turns that cost less than 1000000 ms"),
     "a model in two groups": (
         changed("switching", groups=[["fast", "latest"], ["latest"], ["quality"]]), "a model is in two groups",
     ),
-    "a model in no group": (changed("switching", groups=[["fast"], ["latest"]]), "uses a model that is in no group"),
+    "groups that leave a model out": (changed("switching", groups=[["fast"], ["latest"]]), "turns that cost less than"),
 }  # fmt: skip
 
 
@@ -126,6 +129,14 @@ def test_a_clock_needs_work() -> None:
     idle = replace(TWO, tasks=TWO.tasks[:1])
 
     assert "no task must use b" in check_certificate(idle, found("clock", TWO))
+
+
+def test_a_load_that_a_second_host_can_take_is_refused() -> None:
+    """Where work may go elsewhere nothing must be loaded here."""
+    other = replace(TWO, hosts=(BOX, replace(BOX, name="other")))
+
+    assert check_certificate(TWO, found("loads", TWO)) == ""
+    assert "need not be loaded on box" in check_certificate(other, found("loads", TWO))
 
 
 def test_a_witness_for_another_instance_is_refused() -> None:

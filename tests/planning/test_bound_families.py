@@ -82,10 +82,10 @@ def test_a_model_that_two_hosts_serve_has_no_clock() -> None:
 
 
 def test_clocks_of_models_that_exclude_each_other_add_up() -> None:
-    """A and b never share memory, c fits beside either: a and b add up with their loads."""
+    """A and b never share memory, c fits beside either: a and b add up with their loads and the cheaper unload."""
     made = problem(task("x", "a", 100), task("y", "b", 100), task("z", "c", 100))
 
-    assert [row.bound_ms for row in clock_sums(made, clock_times(made))] == [30 + 100 + 40 + 100]
+    assert [row.bound_ms for row in clock_sums(made, clock_times(made))] == [30 + 100 + 40 + 100 + 10]
 
 
 def test_turns_take_the_cheapest_order_that_needs_allow() -> None:
@@ -106,11 +106,13 @@ def test_what_is_in_memory_at_the_start_has_its_turn_for_free() -> None:
 
 
 def test_models_that_fit_together_are_one_group() -> None:
-    """C joins a and b, so nothing takes turns; without c they do."""
+    """Where all fit nothing takes turns; c joins a and b, yet those two exclude each other all the same."""
+    roomy = problem(task("x", "a", 1), task("y", "c", 1))
     joined = problem(task("x", "a", 1), task("y", "b", 1), task("z", "c", 1))
     apart = problem(task("x", "a", 1), task("y", "b", 1))
 
-    assert switchings(joined, clock_times(joined)) == []
+    assert switchings(roomy, clock_times(roomy)) == []
+    assert [row.groups for row in switchings(joined, clock_times(joined))] == [(("a",), ("b",))]
     assert [row.groups for row in switchings(apart, clock_times(apart))] == [(("a",), ("b",))]
 
 

@@ -93,7 +93,7 @@ def test_certificates_of_generated_instances_are_confirmed() -> None:
 
     kinds = {certificate.kind for instance in instances for certificate in claims(instance)}
 
-    assert kinds == {"path", "cut", "energy", "residency", "clock", "switching"}
+    assert kinds == {"path", "cut", "energy", "residency", "clock", "switching", "loads"}
 
 
 def test_the_same_instance_has_the_same_certificate() -> None:
@@ -170,10 +170,10 @@ def test_two_models_that_exclude_each_other_take_turns() -> None:
 
 
 def test_memory_that_holds_both_needs_no_turns() -> None:
-    """Side by side only the longer one counts, with one load after the other."""
+    """Side by side only the longer one counts, after one load and then the other."""
     roomy = replace(BOX, memory_bytes=16)
 
-    assert bound(task("a", "big"), task("b", "vast"), hosts=(roomy,)) == 130
+    assert bound(task("a", "big"), task("b", "vast"), hosts=(roomy,)) == 20 + 30 + 100
 
 
 def test_what_is_pinned_takes_its_memory_for_ever() -> None:
@@ -182,7 +182,7 @@ def test_what_is_pinned_takes_its_memory_for_ever() -> None:
     host = PlanHost(name="box", memory_bytes=17, models=models, resident=("tiny",))
 
     assert bound(task("a", "big"), task("b", "vast"), hosts=(host,)) == 255
-    assert bound(task("a", "big"), task("b", "vast"), hosts=(replace(host, resident=()),)) == 130
+    assert bound(task("a", "big"), task("b", "vast"), hosts=(replace(host, resident=()),)) == 150
 
 
 def test_order_through_other_models_holds_on_the_clock_of_a_model() -> None:

@@ -153,7 +153,7 @@ def _switching_ms(facts: Facts, witness: _Witness) -> int:
     for name, ways in facts.ways.items():
         turns = frozenset[int]()
         for way in ways:
-            bound_here = way.models & of.keys() if way.host == host.name else frozenset[str]()
+            bound_here = way.models & of.keys() if way.host == host.name and way.ms else frozenset[str]()
             turns |= {of[model] for model in bound_here} or frozenset(range(-1, len(witness.groups)))
         open_to[name] = turns
     first = {of[model] for model in host.resident if model in of}

@@ -85,7 +85,7 @@ class Facts:
         host = self.hosts[one.host]
         if host.cloud or (one.models == other.models and one.own_bytes == other.own_bytes == 0):
             return 0
-        pairs = [(old, new) for old in one.models for new in other.models if old != new]
+        pairs = [(old, new) for old in one.models for new in other.models if old != new and one.ms + other.ms]
         swaps = [
             host.models[old].unload_ms + host.models[new].load_ms
             for old, new in pairs
@@ -105,7 +105,7 @@ class Facts:
             host.models[old].unload_ms + host.models[model].load_ms
             for old in host.resident
             for model in new
-            if not together(host, {old, model})
+            if way.ms and not together(host, {old, model})
         ]
         waits += [host.models[old].unload_ms for old in excluded(host, host.resident, way)]
         return max([sum(host.models[model].load_ms for model in new), *waits])
@@ -205,7 +205,9 @@ def together(host: PlanHost, models: Iterable[str], own_bytes: int = 0) -> bool:
 
 
 def excluded(host: PlanHost, models: Iterable[str], way: Way) -> set[str]:
-    """Which of these cannot be in memory while a task runs that way."""
+    """Which of these cannot be in memory while a task runs that way; a task of no duration excludes nothing."""
+    if not way.ms:
+        return set()
     return {model for model in set(models) - way.models if not together(host, way.models | {model}, way.own_bytes)}
 
 

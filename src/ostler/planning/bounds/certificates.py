@@ -51,6 +51,11 @@ def certify(instance: Instance) -> Certificate:
     return max(certificates(instance), key=lambda row: row.bound_ms)
 
 
+def bounds_of(instance: Instance) -> dict[str, Certificate]:
+    """The best certificate of each family by its name. Raises as `certify`."""
+    return {row.kind: row for row in certificates(instance)}
+
+
 def certificates(instance: Instance) -> list[Certificate]:
     """The best certificate of each family, the simplest argument first."""
     problem = Problem(instance)

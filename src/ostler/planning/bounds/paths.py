@@ -4,7 +4,8 @@
 
 The gap is there when both run on one host that no other is like, and a model of the one cannot be in memory beside a
 model of the other (then that model is unloaded and this one loaded between them) or beside the whole other task. A path
-is as long as head + duration + tail in the best mode. Floors (see `cuts`) lift all modes of a task at once.
+is as long as head + duration + tail in the best mode. A task of no duration takes no memory of its own and excludes
+nothing: at its instant one model may leave as the other comes. Floors (see `cuts`) lift all modes of a task at once.
 
 Cost: O(edges x modes).
 """
@@ -15,8 +16,8 @@ from ostler.planning.bounds.problem import Mode, Place, Problem
 
 Floors = Sequence[int]
 Gap = Callable[[Mode, Mode], int]
-Stand = tuple[int, tuple[str, ...], int]
-"""Place, models and own memory of a mode."""
+Stand = tuple[int, tuple[str, ...], int, bool]
+"""Place, models and own memory of a mode, and whether it takes time."""
 
 
 class Paths:
@@ -62,23 +63,23 @@ class Gaps:
         """Least time from the end of the one to the start of the other."""
         if one.place != other.place or (one.models == other.models and not one.own_bytes and not other.own_bytes):
             return 0
-        key = ((one.place, one.models, one.own_bytes), (other.place, other.models, other.own_bytes))
+        key = (_stand(one), _stand(other))
         if key not in self._known:
             self._known[key] = self._swap(self._places[one.place], one, other)
         return self._known[key]
 
     def first(self, mode: Mode) -> int:
         """Least time before anything can run in this mode: what is in the way is unloaded, what it needs is loaded."""
-        key = (mode.place, mode.models, mode.own_bytes)
+        key = _stand(mode)
         if key not in self._first:
             place = self._places[mode.place]
-            resident = () if place.host.cloud else place.host.resident
+            resident = () if place.host.cloud or not mode.ms else place.host.resident
             loads = {model: place.load_ms(model) for model in mode.models}
             waits = [
                 place.host.models[old].unload_ms + load
                 for model, load in loads.items()
                 for old in resident
-                if model not in resident and old != model and not place.fits(frozenset((old, model)))
+                if model not in place.host.resident and old != model and not place.fits(frozenset((old, model)))
             ]
             waits += [place.host.models[old].unload_ms for old in self._out(place, resident, mode)]
             self._first[key] = max([sum(loads.values()), *waits])
@@ -93,7 +94,7 @@ class Gaps:
             models[old].unload_ms + models[new].load_ms
             for old in one.models
             for new in other.models
-            if old != new and not place.fits(frozenset((old, new)))
+            if (one.ms or other.ms) and old != new and not place.fits(frozenset((old, new)))
         ]
         gone = [models[old].unload_ms for old in self._out(place, one.models, other)]
         came = [models[new].load_ms for new in self._out(place, other.models, one)]
@@ -106,8 +107,12 @@ class Gaps:
         return [
             model
             for model in dict.fromkeys(models)
-            if model not in beside and not place.fits(beside | {model}, mode.own_bytes)
+            if mode.ms and model not in beside and not place.fits(beside | {model}, mode.own_bytes)
         ]
+
+
+def _stand(mode: Mode) -> Stand:
+    return mode.place, mode.models, mode.own_bytes, mode.ms > 0
 
 
 class Sweep:

@@ -7,7 +7,7 @@ overlap and, but for the last turn, at least one unload.
 
 Least turns: as if slots had no limit, a turn does at once all it can reach, which never hurts. A* over (done, group)
 finds the cheapest sequence of turns; when it is stopped early, the least estimate still open is a bound all the same.
-Tasks that can run elsewhere, or need only what is pinned, are done whenever their needs are.
+Tasks that can run elsewhere, need only what is pinned, or take no time, are done whenever their needs are.
 
 Cost: O(turns tried x groups x n).
 """
@@ -20,7 +20,7 @@ import msgspec
 from ostler.planning.bounds.clock import ClockTime
 from ostler.planning.bounds.problem import Place, Problem
 
-STEPS_MAX = 200_000
+STEPS_MAX = 120_000
 CLIQUES_MAX = 3
 
 
@@ -42,7 +42,9 @@ def switchings(problem: Problem, times: Mapping[str, ClockTime]) -> list[Switchi
         if place.count > 1 or place.host.cloud:
             continue
         mine = {model: time.ready_ms for model, time in times.items() if time.place == at}
-        rows = [_bound(problem, at, groups, mine) for groups in _groupings(place, mine)]
+        groupings = _groupings(place, mine)
+        tries_max = max(50, STEPS_MAX // ((1 + len(problem.names)) * max(1, len(groupings))))
+        rows = [_bound(problem, at, groups, mine, tries_max) for groups in groupings]
         best = max((row for row in rows if row), key=lambda row: row.bound_ms, default=None)
         if best is not None:
             made.append(best)
@@ -50,12 +52,16 @@ def switchings(problem: Problem, times: Mapping[str, ClockTime]) -> list[Switchi
 
 
 def _bound(
-    problem: Problem, at: int, groups: tuple[tuple[str, ...], ...], ready_ms: Mapping[str, int]
+    problem: Problem,
+    at: int,
+    groups: tuple[tuple[str, ...], ...],
+    ready_ms: Mapping[str, int],
+    tries_max: int,
 ) -> Switching | None:
     turns = Turns(problem, at, groups)
     if not turns.sound:
         return None
-    switching, exact = turns.least_ms(max(50, STEPS_MAX // (1 + len(problem.names))))
+    switching, exact = turns.least_ms(tries_max)
     ready = sum(max((ready_ms.get(model, 0) for model in group), default=0) for group in groups)
     return Switching(bound_ms=ready + switching, place=at, groups=groups, switching_ms=switching, exact=exact)
 
@@ -101,7 +107,9 @@ class Turns:
         for modes in problem.modes:
             turns = frozenset[int]()
             for mode in modes:
-                mine = {of[model] for model in mode.models if model in of} if mode.place == at else set[int]()
+                mine = (
+                    {of[model] for model in mode.models if model in of} if mode.place == at and mode.ms else set[int]()
+                )
                 turns |= mine or everywhere
             allowed.append(turns)
         self.all = (1 << len(allowed)) - 1
