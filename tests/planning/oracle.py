@@ -4,8 +4,8 @@ Best first over states of time. At an instant any start that is possible may hap
 time goes on to the next end or release. Some optimal schedule starts everything as early as what is before it allows,
 so only these instants matter. The estimate is the longest chain of what is left, without swaps or slots.
 
-A stay in memory of no length, which only a task of no duration can use, is not tried; there alone its answer may be above
-the true one. Exponential: for at most about six tasks.
+A stay in memory of no length, which only a task of no duration can use, is not tried; there alone its answer may be
+above the true one. Exponential: for at most about six tasks.
 """
 
 import heapq
