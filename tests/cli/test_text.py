@@ -149,6 +149,20 @@ def test_the_head_of_a_page_leaves_nothing_unsaid() -> None:
     assert facts["attempts"] == "0 of 3"
 
 
+def test_the_head_of_a_page_says_which_model_stands_in_and_what_was_handed() -> None:
+    """With how the models before it failed; nothing of it where there is nothing to say."""
+    asked = msgspec.structs.replace(samples.ANSWER.task.facts, model="m0")
+    row = msgspec.structs.replace(
+        samples.ANSWER.task, facts=asked, model="m1", tried=("attempt 1 on m0 failed (verification)",), handed_tokens=90
+    )
+    facts = dict(task_view.facts(msgspec.structs.replace(samples.ANSWER, task=row)))
+
+    assert facts["instead of"] == "m0 (attempt 1 on m0 failed (verification))"
+    assert facts["results"] == "about 90 tokens handed to it"
+    plain = dict(task_view.facts(samples.ANSWER))
+    assert (plain["instead of"], plain["results"]) == ("", "")
+
+
 TIERS = [
     ({"enabled": False, "available": True}, "disabled"),
     ({"available": True}, "up"),

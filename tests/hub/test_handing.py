@@ -44,8 +44,11 @@ class Hand:
         poll = await self._built.hub.link.poll(self._session, 1_000)
         return {assignment.task_id: assignment for assignment in poll.assignments}
 
-    async def end(self, task_id: str, output: str = "", *, ok: bool = True, generation: int = 1) -> None:
-        failure = None if ok else Failure(kind=FailureClass.REFUSAL, message="no", at_ms=1)
+    async def end(
+        self, task_id: str, output: str = "", *, ok: bool = True, generation: int = 1, kind: FailureClass | None = None
+    ) -> None:
+        ok = ok and kind is None
+        failure = None if ok else Failure(kind=kind or FailureClass.REFUSAL, message="no", at_ms=1)
         report = Finished(task_id=task_id, generation=generation, at_ms=2, ok=ok, failure=failure, output=output)
         await self._built.hub.link.report(self._session, [report])
 
@@ -269,3 +272,16 @@ async def test_a_cut_is_told_by_an_event_of_the_task() -> None:
         assert [event.metadata["results"] for event in events] == ["a"]
         why = await built.hub.why("b")
         assert any("so they are cut" in line for line in why.lines)
+
+
+async def test_a_worker_with_its_own_access_is_told_the_decided_model() -> None:
+    """No endpoint is registered; after a failed check it has to ask for the next of the task's models."""
+    async with house() as built:
+        hand = await hand_in(built, chat("a", model="m0", fallback_models=("m1",)))
+        assert (await hand.work())["a"].spec.model == "m0"
+        await hand.end("a", "nonsense", kind=FailureClass.VERIFICATION)
+        work = (await hand.work())["a"]
+        assert (work.generation, work.spec.model) == (2, "m1")
+        why = await built.hub.why("a")
+        assert any("attempt 1 on m0 failed (verification); next of its models: m1" in line for line in why.lines)
+        assert "by fallback" in why.headline

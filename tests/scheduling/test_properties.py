@@ -17,6 +17,8 @@ from ostler.domain.tasks import Complexity, Priority, TaskKind, TaskSpec
 from ostler.scheduling import signals as sig
 from tests.scheduling.rig import Rig, cloud, local
 
+BATCHES: dict[str, tuple[int, dict[str, int]]] = {"r": (2, {"qwen": 1}), "s": (1, {})}
+"""Batch -> tasks of it at once, in all and on one model."""
 SLOTS = {"gpu1": 1, "gpu2": 2, "anthropic": 2}
 FAILURES = st.sampled_from([None, None, None, *(kind for kind in FailureClass if kind is not FailureClass.TTL)])
 
@@ -37,8 +39,9 @@ class Fleet(RuleBasedStateMachine):
         priority=st.sampled_from(list(Priority)),
         needs=st.lists(st.integers(0, 30), max_size=3),
         optional=st.booleans(),
-        delay_ms=st.sampled_from([None, 4_000]),
-        capability=st.sampled_from([None, "rare"]),
+        rare=st.tuples(st.sampled_from([None, 4_000]), st.sampled_from([None, "rare"])),
+        batch=st.sampled_from([None, None, *BATCHES]),
+        models=st.sampled_from([(None, ()), (None, ()), ("qwen", ("claude",)), (None, ("claude", "qwen"))]),
     )
     def submit(
         self,
@@ -47,10 +50,12 @@ class Fleet(RuleBasedStateMachine):
         priority: Priority,
         needs: list[int],
         optional: bool,
-        delay_ms: int | None,
-        capability: str | None,
+        rare: tuple[int | None, str | None],
+        batch: str | None,
+        models: tuple[str | None, tuple[str, ...]],
     ) -> None:
         self.count += 1
+        delay_ms, capability = rare
         open_tasks = sorted(self.rig.scheduler.books.tasks)
         chosen = tuple(sorted({open_tasks[need % len(open_tasks)] for need in needs})) if open_tasks else ()
         self.rig.submit(
@@ -65,6 +70,11 @@ class Fleet(RuleBasedStateMachine):
                 optional=optional,
                 not_before_ms=None if delay_ms is None else self.rig.now_ms + delay_ms,
                 requires=frozenset({capability} if capability else ()),
+                batch=batch,
+                batch_limit=BATCHES[batch][0] if batch else None,
+                batch_slots=BATCHES[batch][1] if batch else {},
+                model=None if kind is TaskKind.COMMAND else models[0],
+                fallback_models=() if kind is TaskKind.COMMAND else models[1],
             )
         )
 
@@ -102,11 +112,16 @@ class Fleet(RuleBasedStateMachine):
     def endpoint_removed(self, name: str) -> None:
         self.rig.tell(sig.EndpointRemoved(name=name))
 
-    @rule(pick=st.integers(0, 30), failure=FAILURES, message=st.sampled_from(["error 17", "error 18", "odd"]))
-    def attempt_ends(self, pick: int, failure: FailureClass | None, message: str) -> None:
+    @rule(
+        pick=st.integers(0, 30),
+        failure=FAILURES,
+        message=st.sampled_from(["error 17", "error 18", "odd"]),
+        length=st.sampled_from([0, 40, 200_000]),
+    )
+    def attempt_ends(self, pick: int, failure: FailureClass | None, message: str, length: int) -> None:
         leased = sorted(name for name, row in self.rig.rows.items() if row.state in LEASED_STATES)
         if leased:
-            self.rig.finish(leased[pick % len(leased)], failure, message)
+            self.rig.finish(leased[pick % len(leased)], failure, message, output="x" * length)
 
     @rule(pick=st.integers(0, 30), generation=st.integers(0, 3))
     def stale_report(self, pick: int, generation: int) -> None:
@@ -196,7 +211,34 @@ class Fleet(RuleBasedStateMachine):
             if free and row.state is TaskState.QUEUED and row.facts.kind is TaskKind.COMMAND:
                 wait = self.rig.scheduler.wait_of(row.id)
                 assert wait is not None
-                assert row.facts.requires or wait.code.value in {"deps", "paused", "scheduled"}, (row.id, wait)
+                held = wait.code.value in {"deps", "paused", "scheduled"} or self._is_full(row.batch)
+                assert row.facts.requires or held, (row.id, wait)
+
+    def _is_full(self, batch: str | None) -> bool:
+        return batch is not None and self.rig.scheduler.books.batches.running.get(batch, 0) >= BATCHES[batch][0]
+
+    @invariant()
+    def no_batch_runs_more_than_it_may(self) -> None:
+        leased = [row for row in self.rig.rows.values() if row.state in LEASED_STATES and row.batch is not None]
+        for batch, (most, slots) in BATCHES.items():
+            own = [row for row in leased if row.batch == batch]
+            assert len(own) <= most
+            assert all(sum(row.model == model for row in own) <= limit for model, limit in slots.items())
+            assert self.rig.scheduler.books.batches.running.get(batch, 0) == len(own)
+
+    @invariant()
+    def what_came_in_is_kept_for_those_that_wait_and_no_others(self) -> None:
+        books = self.rig.scheduler.books
+        assert all(self.rig.rows[name].state is TaskState.QUEUED for name in books.handed)
+
+    @invariant()
+    def a_task_runs_on_one_of_its_own_models(self) -> None:
+        for row in self.rig.rows.values():
+            own = (row.facts.model, *row.facts.fallback_models)
+            assert 0 <= row.model_step < len(own)
+            if row.state in LEASED_STATES and row.model is not None and row.facts.model is not None:
+                assert row.model in own[row.model_step :]
+            assert row.attempts_used <= row.max_attempts
 
     @invariant()
     def an_outage_moves_a_task_by_one_tier_at_most(self) -> None:
@@ -204,6 +246,8 @@ class Fleet(RuleBasedStateMachine):
         for effect in self.rig.sent:
             decision = effect.command.decision
             assert decision is not None
+            if decision.fallback_from_model is not None:
+                continue  # the task's own word, which may lead anywhere
             if decision.fallback_used and decision.fallback_from_tier is not None:
                 assert abs(rank[decision.effective_tier] - rank[decision.fallback_from_tier]) <= 1
 

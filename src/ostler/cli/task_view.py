@@ -7,6 +7,7 @@ from ostler.cli import words
 from ostler.domain.decision import Candidate, Decision
 from ostler.domain.states import LEASED_STATES, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Task
+from ostler.hub.results import stands_in_for
 from ostler.hub.views import TaskAnswer
 
 WAITS: Mapping[WaitCode, str] = MappingProxyType(
@@ -67,6 +68,7 @@ def facts(answer: TaskAnswer) -> list[tuple[str, str]]:
     """The head of the page: names and values, empty ones to be left out."""
     task, spec, now_ms = answer.task, answer.spec, answer.now_ms
     classification = task.facts.classification
+    stood = stands_in_for(task)
     return [
         ("task", f"{task.id}  {task.title}".rstrip()),
         ("state", task.state + (" (paused)" if task.paused else "") + (f", {task.outcome}" if task.outcome else "")),
@@ -78,6 +80,8 @@ def facts(answer: TaskAnswer) -> list[tuple[str, str]]:
         ("class", classification.reason),
         ("tier", (task.tier or "") + (" (fallback)" if task.fallback_used else "")),
         ("place", place_text(task) if task.model or task.endpoint or task.worker else ""),
+        ("instead of", f"{stood} ({'; '.join(task.tried) or 'it had no place'})" if stood else ""),
+        ("results", f"about {words.count(task.handed_tokens, 'token')} handed to it" if task.handed_tokens else ""),
         ("attempts", f"{task.attempts_used} of {task.max_attempts}" + _lost(task)),
         ("batch", task.batch or ""),
     ]
@@ -92,7 +96,8 @@ def decision_lines(decision: Decision, *, every_candidate: bool) -> Iterator[str
     """The newest decision: its sentence, the changes of tier, and what was looked at."""
     yield decision.summary or f"{decision.effective_tier}, because {decision.classification_reason}"
     for change in decision.adjustments:
-        yield f"  {change.cause}: {change.from_tier} -> {change.to_tier} ({change.reason})"
+        way = change.to_tier if change.from_tier == change.to_tier else f"{change.from_tier} -> {change.to_tier}"
+        yield f"  {change.cause}: {way} ({change.reason})"
     if every_candidate:
         for candidate in decision.candidates:
             yield f"  {_candidate(candidate)}"

@@ -31,6 +31,15 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
     event: Event | None = None
 
 
+def as_decided(spec: TaskSpec, task: Task, route: ModelRoute | None) -> TaskSpec:
+    """The spec of an attempt: a worker with a model access of its own asks that for the model the spec names, so that
+    it must name the one that was decided.
+    """
+    if route is not None or task.model in (None, spec.model):
+        return spec
+    return msgspec.structs.replace(spec, model=task.model)
+
+
 async def needed_results(store: Store, specs: Sequence[TaskSpec]) -> list[tuple[NeedResult, ...]]:
     """The results that each task is handed, in the order of its needs. Two reads, however many tasks."""
     needs = [handed_needs(spec) for spec in specs]

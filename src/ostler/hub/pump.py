@@ -17,7 +17,7 @@ from ostler.domain.ports import Store
 from ostler.domain.tasks import TaskSpec
 from ostler.domain.work import Assignment
 from ostler.hub.committer import Committer
-from ostler.hub.handing import Handed, hand_over, needed_results
+from ostler.hub.handing import Handed, as_decided, hand_over, needed_results
 from ostler.hub.outbox import Outbox
 from ostler.scheduling import Scheduler
 from ostler.scheduling.effects import Apply, Assign, Effect, Emit, LoadModel, ProbeNow, Stop, UnloadModel
@@ -175,7 +175,7 @@ class Pump:
             Assignment(
                 task_id=effect.command.task.id,
                 generation=effect.command.task.generation,
-                spec=handed.spec,
+                spec=as_decided(handed.spec, effect.command.task, effect.route),
                 tier=effect.tier,
                 route=effect.route,
                 results=handed.results,
