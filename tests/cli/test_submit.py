@@ -15,7 +15,7 @@ from ostler.cli.submit import submit
 from ostler.domain.catalog import Capability
 from ostler.domain.errors import ExitCode
 from ostler.domain.states import Failure, FailureClass, TaskState
-from ostler.domain.tasks import Complexity, Priority, TaskKind, TaskSpec
+from ostler.domain.tasks import Complexity, Priority, ResultsRule, TaskKind, TaskSpec
 from tests.cli.conftest import Ostler
 from tests.web import samples
 from tests.web.recording_hub import PATIENCE_S, ServedHub, eventually
@@ -27,6 +27,8 @@ FLAGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--tier", "standard"), {"tier": "standard"}),
     (("--model", "qwen"), {"model": "qwen"}),
     (("--endpoint", "stable"), {"endpoint": "stable"}),
+    (("--fallback", "m1", "--fallback", "m2"), {"fallback_models": ("m1", "m2")}),
+    (("--results", "none"), {"results": ResultsRule.NONE}),
     (("--complexity", "complex"), {"complexity": Complexity.COMPLEX}),
     (("--type", "code"), {"task_type": "code"}),
     (("--local-only",), {"local_only": True}),

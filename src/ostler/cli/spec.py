@@ -11,7 +11,7 @@ import click
 
 from ostler.domain.catalog import Capability
 from ostler.domain.errors import InvalidInputError
-from ostler.domain.tasks import Complexity, Priority, TaskKind, TaskSpec
+from ostler.domain.tasks import Complexity, Priority, ResultsRule, TaskKind, TaskSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +30,7 @@ _OPTIONS = (
     click.option("--system", metavar="TEXT", help="System prompt."),
     click.option("--tier", metavar="NAME", help="Run on this tier of the ladder; aliases count."),
     click.option("--model", metavar="NAME", help="Run on this model."),
+    click.option("--fallback", metavar="MODEL", multiple=True, help="Model that may stand in for it.  [several times]"),
     click.option("--endpoint", metavar="NAME", help="Run on this endpoint."),
     click.option("--complexity", type=click.Choice([level.value for level in Complexity]), help="How hard it is."),
     click.option("--type", "task_type", metavar="NAME", help="What kind of task it is, such as `code`."),
@@ -47,6 +48,9 @@ _OPTIONS = (
     click.option("--priority", type=click.Choice(list(PRIORITIES)), help="What runs first.  [default: normal]"),
     click.option("--critical", is_flag=True, help="Ignores soft spending limits."),
     click.option("--needs", metavar="ID", multiple=True, help="Run after this task.  [several times]"),
+    click.option(
+        "--results", type=click.Choice([rule.value for rule in ResultsRule]), help="Hand it results of needs."
+    ),
     click.option("--requires", metavar="NAME", multiple=True, help="The worker must have this.  [several times]"),
     click.option("--worker", metavar="NAME", help="Run on this worker."),
     click.option("--repo", metavar="NAME", help="Repository it works in."),
@@ -112,6 +116,8 @@ def build_spec(task_id: str, words: tuple[str, ...], fields: Mapping[str, Any]) 
         file_hints=fields["touches"],
         verify=tuple(split_command(command, "--verify") for command in fields["verify"]),
         needs=fields["needs"],
+        results=ResultsRule(fields["results"] or ResultsRule.AUTO),
+        fallback_models=fields["fallback"],
         requires=frozenset(fields["requires"]),
         critical=fields["critical"],
         local_only=fields["local_only"],
