@@ -21,6 +21,8 @@ CACHE_TTL_MS = 5 * MINUTE_MS
 CACHE_ENTRIES_MAX = 4096
 CACHE_TOKENS_MIN = 1024
 CONCURRENCY_RETRY_MS = 1000
+ROUNDING = 1e-9
+"""Units that a level in floating point may be short by without being short."""
 
 
 class Limit(StrEnum):
@@ -60,7 +62,7 @@ class Bucket:
         """How long until `units` are there; 0 = now. More than the bucket holds counts as a full bucket."""
         self._refill(now_ms)
         missing = min(units, self._per_minute) - self._level
-        return 0 if missing <= 0 else math.ceil(missing * MINUTE_MS / self._per_minute)
+        return 0 if missing <= ROUNDING else math.ceil(missing * MINUTE_MS / self._per_minute)
 
     def take(self, units: int, now_ms: int) -> None:
         """Use up `units`."""

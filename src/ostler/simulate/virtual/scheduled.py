@@ -4,9 +4,9 @@ The shell below does what the hub does, in the same order: it hands a signal to 
 at once and without refusals, against rows in memory. One worker stands for all: it takes any number of calls (the
 endpoints' slots bind) and as many commands as the profile gives it. It is never silent, so heartbeats are left out.
 
-Listings come at the profile's interval. One that would tell the scheduler nothing (the endpoint is up, and what is in
-memory is what the scheduler has it for) is left out: over a quiet week these are nearly all of them. `test_scheduled`
-checks that a run with them comes to the same.
+Listings come at the profile's interval. One that would tell the scheduler nothing (it shows what the last one showed,
+and nothing has changed since in what the scheduler has the endpoint for) is left out: over a week nearly all of them.
+`test_scheduled` checks that a run with them comes to the same.
 
 The run is over when every job ended, or when nothing can happen any more but listings: what still waits then is
 explained by its wait reason.
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from ostler.domain.commands import UpdateTask
-from ostler.domain.fleet import Health, Probe, ProbeStatus, Session, WorkerOffer
+from ostler.domain.fleet import EndpointView, Health, Probe, ProbeStatus, Resident, Session, WorkerOffer
 from ostler.domain.policy import Policy
 from ostler.domain.states import FINAL_STATES, Failure, FailureClass, TaskState
 from ostler.domain.tasks import Task, TaskKind, TaskSpec
@@ -85,6 +85,8 @@ class _Hall:
         self._pending = 0
         """Things in the timeline that may still move a job: arrivals, outages, ends of commands."""
         self._every_listing = every_listing
+        self._listed: dict[str, tuple[EndpointView, tuple[Resident, ...] | bool | None] | None] = {}
+        """What the scheduler had each endpoint for after its last listing, and what that one showed."""
         self._idle_listings = 0
 
     # The day
@@ -176,15 +178,16 @@ class _Hall:
         self._next_listings()
 
     def _is_known(self, endpoint: str) -> bool:
-        """Whether a listing would tell the scheduler nothing."""
-        site = self._ground.site_of(endpoint)
+        """Whether a listing would tell the scheduler nothing: the same as the last one, and nothing has changed since
+        in what the scheduler has the endpoint for.
+        """
         view = self._scheduler.books.endpoints.views[endpoint]
-        if not site.up:
-            return view.health is Health.DOWN
-        if view.health is not Health.UP:
-            return False
-        residents = site.residents()
-        return residents is None or view.residents == residents
+        return self._listed.get(endpoint) == (view, self._shown(endpoint)) and view.health is not Health.UNKNOWN
+
+    def _shown(self, endpoint: str) -> tuple[Resident, ...] | bool | None:
+        """What a listing would show of memory; `False` = it would fail."""
+        site = self._ground.site_of(endpoint)
+        return site.residents() if site.up else False
 
     def _list(self, endpoint: str) -> None:
         site = self._ground.site_of(endpoint)
@@ -200,6 +203,9 @@ class _Hall:
                 residents=site.residents(),
             )
         self._tell(sig.Probed(probe=probe))
+        view = self._scheduler.books.endpoints.views[endpoint]
+        settled = view.health is (Health.UP if site.up else Health.DOWN)
+        self._listed[endpoint] = (view, self._shown(endpoint)) if settled else None
 
     def _fail(self, site: str) -> None:
         self._ground.sites[site].fail()
