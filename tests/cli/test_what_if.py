@@ -110,6 +110,20 @@ def test_a_file_of_tasks_is_read_before_anything_runs(ostler: Ostler, app: Recor
     assert "nothing.yaml: cannot be read" in missing.err
 
 
+def test_the_limits_of_a_file_hold_in_the_simulation(ostler: Ostler, tmp_path: Path) -> None:
+    """One task at a time, as the file says: two tasks of one model with two slots run one after the other."""
+    tasks = "tasks:\n  - {id: a, prompt: x, model: big}\n  - {id: b, prompt: x, model: big}\n"
+    spans = []
+    for name, head in (("free", ""), ("slots", "slots: {big: 1}\n"), ("limit", "limit: 1\n")):
+        (tmp_path / f"{name}.yaml").write_text(head + tasks, encoding="utf-8")
+        answer = ostler("simulate", f"{name}.yaml", "--json")
+        assert answer.code == 0, answer.err
+        spans.append(msgspec.json.decode(answer.out, type=Comparison).results[0].makespan_ms)
+
+    free, by_slots, by_limit = spans
+    assert by_slots == by_limit > free
+
+
 def test_the_table_has_a_column_and_a_ratio_for_each_policy(capsys: pytest.CaptureFixture[str]) -> None:
     """The first is what others are compared with; what is not known is no number."""
     print_comparison(COMPARISON)

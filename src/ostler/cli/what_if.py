@@ -11,10 +11,13 @@ from ostler.cli.flags import example, json_option
 
 if TYPE_CHECKING:
     from ostler.app.options import Told, WhatIfOptions
+    from ostler.cli.taskfile import TaskFile
+    from ostler.domain.tasks import TaskSpec
     from ostler.hub.simulated import Comparison, Result
 
 TRACE_SUFFIX = ".csv"
 TELL_EVERY_S = 1.0
+BATCH = "simulated"
 MISSES_SHOWN = 5
 
 
@@ -79,12 +82,22 @@ def _options(
     file = None if is_trace else load_task_file(workload)
     return WhatIfOptions(
         name=(file.name or workload) if file is not None else workload,
-        specs=file.specs if file is not None else (),
+        specs=_within_limits(file) if file is not None else (),
         trace=workload if is_trace else None,
         fleet=fleet,
         policies=policies,
         ttl_ms=None if ttl is None else duration_ms(ttl, "--ttl"),
         **numbers,
+    )
+
+
+def _within_limits(file: "TaskFile") -> "tuple[TaskSpec, ...]":
+    """The tasks of a file with the limits that it sets for all of them, as `ostler run` hands them in."""
+    import msgspec
+
+    return tuple(
+        msgspec.structs.replace(spec, batch=BATCH, batch_limit=file.limit, batch_slots=file.slots)
+        for spec in file.specs
     )
 
 
