@@ -144,6 +144,7 @@ STRATEGIES: Mapping[str, str] = {
     "model-first": "all work of a model before the next model",
     "dependency-first": "work as it gets ready, swapping as needed",
     "hybrid": "model by model, the longest remaining path first",
+    "live": "what the hub does without a plan",
     "portfolio": "the best of many policies, then improved by search",
     "optimal": "searched, then proved by an exact solver where it can",
 }

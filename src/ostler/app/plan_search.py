@@ -5,6 +5,7 @@ runs in a process of its own and never makes a plan worse than the one it starts
 """
 
 import time
+from random import Random
 
 import msgspec
 
@@ -12,14 +13,23 @@ from ostler.app.loop import run
 from ostler.app.options import Tell
 from ostler.planning.bounds.certificates import certify
 from ostler.planning.certificate import Certificate
-from ostler.planning.cpsat.result import Solved, Status
+from ostler.planning.compiled import Compiled
+from ostler.planning.cpsat.result import Goal, Solved, Status
+from ostler.planning.figures import figures
 from ostler.planning.instance import Instance
 from ostler.planning.plan import Plan
+from ostler.planning.planner import make_plan
+from ostler.planning.rivals import RIVALS, rival
 from ostler.planning.strategies import planned
+from ostler.planning.value import Value, plan_value
 
 RULES = ("model-first", "dependency-first", "hybrid")
 """Strategies that need no search."""
-OPTIMAL = "optimal"
+LIVE, PORTFOLIO, OPTIMAL = "live", "portfolio", "optimal"
+FIRST_SHARE, QUICK_SHARE = 0.1, 0.03
+"""Of the time for one plan: the first search, and a plan among many."""
+FEWEST_LOADS_MAX = 100
+"""Up to so many tasks the exact solver is asked for the fewest loads, too, where the search has reached the bound."""
 SOLVER = "solver"
 """Kind of a bound that the exact solver proved; it has no witness that could be checked."""
 
@@ -74,24 +84,68 @@ class Search:
             return planned(self.instance, strategy)
         if strategy == OPTIMAL:
             return self._optimal()
-        plans = [self.plan(name) for name in RULES]
-        best = min(plans, key=lambda found: (found.makespan_ms, found.loads, found.strategy))
-        return msgspec.structs.replace(best, strategy="portfolio", detail=f"{best.strategy}, the best of {len(plans)}")
+        if strategy == LIVE:
+            return make_plan(self.instance, LIVE, Until(self.seconds), self._dice())
+        return self._searched(FIRST_SHARE, 1 - FIRST_SHARE)
+
+    def _searched(self, *shares: float) -> Plan:
+        """The best of the rules and of searches, each a share of the time. Often a short one reaches the bound."""
+        found = [msgspec.structs.replace(self.plan(name), strategy=PORTFOLIO, detail=f"as {name}") for name in RULES]
+        best = min(found, key=self._value)
+        for seconds in [self.seconds * share for share in shares]:
+            if self._is_best(best):
+                break
+            self.tell(f"searching {len(self.instance.tasks)} tasks: {best.makespan_ms / 60_000:.2f} min so far")
+            best = min(best, make_plan(self.instance, PORTFOLIO, Until(seconds), self._dice()), key=self._value)
+        return best
+
+    def quick(self) -> Plan:
+        """A plan in a small part of the time, for callers that need many."""
+        return make_plan(self.instance, PORTFOLIO, Until(self.seconds * QUICK_SHARE), self._dice())
+
+    def rivals(self) -> dict[str, Plan]:
+        """What others would do with the work, simulated; those that cannot do it are left out."""
+        compiled = Compiled(self.instance)
+        found = {name: rival(compiled, name) for name in RIVALS} if compiled.plain else {}
+        return {name: made for name, made in found.items() if made is not None}
+
+    def _dice(self) -> Random:
+        return Random(self.seed)  # noqa: S311 -- a search that can be repeated
+
+    def _value(self, plan: Plan) -> Value:
+        return plan_value(self.instance, plan)
+
+    def _is_best(self, plan: Plan) -> bool:
+        return plan.makespan_ms == self.certificate.bound_ms and not figures(self.instance, plan).cost_micro_usd
 
     def _optimal(self) -> Plan:
-        start = self.plan("portfolio")
-        bound_ms = self.certificate.bound_ms
-        if start.makespan_ms == bound_ms:
-            detail = "the search already reached the bound; no solver was needed"
+        start = self._plans.get(PORTFOLIO) or self._searched(FIRST_SHARE)
+        if self._is_best(start) and len(self.instance.tasks) > FEWEST_LOADS_MAX:
+            detail = f"{start.detail}; it reaches the bound, no solver was needed"
             return msgspec.structs.replace(start, strategy=OPTIMAL, detail=detail)
         from ostler.solver.process import solve_in_process
 
+        self.tell(f"proving {len(self.instance.tasks)} tasks: {start.makespan_ms / 60_000:.2f} min so far")
+        bound_ms = self.certificate.bound_ms
+        if any(choice.cost_micro_usd for task in self.instance.tasks for choice in task.choices):
+            return self._priced(start)
         asked = solve_in_process(self.instance, seconds=self.seconds, hint=start, bound_ms=bound_ms, seed=self.seed)
         solved = run(asked)
         if solved.bound_ms > bound_ms and not solved.restricted:
             said = "an exact solver excluded anything shorter"
             self._certificate = Certificate(bound_ms=solved.bound_ms, kind=SOLVER, said=said)
         return _better(start, solved)
+
+    def _priced(self, start: Plan) -> Plan:
+        """Time and money together, by the price of a minute."""
+        from ostler.solver.process import solve_in_process
+
+        goal = Goal(priced=True)
+        solved = run(solve_in_process(self.instance, seconds=self.seconds, hint=start, seed=self.seed, goal=goal))
+        best = start if solved.plan is None else min(start, solved.plan, key=self._value)
+        proven = solved.status is Status.PROVEN and not solved.restricted
+        how = "no plan is better in time and money together" if proven else solved.reason or "not proven"
+        return msgspec.structs.replace(best, strategy=OPTIMAL, proven=False, detail=f"{how}, {solved.seconds:.1f} s")
 
 
 def _better(start: Plan, solved: Solved) -> Plan:

@@ -171,7 +171,7 @@ def _row(name: str, instance: Instance, found: Plan, bound: Certificate | None =
 
 def _comparison(search: Search, claim: Claim | None) -> tuple[Row, ...]:
     """All strategies, and the declared order as it is and mended. Bounds last: the exact solver may raise them."""
-    plans = {name: search.plan(name) for name in STRATEGIES}
+    plans = {name: search.plan(name) for name in STRATEGIES} | search.rivals()
     rows = [_row(name, search.instance, found, search.certificate) for name, found in plans.items()]
     if claim is None:
         return tuple(rows)
@@ -215,8 +215,12 @@ def _frontier(search: Search, options: PlanOptions) -> tuple[Row, ...]:
     if not any(choice.cost_micro_usd for task in search.instance.tasks for choice in task.choices):
         return ()
     search.tell("money against time")
-    strategy = options.strategy if options.strategy in RULES else "hybrid"
-    points = frontier(search.instance, lambda instance: search.another(instance).plan(strategy))
+
+    def planner(instance: Instance) -> Plan:
+        other = search.another(instance)
+        return other.plan(options.strategy) if options.strategy in RULES else other.quick()
+
+    points = frontier(search.instance, planner)
     best = best_at(points, search.instance.minute_price_micro_usd)
     rows = []
     for point in points:
