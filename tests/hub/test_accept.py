@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 
 from ostler.domain.errors import CycleError, InvalidInputError
 from ostler.domain.states import TaskState, Wait, WaitCode
-from ostler.domain.tasks import Complexity, Priority, TaskKind, TaskSpec
+from ostler.domain.tasks import Complexity, Priority, ResultsRule, TaskKind, TaskSpec
 from ostler.hub.accept import (
     MAX_BATCH,
     MAX_ID_LENGTH,
     MAX_TITLE_LENGTH,
+    Fleet,
+    as_it_runs,
     check_batch,
     disagreement,
     new_tasks,
@@ -145,3 +147,70 @@ def test_a_stated_complexity_that_the_words_contradict_is_said() -> None:
     assert odd is not None
     assert odd.metadata == {"task_id": "odd", "explicit_tier": "trivial", "inferred_tier": "complex"}
     assert 0 < odd.measurements["confidence"] <= 1
+
+
+FLEET = Fleet(endpoints=frozenset({"gpu"}), models=frozenset({"listed"}), all_listed=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"model": "quen"}, "task t, model"),
+        ({"model": "qwen", "fallback_models": ("listed", "quen")}, "task t, fallback_models"),
+        ({"fallback_models": ("quen",)}, "task t, fallback_models"),
+    ],
+)
+def test_a_model_that_nobody_knows_is_refused_wherever_it_is_named(fields: dict[str, object], where: str) -> None:
+    """With the nearest one; a stand-in is found missing now, not when it is needed."""
+    spec = TaskSpec(id="t", prompt="x", **fields)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError) as caught:
+        as_it_runs(spec, POLICY, FLEET)
+    assert caught.value.where == where
+    assert "did you mean 'qwen'" in caught.value.remedy
+    as_it_runs(spec, POLICY, Fleet(endpoints=FLEET.endpoints, models=FLEET.models))
+
+
+def test_results_of_needs_that_are_met_are_counted_at_once() -> None:
+    """Only of a task that can start now; the others hear of them with the last need."""
+    specs = [
+        TaskSpec(id="now", prompt="x", needs=("a", "b")),
+        TaskSpec(id="names", prompt="{{ results.b }}", needs=("a", "b")),
+        TaskSpec(id="later", prompt="x", needs=("a", "open")),
+        command("files", needs=("a",)),
+    ]
+    settled, lengths = {"a": True, "b": True}, {"a": 100, "b": 20}
+    rows = new_tasks(specs, POLICY, first_seq=1, now_ms=NOW_MS, settled=settled, lengths=lengths)
+    assert [row.task.handed_tokens for row in rows] == [120, 20, 0, 0]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sets(st.integers(0, 7)), st.booleans(), st.sampled_from(list(ResultsRule)), st.booleans()),
+        min_size=1,
+        max_size=8,
+    ),
+    st.booleans(),
+)
+def test_what_is_handed_private_data_is_private(
+    tasks: list[tuple[set[int], bool, ResultsRule, bool]], outside: bool
+) -> None:
+    """Exactly those with a chain of handed results from a local-only task, or their own word, are local only."""
+    specs = [
+        TaskSpec(
+            id=f"t{number}",
+            kind=TaskKind.COMMAND if is_command else TaskKind.CHAT,
+            prompt="" if is_command else "x",
+            argv=("true",) if is_command else (),
+            needs=(*(f"t{need}" for need in sorted(needs) if need < number), *(("gone",) if number == 0 else ())),
+            results=rule,
+            local_only=private,
+        )
+        for number, (needs, private, rule, is_command) in enumerate(tasks)
+    ]
+    rows = new_tasks(specs, POLICY, first_seq=1, now_ms=NOW_MS, settled={}, local={"gone"} if outside else ())
+    expected = {"gone"} if outside else set()
+    for spec in specs:  # they only need earlier ones
+        handed = spec.needs if spec.results is ResultsRule.AUTO else ()
+        if spec.local_only or expected & set(handed):
+            expected.add(spec.id)
+    assert {row.task.id for row in rows if row.task.facts.local_only} == expected - {"gone"}

@@ -131,11 +131,14 @@ def as_it_runs(spec: TaskSpec, policy: Policy, fleet: Fleet) -> tuple[TaskSpec, 
 
 def _check_model(facts: TaskFacts, policy: Policy, fleet: Fleet) -> None:
     """Refuse a model that nobody knows. As long as an endpoint has not been listed, it may be the one that does."""
-    known = {*policy.catalog.models, *fleet.models}
-    if facts.model is None or facts.model in known or not fleet.all_listed:
+    if not fleet.all_listed:
         return
-    what = f"neither the profile nor any endpoint has a model '{facts.model}'"
-    raise InvalidInputError(what, where="model", remedy=nearest(facts.model, known))
+    known = {*policy.catalog.models, *fleet.models}
+    own = [("model", facts.model), *(("fallback_models", model) for model in facts.fallback_models)]
+    for where, model in own:
+        if model is not None and model not in known:
+            what = f"neither the profile nor any endpoint has a model '{model}'"
+            raise InvalidInputError(what, where=where, remedy=nearest(model, known))
 
 
 def _new_task(spec: TaskSpec, facts: TaskFacts, policy: Policy, *, seq: int, now_ms: int, settled: Settled) -> NewTask:
