@@ -9,6 +9,8 @@ from ostler.domain.catalog import HostSpec, ModelSpec
 from ostler.domain.event import CATALOGUE
 from ostler.domain.fleet import GIB, ProbeStatus
 from ostler.domain.states import FailureClass, TaskState, may_move
+from ostler.planning.guide import Guide
+from ostler.planning.plan import Placement
 from ostler.scheduling import signals as sig
 from tests.scheduling.rig import Rig, cloud, local
 
@@ -176,7 +178,26 @@ def swap(rig: Rig) -> None:
     rig.load_ends()
 
 
+def planned(rig: Rig) -> None:
+    """A plan that a failure leaves, one that is given up, and one that comes to its end."""
+    rig.up(local("gpu"))
+    rig.worker()
+    rig.chat("t", batch="run")
+    for batch in ("run", "other"):
+        row = Placement(task="t", host="gpu", start_ms=0, end_ms=1000)
+        guide = Guide(batch=batch, version=1, started_ms=0, strategy="by-hand", makespan_ms=1000, placements=(row,))
+        rig.tell(sig.PlanAdopted(guide=guide))
+    rig.tell(sig.PlanDropped(batch="other", reason="by hand"))
+    rig.finish("t", FailureClass.SERVER)
+    rig.pass_ms(5_000)
+    rig.finish("t")
+
+
 SCENES: dict[str, Scene] = {
+    "plan.adopted": planned,
+    "plan.left": planned,
+    "plan.dropped": planned,
+    "plan.ended": planned,
     "model.loading": swap,
     "model.loaded": swap,
     "model.unloaded": swap,

@@ -308,3 +308,17 @@ class Queue(RuleBasedStateMachine):
 
 TestQueue = Queue.TestCase
 TestQueue.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_a_task_that_was_put_back_elsewhere_is_not_found_at_its_old_place() -> None:
+    """A plan may move a waiting task behind others of its class: the entry it left in the heap is stale."""
+    queue = WaitingQueue()
+    queue.push("a", "class", 2, 1)
+    queue.push("b", "class", 2, 2)
+    queue.remove("a")
+    queue.push("a", "class", 2, 3)
+
+    assert queue.head("class") == (2, 2, "b")
+    assert queue.place("a") == (2, 3, "a")
+    queue.remove("b")
+    assert queue.head("class") == (2, 3, "a")

@@ -134,6 +134,24 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             ("retry_after_ms",),
             ("host", "endpoint", "model", "failure", "message"),
         ),
+        "plan.adopted": EventKind(
+            "A plan for the tasks of a batch is followed from now on; its instants are estimates, its order is obeyed.",
+            ("makespan_ms", "bound_ms"),
+            ("batch", "version", "tasks", "strategy", "reason"),
+        ),
+        "plan.left": EventKind(
+            "Something that the plan did not foresee: a late task, a failure, a host gone or back, a load that failed.",
+            (),
+            ("batch", "version", "cause", "what"),
+        ),
+        "plan.dropped": EventKind(
+            "The plan is followed no longer; its tasks go on without one.", (), ("batch", "reason")
+        ),
+        "plan.ended": EventKind(
+            "Every task of the plan has ended: how long the last version said it would take, and took.",
+            ("planned_ms", "actual_ms"),
+            ("batch", "version"),
+        ),
         "worker.joined": EventKind("A worker joined.", (), ("session", "worker", "host")),
         "worker.left": EventKind("A worker left in good order.", (), ("session", "worker", "host")),
         "worker.suspect": EventKind("A worker missed a heartbeat.", ("silent_ms",), ("session", "worker", "host")),

@@ -14,10 +14,11 @@ from ostler.domain.clock import Clock
 from ostler.domain.event import Event
 from ostler.domain.policy import Policy
 from ostler.domain.states import LEASED_STATES, Failure, FailureClass, TaskState, Wait, WaitCode
-from ostler.scheduling import loading, residency
+from ostler.scheduling import following, loading, residency
 from ostler.scheduling import signals as sig
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Effect
+from ostler.scheduling.followed import place_of
 from ostler.scheduling.intake import (
     Settled,
     accept,
@@ -55,6 +56,7 @@ class Scheduler:
         self._apply(turn, signal)
         self.books.seen_ms = max(now_ms, self.books.seen_ms)
         self._fire_timers(turn)
+        following.watch(turn)
         run_round(turn)
         for _ in range(STEPS_MAX):
             if not residency.step(turn):
@@ -94,12 +96,7 @@ class Scheduler:
             case sig.Reported():
                 reported(turn, signal.session_id, signal.report)
             case sig.Probed():
-                known = self._offer(signal.probe.endpoint)
-                busy = self.books.in_flight.get(signal.probe.endpoint, 0) > 0
-                events = self.books.endpoints.probed(signal.probe, turn.now_ms, busy=busy)
-                loading.listed(turn, signal.probe)
-                touched(turn, signal.probe.endpoint, events)
-                self._fleet_changed(turn, signal.probe.endpoint, known)
+                self._probed(turn, signal)
             case sig.EndpointAdded():
                 touched(turn, signal.spec.name, self.books.endpoints.add(signal.spec, turn.now_ms))
                 loading.followed(turn, signal.spec.name)
@@ -114,6 +111,8 @@ class Scheduler:
                 loading.told(turn, signal)
             case sig.PolicyChanged():
                 self._policy_changed(turn, signal.policy)
+            case sig.PlanAdopted() | sig.PlanDropped():
+                following.told(turn, signal)
             case sig.CommandRefused():
                 refused(turn, signal.task_id, signal.generation, signal.result.task, signal.result.message)
             case sig.Wake():
@@ -128,6 +127,14 @@ class Scheduler:
                 retry(turn, signal.task, Settled(signal.settled, signal.lengths))
             case _:
                 assert_never(signal)
+
+    def _probed(self, turn: Turn, signal: sig.Probed) -> None:
+        known = self._offer(signal.probe.endpoint)
+        busy = self.books.in_flight.get(signal.probe.endpoint, 0) > 0
+        events = self.books.endpoints.probed(signal.probe, turn.now_ms, busy=busy)
+        loading.listed(turn, signal.probe)
+        touched(turn, signal.probe.endpoint, events)
+        self._fleet_changed(turn, signal.probe.endpoint, known)
 
     def _offer(self, name: str) -> frozenset[str] | None:
         view = self.books.endpoints.views.get(name)
@@ -149,7 +156,7 @@ class Scheduler:
         turn.emit(Event(name="config.changed", at_ms=turn.now_ms, metadata=meta))
         for task in [task for task in books.tasks.values() if task.id in books.queue]:
             books.queue.remove(task.id)
-            books.queue.push(task.id, class_key(books, task), int(task.priority), task.seq)
+            books.queue.push(task.id, class_key(books, task), int(task.priority), place_of(books.following, task))
         watch_tiers(turn)
 
     def _fire_timers(self, turn: Turn) -> None:
@@ -171,10 +178,8 @@ class Scheduler:
                 task = books.tasks.get(name)
                 if task is not None and task.state in (TaskState.SCHEDULED, TaskState.RETRY_WAIT, TaskState.QUEUED):
                     place(turn, task)
-            case TimerKind.ASSIGN:
-                self._never_started(turn, name)
-            case TimerKind.CANCEL:
-                self._never_stopped(turn, name)
+            case TimerKind.ASSIGN | TimerKind.CANCEL:
+                self._never_answered(turn, kind, name)
             case TimerKind.SESSION:
                 session_due(turn, name)
             case TimerKind.ENDPOINT:
@@ -184,6 +189,8 @@ class Scheduler:
                 residency.time_came(turn)
             case TimerKind.TIER_ALERT:
                 alert_due(turn, name)
+            case TimerKind.LATE | TimerKind.REPLAN:
+                following.due(turn, kind, name)
 
     def _fallback(self, turn: Turn, task_id: str) -> None:
         """A fallback instant has come: announce it and let the round use the tier beside."""
@@ -195,6 +202,12 @@ class Scheduler:
         tiers = (pending.original_tier, pending.fallback_tier)
         models = (pending.original_model, pending.fallback_model)
         turn.emit(fallback_event(turn, task_id, tiers, models, waited))
+
+    def _never_answered(self, turn: Turn, kind: TimerKind, task_id: str) -> None:
+        if kind is TimerKind.CANCEL:
+            self._never_stopped(turn, task_id)
+        else:
+            self._never_started(turn, task_id)
 
     def _never_started(self, turn: Turn, task_id: str) -> None:
         task = self.books.tasks.get(task_id)

@@ -22,6 +22,7 @@ from ostler.scheduling.batches import Batches
 from ostler.scheduling.dependencies import Dependencies
 from ostler.scheduling.effects import Apply, Effect, Emit
 from ostler.scheduling.endpoints import Endpoints
+from ostler.scheduling.followed import Followed
 from ostler.scheduling.hosts import Hosts
 from ostler.scheduling.queue import WaitingQueue
 from ostler.scheduling.timers import Timers
@@ -48,6 +49,8 @@ class Books:
         self.in_flight: dict[str, int] = {}
         self.in_flight_by_model: dict[tuple[str, str], int] = {}
         self.hosts = Hosts(self.in_flight_by_model)
+        self.following: dict[str, Followed] = {}
+        """Plans in force, by batch."""
         self.seen_ms = 0
         """Instant of the newest signal."""
         self.swap_costs: Callable[[int], Mapping[ModelAt, SwapEstimate]] = lambda _: {}

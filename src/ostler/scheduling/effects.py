@@ -68,4 +68,17 @@ class UnloadModel(msgspec.Struct, frozen=True, kw_only=True):
     model: str
 
 
-Effect = Apply | Assign | Stop | Emit | ProbeNow | LoadModel | UnloadModel
+class Replan(msgspec.Struct, frozen=True, kw_only=True):
+    """Make a new plan for what is left of a batch, from how things are now.
+
+    Answered by `PlanAdopted` or `PlanDropped`.
+    """
+
+    batch: str
+    version: int
+    """Of the new plan."""
+    reason: str
+    """What the plan in force did not foresee."""
+
+
+Effect = Apply | Assign | Stop | Emit | ProbeNow | LoadModel | UnloadModel | Replan

@@ -25,6 +25,7 @@ from ostler.routing.classes import route_class
 from ostler.scheduling.batches import limits_key
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Stop
+from ostler.scheduling.followed import place_of
 from ostler.scheduling.residency import foresee
 from ostler.scheduling.timers import TimerKind
 
@@ -153,7 +154,7 @@ def enqueue(turn: Turn, task: Task) -> None:
         turn.apply(turn.store(task, after, event))
         task = after
     books.fallback_emitted.discard(task.id)
-    books.queue.push(task.id, class_key(books, task), int(task.priority), task.seq)
+    books.queue.push(task.id, class_key(books, task), int(task.priority), place_of(books.following, task))
     if task.ttl_ms and task.facts.kind is not TaskKind.COMMAND:
         books.timers.set(TimerKind.TTL, task.id, (task.eligible_ms or now_ms) + task.ttl_ms)
 

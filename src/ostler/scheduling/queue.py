@@ -63,6 +63,8 @@ class WaitingQueue:
         self.classes: dict[ClassKey, TaskClass] = {}
         self.pending_fallbacks: dict[str, PendingFallback] = {}
         self._class_of: dict[str, ClassKey] = {}
+        self._heads: dict[str, Head] = {}
+        """The place of each waiting task: an entry of a heap that says another one is stale."""
         self._open: set[ClassKey] = set()
         self._blocked: dict[str, set[ClassKey]] = {}
         self.wishing: dict[ClassKey, None] = {}
@@ -83,7 +85,7 @@ class WaitingQueue:
             task_class = self.classes[key] = TaskClass(key)
         self._class_of[task_id] = key
         task_class.size += 1
-        head = (priority, seq, task_id)
+        head = self._heads[task_id] = (priority, seq, task_id)
         heapq.heappush(task_class.heap, head)
         # Behind the head of a held class nothing can have changed; a new head may have another fallback instant.
         if task_class.hold is None or task_class.heap[0] == head:
@@ -94,6 +96,7 @@ class WaitingQueue:
         key = self._class_of.pop(task_id, None)
         if key is None:
             return
+        del self._heads[task_id]
         self.pending_fallbacks.pop(task_id, None)
         task_class = self.classes[key]
         task_class.parked.pop(task_id, None)
@@ -111,9 +114,19 @@ class WaitingQueue:
         if task_class is None:
             return None
         heap = task_class.heap
-        while heap and (self._class_of.get(heap[0][2]) != key or heap[0][2] in task_class.parked):
+        while heap and not self._is_live(task_class, heap[0]):
             heapq.heappop(heap)
         return heap[0] if heap else None
+
+    def _is_live(self, task_class: TaskClass, head: Head) -> bool:
+        name = head[2]
+        return (
+            self._class_of.get(name) == task_class.key and self._heads[name] == head and name not in task_class.parked
+        )
+
+    def place(self, task_id: str) -> Head:
+        """The place of a waiting task in the order of service. Raises `KeyError`."""
+        return self._heads[task_id]
 
     def park(self, pending: PendingFallback, key: ClassKey) -> None:
         """Set a task aside until its fallback instant. It stays queued."""

@@ -22,6 +22,7 @@ from ostler.routing.decide import decide
 from ostler.scheduling.books import Turn
 from ostler.scheduling.demand import Demand, footprint, gather, starts_ms
 from ostler.scheduling.effects import LoadModel, UnloadModel
+from ostler.scheduling.guiding import guided
 from ostler.scheduling.hosts import Held, HostBook, Swap, SwapKind
 from ostler.scheduling.timers import TimerKind
 
@@ -45,7 +46,7 @@ def step(turn: Turn) -> bool:
     while True:
         if changed:
             demand = gather(books, turn.now_ms)
-        move = next_move(demand.state, params, turn.now_ms)
+        move = guided(turn, demand) or next_move(demand.state, params, turn.now_ms)
         if not isinstance(move, Load):
             break
         changed = True

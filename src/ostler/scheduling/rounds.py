@@ -157,7 +157,7 @@ def _hold(turn: Turn, key: ClassKey, task: Task, hold: Hold) -> bool:
             queued_ms=task.queued_ms if task.queued_ms is not None else task.created_ms,
             due_ms=wait.next_check_ms,
             wait=wait,
-            head=(int(task.priority), task.seq, task.id),
+            head=books.queue.place(task.id),
         )
         books.queue.park(pending, key)
         books.timers.set(TimerKind.FALLBACK, task.id, pending.due_ms)

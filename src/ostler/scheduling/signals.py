@@ -12,6 +12,7 @@ from ostler.domain.policy import Policy
 from ostler.domain.states import Failure
 from ostler.domain.tasks import Task
 from ostler.domain.work import Report
+from ostler.planning.guide import Guide
 
 
 class TasksAccepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +169,19 @@ class PinModel(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = True
 
 
+class PlanAdopted(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan for tasks of a batch is durable and in force; it replaces the one before."""
+
+    guide: Guide
+
+
+class PlanDropped(msgspec.Struct, frozen=True, kw_only=True):
+    """The plan of a batch is in force no longer: nobody can make a new one, or a person wants none."""
+
+    batch: str
+    reason: str
+
+
 class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     """A person cancels a task."""
 
@@ -214,6 +228,8 @@ Signal = (
     | WantLoad
     | WantUnload
     | PinModel
+    | PlanAdopted
+    | PlanDropped
     | Cancel
     | Pause
     | Resume

@@ -21,6 +21,9 @@ class TimerKind(StrEnum):
     ENDPOINT = "endpoint"
     CLASS = "class"
     TIER_ALERT = "tier_alert"
+    LATE = "late"
+    """A running task takes longer than its plan allows."""
+    REPLAN = "replan"
     RESIDENCY = "residency"
 
 

@@ -1,0 +1,44 @@
+"""Books of one plan in force: places of its tasks, turns of its hosts, what has ended, what was not foreseen."""
+
+from collections.abc import Mapping
+
+from ostler.domain.tasks import Task
+from ostler.planning import guide as plans
+from ostler.planning.guide import Guide
+
+
+class Followed:
+    """A guide, and how far it has come. `seqs`: arrival of each of its tasks that is not final.
+
+    The tasks share the places in the queue that they have by arrival, in the order of the plan: those of others keep
+    theirs, before, between and after.
+    """
+
+    def __init__(self, guide: Guide, seqs: Mapping[str, int]) -> None:
+        self.guide = guide
+        order = [row.task for row in guide.placements if row.task in seqs]
+        self.places: dict[str, int] = dict(zip(order, sorted(seqs.values()), strict=True))
+        """Task -> the place it has in the queue instead of its arrival."""
+        self.allowed_ms = plans.late_after_ms(guide)
+        self.finished: set[str] = set()
+        self.hosts = {row.host for row in guide.placements}
+        self.gone: set[str] = set()
+        """Hosts of the plan that went away since it was made."""
+        self.reasons: list[str] = []
+        """What was not foreseen and has not been asked about yet."""
+        self.asked_ms: int | None = None
+        self._turns = plans.turns(guide)
+
+    def turn_now(self, host: str) -> tuple[plans.Turn, ...]:
+        """The turn of a host and those after it; empty when the plan has nothing more for it."""
+        rows = self._turns.get(host, ())
+        rest = plans.turn_now(rows, self.finished) if rows else ()
+        if len(rest) != len(rows):
+            self._turns[host] = rest  # what is over is passed once
+        return rest
+
+
+def place_of(following: Mapping[str, Followed], task: Task) -> int:
+    """Place of a task among those of its priority: its arrival, or the place that a plan in force gives it."""
+    followed = following.get(task.batch) if task.batch is not None else None
+    return task.seq if followed is None else followed.places.get(task.id, task.seq)
