@@ -2,7 +2,20 @@
 
 import pytest
 
-from bench.seed_table import CHANGES, COLUMNS, SENSITIVITY, TABLE, Row, best, bounded, in_minutes
+from bench.seed_table import (
+    CHANGES,
+    COLUMNS,
+    OTHERS,
+    SENSITIVITY,
+    TABLE,
+    Row,
+    best,
+    bounded,
+    declared,
+    in_minutes,
+    others,
+)
+from ostler.planning.plan_checker import check_plan
 from ostler.planning.whatif import Solve, answer
 from ostler.simulate.fourteen_agents import fourteen_agents
 
@@ -36,6 +49,18 @@ def test_the_row_without_a_proof_claims_none() -> None:
     assert certificate.bound_ms <= plan.makespan_ms
     assert plan.proven == (certificate.bound_ms == plan.makespan_ms)
     assert float(row.best) - 0.01 <= plan.makespan_ms / 60_000 <= float(row.a)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.reading}-{row.slots}")
+def test_the_search_ends_at_the_best_plan_without_a_solver(row: Row) -> None:
+    """In every row, by count of steps: the same plan each time, no longer than that of anybody else."""
+    instance = fourteen_agents(row.reading, row.slots)
+
+    plans = list(others(instance))
+
+    assert [check_plan(instance, plan) for plan in plans] == [()] * len(OTHERS)
+    assert in_minutes(plans[-1].makespan_ms) == row.best
+    assert plans[-1].makespan_ms == min(plan.makespan_ms for plan in [*plans, *declared(instance)])
 
 
 @pytest.mark.parametrize("change", CHANGES)
