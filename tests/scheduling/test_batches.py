@@ -177,3 +177,40 @@ def test_no_limit_is_ever_passed(limit: int, slots: int, ends: list[tuple[int, F
         assert books.running == ({"r": len(now)} if now else {})
         assert books.by_model == {("r", name): n for name, n in Counter(row.model for row in now).items() if name}
     assert all(row.state is not TaskState.EVALUATING for row in rig.rows.values())
+
+
+def test_a_task_of_a_run_does_not_expire_while_it_waits_for_its_turn() -> None:
+    """A pipeline on one slot may take hours; the same task without a run, or with a time of its own, expires."""
+    rig = house(slots=1)
+    rig.chat("busy", model="m0")
+    rig.start("busy")
+    rig.chat("turn", batch="r")
+    rig.chat("limited", batch="r", batch_limit=1, model="m1")
+    rig.chat("alone")
+    rig.chat("own", batch="r", ttl_ms=60_000)
+    for _ in range(200):
+        rig.pass_ms(10_000)
+        rig.tell(sig.WorkerRenewed(session_id="s1"))
+    assert [rig.state(name).value for name in ("turn", "limited", "alone", "own")] == [
+        "queued",
+        "queued",
+        "expired",
+        "expired",
+    ]
+    rig.finish("busy")
+    assert running(rig) == ["turn"]
+
+
+def test_a_task_of_a_run_expires_when_its_places_are_gone() -> None:
+    """Nothing is left to wait its turn for."""
+    rig = house(slots=1)
+    rig.chat("busy")
+    rig.start("busy")
+    rig.chat("turn", batch="r")
+    rig.pass_ms(1_000)
+    rig.tell(sig.WorkerRenewed(session_id="s1"))
+    rig.down("gpu")
+    for _ in range(130):
+        rig.pass_ms(10_000)
+        rig.tell(sig.WorkerRenewed(session_id="s1"))
+    assert rig.state("turn") is TaskState.EXPIRED

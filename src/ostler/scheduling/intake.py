@@ -1,7 +1,7 @@
 """How tasks come into the queue and leave it without running: accept, schedule, need, pause, expire, cancel, retry.
 
 The time to live counts from the moment a task became eligible (needs met, not paused, its time come), never from its
-creation; work that needs no model never expires.
+creation; work that needs no model never expires, and neither does a task of a run that waits for its turn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,6 +34,9 @@ CANCEL_GRACE_MS = 15_000
 
 _NOT_ELIGIBLE = frozenset({WaitCode.DEPS, WaitCode.PAUSED, WaitCode.SCHEDULED})
 """Reasons of a queued task that keep it out of the classes: what waits for another one has been eligible before."""
+
+_IN_LINE = frozenset({WaitCode.CAPACITY, WaitCode.MODEL_SWAP})
+"""Reasons of a task that will run when those before it have."""
 
 
 class Settled(NamedTuple):
@@ -243,11 +246,22 @@ def expire(turn: Turn, task_id: str) -> None:
     if task is None or task.state is not TaskState.QUEUED or task_id not in books.queue:
         return
     wait = books.queue.wait_of(task_id) or task.wait
+    if wait is not None and _waits_its_turn(books, task, wait):
+        books.timers.set(TimerKind.TTL, task_id, turn.now_ms + task.ttl_ms)
+        return
     waited_for = turn.wait(wait) if wait is not None else "unknown"
     seconds = task.ttl_ms / 1000
     message = f"waited longer than its time to live of {seconds:g} s; last reason: {waited_for}"
     failure = Failure(kind=FailureClass.TTL, message=message, at_ms=turn.now_ms)
     end(turn, task, TaskState.EXPIRED, failure, "task.expired")
+
+
+def _waits_its_turn(books: Books, task: Task, wait: Wait) -> bool:
+    """Whether it stands in line behind the other tasks of its run at places that work. A run is as long as it is: only
+    a time to live of the task's own ends such a wait.
+    """
+    is_usual = task.ttl_ms == books.policy.scheduler.task_ttl_ms
+    return task.batch is not None and is_usual and wait.code in _IN_LINE
 
 
 def cancel(turn: Turn, task_id: str, reason: str) -> None:
