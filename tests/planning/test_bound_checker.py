@@ -28,7 +28,7 @@ def with_witness(certificate: Certificate, **changed: object) -> Certificate:
     return replace(certificate, witness={**certificate.witness, **changed})
 
 
-@pytest.mark.parametrize("kind", ["path", "energy", "residency", "clock", "switching", "loads", "cut"])
+@pytest.mark.parametrize("kind", ["path", "energy", "residency", "clock", "switching", "loads", "replicas", "cut"])
 def test_a_bound_one_millisecond_too_high_is_refused(kind: str) -> None:
     """Each family is confirmed as claimed and refused when it claims one more than follows; also read from JSON."""
     instance = LIFTED if kind == "cut" else INSTANCE
@@ -57,6 +57,7 @@ WRONG: dict[str, tuple[Callable[[], Certificate], str]] = {
     "a window in which nothing must be done": (changed("energy", after_ms=10**9), "no task has to be done"),
     "a window that is too small": (changed("energy", after_ms=3_600_000, before_ms=0), "no task has to be done"),
     "prices of nothing": (changed("residency", prices={}), "the witness proves"),
+    "replicas at no price": (changed("replicas", prices={}), "the witness proves 0 ms"),
     "a price below zero": (changed("residency", prices={"mac": {"fast": -1}}), "a price is negative"),
     "the work of another model": (changed("energy", model="fast"), "the witness proves"),
     "a clock on no host": (changed("clock", host="moon"), "'moon' is no host with a memory"),

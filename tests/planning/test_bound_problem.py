@@ -11,6 +11,7 @@ from ostler.planning.bounds import bounds_of, certify
 from ostler.planning.bounds.loader import load_bounds
 from ostler.planning.bounds.paths import Gaps, Paths
 from ostler.planning.bounds.problem import Mode, Problem
+from ostler.planning.bounds.replicas import replicas_ms
 from ostler.planning.bounds.residency import dearest, find_prices, largest_sets, priced
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving
 from tests.planning.tiny import varied_instance
@@ -118,6 +119,40 @@ def test_only_what_one_host_must_do_is_loaded_there() -> None:
     assert load_bounds(problem(task("x", "a", 100), hosts=(BOX, other)), [0]) == []
     assert load_bounds(problem(task("x", "a", 100), hosts=(BOX, replace(BOX, name="two"))), [0]) == []
     assert load_bounds(problem(task("x", "a", 100), hosts=(replace(BOX, resident=("a",)),)), [0]) == []
+
+
+TWINS = tuple(replace(BOX, name=name) for name in ("one", "two", "three"))
+
+
+def test_work_that_takes_several_hosts_is_loaded_on_each() -> None:
+    """Four times 100 on one slot a host: three hosts and three loads to end by 40 + 200, one host alone takes 440."""
+    rows = [task(name, "b", 100) for name in "wxyz"]
+    prices = {"one": {"b": 1}}
+
+    assert replicas_ms(problem(*rows, hosts=TWINS), prices, [0] * 4) == 40 + -(-400 // 3)
+    assert replicas_ms(problem(*rows), {"box": {"b": 1}}, [0] * 4) == 440
+    assert replicas_ms(problem(*rows, hosts=TWINS), {}, [0] * 4) == 0
+
+
+def test_few_hosts_pay_few_loads() -> None:
+    """Two models that exclude each other on two hosts: one load each; with more work of one, that one is loaded twice.
+
+    Both hosts together earn two a millisecond: (100 + 100 + 30 + 40) / 2, and with 300 more the slower load again.
+    """
+    hosts = TWINS[:2]
+    prices = {"one": {"a": 2, "b": 4}}
+    little = problem(task("x", "a", 200), task("y", "b", 100), hosts=hosts)
+    much = problem(task("x", "a", 200), *(task(name, "b", 100) for name in "wyz"), hosts=hosts)
+
+    assert replicas_ms(little, prices, [0] * 2) == 140
+    assert replicas_ms(much, prices, [0] * 4) == (200 // 2 + 300 + 30 + 2 * 40) // 2
+
+
+def test_what_follows_the_work_shortens_the_time_for_it() -> None:
+    """With 100 to come after every task of b its work must be done 100 before the end."""
+    rows = [task(name, "b", 100) for name in "wxyz"]
+
+    assert replicas_ms(problem(*rows, hosts=TWINS), {"one": {"b": 1}}, [100] * 4) == 100 + 40 + -(-400 // 3)
 
 
 def test_the_gap_depends_on_both_tasks() -> None:

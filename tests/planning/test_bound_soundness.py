@@ -22,7 +22,7 @@ from ostler.simulate.instances import tiny_instance
 from tests.planning.oracle import TooLargeError, shortest_ms
 from tests.planning.tiny import varied_instance
 
-FACTS = ("path", "cut", "energy", "residency", "clock", "switching", "loads")
+FACTS = ("path", "cut", "energy", "residency", "clock", "switching", "loads", "replicas")
 EXACT = Goal(minimise_loads=False, keep_optional=False)
 
 

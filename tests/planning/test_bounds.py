@@ -20,7 +20,7 @@ from ostler.simulate.instances import random_instance, tiny_instance
 from tests.planning.oracle import TooLargeError, shortest_ms
 from tests.planning.tiny import varied_instance
 
-SAMPLE = 240
+SAMPLE = 300
 STATES_MAX = 4_000
 
 # The column "lower bound" of the design's table for the fourteen agents, in hundredths of a minute.
@@ -93,7 +93,7 @@ def test_certificates_of_generated_instances_are_confirmed() -> None:
 
     kinds = {certificate.kind for instance in instances for certificate in claims(instance)}
 
-    assert kinds == {"path", "cut", "energy", "residency", "clock", "switching", "loads"}
+    assert kinds == {"path", "cut", "energy", "residency", "clock", "switching", "loads", "replicas"}
 
 
 def test_the_same_instance_has_the_same_certificate() -> None:

@@ -8,6 +8,8 @@ Hosts are taken one by one; optional tasks are left out, except those that a tas
 O(edges x hosts), with lifts O(n^2).
 """
 
+from bisect import bisect_left
+
 import msgspec
 
 from ostler.planning.bound_facts import Facts, Lift, WrongWitnessError, dearest, longest_shared, together
@@ -56,6 +58,8 @@ def _derive(facts: Facts, kind: str, witness: _Witness) -> int:
         return _switching_ms(facts, witness)
     if kind == "loads":
         return _loads_ms(facts, witness)
+    if kind == "replicas":
+        return _replicas_ms(facts, witness)
     if kind not in ("path", "cut", "energy", "residency"):
         raise WrongWitnessError(f"no argument is called '{kind}'")
     heads = facts.earliest(witness.lifts, witness.prices, forwards=True)
@@ -107,6 +111,41 @@ def _host_of(facts: Facts, witness: _Witness) -> PlanHost:
         if model not in host.models:
             raise WrongWitnessError(f"{host.name} has no model '{model}'")
     return host
+
+
+def _replicas_ms(facts: Facts, witness: _Witness) -> int:
+    """The least time in which work and the loads it then takes can be earned; refuted times are a beginning of all."""
+    tails = facts.earliest((), {}, forwards=False)
+    costs, capacity = facts.earned(list(facts.ways), witness.prices)
+    users: dict[str, list[str]] = {}
+    for name in facts.ways:
+        for model in facts.must(name):
+            users.setdefault(model, []).append(name)
+    ends = {model: min(min(tails[name]) for name in names) for model, names in users.items()}
+    work = {model: sum(min(way.ms for way in facts.ways[name]) for name in names) for model, names in users.items()}
+    hosts = {model: {way.host for ways in facts.ways.values() for way in ways if model in way.models} for model in work}
+
+    def possible(limit_ms: int) -> bool:
+        total = sum(costs.values())
+        for model, ms in work.items():
+            loads = {host: facts.load_ms(host, model) for host in hosts[model]}
+            slots = {host: facts.hosts[host].models[model].slots for host in loads}
+            offers = sorted(slots[host] * max(0, limit_ms - ends[model] - loads[host]) for host in loads)
+            count, left = 0, ms
+            while left > 0:
+                if not offers:
+                    return False
+                left, count = left - offers.pop(), count + 1
+            prices = (witness.prices.get(host, {}).get(model, 0) * slots[host] * loads[host] for host in loads)
+            total += sum(sorted(prices)[:count])
+        return total <= limit_ms * capacity
+
+    if not capacity:
+        return 0
+    high = 1
+    while not possible(high):
+        high *= 2
+    return bisect_left(range(high), True, key=possible)  # noqa: FBT003 (what is looked for)
 
 
 def _loads_ms(facts: Facts, witness: _Witness) -> int:

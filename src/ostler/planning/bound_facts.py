@@ -160,6 +160,29 @@ class Facts:
                 )
             row[at] = max(row[at], arrival)
 
+    def earned(self, names: Sequence[str], prices: Mapping[str, Mapping[str, int]]) -> tuple[dict[str, int], int]:
+        """What each task costs by these prices, and the most that all hosts earn in a millisecond."""
+        costs, worth = self._priced(names, prices)
+        return costs, sum(dearest(self.hosts[host], row) for host, row in worth.items())
+
+    def _priced(
+        self, names: Sequence[str], prices: Mapping[str, Mapping[str, int]]
+    ) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+        costs: dict[str, int] = {}
+        used: dict[str, set[str]] = {}
+        for name in names:
+            rates = []
+            for way in self.ways[name]:
+                row = prices.get(way.host, {})
+                rates.append(way.ms * sum(row.get(model, 0) for model in way.models))
+                used.setdefault(way.host, set()).update(way.models)
+            costs[name] = min(rates)
+        worth = {
+            host: {m: prices.get(host, {}).get(m, 0) * self.hosts[host].models[m].slots for m in models}
+            for host, models in used.items()
+        }
+        return costs, worth
+
     def window_ms(
         self, names: Sequence[str], model: str, prices: Mapping[str, Mapping[str, int]], *, from_start: bool
     ) -> int:
@@ -167,20 +190,7 @@ class Facts:
         if model:
             prices = {host: {model: 1} for host in self.hosts}
             names = [name for name in names if model in self.must(name)]
-        costs: dict[str, int] = {}
-        for name in names:
-            rates = (
-                way.ms * sum(prices.get(way.host, {}).get(each, 0) for each in way.models) for way in self.ways[name]
-            )
-            costs[name] = min(rates)
-        used: dict[str, set[str]] = {}
-        for name in costs:
-            for way in self.ways[name]:
-                used.setdefault(way.host, set()).update(way.models)
-        worth = {
-            host: {m: prices.get(host, {}).get(m, 0) * self.hosts[host].models[m].slots for m in models}
-            for host, models in used.items()
-        }
+        costs, worth = self._priced(names, prices)
         capacity = sum(dearest(self.hosts[host], row) for host, row in worth.items())
         if not capacity:
             return 0

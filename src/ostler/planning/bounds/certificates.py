@@ -9,6 +9,7 @@ Witnesses are plain data:
     path        task
     cut         task, lifts: a path whose heads and tails cuts have raised
     energy      model or prices, after_ms, before_ms, lifts
+    replicas    prices
     loads       host, models
     clock       host, weights, clocks
     switching   host, groups, clocks, switching_ms
@@ -25,6 +26,7 @@ from ostler.planning.bounds.cuts import Lift, lifts
 from ostler.planning.bounds.loader import load_bounds
 from ostler.planning.bounds.paths import Paths
 from ostler.planning.bounds.problem import Problem
+from ostler.planning.bounds.replicas import replicas_ms
 from ostler.planning.bounds.residency import Prices, find_prices, model_price, priced
 from ostler.planning.bounds.switching import switchings
 from ostler.planning.bounds.windows import Price, best_window
@@ -87,6 +89,7 @@ def certificates(instance: Instance) -> list[Certificate]:
         )
         for row in load_bounds(problem, plain.paths.tails)
     ]
+    found += [_replicas(problem, prices, plain) for prices, _ in sets]
     times = clock_times(problem)
     found += _clock(problem, times)
     if len(problem.names) <= SWITCHING_TASKS_MAX:
@@ -171,6 +174,14 @@ def _energy(
         },
         said=f"{what}{frame if window.after_ms or window.before_ms else ''} takes {_s(window.bound_ms)} in all",
     )
+
+
+def _replicas(problem: Problem, prices: Prices, state: Raised) -> Certificate:
+    bound_ms = replicas_ms(problem, prices, state.paths.tails)
+    said = (
+        f"in less than {_s(bound_ms)} memory allows neither the work nor the loads on as many hosts as that would take"
+    )
+    return Certificate(bound_ms=bound_ms, kind="replicas", witness={"prices": _by_host(problem, prices)}, said=said)
 
 
 def _clocks(times: Mapping[str, ClockTime], models: Sequence[str]) -> dict[str, tuple[int, int]]:
