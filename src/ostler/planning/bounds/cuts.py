@@ -68,7 +68,10 @@ class _Digits:
         tasks &= self._all
         if not tasks:
             return 0
-        cost = self._unit * sum((tasks & mask).bit_count() << digit for digit, mask in enumerate(self._masks))
+        cost = 0
+        for mask in reversed(self._masks):
+            cost = 2 * cost + (tasks & mask).bit_count()
+        cost *= self._unit
         if from_start:
             cost += sum(self.price.loads[model] for model, users in self._users.items() if users & tasks)
         return -(-cost // self.price.capacity)

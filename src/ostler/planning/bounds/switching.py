@@ -9,7 +9,7 @@ Least turns: as if slots had no limit, a turn does at once all it can reach, whi
 finds the cheapest sequence of turns; when it is stopped early, the least estimate still open is a bound all the same.
 Tasks that can run elsewhere, need only what is pinned, or take no time, are done whenever their needs are.
 
-Cost: O(turns tried x groups x n).
+Of several groupings all are searched a little and the best one further. Cost: O(turns tried x groups x n).
 """
 
 import heapq
@@ -20,7 +20,8 @@ import msgspec
 from ostler.planning.bounds.clock import ClockTime
 from ostler.planning.bounds.problem import Place, Problem
 
-STEPS_MAX = 120_000
+STEPS_MAX = 160_000
+FEW = 20
 CLIQUES_MAX = 3
 
 
@@ -42,11 +43,12 @@ def switchings(problem: Problem, times: Mapping[str, ClockTime]) -> list[Switchi
         if place.count > 1 or place.host.cloud:
             continue
         mine = {model: time.ready_ms for model, time in times.items() if time.place == at}
-        groupings = _groupings(place, mine)
-        tries_max = max(50, STEPS_MAX // ((1 + len(problem.names)) * max(1, len(groupings))))
-        rows = [_bound(problem, at, groups, mine, tries_max) for groups in groupings]
+        steps = STEPS_MAX // (1 + len(problem.names))
+        rows = [_bound(problem, at, groups, mine, FEW + steps // 8) for groups in _groupings(place, mine)]
         best = max((row for row in rows if row), key=lambda row: row.bound_ms, default=None)
-        if best is not None:
+        if best is not None and not best.exact:
+            best = _bound(problem, at, best.groups, mine, FEW + steps)
+        if best is not None and best.bound_ms:
             made.append(best)
     return made
 
