@@ -13,6 +13,7 @@ import pytest
 
 from ostler.planning.cpsat.result import Status
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving
+from ostler.planning.strategies import dependency_first
 from ostler.simulate.instances import random_instance
 from ostler.solver.__main__ import answer
 from ostler.solver.messages import NOT_INSTALLED, Request
@@ -141,3 +142,15 @@ async def test_the_time_limit_is_kept() -> None:
     assert solved.plan is not None
     assert solved.seconds < 3
     assert time.monotonic() - began < 1 + 15
+
+
+async def test_a_large_problem_is_improved_part_by_part() -> None:
+    """Beyond what can be solved whole the plan given comes back shorter, and unproven."""
+    instance = random_instance(2, 60, 1)
+    start = dependency_first(instance)
+
+    solved = await solve_in_process(instance, seconds=4, hint=start)
+
+    assert solved.plan is not None
+    assert solved.plan.makespan_ms < start.makespan_ms
+    assert (solved.status, solved.bound_ms) == (Status.FEASIBLE, 0)

@@ -10,7 +10,7 @@ import threading
 import msgspec
 
 from ostler.planning.cpsat.result import Solved
-from ostler.solver.messages import NOT_INSTALLED, Answer, Request
+from ostler.solver.messages import NOT_INSTALLED, WHOLE_MAX, Answer, Request
 
 
 def answer(line: bytes) -> Answer:
@@ -24,8 +24,20 @@ def answer(line: bytes) -> Answer:
 
 
 def _solved(request: Request) -> Solved:
+    from ostler.planning.cpsat.neighbourhood import improved  # noqa: PLC0415 (needs the extra)
     from ostler.planning.cpsat.solve import solve  # noqa: PLC0415 (needs the extra)
 
+    goal = request.goal
+    plain = not goal.priced and goal.budget_micro_usd is None and goal.keep_optional
+    if plain and len(request.instance.tasks) > WHOLE_MAX:
+        return improved(
+            request.instance,
+            seconds=request.seconds,
+            hint=request.hint,
+            bound_ms=request.bound_ms,
+            workers=request.workers,
+            seed=request.seed,
+        )
     return solve(
         request.instance,
         seconds=request.seconds,
@@ -33,7 +45,7 @@ def _solved(request: Request) -> Solved:
         bound_ms=request.bound_ms,
         workers=request.workers,
         seed=request.seed,
-        goal=request.goal,
+        goal=goal,
         work_limit=request.work_limit,
     )
 

@@ -9,8 +9,15 @@ from ostler.planning.plan import Plan
 NOT_INSTALLED = "the exact solver is not installed: pip install 'ostler[plan]'"
 
 
+WHOLE_MAX = 40
+"""Tasks up to which the whole is solved at once, with a bound of its own."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One solve; the fields are the arguments of `ostler.planning.cpsat.solve.solve`."""
+    """One solve; the fields are the arguments of `ostler.planning.cpsat.solve.solve`.
+
+    A problem of more tasks than `WHOLE_MAX` whose goal is the makespan is improved part by part instead.
+    """
 
     instance: Instance
     seconds: float
@@ -20,8 +27,6 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     goal: Goal = Goal()
     work_limit: float | None = None
-    improve: bool = False
-    """Improve the hint part by part instead of solving the whole: for what is too large to be proven."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,18 +20,22 @@ class Constraints:
         self._problem = problem
         self._variables = variables
 
-    def add_all(self) -> None:
-        """Every rule."""
+    def add_all(self, *, loose: bool = False) -> None:
+        """Every rule. `loose`: unused stays may lie between used ones, for a plan of which most is held."""
         self._one_way_each()
         self._needs()
         self._makespan()
-        self._stays_in_order()
+        self._stays_fit()
+        self._stays_in_order(loose=loose)
         self._tasks_within_stays()
         self._slots()
         self._memory()
         self._one_load_at_a_time()
         self._twins_in_order()
+        if not loose:
+            self._stays_follow_needs()
         self._work_of_a_model_anywhere()
+        self._work_of_a_stay()
         self._models_that_exclude_each_other()
         self._area_of_memory()
 
@@ -59,8 +63,8 @@ class Constraints:
             if self._problem.jobs[index].droppable:
                 rule.only_enforce_if(v.present[index])
 
-    def _stays_in_order(self) -> None:
-        """Stays of a model on a host come one after the other, are used in order, and fit their loads and unloads."""
+    def _stays_fit(self) -> None:
+        """A stay fits its load and unload, serves until the end of all work at most, and that long if it is pinned."""
         for stays in self._variables.stays:
             for stay in stays:
                 least = stay.seat.unload + stay.load
@@ -72,9 +76,17 @@ class Constraints:
                 if stay.seat.pinned:
                     kept = self._model.add(stay.drained >= self._variables.makespan)
                     kept.only_enforce_if(stay.present)
+
+    def _stays_in_order(self, *, loose: bool) -> None:
+        """Stays of a model on a host come one after the other; the first ones are used, unless their order is loose."""
+        for stays in self._variables.stays:
             for before, after in pairwise(stays):
-                self._model.add_implication(after.present, before.present)
-                self._model.add(after.load_start >= before.end).only_enforce_if(after.present)
+                rule = self._model.add(after.load_start >= before.end)
+                if loose:
+                    self._model.add(after.end >= after.load_start)
+                else:
+                    self._model.add_implication(after.present, before.present)
+                    rule.only_enforce_if(after.present)
 
     def _tasks_within_stays(self) -> None:
         """A task runs inside one stay of each model it uses; each stay that was loaded serves a task."""
@@ -159,6 +171,60 @@ class Constraints:
             for before, after in pairwise(twins):
                 self._model.add(self._variables.starts[before] <= self._variables.starts[after])
 
+    def _stays_follow_needs(self) -> None:
+        """Redundant: of two tasks in one place the one that needs the other is in no earlier stay.
+
+        It is in a later one if, between them, a model has to work there that drives this one out.
+        """
+        v = self._variables
+        for seat in range(len(self._problem.seats)):
+            if len(v.stays[seat]) > 1:
+                for first, then, apart in self._ordered(seat):
+                    one, other = v.uses[first, seat], v.uses[then, seat]
+                    for number in range(len(other) - (0 if apart else 1)):
+                        until = LinearExpr.sum(one[: number + (0 if apart else 1)])
+                        elsewhere = 1 - LinearExpr.sum(one)
+                        self._model.add(LinearExpr.sum(other[: number + 1]) <= until + elsewhere)
+
+    def _ordered(self, seat: int) -> list[tuple[int, int, bool]]:
+        """Pairs of jobs of a seat, one before the other, and whether their stays differ; not those that are implied."""
+        before, twins = self._problem.before, self._problem.twins
+        jobs = sorted(job for job, place in self._variables.uses if place == seat)
+        apart: dict[tuple[int, int], bool] = {}
+        for then in jobs:
+            for first in jobs:
+                if before[then] >> first & 1:
+                    between = [
+                        job for job in range(len(before)) if before[then] >> job & 1 and before[job] >> first & 1
+                    ]
+                    apart[first, then] = any(self._drives_out(job, seat) for job in between)
+        pairs = []
+        for (first, then), differ in apart.items():
+            sure = (
+                job for job in jobs if (first, job) in apart and (job, then) in apart and self._only_here(job, seat)
+            )
+            if not any(not differ or apart[first, job] or apart[job, then] for job in sure):
+                pairs.append((first, then, differ))
+        pairs += [(first, then, False) for group in twins for first, then in pairwise(group) if first in jobs]
+        return pairs
+
+    def _only_here(self, job: int, seat: int) -> bool:
+        return all(seat in option.seats for option in self._problem.jobs[job].options)
+
+    def _drives_out(self, job: int, seat: int) -> bool:
+        """Whether the job, by any option, runs on the seat's host with a model that does not fit beside the seat's."""
+        place = self._problem.seats[seat]
+        capacity = self._problem.capacity(place.host)
+        limit = self._problem.instance.hosts[place.host].max_resident
+
+        def excludes(other: int) -> bool:
+            model = self._problem.seats[other]
+            alone = limit == 1 or (capacity is not None and model.memory + place.memory > capacity)
+            return model.host == place.host and other != seat and alone
+
+        options = self._problem.jobs[job].options
+        return bool(options) and all(any(excludes(other) for other in option.seats) for option in options)
+
     def _work_of_a_model_anywhere(self) -> None:
         """Redundant: tasks that need one model in any case share its slots over all hosts."""
         v = self._variables
@@ -175,18 +241,22 @@ class Constraints:
             if len(seats) > 1 and len(parts) > slots:
                 self._cumulative([(part, 1) for part in parts], slots)
 
-    def _models_that_exclude_each_other(self) -> None:
-        """Redundant: models of which no two fit together take turns, and each stays for at least its work."""
+    def _work_of_a_stay(self) -> None:
+        """Redundant: a stay serves for at least the work of the tasks that use it, by its slots."""
         v = self._variables
         for index, seat in enumerate(self._problem.seats):
-            tasks = self._tasks_at(index)
-            if seat.episodes and tasks:
-                overhead = [(stay.seat.unload + stay.load, stay.present) for stay in v.stays[index]]
-                windows = LinearExpr.sum([stay.size for stay in v.stays[index]]) - LinearExpr.weighted_sum(
-                    [present for _, present in overhead], [ticks for ticks, _ in overhead]
-                )
-                work = LinearExpr.weighted_sum([taken for _, _, taken in tasks], [ticks for _, ticks, _ in tasks])
-                self._model.add(seat.slots * windows >= work)
+            jobs = sorted(job for job, place in v.uses if place == index)
+            shortest = [
+                min(option.ticks for option in self._problem.jobs[job].options if index in option.seats) for job in jobs
+            ]
+            for number, stay in enumerate(v.stays[index]):
+                window = stay.size - (seat.unload + stay.load) * stay.present
+                work = LinearExpr.weighted_sum([v.uses[job, index][number] for job in jobs], shortest)
+                self._model.add(seat.slots * window >= work)
+
+    def _models_that_exclude_each_other(self) -> None:
+        """Redundant: models of which no two fit together take turns."""
+        v = self._variables
         for host in range(len(self._problem.instance.hosts)):
             seats = self._problem.seats_of(host)
             place = self._problem.instance.hosts[host]

@@ -14,7 +14,7 @@ from math import gcd
 
 import msgspec
 
-from ostler.planning.cpsat.heads import Kind, Piece, heads, tails
+from ostler.planning.cpsat.heads import Kind, Piece, ancestors, heads, tails
 from ostler.planning.instance import Choice, Instance, PlanHost, can_host, task_ms
 
 EXACT_PAIRS_MAX = 3_000
@@ -69,6 +69,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     tails: tuple[int, ...]
     """After each job so much is still to come."""
     seats: tuple[Seat, ...]
+    before: tuple[int, ...]
+    """Of each job the bits of those that end before it starts, in any plan."""
     twins: tuple[tuple[int, ...], ...]
     restricted: bool
 
@@ -123,6 +125,7 @@ def prepared(
         heads=tuple(heads(pieces, kinds, exclusive=exclusive)),
         tails=tuple(tails(pieces, kinds, exclusive=exclusive)),
         seats=tuple(seats),
+        before=tuple(ancestors(pieces)),
         twins=_twins(instance),
         restricted=restricted,
     )

@@ -3,7 +3,7 @@
 A hint covers every variable, literals too: a solver that must guess a part of it often loses the whole.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from ortools.sat.python.cp_model import CpModel, IntVar
 
@@ -21,8 +21,13 @@ def most_stays(plan: Plan) -> int:
     return max(counts.values(), default=0)
 
 
-def hint_plan(model: CpModel, problem: Problem, variables: Variables, plan: Plan) -> None:
-    """Hint the plan. Stays that serve nothing are left out; a plan that does not fit is hinted as far as it does."""
+def hint_plan(
+    model: CpModel, problem: Problem, variables: Variables, plan: Plan, positions: Mapping[int, list[int]] | None = None
+) -> dict[int, int]:
+    """Hint the plan, as far as it fits; stays that serve nothing are left out. Answers the values by variable index.
+
+    `positions` says for each seat which of its stays the episodes of the plan are; by default the first ones.
+    """
     values: dict[int, tuple[IntVar, int]] = {}
 
     def hint(variable: IntVar, value: int) -> None:
@@ -30,16 +35,19 @@ def hint_plan(model: CpModel, problem: Problem, variables: Variables, plan: Plan
 
     makespan = -(-plan.makespan_ms // problem.tick_ms)
     hint(variables.makespan, makespan)
-    placed = _placed(problem, plan)
+    placed = placed_jobs(problem, plan)
     in_stay: dict[tuple[int, int], int] = {}
     for seat, stays in enumerate(variables.stays):
-        episodes = _episodes(problem, seat, plan, placed)
+        episodes = used_episodes(problem, seat, plan, placed)
+        places = positions[seat] if positions and seat in positions else range(len(episodes))
+        at = dict(zip(places, episodes, strict=True))
+        absent_at = 0
         for number, stay in enumerate(stays):
-            episode = episodes[number][0] if number < len(episodes) else None
-            for variable, value in _stay_values(stay, episode, makespan, problem.tick_ms):
+            episode, jobs = at.get(number, (None, []))
+            for variable, value in _stay_values(stay, episode, makespan, problem.tick_ms, absent_at):
                 hint(variable, value)
-            for job in episodes[number][1] if episode else ():
-                in_stay[job, seat] = number
+            absent_at = values[stay.end.index][1]
+            in_stay.update(dict.fromkeys([(job, seat) for job in jobs], number))
     for job, start in enumerate(variables.starts):
         placement = placed.get(job)
         hint(variables.present[job], int(placement is not None))
@@ -53,9 +61,10 @@ def hint_plan(model: CpModel, problem: Problem, variables: Variables, plan: Plan
             hint(use, int(in_stay.get((job, seat)) == number))
     for variable, value in values.values():
         model.add_hint(variable, value)
+    return {index: value for index, (_, value) in values.items()}
 
 
-def _placed(problem: Problem, plan: Plan) -> dict[int, Placement]:
+def placed_jobs(problem: Problem, plan: Plan) -> dict[int, Placement]:
     """Placements by job, twins in the order that the model wants."""
     number = {task.id: index for index, task in enumerate(problem.instance.tasks)}
     placed = {number[one.task]: one for one in plan.placements if one.task in number}
@@ -65,7 +74,9 @@ def _placed(problem: Problem, plan: Plan) -> dict[int, Placement]:
     return placed
 
 
-def _episodes(problem: Problem, seat: int, plan: Plan, placed: dict[int, Placement]) -> list[tuple[Episode, list[int]]]:
+def used_episodes(
+    problem: Problem, seat: int, plan: Plan, placed: dict[int, Placement]
+) -> list[tuple[Episode, list[int]]]:
     """The episodes of a seat that are initial or serve a job, each with its jobs."""
     host, model = problem.instance.hosts[problem.seats[seat].host].name, problem.seats[seat].model
     users = [
@@ -84,9 +95,12 @@ def _episodes(problem: Problem, seat: int, plan: Plan, placed: dict[int, Placeme
     return found
 
 
-def _stay_values(stay: Stay, episode: Episode | None, makespan: int, tick_ms: int) -> list[tuple[IntVar, int]]:
+def _stay_values(
+    stay: Stay, episode: Episode | None, makespan: int, tick_ms: int, absent_at: int
+) -> list[tuple[IntVar, int]]:
     if episode is None:
-        start, end, size = 0, stay.seat.unload if stay.initial else 0, 0
+        at = min(absent_at, makespan)
+        start, end, size = (0, stay.seat.unload, 0) if stay.initial else (at, at, 0)
     else:
         start = episode.load_start_ms // tick_ms
         kept = episode.unload_start_ms is None or stay.seat.pinned

@@ -56,15 +56,23 @@ def tails(pieces: Sequence[Piece], kinds: Sequence[Kind], *, exclusive: bool) ->
     return _swept(mirrored, kinds, exclusive=exclusive, forward=False)
 
 
+def ancestors(pieces: Sequence[Piece]) -> list[int]:
+    """Of each piece the bits of all that has to end before it starts."""
+    before = [0] * len(pieces)
+    for index in _order(pieces):
+        for need in pieces[index].needs:
+            before[index] |= before[need] | 1 << need
+    return before
+
+
 def _swept(pieces: Sequence[Piece], kinds: Sequence[Kind], *, exclusive: bool, forward: bool) -> list[int]:
     found = [0] * len(pieces)
-    before = [0] * len(pieces)
+    before = ancestors(pieces)
     chains: list[list[int]] = [[0] * len(kinds) for _ in pieces]
     for index in _order(pieces):
         piece = pieces[index]
         head = piece.floor
         for need in piece.needs:
-            before[index] |= before[need] | 1 << need
             switch = _switch(pieces[need], piece, kinds, forward=forward) if exclusive else 0
             head = max(head, found[need] + pieces[need].ticks + switch)
             for kind, length in enumerate(chains[need]):

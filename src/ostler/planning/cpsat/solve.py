@@ -6,8 +6,6 @@ Complexity: exponential. Up to about twenty tasks on two hosts most instances ar
 use `neighbourhood`, which lets go of a part of a plan at a time.
 """
 
-from dataclasses import dataclass
-
 import msgspec
 from ortools.sat.python import cp_model
 
@@ -16,6 +14,7 @@ from ostler.planning.cpsat.data import Problem, prepared
 from ostler.planning.cpsat.exchange import hint_plan, most_stays, read_plan
 from ostler.planning.cpsat.objective import MINUTE_MS, add_budget, loads_expression, plan_value, value_expression
 from ostler.planning.cpsat.result import Goal, Solved, Status
+from ostler.planning.cpsat.search import Search
 from ostler.planning.cpsat.start import best_start, simple_plans
 from ostler.planning.cpsat.variables import Variables, add_variables
 from ostler.planning.instance import Instance
@@ -23,45 +22,6 @@ from ostler.planning.plan import Plan
 
 LOADS_SHARE = 0.1
 """Of the time, kept for the second stage."""
-
-
-@dataclass(kw_only=True)
-class Search:
-    """What is left of the time of one solve, and how it searches."""
-
-    seconds_left: float
-    work_left: float | None
-    workers: int
-    seed: int
-    seconds: float = 0.0
-
-    def run(self, model: cp_model.CpModel, share: float = 1.0) -> tuple[Status, cp_model.CpSolver]:
-        """Solve within a share of what is left. A model that is not valid is a mistake of ours and raises."""
-        solver = cp_model.CpSolver()
-        solver.parameters.random_seed = self.seed
-        solver.parameters.num_workers = self.workers
-        # One worker takes turns with all strategies, in an order that repeats; alone, the first of them gets stuck.
-        solver.parameters.interleave_search = self.workers == 1
-        solver.parameters.max_time_in_seconds = max(0.01, self.seconds_left * share)
-        if self.work_left is not None:
-            solver.parameters.max_deterministic_time = max(0.001, self.work_left * share)
-        status = solver.solve(model)
-        self.seconds += solver.wall_time
-        self.seconds_left -= solver.wall_time
-        if self.work_left is not None:
-            self.work_left -= solver.deterministic_time
-        if status == cp_model.MODEL_INVALID:
-            raise ValueError(model.validate())
-        return _STATUS[status], solver
-
-
-_STATUS = {
-    cp_model.OPTIMAL: Status.PROVEN,
-    cp_model.FEASIBLE: Status.FEASIBLE,
-    cp_model.INFEASIBLE: Status.INFEASIBLE,
-    cp_model.UNKNOWN: Status.UNKNOWN,
-    cp_model.MODEL_INVALID: Status.UNKNOWN,
-}
 
 
 def solve(
