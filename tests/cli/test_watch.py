@@ -314,3 +314,20 @@ def test_an_outage_is_told_once_and_its_end_too(
         "ostler: connected again",
         "ostler: connection lost",
     ]
+
+
+def test_a_phase_of_a_run_is_told_once_when_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its time and tasks; the run's only phase is not, its end says enough."""
+    first = samples.task("r-1.a", TaskState.SUCCEEDED, batch="r-1", seq=1, started_ms=1_000, finished_ms=4_000)
+    waiting = samples.task("r-1.b", TaskState.QUEUED, batch="r-1", seq=2, needs=("r-1.a",))
+    after = samples.task(
+        "r-1.b", TaskState.SUCCEEDED, batch="r-1", seq=2, needs=("r-1.a",), started_ms=4_000, finished_ms=9_000
+    )
+    plain = PlainProgress()
+    for tasks in ((first, waiting), (first, waiting), (first, after)):
+        plain.show(Picture(tasks=tasks, now_ms=samples.NOW_MS, taken_s=0.0))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith("(over)")]
+    assert lines == ["phase 0, 3 s: a (over)", "phase 1, 5 s: b (over)"]
+
+    PlainProgress().show(Picture(tasks=(first,), now_ms=samples.NOW_MS, taken_s=0.0))
+    assert "(over)" not in capsys.readouterr().out

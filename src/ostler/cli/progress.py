@@ -9,7 +9,7 @@ import click
 
 from ostler.cli import words
 from ostler.cli.render import clean, line, style_of
-from ostler.cli.results import model_note
+from ostler.cli.results import model_note, phase_line
 from ostler.cli.task_view import note_text, place_text
 from ostler.cli.watch import Picture
 from ostler.domain.tasks import Task
@@ -31,7 +31,7 @@ class Progress(Protocol):
 
 
 class PlainProgress:
-    """A line whenever a task changes its state or the reason it waits for.
+    """A line whenever a task changes its state or the reason it waits for, and when a phase of a run is over.
 
     `aside`: to standard error, because standard output is for the result.
     """
@@ -40,6 +40,8 @@ class PlainProgress:
         self._aside = aside
         self._seen: dict[str, tuple[object, ...]] = {}
         self._was_stale = False
+        self._over: set[int] = set()
+        """Phases that were said to be over."""
 
     def show(self, picture: Picture) -> None:
         """Print what has changed since the last picture."""
@@ -51,6 +53,15 @@ class PlainProgress:
             if self._seen.get(task.id) != sign:
                 self._seen[task.id] = sign
                 click.echo(change_line(task, picture.now_ms), err=self._aside)
+        self._tell_phases(picture)
+
+    def _tell_phases(self, picture: Picture) -> None:
+        """Say once of each phase that it is over; of a run with one phase its end says enough."""
+        phases = phases_of(picture.tasks)
+        for phase in phases if len(phases) > 1 else ():
+            if phase.depth not in self._over and all(task.finished_ms is not None for task in phase.tasks):
+                self._over.add(phase.depth)
+                click.echo(f"{phase_line(phase)} (over)", err=self._aside)
 
 
 class LiveProgress:

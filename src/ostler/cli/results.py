@@ -8,7 +8,7 @@ from ostler.cli import words
 from ostler.cli.render import clean, line
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task
-from ostler.hub.results import is_skipped, phase_row, phases_of, stands_in_for
+from ostler.hub.results import PhaseTasks, is_skipped, phase_row, phases_of, stands_in_for
 from ostler.hub.views import PhaseRow, ResultRow, RunResults
 
 NAMES_MAX = 6
@@ -16,10 +16,12 @@ NAMES_MAX = 6
 
 def phase_lines(tasks: Sequence[Task]) -> list[str]:
     """A line for each derived phase: what was in it, how long it took, what was left out or done by another model."""
-    return [_phase_line(phase_row(phase), phase.tasks) for phase in phases_of(tasks)]
+    return [phase_line(phase) for phase in phases_of(tasks)]
 
 
-def _phase_line(phase: PhaseRow, tasks: Sequence[Task]) -> str:
+def phase_line(group: PhaseTasks) -> str:
+    """One phase in one line."""
+    phase, tasks = phase_row(group), group.tasks
     names = words.words([row.name for row in phase.tasks], NAMES_MAX)
     parts = [f"{phase_name(phase)}, {_span(phase)}: {names}"]
     skipped = [row.name for row in phase.tasks if row.skipped]
