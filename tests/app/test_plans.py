@@ -153,6 +153,15 @@ def test_the_start_is_cold_unless_it_is_said(profile: str, preloaded: bool, resi
     assert planned(text, profile=profile, preloaded=preloaded).instance.hosts[0].resident == resident
 
 
+def test_the_start_may_be_what_a_hub_has_in_memory(profile: str) -> None:
+    """It wins over what would be preloaded."""
+    text = "tasks: [{id: a, prompt: x, model: latest, expected: 1m}]"
+    report = planned(text, profile=profile, preloaded=True, resident={"box": ("l:32b",)})
+
+    assert report.instance.hosts[0].resident == ("l:32b",)
+    assert report.plan.makespan_ms == 60_000, "the model is there already"
+
+
 @pytest.mark.parametrize(("price", "micro_usd"), [(None, 200_000), (0.05, 50_000), (0, 0)])
 def test_a_minute_is_worth_what_the_profile_or_the_option_says(
     profile: str, price: float | None, micro_usd: int

@@ -1,6 +1,8 @@
 """`ostler plan` as a person sees it: figures, chart, phases, claim, tables; and as a program gets it."""
 
+import io
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,8 @@ from ostler.planning.pipeline import DerivedPhase
 from ostler.planning.strategies import planned
 from ostler.simulate.fourteen_agents import fourteen_agents
 from tests.cli.conftest import Ostler, RecordingApp
+from tests.web import samples
+from tests.web.recording_hub import ServedHub
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples" / "fourteen-agents-plan.yaml")
 INSTANCE = fourteen_agents("map", 4)
@@ -65,6 +69,40 @@ def test_without_options_the_defaults_count(ostler: Ostler, app: RecordingApp, f
     ostler("plan", file)
 
     assert app.calls[0][2] == PlanOptions(places={"a": f"{file}:2"})
+
+
+def test_a_plan_can_begin_with_what_is_in_memory_now(
+    ostler: Ostler, app: RecordingApp, served: ServedHub, file: str
+) -> None:
+    """The running hub says which models are loaded on which host."""
+    ostler("plan", file, "--now")
+
+    assert served.hub.calls == [("endpoints",)]
+    (row,) = [row for row in samples.ENDPOINTS.endpoints if row.view.residents]
+    assert app.calls[0][2] == PlanOptions(places={"a": f"{file}:2"}, resident={row.view.spec.host: ("qwen2.5:7b",)})
+
+
+def test_without_a_hub_there_is_no_now(ostler: Ostler, app: RecordingApp, no_hub: str, file: str) -> None:
+    """Nothing is planned on a state that nobody knows."""
+    assert ostler("plan", file, "--now").code == ExitCode.UNREACHABLE
+    assert app.calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--now", "--preloaded"), "--now and --preloaded exclude each other (use one)"),
+        (("--hub", "http://x"), "--hub: the hub is only asked for --now (add --now)"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    ostler: Ostler, app: RecordingApp, file: str, words: tuple[str, ...], message: str
+) -> None:
+    """Rather than one of them being passed over."""
+    code, _, err = ostler("plan", file, *words)
+
+    assert (code, app.calls) == (ExitCode.USAGE, [])
+    assert message in err
 
 
 def test_the_example_from_file_to_chart(ostler: Ostler) -> None:
@@ -219,6 +257,27 @@ def test_tables_show_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[lines.index("assumed") + 1] == "a guess"
 
 
+def test_a_large_plan_is_told_in_short(capsys: pytest.CaptureFixture[str]) -> None:
+    """Thirty hosts, a long path, many phases: a screen or two, and the counts of what is not listed."""
+    names = tuple(f"t{number}" for number in range(40))
+    host = msgspec.structs.replace(REPORT.figures.hosts[0], host="h0")
+    told = msgspec.structs.replace(
+        REPORT.figures,
+        critical_path=names,
+        hosts=tuple(msgspec.structs.replace(host, host=f"h{number}") for number in range(30)),
+    )
+    hosts = tuple(msgspec.structs.replace(INSTANCE.hosts[0], name=f"h{number}") for number in range(30))
+    phases = tuple(DerivedPhase(depth=number, model="latest", tasks=names) for number in range(25))
+    large = msgspec.structs.replace(INSTANCE, hosts=hosts)
+    text = said(msgspec.structs.replace(REPORT, instance=large, figures=told, phases=phases), capsys)
+
+    assert "32.0 of 32.0 GB at most on h0, the fullest of 30 hosts\n" in text
+    assert " > t11 > ... (40)\n" in text
+    assert ", t15, ... (40)\n" in text
+    assert "  ... and 5 more\n" in text
+    assert len(text.splitlines()) < 60
+
+
 @pytest.mark.parametrize(
     ("ms", "text"),
     [(0, "0 s"), (22_500, "22.5 s"), (119_999, "119.999 s"), (3_517_500, "58.62 min"), (54_000_000, "15.00 h")],
@@ -226,6 +285,48 @@ def test_tables_show_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
 def test_durations_are_comparable(ms: int, text: str) -> None:
     """Seconds, then hundredths of minutes, then of hours."""
     assert span(ms) == text
+
+
+class Screen(io.StringIO):
+    """A terminal that keeps what it is sent."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def on_screen(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+    """What a terminal is sent for the report."""
+    screen = Screen()
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm-256color", "COLUMNS": "90", **environment}.items():
+        monkeypatch.setenv(name, value)
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", screen)
+        print_report(REPORT)
+    return screen.getvalue()
+
+
+def test_a_terminal_shows_models_in_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars without fillings, in the colour of their model; as wide as the terminal."""
+    chart = [line for line in on_screen(monkeypatch).splitlines() if "authentik" in line]
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in chart]
+
+    assert "\x1b[" in chart[0]
+    assert "authentik  " in plain[0]
+    assert "authentik-" not in plain[0]
+    assert max(map(len, plain)) <= 90
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_without_colours_shows_fillings(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Who turned colours off, or has none, still tells the models apart."""
+    text = on_screen(monkeypatch, **{name: value})
+
+    assert "\x1b[" not in text
+    assert "[authentik-" in text
 
 
 def test_every_strategy_is_offered_in_the_help(ostler: Ostler) -> None:

@@ -184,6 +184,20 @@ def test_a_host_with_very_many_lanes_is_cut_with_a_word_on_it() -> None:
     assert lines[-1].strip() == "... and 5 more lanes"
 
 
+@pytest.mark.parametrize(("hosts", "drawn", "said"), [(20, 20, "only memory is drawn:"), (70, 60, "of 60 of 70 hosts")])
+def test_of_very_many_lanes_only_memory_is_drawn(hosts: int, drawn: int, said: str) -> None:
+    """Which model is where at what time is what a plan decides; thousands of tasks are no picture."""
+    stay = Bar(kind=BarKind.RESIDENT, start_ms=0, end_ms=10, label="m", model="m")
+    task = Bar(kind=BarKind.TASK, start_ms=0, end_ms=10, label="t", model="m")
+    lanes = (Lane(memory=True, bars=(stay,)), *(Lane(memory=False, bars=(task,)) for _ in range(4)))
+    made = tuple(HostLanes(host=f"h{number}", lanes=lanes) for number in range(hosts))
+
+    lines = plain_text(chart(Gantt(makespan_ms=10, hosts=made, models=("m",)), 80))
+    assert len(lines) == drawn + 2
+    assert said in lines[-1]
+    assert all("mem" in line for line in lines[1:-1])
+
+
 @given(st.integers(1, 10**10), st.integers(2, 20))
 def test_the_axis_is_round_and_short(makespan_ms: int, at_most: int) -> None:
     """From zero in equal steps, never more than asked for, never a text twice."""

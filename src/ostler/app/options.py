@@ -163,6 +163,8 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Other machines: `box=64GB,box2=32GB`, or a number of copies; empty = those of the profile."""
     preloaded: bool = False
     """Whether the models that hosts preload are in memory at the start."""
+    resident: Mapping[str, tuple[str, ...]] | None = None
+    """Host -> models in memory at the start, where that is known; wins over `preloaded`."""
     minute_price_usd: float | None = None
     """What a minute is worth; `None` = as the profile says."""
     what_if: tuple[str, ...] = ()

@@ -122,7 +122,7 @@ def _ground(pipeline: Pipeline, options: PlanOptions, profile: LoadedProfile) ->
         policy.catalog,
         slots=slots,
         sizes={name: round(size * BYTES_PER_PARAMETER * 1e9) for name, size in guesses.items() if size is not None},
-        resident=None if options.preloaded else {},
+        resident=options.resident if options.resident is not None else None if options.preloaded else {},
         command_slots=profile.worker.slots.command,
     )
     return _with_hosts(base, options.hosts) if options.hosts else base

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ostler.app.options import DEFAULT_STRATEGY, STRATEGIES, PlanOptions, Tell
-from ostler.cli.flags import example, json_option
+from ostler.cli.flags import address_options, connect, example, json_option
 from ostler.domain.errors import ExitCode, InvalidInputError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ostler.app.plan_views import PlanReport
     from ostler.cli.claimsfile import ClaimsFile
+    from ostler.client.hub_client import HubClient
 
 
 @click.command(
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--compare", is_flag=True, help="Show all strategies side by side, and what the live rules would do.")
 @click.option("--hosts", metavar="HOSTS", default="", help="Other machines: `a=64GB,b=32GB`, or a number of copies.")
 @click.option("--preloaded", is_flag=True, help="The models that hosts preload are in memory at the start.")
+@click.option("--now", is_flag=True, help="What the running hub has in memory is there at the start.")
 @click.option(
     "--minute-price", "minute_price_usd", metavar="USD", type=click.FloatRange(min=0), help="What a minute is worth."
 )
@@ -51,9 +53,13 @@ if TYPE_CHECKING:
 @click.option("--claims", metavar="FILE", help="What was said about plans of this work, to be checked against it.")
 @click.option("--svg", metavar="FILE", help="Draw the plan into this file, too.")
 @json_option
+@address_options
 def plan(
     *,
     file: str,
+    now: bool,
+    hub: str | None,
+    token_file: str | None,
     claims: str | None,
     svg: str | None,
     as_json: bool,
@@ -72,7 +78,8 @@ def plan(
     claimed = ClaimsFile()
     if claims is not None:
         claimed = load_claims(claims, {spec.id: spec.title for spec in tasks.specs})
-    wanted = PlanOptions(places=tasks.places, **fields)
+    resident = _in_memory(connect(hub, token_file)) if _asks_hub(hub, now=now, **fields) else None
+    wanted = PlanOptions(places=tasks.places, resident=resident, **fields)
     with _told() as tell:
         report = app.load_app().plan(tasks.pipeline, wanted, tell)
     if claims is not None:
@@ -89,6 +96,23 @@ def plan(
         print_report(report)
     broken = report.claim is not None and report.claim.broken
     return ExitCode.FAILED if broken or report.findings else ExitCode.OK
+
+
+def _asks_hub(hub: str | None, *, now: bool, preloaded: bool, **_fields: object) -> bool:
+    if now and preloaded:
+        raise InvalidInputError("--now and --preloaded exclude each other", where="ostler plan", remedy="use one")
+    if hub is not None and not now:
+        raise InvalidInputError("the hub is only asked for --now", where="--hub", remedy="add --now")
+    return now
+
+
+def _in_memory(client: "HubClient") -> dict[str, tuple[str, ...]]:
+    """Host -> models that are loaded there, as far as its endpoints say."""
+    found: dict[str, dict[str, None]] = {}
+    for row in client.endpoints().endpoints:
+        for resident in row.view.residents or ():
+            found.setdefault(row.view.spec.host, {})[resident.model] = None
+    return {host: tuple(models) for host, models in found.items()}
 
 
 def _audited(report: "PlanReport", claimed: "ClaimsFile") -> "PlanReport":

@@ -23,6 +23,8 @@ WIDTH, WIDTH_MAX = 100, 200
 """Of the chart where there is no terminal, and at most."""
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00", "#999999")
 GB = 1e9
+HOSTS_SHOWN, PATH_SHOWN, PHASES_SHOWN, TASKS_SHOWN = 6, 12, 20, 16
+"""Of a large plan; `--json` has all of it."""
 GAP_SHOWN = 0.001
 """Smaller gaps are not shown as none."""
 
@@ -75,14 +77,16 @@ def _figures(report: "PlanReport") -> Iterator[tuple[str, str]]:
     yield "makespan", span(told.makespan_ms)
     yield "swaps", f"{words.count(told.loads, 'load')}, {span(told.swap_ms)} of loading and unloading"
     yield "idle", f"{span(told.idle_ms)} in which a machine neither works nor swaps"
-    for host in told.hosts:
-        memory = sizes.get(host.host)
-        if memory is not None:
-            share = f"{host.peak_memory_bytes / GB:.1f} of {memory / GB:.1f} GB at most"
-            yield f"memory on {host.host}", share
+    peaks = {host.host: host.peak_memory_bytes for host in told.hosts if sizes.get(host.host) is not None}
+    shares = {name: f"{peak / GB:.1f} of {(sizes[name] or 0) / GB:.1f} GB at most" for name, peak in peaks.items()}
+    if len(peaks) > HOSTS_SHOWN:
+        fullest = max(peaks, key=lambda name: peaks[name] / (sizes[name] or 1))
+        yield "memory", f"{shares[fullest]} on {fullest}, the fullest of {len(peaks)} hosts"
+    else:
+        yield from ((f"memory on {name}", share) for name, share in shares.items())
     if told.cost_micro_usd:
         yield "money", words.money(told.cost_micro_usd)
-    path = " > ".join(told.critical_path)
+    path = " > ".join(_shortened(told.critical_path, PATH_SHOWN))
     yield "critical path", f"{span(told.critical_path_ms)} with no swap and no limit: {path}"
     yield "certificate", certificate_text(report)
 
@@ -115,12 +119,19 @@ def _phases(report: "PlanReport") -> list[str]:
     models = [report.names.get(phase.model, phase.model) for phase in report.phases]
     width = max(map(len, models), default=0)
     lines: list[str] = []
-    for number, (model, phase) in enumerate(zip(models, report.phases, strict=True), 1):
+    for number, (model, phase) in enumerate(zip(models[:PHASES_SHOWN], report.phases, strict=False), 1):
         room = max(30, WIDTH - width - 8)
-        first, *rest = wrap(", ".join(phase.tasks), room, break_on_hyphens=False) or [""]
+        first, *rest = wrap(", ".join(_shortened(phase.tasks, TASKS_SHOWN)), room, break_on_hyphens=False) or [""]
         lines.append(f"{number:>2}  {model.ljust(width)}  {first}")
         lines += [" " * (width + 6) + more for more in rest]
+    if len(models) > PHASES_SHOWN:
+        lines.append(f"... and {len(models) - PHASES_SHOWN} more")
     return lines
+
+
+def _shortened(names: Sequence[str], limit: int) -> list[str]:
+    """The first names, with a word on how many there are."""
+    return [*names[:limit], *([f"... ({len(names)})"] if len(names) > limit else [])]
 
 
 def _claim(claim: "Claim") -> list[str]:
@@ -187,7 +198,8 @@ def _coloured() -> bool:
         return False
     from rich.console import Console
 
-    return Console().color_system is not None
+    console = Console()
+    return console.color_system is not None and not console.no_color
 
 
 def _styled(row: ChartRow) -> "Text":

@@ -15,13 +15,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ostler.planning.gantt import Bar, BarKind, Gantt, Lane, ticks
+from ostler.planning.gantt import Bar, BarKind, Gantt, HostLanes, Lane, ticks
 
 FILLINGS = "=-~+:*.%"
 """By model, in the order of the legend; more models begin again."""
 HATCH, HATCH_PLAIN = "▒", "/"
-LANES_MAX = 24
-"""More lanes of one host are counted, not drawn: it is a picture, not a listing."""
+LANES_MAX, ROWS_MAX = 24, 60
+"""More lanes of one host are counted, not drawn: it is a picture, not a listing. Where all lanes together are more than
+`ROWS_MAX`, only what is in memory is drawn, which is what a plan decides on; then hosts are counted."""
 WIDTH_MIN = 40
 
 
@@ -43,14 +44,25 @@ def chart(picture: Gantt, width: int, *, coloured: bool = False) -> list[Row]:
     margin = min(margin, max(10, width // 4))
     columns = max(WIDTH_MIN, width) - margin
     rows = [_axis(picture, margin, columns)]
-    for host in picture.hosts:
+    only_memory = sum(min(len(host.lanes), LANES_MAX) for host in picture.hosts) > ROWS_MAX
+    hosts = [_memory_lanes(host) for host in picture.hosts] if only_memory else list(picture.hosts)
+    shown = hosts[:ROWS_MAX] if only_memory else hosts
+    for host in shown:
         for index, lane in enumerate(host.lanes[:LANES_MAX]):
             name = _fit(host.host, margin - 5) if index == 0 else " " * (margin - 5)
             kind = "mem  " if lane.memory else "     "
             rows.append([Piece(name + kind), *_lane(lane, picture, columns, coloured=coloured)])
         if len(host.lanes) > LANES_MAX:
             rows.append([Piece(" " * margin + f"... and {len(host.lanes) - LANES_MAX} more lanes")])
+    if only_memory:
+        rest = f" of {len(shown)} of {len(hosts)} hosts" if len(hosts) > len(shown) else ""
+        said = f"only memory is drawn{rest}: the tasks are too many for lines of their own"
+        rows.append([Piece(" " * margin + said)])
     return rows
+
+
+def _memory_lanes(host: HostLanes) -> HostLanes:
+    return HostLanes(host=host.host, lanes=tuple(lane for lane in host.lanes if lane.memory) or host.lanes[:1])
 
 
 def legend(picture: Gantt, *, coloured: bool = False) -> Row:
