@@ -49,10 +49,13 @@ class Bench:
     def machine(self) -> Machine:
         return self.ground.machines()["box"]
 
-    def play(self, steps: int = 1000) -> None:
+    def play(self, steps: int = 1000, *, quiet_ms: int = 600_000) -> None:
+        """Let things happen until nothing does for so long."""
+        timeline = self.ground.timeline
         for _ in range(steps):
-            if not self.ground.timeline.step():
+            if not timeline._heap or timeline._heap[0][0] > timeline.time_ms + quiet_ms:
                 return
+            timeline.step()
 
     def load(self, model: str, *evict: str) -> None:
         gone = tuple(ModelAt("box-ollama", name) for name in evict)
@@ -175,6 +178,21 @@ def test_a_model_that_does_not_fit_fails_to_load() -> None:
     assert isinstance(answer, sig.LoadEnded)
     assert answer.failure is not None
     assert "more system memory" in answer.failure.message
+
+
+def test_what_is_loaded_on_request_stays_longer_than_by_itself() -> None:
+    """Half an hour, as the hub's drivers ask for; a call that brings no wish of its own leaves it at that."""
+    bench = Bench()
+    bench.ground = ground = Ground(fleet_of(policy(), keep_alive_s=60), policy(), Setting())
+    bench.swaps = Swaps(ground, bench.told.append, bench.next_number)
+    ground.furnish(bench)
+    bench.load("big")
+    bench.play(1)
+    ground.timeline.at(START_MS + 100_000, lambda: bench.machine.call(Order(number=1, model="big", duration_ms=1_000)))
+    bench.play(quiet_ms=10_000_000)
+
+    (stay,) = bench.machine.stays
+    assert stay.unload_start_ms == START_MS + 101_000 + 1_800_000
 
 
 def test_calls_of_others_are_not_mistaken_for_loads(bench: Bench) -> None:

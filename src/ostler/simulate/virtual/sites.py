@@ -47,6 +47,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     load_only: bool = False
     """Wants the model in memory and nothing of it; ends once it is there."""
+    keep_alive_ms: int | None = None
+    """How long the model stays once it is idle; `None` = as it is set."""
 
 
 class Customer(Protocol):
@@ -137,6 +139,7 @@ class Machine:
             num_ctx=self._contexts[order.model],
             delay_ms=order.duration_ms,
             load_only=order.load_only,
+            keep_alive_ms=order.keep_alive_ms,
         )
         self._take(self._host.submit(call, self._timeline.time_ms))
 

@@ -15,6 +15,9 @@ from ostler.scheduling.effects import LoadModel, UnloadModel
 from ostler.simulate.virtual.ground import Ground
 from ostler.simulate.virtual.sites import LOST, Machine, Order
 
+KEEP_LOADED_MS = 1_800_000
+"""What is loaded on request stays so long once it is idle, as the hub's own drivers ask for."""
+
 
 class _Swap(msgspec.Struct, kw_only=True):
     """One swap under way."""
@@ -108,7 +111,8 @@ class Swaps:
         swap.number = self._next_number()
         swap.step_ms = self._ground.timeline.time_ms
         self._by_number[swap.number] = site
-        self._machine(site).call(Order(number=swap.number, model=wish.model, load_only=True))
+        load = Order(number=swap.number, model=wish.model, load_only=True, keep_alive_ms=KEEP_LOADED_MS)
+        self._machine(site).call(load)
 
     def _close(self, site: str, message: str | None) -> None:
         swap = self._under_way.pop(site)
