@@ -6,7 +6,9 @@ endpoints' slots bind) and as many commands as the profile gives it. It is never
 
 Listings come at the profile's interval. One that would tell the scheduler nothing (it shows what the last one showed,
 and nothing has changed since in what the scheduler has the endpoint for) is left out: over a week nearly all of them.
-`test_scheduled` checks that a run with them comes to the same.
+Each is also an occasion to decide again, which the scheduler does not rely on but may use: a task that runs longer than
+it was thought to can make another load worth while a little later. So a run is near, not equal, to one with all of
+them (`every_listing`); `test_scheduled` holds how near.
 
 The run is over when every job ended, or when nothing can happen any more but listings: what still waits then is
 explained by its wait reason.
