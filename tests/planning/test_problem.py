@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from ostler.domain.catalog import Catalog, ModelSpec, Speeds, TierSpec
-from ostler.domain.tasks import Priority, TaskSpec
+from ostler.domain.tasks import Priority, TaskKind, TaskSpec
 from ostler.planning.ground import COMMAND, WORKERS, Ground, workers
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving, checked
 from ostler.planning.problem import COMMAND_MS, Posed, Wanted, pose
@@ -151,6 +151,14 @@ def test_a_model_of_the_profile_without_an_endpoint_is_told_so() -> None:
     (problem,) = pose([want("far")], only_box, CATALOG, minute_price_micro_usd=0).problems
 
     assert str(problem) == "a.model: no host has the model 'far' (add an endpoint that serves it)"
+
+
+def test_slots_of_workers_for_agents_are_said_not_to_count() -> None:
+    """A plan that needs more agents at once than workers take is not passed off as certain."""
+    said = "slots of the workers for agents are not counted: enough workers have to be there"
+
+    assert said in posed(want("big", kind=TaskKind.AGENT)).notes
+    assert said not in posed(want("big")).notes
 
 
 def test_every_homeless_task_is_told() -> None:

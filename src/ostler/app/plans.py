@@ -35,6 +35,8 @@ from ostler.routing.ladder import Ladder
 from ostler.scheduling.wanted import meant_models, wanted
 
 COPIES_MAX = 64
+FRONTIER_PLANS = 24
+"""Calls of the planner for money against time."""
 
 
 def plan(pipeline: Pipeline, options: PlanOptions, tell: Tell) -> PlanReport:
@@ -220,7 +222,7 @@ def _frontier(search: Search, options: PlanOptions) -> tuple[Row, ...]:
         other = search.another(instance)
         return other.plan(options.strategy) if options.strategy in RULES else other.quick()
 
-    points = frontier(search.instance, planner)
+    points = frontier(search.instance, planner, plans=FRONTIER_PLANS)
     best = best_at(points, search.instance.minute_price_micro_usd)
     rows = []
     for point in points:

@@ -10,7 +10,7 @@ import msgspec
 
 from ostler.domain.catalog import Catalog, ModelSpec
 from ostler.domain.errors import Problem, nearest
-from ostler.domain.tasks import Priority, TaskSpec
+from ostler.domain.tasks import Priority, TaskKind, TaskSpec
 from ostler.planning.ground import COMMAND, WORKERS, Ground
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, can_host
 
@@ -59,7 +59,7 @@ def pose(
     instance = Instance(hosts=tuple(used), tasks=tuple(tasks), minute_price_micro_usd=minute_price_micro_usd, name=name)
     return Posed(
         instance=instance,
-        notes=(*where.notes, *_guesses(guessed), *_unpriced(tasks, where, catalog)),
+        notes=(*where.notes, *_guesses(guessed), *_unpriced(tasks, where, catalog), *_agents(wanted)),
         problems=tuple(problems),
     )
 
@@ -81,6 +81,13 @@ def _guesses(tasks: Sequence[str]) -> tuple[str, ...]:
         return ()
     shown = ", ".join(tasks[:4]) + (f", ... ({len(tasks)})" if len(tasks) > 4 else "")  # noqa: PLR2004 -- a few
     return (f"no expected duration, guessed from tokens and speeds: {shown}",)
+
+
+def _agents(wanted: Sequence[Wanted]) -> tuple[str, ...]:
+    """Workers run few agents at once, whatever slots the models have; that is not part of the problem."""
+    if any(item.spec.kind is TaskKind.AGENT for item in wanted):
+        return ("slots of the workers for agents are not counted: enough workers have to be there",)
+    return ()
 
 
 def _choices(item: Wanted, where: Ground, catalog: Catalog) -> tuple[Choice, ...]:
