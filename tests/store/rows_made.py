@@ -8,6 +8,7 @@ from ostler.domain.decision import Candidate, Decision, TargetType
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session, WorkerOffer
 from ostler.domain.measured import Measured, Measurement, Quantity
+from ostler.domain.plans import StoredPlan
 from ostler.domain.states import FINAL_STATES, LEASED_STATES, TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Classification, Complexity, Task, TaskFacts, TaskKind, TaskSpec
 
@@ -125,6 +126,11 @@ def make_measurement(host: str = "box", model: str = "m", samples: int = 1) -> M
     """How fast a model was seen to load."""
     seen = Measured(weight=float(samples), total=9.5, squares=90.0, samples=samples, updated_ms=NOW_MS)
     return Measurement(host=host, model=model, context_tokens=8192, quantity=Quantity.LOAD_MS, seen=seen)
+
+
+def make_plan(batch: str = "r1", version: int = 1, body: str = "{}") -> StoredPlan:
+    """A version of a plan."""
+    return StoredPlan(batch=batch, version=version, at_ms=NOW_MS, after_seq=7, body=body)
 
 
 def make_endpoint(name: str = "box", url: str = "http://box:11434") -> EndpointSpec:

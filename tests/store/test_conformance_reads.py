@@ -243,6 +243,7 @@ async def test_a_closed_store_refuses_everything(store: Store) -> None:
         store.tasks(TaskQuery()),
         store.events(),
         store.token_name("h", "admin"),
+        store.plans("r1"),
     ):
         with pytest.raises(OstlerError, match="the store is closed"):
             await call

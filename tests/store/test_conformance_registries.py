@@ -10,13 +10,14 @@ from ostler.domain.commands import (
     DropToken,
     PutEndpoint,
     PutMeasurements,
+    PutPlan,
     PutSessions,
     PutToken,
     RefusalReason,
     Refused,
 )
 from ostler.domain.ports import Store
-from tests.store.rows_made import NOW_MS, make_endpoint, make_measurement, make_session
+from tests.store.rows_made import NOW_MS, make_endpoint, make_measurement, make_plan, make_session
 
 
 def put_token(name: str, token_hash: str, scope: str = "admin") -> PutToken:
@@ -156,3 +157,16 @@ async def test_measurements_are_put_and_replaced(store: Store) -> None:
 
     await store.apply([PutMeasurements(measurements=(first,)), PutMeasurements(measurements=(newer,))])
     assert (await store.open_work()).measurements == (second, newer)
+
+
+async def test_versions_of_a_plan_are_kept_apart(store: Store) -> None:
+    """Each version comes back whole, oldest first; other batches have their own; a repeated version is one version."""
+    first, second = make_plan("r1", 1, '{"a":1}'), make_plan("r1", 2)
+    other = make_plan("r2", 1)
+
+    answers = await store.apply([PutPlan(plan=plan) for plan in (second, first, other, first)])
+
+    assert answers == [Applied()] * 4
+    assert await store.plans("r1") == [first, second]
+    assert await store.plans("r2") == [other]
+    assert await store.plans("never") == []

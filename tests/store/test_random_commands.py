@@ -26,6 +26,7 @@ from ostler.domain.commands import (
     LateReport,
     PutEndpoint,
     PutMeasurements,
+    PutPlan,
     PutSessions,
     PutToken,
     Result,
@@ -44,6 +45,7 @@ from tests.store.rows_made import (
     make_event,
     make_measurement,
     make_new,
+    make_plan,
     make_session,
     make_task,
     make_update,
@@ -103,6 +105,7 @@ OTHERS = st.one_of(
         PutMeasurements,
         measurements=st.lists(st.builds(make_measurement, NAMES, NAMES, st.integers(1, 3)), max_size=3).map(tuple),
     ),
+    st.builds(PutPlan, plan=st.builds(make_plan, NAMES, st.integers(1, 3), st.sampled_from(["{}", "[]"]))),
     st.builds(
         PutToken, name=NAMES, token_hash=st.sampled_from(["h1", "h2"]), scope=NAMES, created_ms=st.integers(1, 3)
     ),
@@ -197,6 +200,7 @@ class TwoStores(RuleBasedStateMachine):
                 await store.tasks(query),
                 await store.events(after_seq=after_seq, limit=limit, task_id=task_id),
                 await store.token_name(token_hash, scope),
+                await store.plans(scope),
             ]
 
         assert self.run(answers(self.sqlite)) == self.run(answers(self.reference))

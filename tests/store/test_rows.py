@@ -12,6 +12,7 @@ from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
 from ostler.domain.measured import Measurement
+from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 from ostler.store import rows, schema
@@ -29,6 +30,7 @@ from tests.store.rows_made import make_task
         (Session, rows.decode_session),
         (EndpointSpec, rows.decode_endpoint),
         (Measurement, rows.decode_measurement),
+        (StoredPlan, rows.decode_plan),
     ],
 )
 @settings(max_examples=25, deadline=None)

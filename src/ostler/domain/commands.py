@@ -13,6 +13,7 @@ from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
 from ostler.domain.measured import Measurement
+from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 
@@ -101,6 +102,12 @@ class PutMeasurements(msgspec.Struct, frozen=True, kw_only=True, tag="measuremen
     measurements: tuple[Measurement, ...]
 
 
+class PutPlan(msgspec.Struct, frozen=True, kw_only=True, tag="put_plan"):
+    """Keep a version of a plan; the same version again replaces nothing that anybody could tell."""
+
+    plan: StoredPlan
+
+
 class LateReport(msgspec.Struct, frozen=True, kw_only=True, tag="late"):
     """Keep a report of an attempt that is no longer the newest."""
 
@@ -122,6 +129,7 @@ Command = (
     | PutToken
     | DropToken
     | PutMeasurements
+    | PutPlan
     | LateReport
 )
 

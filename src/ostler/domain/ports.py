@@ -15,6 +15,7 @@ from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import HostReport, Probe, Resident, Session, WorkerOffer
 from ostler.domain.measured import Measurement
+from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 from ostler.domain.work import Poll, Report
@@ -96,6 +97,10 @@ class Store(Protocol):
 
     async def events(self, *, after_seq: int = 0, limit: int = 500, task_id: str | None = None) -> list[Event]:
         """Events with `seq` above `after_seq`, oldest first."""
+        ...
+
+    async def plans(self, batch: str) -> list[StoredPlan]:
+        """Every version of the plan of a batch, oldest first; none if it was never planned."""
         ...
 
     async def token_name(self, token_hash: str, scope: str) -> str | None:

@@ -139,6 +139,7 @@ class Flusher:
             self._many(drop, dropped)
             self._many(put, [row for row in entries.values() if row is not None])
         self._many(sql.put_measurement, list(registry.measurements.values()))
+        self._many(sql.put_plan, list(registry.plans.values()))
 
     def _many(self, text: str, parameters: list[rows.Row]) -> None:
         if parameters:

@@ -25,6 +25,7 @@ from ostler.domain.commands import (
     NewTask,
     PutEndpoint,
     PutMeasurements,
+    PutPlan,
     PutSessions,
     PutToken,
     RefusalReason,
@@ -37,6 +38,7 @@ from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
 from ostler.domain.measured import Measurement
+from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
@@ -67,6 +69,7 @@ class MemoryStore:
         self._endpoints: dict[str, EndpointSpec] = {}
         self._tokens: dict[str, PutToken] = {}
         self._measurements: dict[tuple[str, str, int, str], Measurement] = {}
+        self._plans: dict[tuple[str, int], StoredPlan] = {}
         self._closed = False
 
     async def apply(self, commands: Sequence[Command]) -> list[Result]:
@@ -141,6 +144,11 @@ class MemoryStore:
         """See the port."""
         self._must_be_open()
         return list(islice(self._events_of(task_id, after_seq), max(0, limit)))
+
+    async def plans(self, batch: str) -> list[StoredPlan]:
+        """See the port."""
+        self._must_be_open()
+        return [self._plans[key] for key in sorted(self._plans) if key[0] == batch]
 
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """See the port."""
@@ -246,7 +254,9 @@ class MemoryStore:
             return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no token named {command.name}")
         return Applied()
 
-    def _register(self, command: PutSessions | DropSession | PutEndpoint | DropEndpoint | PutMeasurements) -> Result:
+    def _register(
+        self, command: PutSessions | DropSession | PutEndpoint | DropEndpoint | PutMeasurements | PutPlan
+    ) -> Result:
         if isinstance(command, PutSessions):
             self._sessions.update((session.id, session) for session in command.sessions)
         elif isinstance(command, DropSession):
@@ -259,6 +269,8 @@ class MemoryStore:
         elif isinstance(command, PutMeasurements):
             for row in command.measurements:
                 self._measurements[row.host, row.model, row.context_tokens, row.quantity.value] = row
+        elif isinstance(command, PutPlan):
+            self._plans[command.plan.batch, command.plan.version] = command.plan
         else:
             assert_never(command)
         return Applied()

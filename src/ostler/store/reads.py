@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
 from ostler.domain.event import Event
+from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Task, TaskSpec
@@ -64,6 +65,8 @@ class Queries(NamedTuple):
     """The same: above, task, above, task again, at most."""
     token_name: str
     """By hash and scope."""
+    plans: str
+    """By batch."""
 
 
 def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
@@ -112,6 +115,11 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         events=text(_at_most(_events().order_by(schema.event.c.seq))),
         events_of_task=text(_events_of_task()),
         token_name=text(named_token),
+        plans=text(
+            sa.select(schema.plan.c.body)
+            .where(schema.plan.c.batch == sa.bindparam("batch"))
+            .order_by(schema.plan.c.version)
+        ),
     )
 
 
@@ -247,3 +255,8 @@ def token_name(run: Run, queries: Queries, token_hash: str, scope: str) -> str |
     """Name of a token."""
     found = run(queries.token_name, (token_hash, scope))
     return found[0][0] if found else None
+
+
+def plans(run: Run, queries: Queries, batch: str) -> list[StoredPlan]:
+    """Versions of a plan, oldest first. O(versions)."""
+    return [rows.decode_plan(text) for (text,) in run(queries.plans, (batch,))]

@@ -1,4 +1,4 @@
-"""The part of a plan about sessions, endpoints, tokens and speeds: small sets where the last word on a name wins."""
+"""The part of a flush about sessions, endpoints, tokens, speeds and plans: small sets, the last word on a key wins."""
 
 from typing import assert_never
 
@@ -9,6 +9,7 @@ from ostler.domain.commands import (
     DropToken,
     PutEndpoint,
     PutMeasurements,
+    PutPlan,
     PutSessions,
     PutToken,
     RefusalReason,
@@ -19,7 +20,9 @@ from ostler.store import rows
 from ostler.store.guards import token_problem
 from ostler.store.picture import Picture, TokenRow
 
-RegistryCommand = PutSessions | DropSession | PutEndpoint | DropEndpoint | PutToken | DropToken | PutMeasurements
+RegistryCommand = (
+    PutSessions | DropSession | PutEndpoint | DropEndpoint | PutToken | DropToken | PutMeasurements | PutPlan
+)
 
 _APPLIED = Applied()
 
@@ -33,6 +36,7 @@ class RegistryPlan:
         self.endpoints: dict[str, rows.Row | None] = {}
         self.tokens: dict[str, rows.Row | None] = {}
         self.measurements: dict[tuple[str, str, int, str], rows.Row] = {}
+        self.plans: dict[tuple[str, int], rows.Row] = {}
 
     def add(self, command: RegistryCommand) -> Result:
         """Judge and note one command.
@@ -56,6 +60,8 @@ class RegistryPlan:
         elif isinstance(command, PutMeasurements):
             for row in map(rows.measurement_row, command.measurements):
                 self.measurements[row[:4]] = row
+        elif isinstance(command, PutPlan):
+            self.plans[command.plan.batch, command.plan.version] = rows.plan_row(command.plan)
         else:
             assert_never(command)
         return _APPLIED

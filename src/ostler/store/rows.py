@@ -15,11 +15,12 @@ from ostler.domain.decision import Decision
 from ostler.domain.event import Event, Scalar
 from ostler.domain.fleet import Session
 from ostler.domain.measured import Measurement
+from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 
 Row = tuple[Any, ...]
-Stored = Task | TaskSpec | Attempt | Decision | Session | EndpointSpec | Measurement
+Stored = Task | TaskSpec | Attempt | Decision | Session | EndpointSpec | Measurement | StoredPlan
 
 STATE_TEXT: Mapping[TaskState, str] = {state: str(state.value) for state in TaskState}
 """A `str` subclass is bound by a slower path of the driver than `str` itself."""
@@ -35,6 +36,7 @@ decode_decision = msgspec.json.Decoder(Decision).decode
 decode_session = msgspec.json.Decoder(Session).decode
 decode_endpoint = msgspec.json.Decoder(EndpointSpec).decode
 decode_measurement = msgspec.json.Decoder(Measurement).decode
+decode_plan = msgspec.json.Decoder(StoredPlan).decode
 
 
 def body(value: Stored) -> str:
@@ -110,3 +112,8 @@ def session_row(session: Session) -> Row:
 def measurement_row(row: Measurement) -> Row:
     """All columns of `measurement`, in their order."""
     return (row.host, row.model, row.context_tokens, row.quantity.value, body(row))
+
+
+def plan_row(plan: StoredPlan) -> Row:
+    """All columns of `plan`, in their order."""
+    return (plan.batch, plan.version, body(plan))

@@ -159,6 +159,16 @@ measurement = sa.Table(
     sqlite_with_rowid=False,
 )
 
+plan = sa.Table(
+    "plan",
+    METADATA,
+    sa.Column("batch", sa.Text, primary_key=True),
+    sa.Column("version", BIG, primary_key=True, autoincrement=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
 token = sa.Table(
     "token",
     METADATA,

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from ostler.domain.commands import Command, Result
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.event import Event
+from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
@@ -182,6 +183,10 @@ class SqliteStore:
         return await self._read(
             lambda run, queries: reads.events(run, queries, after_seq=after_seq, limit=limit, task_id=task_id)
         )
+
+    async def plans(self, batch: str) -> list[StoredPlan]:
+        """See the port."""
+        return await self._read(lambda run, queries: reads.plans(run, queries, batch))
 
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """See the port."""

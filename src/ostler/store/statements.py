@@ -41,6 +41,7 @@ class Statements(NamedTuple):
     put_session: str
     put_endpoint: str
     put_measurement: str
+    put_plan: str
     insert_token: str
     drop_session: str
     drop_endpoint: str
@@ -87,6 +88,7 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         put_session=_upsert(dialect, upsert, schema.worker_session),
         put_endpoint=_upsert(dialect, upsert, schema.endpoint),
         put_measurement=_upsert(dialect, upsert, schema.measurement),
+        put_plan=_upsert(dialect, upsert, schema.plan),
         insert_token=text(sa.insert(token)),
         drop_session=_delete(dialect, schema.worker_session.c.id),
         drop_endpoint=_delete(dialect, schema.endpoint.c.name),
