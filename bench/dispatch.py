@@ -24,11 +24,13 @@ from ostler.domain.policy import Policy
 from ostler.domain.tasks import Complexity, TaskKind, TaskSpec
 from ostler.domain.work import Finished, Started
 from ostler.hub.endpoints import EndpointDesk
+from ostler.hub.plan_desk import PlanDesk
 from ostler.hub.pump import Pump
 from ostler.hub.service import Hub
 from ostler.hub.service_info import HubInfo
 from ostler.scheduling import Scheduler
 from ostler.scheduling.signals import Probed
+from ostler.solver.searching import search_in_process
 from ostler.store.sqlite import SqliteStore
 
 SLOTS = 64
@@ -74,7 +76,8 @@ class Bench:
         watch = Watch()
         watch.pump = self.pump
         self.desk = EndpointDesk(self.pump, watch)
-        self.hub = Hub(self.pump, store, self.desk, HubInfo(version="bench", profile_path=None, started_ms=0), 1)
+        plans = PlanDesk(self.pump, store, search_in_process)
+        self.hub = Hub(self.pump, store, self.desk, plans, HubInfo(version="bench", profile_path=None, started_ms=0), 1)
         self.started: dict[str, float] = {}
         self.news = asyncio.Event()
         self.done = 0

@@ -1,17 +1,21 @@
 """A hub in the test's own event loop: the real pump and scheduler over a store in memory, a watch played by hand."""
 
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.fleet import Probe, ProbeStatus
 from ostler.domain.policy import Policy
 from ostler.domain.ports import Store
 from ostler.hub.endpoints import EndpointDesk
+from ostler.hub.plan_desk import PlanDesk
 from ostler.hub.pump import Pump
 from ostler.hub.service import Hub
 from ostler.hub.service_info import HubInfo
+from ostler.planning.instance import Instance
+from ostler.planning.plan import Plan
+from ostler.planning.planner import make_plan
 from ostler.scheduling import Scheduler
 from ostler.scheduling.signals import Probed
 from ostler.store.memory import MemoryStore
@@ -19,18 +23,22 @@ from tests.scheduling.rig import three_tiers
 
 
 class TestClock:
-    """Real enough: moves by itself, a millisecond with every look."""
+    """Real enough: moves by itself, a millisecond with every look, and further by hand."""
 
     __test__ = False
 
     def __init__(self) -> None:
-        self._ms = itertools.count(1_000_000)
+        self._ms = 1_000_000
 
     def now_ms(self) -> int:
-        return next(self._ms)
+        self._ms += 1
+        return self._ms - 1
 
     def stopwatch_us(self) -> int:
-        return next(self._ms) * 1000
+        return self.now_ms() * 1000
+
+    def pass_ms(self, duration_ms: int) -> None:
+        self._ms += duration_ms
 
 
 class Watch:
@@ -58,6 +66,19 @@ class Watch:
         return probe
 
 
+async def search_here(instance: Instance, *, strategy: str, seconds: float) -> Plan:
+    """A plan without a process of its own: the first one, whatever the time."""
+    del seconds
+    return make_plan(instance, strategy, NoTime(), Random(0))
+
+
+class NoTime:
+    """Effort that is spent from the start."""
+
+    def spent(self) -> bool:
+        return True
+
+
 class House:
     """Everything of one hub."""
 
@@ -70,7 +91,9 @@ class House:
         self.desk = EndpointDesk(self.pump, self.watch)
         self.pump.probe_now = self.desk.hurry
         info = HubInfo(version="test", profile_path=None, started_ms=1_000_000)
-        self.hub = Hub(self.pump, store, self.desk, info, 1)
+        self.plans = PlanDesk(self.pump, store, search_here)
+        self.pump.replan = self.plans.ask
+        self.hub = Hub(self.pump, store, self.desk, self.plans, info, 1)
 
 
 @asynccontextmanager
@@ -81,6 +104,7 @@ async def house(store: Store | None = None, policy: Policy | None = None) -> Asy
     try:
         yield built
     finally:
+        await built.plans.close()
         await built.desk.close()
         await built.pump.stop()
         await built.store.close()

@@ -19,6 +19,7 @@ from ostler.domain.ports import TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.work import Poll, Report
+from ostler.hub.plan_views import RunPlan
 from ostler.hub.results import run_results
 from ostler.hub.views import (
     EndpointList,
@@ -142,6 +143,17 @@ class RecordingHub:
         tasks = [task for task in self.tasks_by_id.values() if task.batch == run]
         outputs = {task.id: f"output of {task.id}" for task in tasks if task.state is TaskState.SUCCEEDED}
         return run_results(run, tasks, outputs, samples.NOW_MS, phase)
+
+    async def make_plan(self, run: str, strategy: str, seconds: float) -> RunPlan:
+        self.record("make_plan", run, strategy, seconds)
+        return samples.run_plan(run)
+
+    async def run_plan(self, run: str) -> RunPlan:
+        self.record("run_plan", run)
+        return samples.run_plan(run)
+
+    async def drop_plan(self, run: str) -> None:
+        self.record("drop_plan", run)
 
     async def task(self, task_id: str) -> TaskAnswer:
         self.record("task", task_id)

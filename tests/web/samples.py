@@ -15,6 +15,7 @@ from ostler.domain.fleet import (
 )
 from ostler.domain.states import Failure, FailureClass, Outcome, TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Classification, Complexity, Task, TaskFacts, TaskKind, TaskSpec, Usage
+from ostler.hub.plan_views import PlanVersion, RunPlan
 from ostler.hub.views import (
     EndpointList,
     EndpointRow,
@@ -28,6 +29,10 @@ from ostler.hub.views import (
     WorkerList,
     WorkerRow,
 )
+from ostler.planning.actual import Call, actual
+from ostler.planning.figures import figures
+from ostler.planning.guide import Guide, drawn, versus
+from ostler.planning.plan import Episode, Placement
 
 NOW_MS = 1_700_000_100_000
 GIB = 1024**3
@@ -234,3 +239,40 @@ SETTINGS = SettingList(
         SettingRow(setting="routing.fallback_wait_ms", value="2000", origin="ostler.yaml:4"),
     )
 )
+
+
+def run_plan(run: str) -> RunPlan:
+    """One task, planned and run."""
+    row = Placement(task=f"{run}.a", host="gpu-box", start_ms=20_000, end_ms=50_000)
+    stay = Episode(host="gpu-box", model="qwen", load_start_ms=0, ready_ms=20_000)
+    guide = Guide(
+        batch=run,
+        version=1,
+        started_ms=NOW_MS,
+        strategy="portfolio",
+        makespan_ms=50_000,
+        bound_ms=50_000,
+        placements=(row,),
+        episodes=(stay,),
+        models={row.task: ("qwen",)},
+        reason="start",
+    )
+    call = Call(label=row.task, host=row.host, model="qwen", start_ms=NOW_MS + 21_000, end_ms=NOW_MS + 55_000)
+    planned = drawn(guide)
+    happened = actual([call], (), started_ms=NOW_MS, until_ms=NOW_MS + 60_000)
+    return RunPlan(
+        run=run,
+        started_ms=NOW_MS,
+        now_ms=NOW_MS + 60_000,
+        following=False,
+        versions=(
+            PlanVersion(
+                version=1, made_ms=NOW_MS, strategy="portfolio", reason="start", makespan_ms=50_000, bound_ms=50_000
+            ),
+        ),
+        rows=versus(guide, [call]),
+        planned=planned,
+        actual=happened,
+        planned_figures=figures(planned.instance, planned.plan),
+        actual_figures=figures(happened.instance, happened.plan),
+    )

@@ -17,12 +17,14 @@ from ostler.fleet.prober import Prober
 from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.loader import Loader
 from ostler.hub.needs import settled_needs
+from ostler.hub.plan_desk import PlanDesk
 from ostler.hub.pump import Pump
 from ostler.hub.service import Hub
 from ostler.hub.service_info import HubInfo
 from ostler.scheduling import Scheduler
 from ostler.scheduling.intake import Settled
 from ostler.scheduling.signals import Probed, Restored
+from ostler.solver.searching import search_in_process
 from ostler.version import __version__
 from ostler.workers.timing import Timing
 
@@ -40,6 +42,7 @@ class HubParts:
         self.pump = pump
         self.desk = desk
         self.loader = Loader(drivers, self._spec_of, pump.post, pump.clock)
+        self.plans = PlanDesk(pump, store, search_in_process)
         self.hub: Hub
         self.recovered = 0
         self._stopped = False
@@ -64,13 +67,14 @@ class HubParts:
         parts = cls(store, drivers, prober, pump, EndpointDesk(pump, prober))
         pump.probe_now = parts.desk.hurry
         pump.load = parts.loader.begin
+        pump.replan = parts.plans.ask
         info = HubInfo(
             version=__version__,
             profile_path=str(chosen.profile.path) if chosen.watched else None,
             started_ms=timing.now_ms(),
             settings=tuple(setting_rows(chosen.profile)),
         )
-        parts.hub = Hub(pump, store, parts.desk, info, work.next_seq)
+        parts.hub = Hub(pump, store, parts.desk, parts.plans, info, work.next_seq)
         pump.start()
         await parts._take_up(work, tuple(policy.catalog.endpoints.values()))
         return parts
@@ -105,6 +109,7 @@ class HubParts:
                 lengths=settled.lengths,
             )
         )
+        await self.plans.restore(work.tasks)
 
     def _spec_of(self, endpoint: str) -> EndpointSpec | None:
         view = self.pump.scheduler.books.endpoints.views.get(endpoint)
@@ -132,6 +137,7 @@ class HubParts:
             return
         self._stopped = True
         await self.loader.close()
+        await self.plans.close()
         await self.prober.stop()
         await self.desk.close()
         if self.pump.fatal is None or not self.pump.fatal.done():

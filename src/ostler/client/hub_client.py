@@ -14,6 +14,7 @@ from ostler.domain.errors import UnreachableError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.hub.plan_views import RunPlan
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -87,6 +88,18 @@ class HubClient:
     def results(self, run: str, phase: int | None = None) -> RunResults:
         """The results of a run by derived phase."""
         return self._get(with_query(f"/hub/runs/{_part(run)}/results", phase=phase), RunResults)
+
+    def make_plan(self, run: str, *, strategy: str = "portfolio", seconds: float = 2.0) -> RunPlan:
+        """Plan what is left of a run and follow the plan; answers after about that time."""
+        return self._post(f"/hub/runs/{_part(run)}/plan", {"strategy": strategy, "seconds": seconds}, RunPlan)
+
+    def run_plan(self, run: str) -> RunPlan:
+        """The plan of a run beside what happened."""
+        return self._get(f"/hub/runs/{_part(run)}/plan", RunPlan)
+
+    def drop_plan(self, run: str) -> None:
+        """Follow the plan of a run no longer."""
+        self._transport.ask("DELETE", f"/hub/runs/{_part(run)}/plan", None)
 
     def act(self, task_id: str, verb: str) -> Task:
         """Retry, pause or resume a task."""

@@ -12,6 +12,7 @@ from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
 from ostler.domain.ports import HubLink, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.hub.plan_views import RunPlan
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -56,6 +57,18 @@ class HubApi(Protocol):
 
     async def results(self, run: str, phase: int | None = None) -> RunResults:
         """The results of a run (a batch of tasks) by derived phase, or those of one phase."""
+        ...
+
+    async def make_plan(self, run: str, strategy: str, seconds: float) -> RunPlan:
+        """Plan what is left of a run, and follow the plan."""
+        ...
+
+    async def run_plan(self, run: str) -> RunPlan:
+        """The plan of a run beside what happened."""
+        ...
+
+    async def drop_plan(self, run: str) -> None:
+        """Follow the plan of a run no longer."""
         ...
 
     async def cancel(self, task_id: str, reason: str = "") -> Task:

@@ -20,7 +20,7 @@ from ostler.hub.committer import Committer
 from ostler.hub.handing import Handed, as_decided, hand_over, needed_results
 from ostler.hub.outbox import Outbox
 from ostler.scheduling import Scheduler
-from ostler.scheduling.effects import Apply, Assign, Effect, Emit, LoadModel, ProbeNow, Stop, UnloadModel
+from ostler.scheduling.effects import Apply, Assign, Effect, Emit, LoadModel, ProbeNow, Replan, Stop, UnloadModel
 from ostler.scheduling.signals import CommandRefused, Signal, Wake
 
 
@@ -36,6 +36,7 @@ class Pump:
         self.outboxes: dict[str, Outbox] = {}
         self.probe_now: Callable[[str], None] = lambda _: None
         self.load: Callable[[LoadModel | UnloadModel], None] = lambda _: None
+        self.replan: Callable[[Replan], None] = lambda _: None
         """Begins a load or an unload; its end comes back as a signal."""
         self.fatal: asyncio.Future[BaseException] | None = None
         self.news = asyncio.Condition()
@@ -107,14 +108,8 @@ class Pump:
                     else:
                         commands.append(AppendEvents(events=(effect.event,)))
                         stored.append(effect)
-                case Stop():
-                    outbox = self.outboxes.get(effect.session_id)
-                    if outbox is not None:
-                        outbox.stop(effect.task_id, effect.generation)
-                case ProbeNow():
-                    self.probe_now(effect.endpoint)
-                case LoadModel() | UnloadModel():
-                    self.load(effect)
+                case _:
+                    self._hand_on(effect)
         if not commands:
             return
         results = await self.committer.apply(commands, must=True)
@@ -122,6 +117,20 @@ class Pump:
             self._after(effect, result)
         await self._tell(results)
         await self._deliver_all(stored, results)
+
+    def _hand_on(self, effect: Stop | ProbeNow | LoadModel | UnloadModel | Replan) -> None:
+        """An effect that stores nothing: somebody else's to carry out."""
+        match effect:
+            case Stop():
+                outbox = self.outboxes.get(effect.session_id)
+                if outbox is not None:
+                    outbox.stop(effect.task_id, effect.generation)
+            case ProbeNow():
+                self.probe_now(effect.endpoint)
+            case LoadModel() | UnloadModel():
+                self.load(effect)
+            case Replan():
+                self.replan(effect)
 
     def _after(self, effect: Effect, result: Result) -> None:
         if isinstance(result, Refused) and isinstance(effect, Apply | Assign):

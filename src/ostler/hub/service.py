@@ -23,6 +23,8 @@ from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.explaining import headline, verdict_why, why_lines
 from ostler.hub.link import LocalLink
 from ostler.hub.needs import settled_needs, settled_now
+from ostler.hub.plan_desk import PlanDesk
+from ostler.hub.plan_views import RunPlan
 from ostler.hub.pump import Pump
 from ostler.hub.results import run_results
 from ostler.hub.resume import changed_fields, ended_badly, refuse_changed
@@ -55,10 +57,13 @@ PAGE = 1000
 class Hub:
     """The hub of one pool of work. `next_seq` is the first unused arrival number."""
 
-    def __init__(self, pump: Pump, store: Store, desk: EndpointDesk, info: HubInfo, next_seq: int) -> None:
+    def __init__(
+        self, pump: Pump, store: Store, desk: EndpointDesk, plans: PlanDesk, info: HubInfo, next_seq: int
+    ) -> None:
         self._pump = pump
         self._store = store
         self._desk = desk
+        self._plans = plans
         self._info = info
         self._next_seq = next_seq
         self._tokens = TokenDesk(pump, store)
@@ -189,6 +194,18 @@ class Hub:
         if detail is None:
             raise NotFoundError(f"there is no task {task_id}", remedy="'ostler tasks list' shows what there is")
         return detail
+
+    async def make_plan(self, run: str, strategy: str, seconds: float) -> RunPlan:
+        """Plan what is left of a run and follow the plan."""
+        return await self._plans.make(run, strategy=strategy, seconds=seconds)
+
+    async def run_plan(self, run: str) -> RunPlan:
+        """The plan of a run beside what happened."""
+        return await self._plans.show(run)
+
+    async def drop_plan(self, run: str) -> None:
+        """Follow the plan of a run no longer."""
+        await self._plans.drop(run)
 
     async def cancel(self, task_id: str, reason: str = "") -> Task:
         """Cancel a task; one that runs is being stopped when this returns."""

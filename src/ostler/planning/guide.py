@@ -14,8 +14,8 @@ from enum import StrEnum
 
 import msgspec
 
-from ostler.planning.actual import Call
-from ostler.planning.instance import Instance
+from ostler.planning.actual import Actual, Call
+from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving
 from ostler.planning.plan import Episode, Placement, Plan
 
 LATE_SHARE = 0.25
@@ -150,6 +150,32 @@ def allowed_ms(planned_ms: int) -> int:
     (14000, 750000)
     """
     return planned_ms + max(LATE_MS_MIN, round(planned_ms * LATE_SHARE))
+
+
+def drawn(guide: Guide) -> Actual:
+    """The plan of a guide with the hosts and tasks that it names, to be drawn and counted like what happened."""
+    hosts: dict[str, set[str]] = {}
+    for row in guide.placements:
+        hosts.setdefault(row.host, set()).update(guide.models.get(row.task, ()))
+    for stay in guide.episodes:
+        hosts.setdefault(stay.host, set()).add(stay.model)
+    own = {stay.host for stay in guide.episodes}
+    instance = Instance(
+        hosts=tuple(
+            PlanHost(name=name, models={model: Serving() for model in sorted(hosts[name])}, cloud=name not in own)
+            for name in sorted(hosts)
+        ),
+        tasks=tuple(
+            PlanTask(
+                id=row.task,
+                choices=(Choice(models=guide.models.get(row.task, ()), duration_ms=row.end_ms - row.start_ms),),
+            )
+            for row in guide.placements
+        ),
+    )
+    placements = tuple(msgspec.structs.replace(row, choice=0) for row in guide.placements)
+    plan = Plan(strategy=guide.strategy, episodes=guide.episodes, placements=placements)
+    return Actual(instance=instance, plan=plan)
 
 
 def versus(first: Guide, calls: Iterable[Call]) -> tuple[Versus, ...]:

@@ -3,8 +3,6 @@
 A process that is over its time is killed, also when whoever waits is cancelled; it is gone before the answer is given.
 """
 
-import asyncio
-import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -13,13 +11,12 @@ import msgspec
 from ostler.planning.cpsat.result import Goal, Solved, Status
 from ostler.planning.instance import Instance
 from ostler.planning.plan import Plan
+from ostler.solver.child import ChildError, answer_of
 from ostler.solver.messages import Answer, Request
 
 GRACE_S = 15.0
 """Beyond the solver's own limit: to start, to build the model and to notice that the time is over."""
 COMMAND = (sys.executable, "-m", "ostler.solver")
-ERROR_CHARACTERS = 300
-ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
 
 async def solve_in_process(
@@ -47,55 +44,19 @@ async def solve_in_process(
 
 async def ask(request: Request, *, command: Sequence[str] = COMMAND, grace_s: float = GRACE_S) -> Solved:
     """Send one request to a process of its own and wait for the answer."""
+    line = msgspec.json.encode(request) + b"\n"
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=ANSWER_BYTES_MAX,
-        )
-    except OSError as error:
-        return _none(f"the solver did not start: {error.strerror or error}")
-    try:
-        async with asyncio.timeout(request.seconds + grace_s):
-            output, errors = await _exchange(process, msgspec.json.encode(request) + b"\n")
-    except TimeoutError:
-        return _none(f"the solver did not end within {request.seconds + grace_s:g} s and was killed")
-    finally:
-        await _gone(process)
-    return _read(output, errors, process.returncode)
+        output = await answer_of(command, line, seconds=request.seconds + grace_s, what="solver")
+    except ChildError as error:
+        return _none(str(error))
+    return _read(output)
 
 
-async def _exchange(process: asyncio.subprocess.Process, line: bytes) -> tuple[bytes, bytes]:
-    """Write the request and read both streams to their end. Standard input stays open: its end ends the solver."""
-    assert process.stdin is not None  # noqa: S101 (pipes were asked for)
-    assert process.stdout is not None  # noqa: S101
-    assert process.stderr is not None  # noqa: S101
-    errors = asyncio.ensure_future(process.stderr.read())
-    try:
-        with contextlib.suppress(ConnectionError):
-            process.stdin.write(line)
-            await process.stdin.drain()
-        return await process.stdout.read(), await errors
-    finally:
-        errors.cancel()
-
-
-async def _gone(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    await process.wait()
-
-
-def _read(output: bytes, errors: bytes, code: int | None) -> Solved:
+def _read(output: bytes) -> Solved:
     try:
         answer = msgspec.json.decode(output, type=Answer)
     except msgspec.DecodeError:
-        lines = errors.decode(errors="replace").strip().splitlines()
-        said = f": {lines[-1][:ERROR_CHARACTERS]}" if lines else ""
-        return _none(f"the solver ended with code {code} and no answer{said}")
+        return _none("the solver's answer cannot be read")
     return answer.solved or _none(answer.reason)
 
 

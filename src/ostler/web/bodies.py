@@ -35,6 +35,15 @@ class CancelBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     reason: str = ""
 
 
+class PlanBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to plan what is left of a run."""
+
+    strategy: Literal["portfolio", "live"] = "portfolio"
+    """`portfolio` searches; `live` is the scheduler's own rule, foreseen."""
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
+    """Time for the search; work goes on meanwhile."""
+
+
 class EndpointBody(EndpointSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An endpoint to register; a misspelt field is refused, not ignored."""
 

@@ -8,6 +8,7 @@ from ostler.domain.fleet import Probe
 from ostler.domain.ports import TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.api import HubApi
+from ostler.hub.plan_views import RunPlan
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -29,6 +30,7 @@ from ostler.web.bodies import (
     EventQuery,
     Health,
     NoQuery,
+    PlanBody,
     ResultsQuery,
     RouteAnswer,
     StreamQuery,
@@ -72,6 +74,23 @@ async def task(api: HubApi, call: Call[None, NoQuery]) -> TaskAnswer:
 async def results(api: HubApi, call: Call[None, ResultsQuery]) -> RunResults:
     """The results of a run by derived phase. Of very long ones the middle is left out; a task has its own whole."""
     return await api.results(call.path["run"], call.query.phase)
+
+
+async def make_plan(api: HubApi, call: Call[PlanBody | None, NoQuery]) -> RunPlan:
+    """Plan what is left of a run and follow the plan; it is durable when this answers. The body may be left out."""
+    body = call.body or PlanBody()
+    return await api.make_plan(call.path["run"], body.strategy, body.seconds)
+
+
+async def run_plan(api: HubApi, call: Call[None, NoQuery]) -> RunPlan:
+    """The plan of a run beside what happened: every version, every task, the residents of every host."""
+    return await api.run_plan(call.path["run"])
+
+
+async def drop_plan(api: HubApi, call: Call[None, NoQuery]) -> Done:
+    """Follow the plan of a run no longer; its tasks go on."""
+    await api.drop_plan(call.path["run"])
+    return Done()
 
 
 async def cancel(api: HubApi, call: Call[CancelBody | None, NoQuery]) -> Task:
