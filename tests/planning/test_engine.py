@@ -124,11 +124,12 @@ def test_release_and_pace_are_respected() -> None:
 
 
 def test_what_can_never_run_is_left_and_nothing_hangs() -> None:
-    """A pinned model that fills the memory: the run ends and says what is left."""
+    """A pinned model that fills the memory once it is loaded: the run ends and says what is left."""
     pinned = Serving(memory_bytes=20, pinned=True)
-    host = PlanHost(name="box", memory_bytes=24, models={"p": pinned, "m": Serving(memory_bytes=9)}, resident=("p",))
+    host = PlanHost(name="box", memory_bytes=24, models={"p": pinned, "m": Serving(memory_bytes=9)})
+    tasks = (task("first", "p"), task("a", "m", 1_000, "first"))
 
-    run = Run(Compiled(Instance(hosts=(host,), tasks=(task("a", "m"),)))).go()
+    run = Run(Compiled(Instance(hosts=(host,), tasks=tasks))).go()
 
     assert run.left == 1
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ostler.planning.frontier import Point, best_at, frontier, undominated
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving
@@ -13,7 +14,7 @@ from ostler.planning.plan_checker import check_plan
 from ostler.planning.strategies import hybrid, model_first
 from ostler.planning.whatif import cost_micro_usd, to_cloud
 from ostler.simulate.fourteen_agents import fourteen_agents
-from tests.planning.varied import instances
+from tests.planning.varied import has_place, instances
 
 EMPTY = Plan(strategy="test", episodes=(), placements=())
 CLOUDED = to_cloud(fourteen_agents("map", 4), ("chief-architect", "qa", "security", "docs"), 200_000, only=False).after
@@ -110,6 +111,33 @@ def test_a_task_that_can_only_be_paid_for_is_never_forbidden() -> None:
     points = frontier(Instance(hosts=hosts, tasks=tasks), hybrid)
 
     assert [(row.cost_micro_usd, row.makespan_ms) for row in points] == [(7, 150), (14, 100)]
+
+
+def test_a_task_that_finds_no_room_of_its_own_stays_paid_for() -> None:
+    """Its free choice does not fit beside the pinned model: to forbid the cloud is no plan, and no reason to fail."""
+    pinned = Serving(memory_bytes=5, pinned=True)
+    box = PlanHost(name="h", memory_bytes=9, models={"p": pinned, "m": Serving(memory_bytes=6)}, resident=("p",))
+    sky = PlanHost(name="sky", cloud=True, models={"api": Serving(slots=5)})
+    choices = (
+        Choice(models=("m",), duration_ms=10),
+        Choice(models=("api",), duration_ms=100, cost_micro_usd=7),
+    )
+
+    points = frontier(Instance(hosts=(box, sky), tasks=(PlanTask(id="t", choices=choices),)), hybrid)
+
+    assert [(row.cost_micro_usd, row.makespan_ms) for row in points] == [(7, 100)]
+
+
+@given(instance=instances(max_tasks=7))
+def test_the_cheapest_point_costs_no_more_than_it_must(instance: Instance) -> None:
+    """The sum of each task's cheapest choice that has a place: nothing cheaper exists at all."""
+    least = 0
+    for task in instance.tasks:
+        least += min(
+            choice.cost_micro_usd for choice in task.choices if has_place(replace(task, choices=(choice,)), instance)
+        )
+
+    assert frontier(instance, hybrid)[0].cost_micro_usd == least
 
 
 @pytest.mark.parametrize(("minute_price", "cost"), [(0, 0), (5, 0), (10, 0), (11, 10), (1_000_000, 10)])

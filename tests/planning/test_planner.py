@@ -154,9 +154,10 @@ def test_strategies_of_others_are_called_by_name_and_unknown_ones_refused() -> N
 
 
 def test_a_problem_without_a_plan_is_said_to_have_none() -> None:
-    """A pinned model that fills the memory leaves nothing for the others."""
+    """A pinned model that fills the memory once it is loaded leaves nothing for the others."""
     models = {"p": Serving(memory_bytes=20, pinned=True), "m": Serving(memory_bytes=9)}
-    host = PlanHost(name="box", memory_bytes=24, models=models, resident=("p",))
+    host = PlanHost(name="box", memory_bytes=24, models=models)
+    tasks = (task("first", "p"), task("a", "m", 1_000, "first"))
 
     with pytest.raises(InvalidInputError, match="no way was found to run a"):
-        make_plan(Instance(hosts=(host,), tasks=(task("a", "m"),)), "portfolio", Count(5), Random(1))
+        make_plan(Instance(hosts=(host,), tasks=tasks), "portfolio", Count(5), Random(1))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ostler.domain.errors import InvalidInputError
-from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving
+from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving, checked
 from ostler.planning.layout import laid_out
 from ostler.planning.phases import BrokenOrderError, Group, repaired
 from ostler.planning.plan_checker import check_plan
@@ -143,13 +143,26 @@ def test_a_task_that_may_use_either_model_joins_the_one_that_is_resident() -> No
 
 def test_a_pinned_model_that_leaves_no_room_is_told() -> None:
     """What can never be loaded beside a pinned model is refused with the task's name."""
-    instance = simple(task("a", "x", 10))
+    instance = simple(task("b", "y", 10), task("a", "x", 10, "b"))
     box = instance.hosts[0]
-    pinned = replace(box, models={**box.models, "y": replace(box.models["y"], pinned=True)}, resident=("y",))
+    pinned = replace(box, models={**box.models, "y": replace(box.models["y"], pinned=True)})
 
+    # Loaded for the first task it stays for good; in memory from the start it is no problem that can be planned.
     with pytest.raises(InvalidInputError, match="pinned") as caught:
         model_first(replace(instance, hosts=(pinned,)))
     assert caught.value.where == "a"
+    with pytest.raises(InvalidInputError, match="no host can ever run x"):
+        checked(replace(instance, hosts=(replace(pinned, resident=("y",)),)))
+
+
+def test_a_choice_beside_a_pinned_model_is_taken_where_another_has_no_room() -> None:
+    """The preferred model never fits beside what is pinned; the other one does."""
+    models = {"p": Serving(memory_bytes=5, pinned=True), "x": Serving(memory_bytes=6), "y": Serving(memory_bytes=2)}
+    host = PlanHost(name="h", memory_bytes=9, models=models, resident=("p",))
+    choices = (Choice(models=("x",), duration_ms=10), Choice(models=("y",), duration_ms=20))
+    instance = checked(Instance(hosts=(host,), tasks=(PlanTask(id="t", choices=choices),)))
+
+    assert [model_first(instance).placements[0].choice, hybrid(instance).placements[0].choice] == [1, 1]
 
 
 def test_phases_are_followed_to_the_letter() -> None:

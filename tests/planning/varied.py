@@ -1,8 +1,9 @@
-"""Small planning problems of every kind, drawn by hypothesis: several hosts, clouds, pinned and resident models, limits
+"""Small planning problems of every kind, drawn by hypothesis: several hosts, clouds, resident and pinned models, limits
 of residents, tasks of two models, tasks that take memory themselves, choices, releases and needs.
 """
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving, can_host
 
@@ -60,4 +61,18 @@ def instances(draw: st.DrawFn, max_tasks: int = 12) -> Instance:
         needs = draw(st.lists(st.sampled_from(earlier), max_size=2, unique=True)) if earlier else []
         release_ms = draw(st.sampled_from((0, 0, 0, 50)))
         tasks.append(PlanTask(id=f"t{index}", choices=tuple(drawn), needs=tuple(needs), release_ms=release_ms))
-    return Instance(hosts=tuple(made), tasks=tuple(tasks), minute_price_micro_usd=draw(st.sampled_from((0, 100_000))))
+    price = draw(st.sampled_from((0, 100_000)))
+    plain = Instance(hosts=tuple(made), tasks=tuple(tasks), minute_price_micro_usd=price)
+    pinned = replace(plain, hosts=tuple(with_pinned(host) for host in made))
+    return pinned if draw(st.booleans()) and all(has_place(task, pinned) for task in tasks) else plain
+
+
+def with_pinned(host: PlanHost) -> PlanHost:
+    """The host with what is resident at the start pinned."""
+    models = {name: replace(row, pinned=name in host.resident) for name, row in host.models.items()}
+    return replace(host, models=models)
+
+
+def has_place(task: PlanTask, instance: Instance) -> bool:
+    """Whether some choice of the task can ever run somewhere."""
+    return any(can_host(choice, host) for choice in task.choices for host in instance.hosts)

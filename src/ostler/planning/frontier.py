@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from ostler.domain.errors import InvalidInputError
 from ostler.planning.instance import Instance, PlanTask, can_host
 from ostler.planning.plan import Plan
 from ostler.planning.whatif import cost_micro_usd
@@ -74,7 +75,7 @@ def _forbidding(instance: Instance, planner: Planner, first: Point, plans: int) 
     value time far above money, so that what may still be paid for is.
     """
     spared = {task.id: price for task in instance.tasks if (price := _price_spared(instance, task))}
-    found = [_point(instance, planner(_without(instance, spared)))]
+    found = list(_asked(instance, planner, [set(spared)]))
     forbidden: set[str] = set()
     point = first
     while len(found) < plans:
@@ -82,10 +83,24 @@ def _forbidding(instance: Instance, planner: Planner, first: Point, plans: int) 
         tried = sorted(paid, key=lambda name: (-spared[name], name))[: min(TRIED, plans - len(found))]
         if not tried:
             break
-        points = [_point(instance, planner(_without(instance, {*forbidden, name}))) for name in tried]
-        point, lost = min(zip(points, tried, strict=True), key=lambda row: (_by_time(row[0]), row[1]))
-        forbidden.add(lost)
+        points = _asked(instance, planner, [{*forbidden, name} for name in tried])
+        if not points:
+            break
+        point, without = min(points.items(), key=lambda row: (_by_time(row[0]), sorted(row[1])))
+        forbidden = without
         found += points
+    return found
+
+
+def _asked(instance: Instance, planner: Planner, ways: Iterable[set[str]]) -> dict[Point, set[str]]:
+    """A plan for each set of tasks that may not be paid for, where there is one: a pinned model may be in the way."""
+    found = {}
+    for forbidden in ways:
+        try:
+            plan = planner(_without(instance, forbidden))
+        except InvalidInputError:
+            continue
+        found[_point(instance, plan)] = forbidden
     return found
 
 

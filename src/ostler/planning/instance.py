@@ -107,16 +107,21 @@ def task_ms(choice: Choice, host: PlanHost) -> int:
 
 
 def can_host(choice: Choice, host: PlanHost) -> bool:
-    """Whether the choice could ever run there: models known, together within the memory and the limit of residents."""
+    """Whether the choice could ever run there: models known, within memory and limit of residents.
+
+    What is pinned and in memory from the start stays there, and is counted too.
+    """
     if choice.hosts and host.name not in choice.hosts:
         return False
     if any(model not in host.models for model in choice.models):
         return False
-    if host.max_resident is not None and len(set(choice.models)) > host.max_resident:
+    together = set(choice.models)
+    together.update(model for model in host.resident if host.models[model].pinned)
+    if host.max_resident is not None and len(together) > host.max_resident:
         return False
     if host.memory_bytes is None:
         return True
-    models = sum(host.models[model].memory_bytes for model in set(choice.models))
+    models = sum(host.models[model].memory_bytes for model in together)
     return models + choice.memory_bytes <= host.memory_bytes
 
 
