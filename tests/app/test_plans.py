@@ -265,6 +265,22 @@ def test_the_example_comes_to_the_numbers_of_the_table() -> None:
     assert [row.name for row in report.what_if][3] == "latest allowed for qa, security, docs and chief-architect"
 
 
+def test_the_rows_of_the_table_follow_from_the_number_of_slots() -> None:
+    """Other numbers of slots, dearer swaps, the architect on a cloud: the table's column, proven again."""
+    asked = ("slots=1", "slots=5", "slots=9", "swaps=x10", "cloud=chief-architect:0.05")
+    report = example(strategy="optimal", what_if=asked, seconds=8)
+
+    assert [f"{(row.makespan_ms or 0) / 60_000:.2f}" for row in report.what_if[1:]] == [
+        "163.62",
+        "53.62",
+        "53.62",
+        "82.25",
+        "54.96",
+    ]
+    assert all(row.gap == 0 for row in report.what_if), "each of them is proven"
+    assert report.what_if[-1].cost_micro_usd == 50_000
+
+
 @pytest.mark.parametrize(("hosts", "shortest"), [("box=40GB", "55.38"), ("box=64GB", "48.38")])
 def test_the_example_on_other_machines_comes_to_the_numbers_of_the_table(hosts: str, shortest: str) -> None:
     """The small model beside a large one, and both large ones together."""

@@ -15,7 +15,6 @@ from ostler.planning.bounds.certificates import certify
 from ostler.planning.certificate import Certificate
 from ostler.planning.compiled import Compiled
 from ostler.planning.cpsat.result import Goal, Solved, Status
-from ostler.planning.figures import figures
 from ostler.planning.instance import Instance
 from ostler.planning.plan import Plan
 from ostler.planning.planner import make_plan
@@ -116,7 +115,11 @@ class Search:
         return plan_value(self.instance, plan)
 
     def _is_best(self, plan: Plan) -> bool:
-        return plan.makespan_ms == self.certificate.bound_ms and not figures(self.instance, plan).cost_micro_usd
+        return plan.makespan_ms == self.certificate.bound_ms and not self.buys()
+
+    def buys(self) -> bool:
+        """Whether some task can be done for one price or for another, so that time is not all that counts."""
+        return any(len({choice.cost_micro_usd for choice in task.choices}) > 1 for task in self.instance.tasks)
 
     def _optimal(self) -> Plan:
         start = self._plans.get(PORTFOLIO) or self._searched(FIRST_SHARE)
@@ -127,7 +130,7 @@ class Search:
 
         self.tell(f"proving {len(self.instance.tasks)} tasks: {start.makespan_ms / 60_000:.2f} min so far")
         bound_ms = self.certificate.bound_ms
-        if any(choice.cost_micro_usd for task in self.instance.tasks for choice in task.choices):
+        if self.buys():
             return self._priced(start)
         asked = solve_in_process(self.instance, seconds=self.seconds, hint=start, bound_ms=bound_ms, seed=self.seed)
         solved = run(asked)

@@ -213,8 +213,8 @@ def _by_own_names(text: str, names: Mapping[str, str]) -> str:
 
 
 def _frontier(search: Search, options: PlanOptions) -> tuple[Row, ...]:
-    """Money against time, where some choice costs money."""
-    if not any(choice.cost_micro_usd for task in search.instance.tasks for choice in task.choices):
+    """Money against time, where time can be bought."""
+    if not search.buys():
         return ()
     search.tell("money against time")
 
