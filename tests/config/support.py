@@ -150,6 +150,12 @@ scheduler:
   breaker_failures: 4
   breaker_cooldown: 40s
   ramp_start: 2
+residency:
+  patience: 4m
+  tool_hold: 20s
+  min_residence: 2s
+  failed_wait: 45s
+  prefetch: false
 worker:
   name: bench
   allow: [command, chat, agent]

@@ -12,7 +12,7 @@ import msgspec
 from ostler.domain.catalog import Catalog, CostClass, EndpointKind, EndpointSpec, ModelSpec, TierSpec
 from ostler.domain.commands import LateReport, RefusalReason, Refused, UpdateTask
 from ostler.domain.event import CATALOGUE, Event
-from ostler.domain.fleet import ModelAt, Probe, ProbeStatus, Resident, Session, Unloaded, WorkerOffer
+from ostler.domain.fleet import HeldPhase, ModelAt, Probe, ProbeStatus, Resident, Session, Unloaded, WorkerOffer
 from ostler.domain.policy import Policy, RoutingPolicy, SchedulerPolicy
 from ostler.domain.states import FINAL_STATES, LEASED_STATES, Failure, FailureClass, TaskState, may_move
 from ostler.domain.tasks import Complexity, Task, TaskKind, TaskSpec, Usage
@@ -162,6 +162,8 @@ class Rig:
             return
         held = book.held.get(ModelAt(task.endpoint, task.model))
         assert held is not None, f"{task.id} was sent to {task.endpoint}, where {task.model} is not loaded"
+        # Leaving may be decided right after the assignment, in the same turn; the call is waited for then.
+        assert held.phase in {HeldPhase.READY, HeldPhase.LEAVING}, f"{task.id} was sent to a model that is {held.phase}"
 
     def _update(self, command: UpdateTask) -> bool:
         row = self.rows[command.task.id]
@@ -280,23 +282,34 @@ class Rig:
         self, failure: str = "", *, load_ms: int = 20_000, unload_ms: int = 10_000, size_bytes: int | None = None
     ) -> None:
         """The oldest load or unload ends, `load_ms` (and `unload_ms` for each that goes) later than now."""
-        effect = self.loading.pop(0)
+        effect = self.loading[0]
+        self.pass_ms(load_ms + unload_ms * len(effect.evict) if isinstance(effect, LoadModel) else unload_ms)
+        self.load_ended(effect, failure, load_ms=load_ms, unload_ms=unload_ms, size_bytes=size_bytes)
+
+    def load_ended(
+        self,
+        effect: LoadModel | UnloadModel,
+        failure: str = "",
+        *,
+        load_ms: int = 20_000,
+        unload_ms: int = 10_000,
+        size_bytes: int | None = None,
+    ) -> None:
+        """A load or unload has just ended, having taken these times."""
+        self.loading.remove(effect)
         problem = Failure(kind=FailureClass.SERVER, message=failure, at_ms=self.now_ms) if failure else None
-        started_ms = self.now_ms
         if isinstance(effect, UnloadModel):
-            self.pass_ms(unload_ms)
             self.tell(
                 sig.UnloadEnded(
                     endpoint=effect.endpoint,
                     model=effect.model,
-                    started_ms=started_ms,
+                    started_ms=self.now_ms - unload_ms,
                     at_ms=self.now_ms,
                     unload_ms=unload_ms,
                     failure=problem,
                 )
             )
             return
-        self.pass_ms(load_ms + unload_ms * len(effect.evict))
         gone = tuple(Unloaded(endpoint=at.endpoint, model=at.model, unload_ms=unload_ms) for at in effect.evict)
         resident = Resident(model=effect.model, context_tokens=effect.context_tokens, size_bytes=size_bytes)
         self.tell(
@@ -304,7 +317,7 @@ class Rig:
                 endpoint=effect.endpoint,
                 model=effect.model,
                 context_tokens=effect.context_tokens,
-                started_ms=started_ms,
+                started_ms=self.now_ms - load_ms - unload_ms * len(gone),
                 at_ms=self.now_ms,
                 load_ms=0 if failure else load_ms,
                 unloaded=gone,

@@ -89,7 +89,13 @@ def _resolve(draft: Draft, source: Source, env: Mapping[str, str], cwd: Path) ->
     check_numbers(draft)
     file = draft.file
     draft.note(("name",), "the name of the profile")
-    policy = Policy(catalog=catalog, routing=routing, scheduler=file.scheduler, profile=file.name or source.name)
+    policy = Policy(
+        catalog=catalog,
+        routing=routing,
+        scheduler=file.scheduler,
+        residency=file.residency,
+        profile=file.name or source.name,
+    )
     folder = cwd if source.built_in else source.path.parent
     return LoadedProfile(
         policy=msgspec.structs.replace(policy, version=policy_version(policy)),

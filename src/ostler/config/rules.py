@@ -143,6 +143,9 @@ def resolve_budget(draft: Draft) -> BudgetSettings:
 def check_numbers(draft: Draft) -> None:
     """Report numbers that cannot work, alone or together."""
     _check_scheduler(draft)
+    if draft.file.residency.patience_ms == 0 and not draft.mistakes.is_damaged(("residency",)):
+        what = "without any patience every task would swap the models"
+        draft.mistakes.add(("residency", "patience"), what, "remove the line to keep the default of 3 minutes")
     _check_context(draft)
     loop = draft.file.agi_loop
     if loop.interval_hours == 0 and loop.interval_minutes == 0 and not draft.mistakes.is_damaged(("agi_loop",)):

@@ -21,7 +21,7 @@ from ostler.config.settings import (
     WorkerSettings,
 )
 from ostler.domain.catalog import Capability, ChoiceRule, CostClass, EndpointKind, Speeds
-from ostler.domain.policy import FallbackDirection, SchedulerPolicy, ScoreWeights
+from ostler.domain.policy import FallbackDirection, ResidencyPolicy, SchedulerPolicy, ScoreWeights
 
 
 class ContextSize(StrEnum):
@@ -146,6 +146,7 @@ class ProfileFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     models: Mapping[str, ModelSection] = {}
     hosts: Mapping[str, HostSection] = {}
     scheduler: SchedulerPolicy = SchedulerPolicy()
+    residency: ResidencyPolicy = ResidencyPolicy()
     worker: WorkerSettings = WorkerSettings()
     hub: HubSettings = HubSettings()
     budget: BudgetSettings = BudgetSettings()

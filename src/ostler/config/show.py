@@ -77,6 +77,7 @@ def _all(profile: LoadedProfile) -> Iterator[tuple[SettingPath, str]]:
         for name, spec in getattr(policy.catalog, section).items():
             yield from _struct(spec, (section, name), skip=("name",))
     yield from _struct(policy.scheduler, ("scheduler",))
+    yield from _struct(policy.residency, ("residency",))
     for section in ("worker", "hub", "budget", "context", "agi_loop"):
         yield from _struct(getattr(profile, section), (section,))
 

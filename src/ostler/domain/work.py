@@ -18,6 +18,8 @@ class ModelRoute(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int | None = None
     """Context size to ask a local engine for; `None` = leave it as it is."""
     max_output_tokens: int = 2048
+    keep_alive_s: int | None = None
+    """How long a local engine is to keep the model after the call; `None` = as it likes."""
 
 
 class NeedResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ from ostler.scheduling.outcomes import failed, refused, release, reported, take_
 from ostler.scheduling.rounds import fallback_event, run_round
 from ostler.scheduling.sessions import joined, left, renewed, restore, session_due
 from ostler.scheduling.swap_costs import SwapCosts
+from ostler.scheduling.swap_waits import swap_wait
 from ostler.scheduling.tiers import alert_due, watch_tiers
 from ostler.scheduling.timers import TimerKind
 
@@ -71,6 +72,8 @@ class Scheduler:
     def wait_of(self, task_id: str) -> Wait | None:
         """Why a task waits at this moment; `None` when it does not wait or is not known."""
         live = self.books.queue.wait_of(task_id)
+        if live is not None and live.code is WaitCode.MODEL_SWAP:
+            return swap_wait(self.books, task_id, live)
         if live is not None:
             return live
         task = self.books.tasks.get(task_id)

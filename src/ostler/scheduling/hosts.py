@@ -245,7 +245,8 @@ class Hosts:
             held = book.held.get(at)
             if held is None:
                 memory = self.memory_bytes(at, catalog, book.capacity_bytes)
-                book.held[at] = Held(at=at, memory_bytes=memory, since_ms=now_ms, ready_ms=now_ms, used_ms=now_ms)
+                # For how long it has been there is not known, so that it need not stay.
+                book.held[at] = Held(at=at, memory_bytes=memory, since_ms=now_ms, used_ms=now_ms)
                 held = book.held[at]
             held.context_tokens = resident.context_tokens
             held.memory_bytes = resident.size_bytes or held.memory_bytes

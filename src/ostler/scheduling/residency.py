@@ -42,7 +42,7 @@ def step(turn: Turn) -> bool:
     changed = False
     for book in list(hosts.books.values()):
         changed |= _advance(turn, book, demand)
-    params = _params(books.policy.residency)
+    params = params_of(books.policy.residency)
     while True:
         if changed:
             demand = gather(books, turn.now_ms)
@@ -56,7 +56,8 @@ def step(turn: Turn) -> bool:
     return changed
 
 
-def _params(policy: ResidencyPolicy) -> Params:
+def params_of(policy: ResidencyPolicy) -> Params:
+    """The setting of the rule under a policy."""
     return LIVE._replace(min_stay_ms=policy.min_residence_ms)
 
 

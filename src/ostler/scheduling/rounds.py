@@ -32,6 +32,9 @@ from ostler.scheduling.timers import TimerKind
 MAX_PARKED = 64
 """Tasks of one class that wait for their fallback instant at once; the others come after them anyway."""
 
+KEEP_LOADED_S = 1_800
+"""How long the engine of a managed host is told to keep a model after a call: who decides about its leaving is us."""
+
 STORED_CODES = frozenset(
     {
         WaitCode.FALLBACK_WAIT,
@@ -249,7 +252,10 @@ def _model_route(turn: Turn, decision: Decision) -> ModelRoute | None:
     held = turn.books.hosts.of(ModelAt(name, model))
     if held is not None and held.context_tokens is not None:
         context_tokens = held.context_tokens  # another size would load it anew
-    return ModelRoute(endpoint=spec, model=model, max_output_tokens=limit, context_tokens=context_tokens)
+    keep_alive_s = KEEP_LOADED_S if held is not None else None
+    return ModelRoute(
+        endpoint=spec, model=model, max_output_tokens=limit, context_tokens=context_tokens, keep_alive_s=keep_alive_s
+    )
 
 
 def _route_event(turn: Turn, decision: Decision, decided_us: int) -> Event:

@@ -150,6 +150,7 @@ def model_call(spec: TaskSpec, route: ModelRoute) -> ModelCall:
         max_output_tokens=limit,
         temperature=spec.temperature,
         context_tokens=route.context_tokens,
+        keep_alive_s=route.keep_alive_s,
     )
 
 
