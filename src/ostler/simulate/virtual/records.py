@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from ostler.planning.instance import Instance
+from ostler.planning.plan import Plan
 from ostler.simulate.virtual.jobs import Lengths
 from ostler.simulate.virtual.sites import SiteFigures, Stay
 
@@ -76,4 +78,6 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Commands that run at once, over all workers."""
     every_listing: bool = False
     """Whether listings that tell nothing new are made all the same (see `scheduled`)."""
+    plan: tuple[Instance, Plan] | None = None
+    """A plan that the scheduler is to follow, made for the jobs of one batch; rivals follow none."""
     progress: Progress | None = None

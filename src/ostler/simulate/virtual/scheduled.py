@@ -10,6 +10,9 @@ Each is also an occasion to decide again, which the scheduler does not rely on b
 it was thought to can make another load worth while a little later. So a run is near, not equal, to one with all of
 them (`every_listing`); `test_scheduled` holds how near.
 
+A plan may be followed (`Setting.plan`): it is adopted when its jobs arrive. When the scheduler asks for a new one it
+gets none, and goes on by its own rule.
+
 The run is over when every job ended, or when nothing can happen any more but listings: what still waits then is
 explained by its wait reason.
 """
@@ -26,9 +29,12 @@ from ostler.domain.states import FINAL_STATES, Failure, FailureClass, TaskState
 from ostler.domain.tasks import Task, TaskKind, TaskSpec
 from ostler.domain.work import Finished, Started
 from ostler.hub.accept import new_tasks
+from ostler.planning.guide import guide_of
+from ostler.planning.instance import Instance
+from ostler.planning.plan import Plan
 from ostler.scheduling import Scheduler
 from ostler.scheduling import signals as sig
-from ostler.scheduling.effects import Apply, Assign, Effect, Emit, LoadModel, ProbeNow, Stop, UnloadModel
+from ostler.scheduling.effects import Apply, Assign, Effect, Emit, LoadModel, ProbeNow, Replan, Stop, UnloadModel
 from ostler.scheduling.intake import need_is_met
 from ostler.simulate.virtual.fleet import Fleet, on_fleet
 from ostler.simulate.virtual.ground import Ground, check_outages
@@ -58,7 +64,7 @@ def run_scheduled(
     setting = setting or Setting()
     check_outages(setting.outages, fleet)
     ground = Ground(fleet, on_fleet(policy, fleet), setting)
-    hall = _Hall(ground, workload.jobs, every_listing=setting.every_listing)
+    hall = _Hall(ground, workload.jobs, every_listing=setting.every_listing, plan=setting.plan)
     ground.furnish(hall)
     hall.open(setting.outages, setting.command_slots)
     hall.play()
@@ -68,7 +74,9 @@ def run_scheduled(
 class _Hall:
     """The scheduler with its shell, its worker and its prober."""
 
-    def __init__(self, ground: Ground, jobs: Sequence[Job], *, every_listing: bool) -> None:
+    def __init__(
+        self, ground: Ground, jobs: Sequence[Job], *, every_listing: bool, plan: tuple[Instance, Plan] | None
+    ) -> None:
         self._ground = ground
         self._timeline = ground.timeline
         rules = ground.policy.scheduler
@@ -86,6 +94,7 @@ class _Hall:
         self._swaps = Swaps(ground, self._tell, self._next_number)
         self._pending = 0
         """Things in the timeline that may still move a job: arrivals, outages, ends of commands."""
+        self._plan = plan
         self._every_listing = every_listing
         self._listed: dict[str, tuple[EndpointView, tuple[Resident, ...] | bool | None] | None] = {}
         """What the scheduler had each endpoint for after its last listing, and what that one showed."""
@@ -152,7 +161,10 @@ class _Hall:
     def _arrive(self, jobs: Sequence[Job]) -> None:
         first, now_ms = len(self._rows) + 1, self._timeline.time_ms
         settled = self._settled(jobs)
-        rows = new_tasks([_freed(job) for job in jobs], self._policy, first_seq=first, now_ms=now_ms, settled=settled)
+        # A plan must be in force before its tasks are eligible: they begin a millisecond after they came.
+        not_before_ms = now_ms + 1 if self._plan is not None else None
+        specs = [_freed(job, not_before_ms) for job in jobs]
+        rows = new_tasks(specs, self._policy, first_seq=first, now_ms=now_ms, settled=settled)
         tasks = []
         for job, row in zip(jobs, rows, strict=True):
             task = msgspec.structs.replace(row.task, facts=told_of(job, row.task.facts, self._policy))
@@ -161,6 +173,14 @@ class _Hall:
             if task.eligible_ms is not None:
                 self._ground.endings[job.id].eligible_ms = self._ground.offset_ms
         self._tell(sig.TasksAccepted(tasks=tuple(tasks), settled=settled))
+        if self._plan is not None:
+            self._adopt(jobs[0].spec.batch or "", *self._plan)
+            self._plan = None
+
+    def _adopt(self, batch: str, instance: Instance, plan: Plan) -> None:
+        now_ms = self._timeline.time_ms
+        guide = guide_of(plan, instance, batch=batch, version=1, started_ms=now_ms, reason="start")
+        self._tell(sig.PlanAdopted(guide=guide))
 
     def _settled(self, jobs: Sequence[Job]) -> dict[str, bool]:
         """Needs of arriving tasks on tasks that have ended, and whether they are met."""
@@ -257,6 +277,8 @@ class _Hall:
                 self._timeline.at(self._timeline.time_ms, lambda: self._list(endpoint))
             case LoadModel() | UnloadModel():
                 self._swaps.begin(effect)
+            case Replan():
+                self._signals.append(sig.PlanDropped(batch=effect.batch, reason=effect.reason))
             case Emit() | Apply():
                 pass
 
@@ -350,6 +372,6 @@ class _Hall:
         self._tell(sig.Reported(session_id=SESSION, report=report))
 
 
-def _freed(job: Job) -> TaskSpec:
+def _freed(job: Job, not_before_ms: int | None) -> TaskSpec:
     """The task without what binds it to machines that are not simulated."""
-    return msgspec.structs.replace(job.spec, worker=None, repo=None)
+    return msgspec.structs.replace(job.spec, worker=None, repo=None, not_before_ms=not_before_ms)
