@@ -6,7 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostler.demo.machines import MachineState, state_of_calls
+from ostler.demo.machines import MachineState, state_of_calls, with_swaps_of_hub
+from ostler.domain.event import Event
 from ostler.domain.tasks import Attempt, Usage
 
 LOAD_MS = {"large": 400, "small": 100}
@@ -86,3 +87,15 @@ def test_two_lives_of_a_machine_add_up(before: MachineState, later: MachineState
     assert both.residents == ("x",)
     for name in MachineState.__struct_fields__[1:]:
         assert getattr(both, name) == getattr(before, name) + getattr(later, name)
+
+
+def test_a_load_for_which_the_hub_had_a_model_go_is_a_swap() -> None:
+    """The machine saw an unload and a load; loads into free memory, and those of other machines, are none."""
+
+    def loading(host: str, evict: str) -> Event:
+        meta = {"host": host, "endpoint": host, "model": "m", "evict": evict, "reason": "1 waiting"}
+        return Event(name="model.loading", at_ms=1, metadata=meta)
+
+    events = [loading("box", "old"), loading("box", ""), loading("other", "old"), Event(name="model.loaded", at_ms=2)]
+
+    assert with_swaps_of_hub(MachineState(loads=2, swaps=1), "box", events) == MachineState(loads=2, swaps=2)

@@ -1,6 +1,6 @@
 """What happened, read back as a plan."""
 
-from ostler.planning.actual import Call, Change, actual
+from ostler.planning.actual import Call, Change, actual, without_prefix
 from ostler.planning.figures import figures
 from ostler.planning.gantt import gantt
 from ostler.planning.plan import Episode, Placement
@@ -63,6 +63,16 @@ def test_a_cloud_and_a_command_have_no_memory() -> None:
 
     assert found.plan.episodes == ()
     assert {host.name: host.cloud for host in found.instance.hosts} == {"far": True, "worker": False}
+
+
+def test_names_of_a_run_can_be_shortened() -> None:
+    """Only where they begin with its name."""
+    found = actual([call("r.t", "a", 20, 60), call("u", "a", 60, 70)], (), started_ms=START, until_ms=START + 70)
+    short = without_prefix(found, "r.")
+
+    assert [row.task for row in short.plan.placements] == ["t", "u"]
+    assert [task.id for task in short.instance.tasks] == ["t", "u"]
+    assert len(gantt(short.instance, short.plan).hosts) == 1
 
 
 def test_figures_and_picture_are_those_of_a_plan() -> None:

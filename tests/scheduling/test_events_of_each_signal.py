@@ -23,6 +23,7 @@ OF_THE_HUB = {
     "hub.started",
     "hub.stopped",
     "task.results_trimmed",
+    "plan.kept",
 }
 """Said by the shell around the scheduler."""
 

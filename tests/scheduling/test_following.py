@@ -10,7 +10,7 @@ from ostler.planning.plan import Episode, Placement
 from ostler.scheduling.effects import LoadModel, Replan
 from ostler.scheduling.signals import PlanAdopted, PlanDropped
 from tests.scheduling.hosts_made import ask, host, policy, rig_with
-from tests.scheduling.rig import START_MS, Rig
+from tests.scheduling.rig import START_MS, Rig, local
 
 LOAD_MS, RUN_MS = 20_000, 30_000
 
@@ -195,6 +195,19 @@ def test_a_host_that_goes_and_comes_back_is_not_foreseen() -> None:
     rig.probe("box", ProbeStatus.AVAILABLE, models=("big", "other", "small"))
 
     assert left(rig) == [("host_gone", "box"), ("host_back", "box")]
+
+
+def test_a_machine_that_the_plan_passed_over_is_not_news_when_it_comes_back() -> None:
+    """It could have been used when the plan was made; one that nobody knew then is news."""
+    rig = rig_with("box", "spare", slots=1)
+    ask(rig, "a", "big", batch="run")
+    adopt(rig, guide(("big", ("a",))))
+    rig.down("spare")
+    rig.probe("spare", ProbeStatus.AVAILABLE, models=("big", "other", "small"))
+    assert not left(rig)
+    rig.up(local("new"), models=("big", "other", "small"))
+
+    assert left(rig) == [("host_back", "new")]
 
 
 def test_what_goes_wrong_at_once_is_asked_about_once() -> None:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from ostler.domain.event import Event
 from ostler.domain.tasks import Attempt
 
 
@@ -81,6 +82,17 @@ class Site(Protocol):
     def state(self, url: str) -> MachineState | None:
         """What the machine says of itself; `None` = it does not say, or does not answer."""
         ...
+
+
+def with_swaps_of_hub(state: MachineState, name: str, events: Iterable[Event]) -> MachineState:
+    """The machine's own count, and the loads for which the hub had another model go before: for the machine, these are
+    an unload and a load that have nothing to do with each other.
+    """
+    swaps = sum(
+        event.name == "model.loading" and event.metadata.get("host") == name and bool(event.metadata.get("evict"))
+        for event in events
+    )
+    return msgspec.structs.replace(state, swaps=state.swaps + swaps)
 
 
 def state_of_calls(attempts: Iterable[Attempt], load_ms: Mapping[str, int], starts_ms: Iterable[int]) -> MachineState:

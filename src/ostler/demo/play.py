@@ -1,18 +1,21 @@
 """Plays the demo from start to end: fleet, work, the story, and the evidence for the report."""
 
 import time
+from collections.abc import Sequence
 from itertools import takewhile
 
 import msgspec
 
 from ostler.demo.fleet import Fleet
 from ostler.demo.live import View
-from ostler.demo.machines import state_of_calls
+from ostler.demo.machines import state_of_calls, with_swaps_of_hub
 from ostler.demo.report import Chapter, Evidence, HostRow, Tone
 from ostler.demo.story import Act, Story
 from ostler.demo.telling import DOWN, RATE_LIMITED, is_chapter, tell, tone_of
 from ostler.demo.watcher import Look, Watcher, moment_of
 from ostler.demo.workload import Wave, Workload
+from ostler.domain.errors import OstlerError
+from ostler.domain.event import Event
 from ostler.hub.views import TaskAnswer
 
 LOOK_EVERY_S = 0.25
@@ -21,6 +24,8 @@ MODELLED_START_S = 120.0
 PATIENCE_S = 120.0
 MODELLED_WORK_S = 900.0
 """The demo gives up after its patience and the time that its work takes on the simulated machines, twice over."""
+PLAN_S = 0.5
+"""Time for the search of the pipeline's plan."""
 AGENTS = "agents"
 """Id of the pipeline's run: its tasks are called `agents.NAME`."""
 
@@ -43,6 +48,7 @@ class Play:
         self._own: list[Chapter] = []
         self._handed_in = 0
         self._gave_up = False
+        self._planned = False
 
     def run(self) -> None:
         """Hand in the work and go through the story. Raises `OstlerError` when the fleet breaks."""
@@ -50,6 +56,7 @@ class Play:
             number = self._fleet.run_file(self._workload.pipeline, AGENTS)
             self._handed_in += number
             self._tell(f"{number} tasks are handed in: ostler run {self._workload.pipeline.name}")
+            self._plan()
         self._hand_in(Wave.FIRST, "the first wave")
         while True:
             look = self._watcher.look()
@@ -62,6 +69,18 @@ class Play:
                 return
             time.sleep(LOOK_EVERY_S)
 
+    def _plan(self) -> None:
+        """Have the pipeline planned; a fleet of which nothing is known in advance may have none."""
+        try:
+            plan = self._fleet.client.make_plan(AGENTS, seconds=PLAN_S)
+        except OstlerError as error:
+            self._tell(f"the pipeline is not planned: {error}")
+            return
+        planned = plan.planned_figures
+        text = f"they are planned: {planned.makespan_ms / 1000:.1f} s with {planned.loads} loads on an idle fleet"
+        self._tell(text)
+        self._planned = True
+
     def evidence(self) -> Evidence:
         """What the report is made of; asks hub and machines once more."""
         look = self._watcher.look()
@@ -69,7 +88,7 @@ class Play:
         pace = f"the pace of what is simulated: {self._speed:g} simulated seconds in one real second"
         return Evidence(
             answers=answers,
-            hosts=self._hosts(answers),
+            hosts=self._hosts(answers, look.events),
             catalog=self._fleet.catalog,
             story=tuple(self._news(look, everything=False)),
             shows=self._workload.shows,
@@ -79,6 +98,7 @@ class Play:
             simulated=(*self._fleet.site.what_is_simulated, pace),
             real=self._fleet.site.what_is_real,
             why=self._why(look),
+            plan=self._fleet.client.run_plan(AGENTS) if self._planned else None,
             gave_up=self._gave_up,
         )
 
@@ -132,13 +152,16 @@ class Play:
                 news.append(Chapter(at_s=at_s, text=text, tone=tone_of(event)))
         return sorted(news, key=lambda chapter: chapter.at_s)
 
-    def _hosts(self, answers: tuple[TaskAnswer, ...]) -> tuple[HostRow, ...]:
+    def _hosts(self, answers: tuple[TaskAnswer, ...], events: Sequence[Event]) -> tuple[HostRow, ...]:
         site = self._fleet.site
         rows = []
         for name, machine in self._fleet.machines.items():
             calls = [call for answer in answers for call in answer.attempts if call.endpoint == name]
             counted = site.load_ms(name)
-            state = state_of_calls(calls, counted, machine.starts_ms) if counted else self._fleet.total(name)
+            if counted:
+                state = state_of_calls(calls, counted, machine.starts_ms)
+            else:
+                state = with_swaps_of_hub(self._fleet.total(name), name, events)
             row = HostRow(
                 name=name,
                 engine=site.engine,

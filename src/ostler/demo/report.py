@@ -14,6 +14,7 @@ from ostler.domain.decision import Cause, Decision
 from ostler.domain.money import tokens_cost_micro_usd
 from ostler.domain.states import FINAL_STATES, FailureClass, TaskState
 from ostler.domain.tasks import Attempt, Task
+from ostler.hub.plan_views import RunPlan
 from ostler.hub.views import TaskAnswer
 
 NOT_A_CHANGE = frozenset({Cause.CLASSIFICATION, Cause.EXPLICIT, Cause.OVERRIDE})
@@ -162,7 +163,9 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     real: tuple[str, ...]
     why: tuple[str, ...]
     """The explanation of one decision, in the hub's own words."""
-    left_running: tuple[str, ...]
+    plan: RunPlan | None = None
+    """The plan of the pipeline beside what happened."""
+    left_running: tuple[str, ...] = ()
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,6 +183,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     simulated: tuple[str, ...]
     real: tuple[str, ...]
     why: tuple[str, ...] = ()
+    plan: RunPlan | None = None
     gave_up: bool = False
     left_running: tuple[str, ...] = ()
 
@@ -226,6 +230,7 @@ def build_report(evidence: Evidence) -> DemoReport:
         simulated=evidence.simulated,
         real=evidence.real,
         why=evidence.why,
+        plan=evidence.plan,
         left_running=evidence.left_running,
     )
 

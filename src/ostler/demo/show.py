@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ostler.demo.planned import planned_and_actual
 from ostler.demo.report import DemoReport, FallbackRow, HostRow, TaskRow
 from ostler.demo.workload import PIPELINE
 from ostler.domain.money import MICRO_USD_PER_USD
@@ -83,6 +84,8 @@ def report_parts(report: DemoReport) -> Iterable[RenderableType]:
     yield _section("Machines", _hosts(report))
     yield _section("Money", _money(report))
     yield _section("What was real and what was simulated", _truth(report))
+    if report.plan is not None:
+        yield _section("The fourteen agents, planned and actual", planned_and_actual(report.plan))
 
 
 def headline(report: DemoReport) -> RenderableType:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ostler.demo.fleet import Fleet
-from ostler.demo.machines import MachineState
+from ostler.demo.machines import MachineState, with_swaps_of_hub
 from ostler.demo.story import Moment
 from ostler.demo.workload import LONG_COMMAND
 from ostler.domain.errors import UnreachableError
@@ -67,7 +67,7 @@ class Watcher:
             tasks=tasks.tasks[::-1],
             endpoints=endpoints,
             workers=workers,
-            machines={name: self._fleet.total(name) for name in on},
+            machines={name: with_swaps_of_hub(self._fleet.total(name), name, self._events) for name in on},
             off=frozenset(self._fleet.machines.keys() - on.keys()),
             events=tuple(self._events),
         )

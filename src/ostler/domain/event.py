@@ -144,6 +144,11 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             (),
             ("batch", "version", "cause", "what"),
         ),
+        "plan.kept": EventKind(
+            "No new plan can be made now; the order of the one before is followed on.",
+            (),
+            ("batch", "version", "reason"),
+        ),
         "plan.dropped": EventKind(
             "The plan is followed no longer; its tasks go on without one.", (), ("batch", "reason")
         ),

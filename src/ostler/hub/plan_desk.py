@@ -2,7 +2,7 @@
 
 A plan is made by a search that runs elsewhere (`PlanSearch`), from a problem that the scheduler's books describe; it is
 durable before it is followed. When the scheduler asks for a new one, it is made the same way from what is left; when
-that cannot be, the plan is dropped with the reason and the work goes on by the rule.
+that cannot be (no machine is there that could run it), the plan before stays in force, and that is said.
 
 At most one plan of a run is being made at a time; an order that comes meanwhile is the newest one's business.
 """
@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
-import structlog
 
-from ostler.domain.commands import PutPlan
+from ostler.domain.commands import AppendEvents, PutPlan
 from ostler.domain.errors import ConflictError, NotFoundError, OstlerError
+from ostler.domain.event import Event, Scalar
 from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import Store, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
@@ -33,8 +33,6 @@ from ostler.scheduling.signals import PlanAdopted, PlanDropped
 RUN_TASKS_MAX = 10_000
 SECONDS = 2.0
 """Time for a search that nobody gave another one."""
-
-log = structlog.get_logger(__name__)
 
 
 class PlanSearch(Protocol):
@@ -108,8 +106,10 @@ class PlanDesk:
                 run, rows, version=effect.version, reason=effect.reason, strategy="portfolio", seconds=SECONDS
             )
         except OstlerError as error:
-            log.warning("no new plan", run=run, reason=str(error))
-            await self._pump.post(PlanDropped(batch=run, reason=str(error)))
+            # Its order is still better than none, and what comes back will be a reason to ask again.
+            meta: dict[str, Scalar] = {"batch": run, "version": effect.version - 1, "reason": str(error)}
+            event = Event(name="plan.kept", at_ms=self._pump.clock.now_ms(), metadata=meta)
+            await self._pump.apply([AppendEvents(events=(event,))])
 
     async def _adopt(
         self, run: str, rows: Sequence[Task], *, version: int, reason: str, strategy: str, seconds: float

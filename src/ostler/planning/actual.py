@@ -97,6 +97,16 @@ def actual(calls: Sequence[Call], changes: Sequence[Change], *, started_ms: int,
     return Actual(instance=instance, plan=plan)
 
 
+def without_prefix(record: Actual, prefix: str) -> Actual:
+    """The same with shorter names of tasks: those of a run begin with its name."""
+    plan, instance = record.plan, record.instance
+    rows = tuple(msgspec.structs.replace(row, task=row.task.removeprefix(prefix)) for row in plan.placements)
+    tasks = tuple(msgspec.structs.replace(task, id=task.id.removeprefix(prefix)) for task in instance.tasks)
+    return Actual(
+        instance=msgspec.structs.replace(instance, tasks=tasks), plan=msgspec.structs.replace(plan, placements=rows)
+    )
+
+
 def _stays(host: str, changes: Sequence[Change], calls: Iterable[Call], *, started_ms: int) -> list[Episode]:
     """The stays of all models on one host, in order."""
     ordered = sorted(changes, key=lambda change: (change.at_ms, change.loaded, change.model))

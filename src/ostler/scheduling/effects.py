@@ -71,7 +71,7 @@ class UnloadModel(msgspec.Struct, frozen=True, kw_only=True):
 class Replan(msgspec.Struct, frozen=True, kw_only=True):
     """Make a new plan for what is left of a batch, from how things are now.
 
-    Answered by `PlanAdopted` or `PlanDropped`.
+    Answered by `PlanAdopted`; not at all while no plan can be made.
     """
 
     batch: str

@@ -1,6 +1,6 @@
 """Books of one plan in force: places of its tasks, turns of its hosts, what has ended, what was not foreseen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ostler.domain.tasks import Task
 from ostler.planning import guide as plans
@@ -8,13 +8,14 @@ from ostler.planning.guide import Guide
 
 
 class Followed:
-    """A guide, and how far it has come. `seqs`: arrival of each of its tasks that is not final.
+    """A guide, and how far it has come. `seqs`: arrival of each of its tasks that is not final. `known`: places to
+    run that there were to choose from.
 
     The tasks share the places in the queue that they have by arrival, in the order of the plan: those of others keep
     theirs, before, between and after.
     """
 
-    def __init__(self, guide: Guide, seqs: Mapping[str, int]) -> None:
+    def __init__(self, guide: Guide, seqs: Mapping[str, int], known: Iterable[str] = ()) -> None:
         self.guide = guide
         order = [row.task for row in guide.placements if row.task in seqs]
         self.places: dict[str, int] = dict(zip(order, sorted(seqs.values()), strict=True))
@@ -22,6 +23,8 @@ class Followed:
         self.allowed_ms = plans.late_after_ms(guide)
         self.finished: set[str] = set()
         self.hosts = {row.host for row in guide.placements}
+        self.known = set(known) | self.hosts
+        """Hosts and endpoints that could be used when it was adopted, whether it uses them or not."""
         self.gone: set[str] = set()
         """Hosts of the plan that went away since it was made."""
         self.reasons: list[str] = []

@@ -42,7 +42,7 @@ def adopt(turn: Turn, guide: Guide) -> None:
     books = turn.books
     open_tasks = [books.tasks[row.task] for row in guide.placements if row.task in books.tasks]
     before = books.following.get(guide.batch)
-    followed = Followed(guide, {task.id: task.seq for task in open_tasks})
+    followed = Followed(guide, {task.id: task.seq for task in open_tasks}, _usable(turn))
     if before is not None and before.guide.version > guide.version:
         return
     books.following[guide.batch] = followed
@@ -62,6 +62,12 @@ def adopt(turn: Turn, guide: Guide) -> None:
     }
     turn.emit(Event(name="plan.adopted", at_ms=turn.now_ms, measurements=measurements, metadata=meta))
     _close_if_done(turn, followed)
+
+
+def _usable(turn: Turn) -> set[str]:
+    """Endpoints that can be used now, and their hosts."""
+    usable = [view for view in turn.books.endpoints.views.values() if turn.books.endpoints.is_usable(view.spec.name)]
+    return {view.spec.name for view in usable} | {view.spec.host for view in usable}
 
 
 def drop(turn: Turn, batch: str, reason: str) -> None:
@@ -131,8 +137,9 @@ def _watch_host(turn: Turn, event: Event) -> None:
     for followed in list(turn.books.following.values()):
         names = {host, endpoint}
         if event.name == "endpoint.up":
-            if names & followed.gone or not names & followed.hosts:
+            if names & followed.gone or not names & followed.known:
                 followed.gone -= names
+                followed.known |= names
                 _leave(turn, followed, Deviation.HOST_BACK, host)
         elif names & followed.hosts and event.name == "endpoint.down":
             followed.gone |= names & followed.hosts
