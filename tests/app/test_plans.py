@@ -145,6 +145,16 @@ def test_slots_of_the_pipeline_bound_a_model_by_any_of_its_names(profile: str) -
     assert planned(text, profile=profile).instance.hosts[0].models["l:32b"].slots == 1
 
 
+def test_the_limit_of_the_pipeline_bounds_every_model_and_the_commands(profile: str) -> None:
+    """As far as a plan can hold it: for each model of each host; the rest is said."""
+    text = "limit: 1\nslots: {latest: 2}\ntasks: [{id: a, prompt: x, model: latest}, {id: b, command: make}]"
+    report = planned(text, profile=profile, hosts="2")
+
+    assert {serving.slots for host in report.instance.hosts for serving in host.models.values()} == {1}
+    assert "limit 1: held for each model of each host here, by a run for all together" in report.notes
+    assert "slots of the file: held for each host here, by a run for all hosts together" in report.notes
+
+
 @pytest.mark.parametrize(("preloaded", "resident"), [(False, ()), (True, ("s:7b",))])
 def test_the_start_is_cold_unless_it_is_said(profile: str, preloaded: bool, resident: tuple[str, ...]) -> None:
     """Every first load counts, or what hosts preload is there."""

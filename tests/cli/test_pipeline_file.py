@@ -1,8 +1,11 @@
 """The pipeline's part of a task file: roles, wildcards, other models, slots, phases - and every mistake in them."""
 
+from pathlib import Path
+
 import pytest
 
-from ostler.cli.taskfile import TaskFile, TaskFileError, parse_task_file
+from ostler.cli.taskfile import SECTIONS, TaskFile, TaskFileError, parse_task_file
+from ostler.cli.tasksections import PHASE_WORDS
 from ostler.domain.tasks import Priority, TaskSpec
 from ostler.planning.pipeline import Phase
 
@@ -279,6 +282,26 @@ def test_mistakes_of_all_sections_are_told_at_once() -> None:
         "f:3 phases[0]",
         "f:5 a.role",
     ]
+
+
+def test_the_example_of_the_reference_is_right() -> None:
+    """What a reader copies from the page of the format is accepted as it stands, wildcards and all."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "pipeline.md").read_text(encoding="utf-8")
+    file = read(page.partition("```yaml\n")[2].partition("```")[0])
+
+    assert [phase.tasks for phase in file.phases] == [
+        ("architect",),
+        ("api-implementation", "app-implementation"),
+        ("qa",),
+    ]
+    assert spec_of(file, "qa").needs == ("api-implementation", "app-implementation")
+
+
+def test_the_reference_names_every_section_and_every_field_of_a_pipeline() -> None:
+    """A new section or field without a line there is a gap."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "pipeline.md").read_text(encoding="utf-8")
+
+    assert [name for name in (*SECTIONS, *PHASE_WORDS) if f"`{name}`" not in page] == []
 
 
 def test_a_phase_is_only_a_name_where_none_is_declared() -> None:

@@ -31,6 +31,7 @@ BOX = PlanHost(
         "huge": Serving(memory_bytes=64 * GB),
     },
 )
+NOBODY = "a.model: no host has the model 'zzz' (is this the right --profile? valid: big, both, far, free, huge, large)"
 CLOUD = PlanHost(name="cloud", models={"far": Serving(), "both": Serving(), "free": Serving()}, cloud=True)
 GROUND = Ground(
     hosts=(BOX, CLOUD, workers(2)),
@@ -131,6 +132,7 @@ def test_hosts_that_no_task_can_use_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
+        (want("zzz"), NOBODY),
         (want("larg"), "a.model: no host has the model 'larg' (did you mean 'large'?)"),
         (
             want("huge"),

@@ -23,7 +23,7 @@ from ostler.domain.tasks import TaskSpec
 from ostler.planning.certificate import Certificate
 from ostler.planning.figures import figures
 from ostler.planning.frontier import best_at, frontier
-from ostler.planning.ground import Ground, Machine, ground, with_copies, with_machines
+from ostler.planning.ground import WORKERS, Ground, Machine, ground, with_copies, with_machines
 from ostler.planning.instance import Instance, checked
 from ostler.planning.phases import broken_needs, left_out
 from ostler.planning.pipeline import Pipeline, claimed_order, derived_phases
@@ -117,7 +117,10 @@ def _names(pipeline: Pipeline, policy: Policy) -> dict[str, str]:
 def _ground(pipeline: Pipeline, options: PlanOptions, profile: LoadedProfile) -> Ground:
     policy = profile.policy
     ladder = Ladder(policy.catalog)
-    slots = {model: count for name, count in pipeline.slots.items() for model in meant_models(name, policy, ladder)}
+    most = pipeline.limit
+    slots = dict.fromkeys(policy.catalog.models, most) if most is not None else {}
+    for name, count in pipeline.slots.items():
+        slots |= {model: count if most is None else min(count, most) for model in meant_models(name, policy, ladder)}
     unsized = [name for name, spec in policy.catalog.models.items() if spec.memory_bytes is None]
     guesses = {name: size_billions(FoundModel(name=name)) for name in unsized}
     base = ground(
@@ -125,9 +128,21 @@ def _ground(pipeline: Pipeline, options: PlanOptions, profile: LoadedProfile) ->
         slots=slots,
         sizes={name: round(size * BYTES_PER_PARAMETER * 1e9) for name, size in guesses.items() if size is not None},
         resident=options.resident if options.resident is not None else None if options.preloaded else {},
-        command_slots=profile.worker.slots.command,
+        command_slots=min(profile.worker.slots.command, most or profile.worker.slots.command),
     )
-    return _with_hosts(base, options.hosts) if options.hosts else base
+    found = _with_hosts(base, options.hosts) if options.hosts else base
+    return msgspec.structs.replace(found, notes=(*found.notes, *_on_limits(pipeline, found)))
+
+
+def _on_limits(pipeline: Pipeline, where: Ground) -> tuple[str, ...]:
+    """What a plan holds for each host by itself and a run for all together."""
+    several = len([host for host in where.hosts if host.name != WORKERS]) > 1
+    notes = []
+    if pipeline.slots and several:
+        notes.append("slots of the file: held for each host here, by a run for all hosts together")
+    if pipeline.limit is not None:
+        notes.append(f"limit {pipeline.limit}: held for each model of each host here, by a run for all together")
+    return tuple(notes)
 
 
 def _with_hosts(base: Ground, text: str) -> Ground:

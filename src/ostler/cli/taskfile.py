@@ -67,7 +67,7 @@ class TaskFile(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def pipeline(self) -> Pipeline:
         """What planning needs of it."""
-        return Pipeline(name=self.name, specs=self.specs, slots=self.slots, phases=self.phases)
+        return Pipeline(name=self.name, specs=self.specs, slots=self.slots, limit=self.limit, phases=self.phases)
 
     def locate(self, run_id: str, where: str, what: str) -> str:
         """The place in the file that a hub means which refuses a run.

@@ -32,6 +32,8 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     specs: tuple[TaskSpec, ...]
     slots: Mapping[str, int] = {}
     """Model, as it is written -> tasks of this pipeline that may work on it at once."""
+    limit: int | None = None
+    """Tasks of this pipeline that may run at once."""
     phases: tuple[Phase, ...] = ()
     """The order that is claimed; empty = none is."""
 

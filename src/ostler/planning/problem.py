@@ -150,9 +150,7 @@ def _has_price(model: ModelSpec | None) -> bool:
 def _misspelt(item: Wanted, where: Ground, catalog: Catalog) -> list[Problem]:
     """Other models of a task that neither a host nor the profile knows."""
     known = _having(where) | set(catalog.models)
-    remedies = {
-        model: nearest(model, known | set(catalog.model_aliases)) for model in item.models if model not in known
-    }
+    remedies = {model: _meant(model, known | set(catalog.model_aliases)) for model in item.models if model not in known}
     return [
         Problem(f"no host has the model '{model}'", where=f"{item.spec.id}.fallback", remedy=remedy)
         for model, remedy in remedies.items()
@@ -160,7 +158,13 @@ def _misspelt(item: Wanted, where: Ground, catalog: Catalog) -> list[Problem]:
 
 
 def _having(where: Ground) -> set[str]:
-    return {model for host in where.hosts for model in host.models}
+    return {model for host in where.hosts if host.name != WORKERS for model in host.models}
+
+
+def _meant(model: str, known: set[str]) -> str:
+    """What to write instead of a model that nobody knows: the nearest one, else where the models come from."""
+    remedy = nearest(model, known)
+    return remedy if remedy.startswith("did you mean") else f"is this the right --profile? {remedy}"
 
 
 def _nowhere(item: Wanted, where: Ground, catalog: Catalog) -> Problem:
@@ -170,7 +174,7 @@ def _nowhere(item: Wanted, where: Ground, catalog: Catalog) -> Problem:
     unknown = [model for model in item.models if model not in having]
     if unknown:
         what = f"no host has the model '{unknown[0]}'"
-        remedy = "add an endpoint that serves it" if unknown[0] in catalog.models else nearest(unknown[0], known)
+        remedy = "add an endpoint that serves it" if unknown[0] in catalog.models else _meant(unknown[0], known)
         return Problem(what, where=f"{item.spec.id}.model", remedy=remedy)
     if item.spec.local_only or item.spec.endpoint is not None:
         what = f"no host that it may use has {' or '.join(item.models)}"
