@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ostler.app import what_if
@@ -149,3 +150,60 @@ def test_mistakes_of_a_profile_are_told_as_everywhere() -> None:
 
     with pytest.raises(ProfileError, match=r"bad\.yaml:2"):
         what_if(options(policies=("bad.yaml",)))
+
+
+CHAIN = (
+    *(TaskSpec(id=f"b{i}", prompt="x", model="big", expected_ms=240_000, ttl_ms=0) for i in range(3)),
+    TaskSpec(id="first", prompt="x", model="other", expected_ms=60_000, ttl_ms=0),
+    TaskSpec(id="second", prompt="x", model="other", expected_ms=600_000, needs=("first",), ttl_ms=0),
+)
+
+
+def in_batch(*specs: TaskSpec) -> tuple[TaskSpec, ...]:
+    """As the command line hands a file over."""
+    return tuple(msgspec.structs.replace(spec, batch="simulated") for spec in specs)
+
+
+@pytest.mark.parametrize("strategy", ["portfolio", "live", "model-first", "dependency-first", "hybrid"])
+def test_a_plan_is_followed_in_a_column_of_its_own(strategy: str) -> None:
+    """Behind the policy that follows it; what it predicts is said."""
+    comparison = what_if(options(specs=in_batch(*CHAIN), policies=("one.yaml", "fifo"), plan=strategy))
+
+    assert [result.policy for result in comparison.results] == ["one", "one, planned", "fifo"]
+    assert {result.succeeded for result in comparison.results} == {5}
+    assert comparison.rules[-1].startswith(f"the plan ({strategy}) predicts ")
+    assert comparison.rules[-1].endswith(" loads")
+
+
+def test_a_plan_that_nothing_disturbs_comes_true() -> None:
+    """Nobody loses patience here: planned and simulated differ by the millisecond of adoption."""
+    Path("patient.yaml").write_text(ONE + "residency: {patience: 24h}\n", encoding="utf-8")
+    comparison = what_if(options(specs=in_batch(*CHAIN), policies=("patient.yaml",), plan="portfolio"))
+    predicted_min = float(comparison.rules[-1].split()[4])
+
+    assert comparison.results[1].makespan_ms / 60_000 == pytest.approx(predicted_min, abs=0.01)
+
+
+def test_the_same_plan_is_found_each_time() -> None:
+    """The search is limited by steps, not by the clock."""
+    asked = options(specs=in_batch(*CHAIN), plan="portfolio", seed=5)
+
+    assert what_if(asked) == what_if(asked)
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"plan": "portfloio"}, "no strategy 'portfloio'"),
+        ({"plan": "live", "policies": ("fifo", "one.yaml")}, "only the scheduler follows plans"),
+        ({"plan": "live", "specs": (), "trace": "trace.csv"}, "only the scheduler follows plans"),
+    ],
+)
+def test_a_plan_that_cannot_be_made_is_refused(fields: dict[str, object], what: str) -> None:
+    """An unknown strategy, a rival, a trace."""
+    Path("trace.csv").write_text("t_s,in_tokens,out_tokens\n0,10,5\n5,10,5\n", encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=what) as refused:
+        what_if(options(**fields))
+
+    assert refused.value.where == "--plan"
+    assert refused.value.remedy

@@ -75,7 +75,22 @@ def test_flags_become_options(ostler: Ostler, app: RecordingApp) -> None:
     """Each its own; policies in the order given."""
     app.comparison = COMPARISON
     words = ["trace.csv", "--fleet", "f.yaml", "--policy", "p.yaml", "--compare", "fifo", "--compare", "drain"]
-    more = ["--tasks", "9", "--load", "0.7", "--sigma", "0.3", "--ttl", "5m", "--seed", "4", "--outage", "box:1m-2m"]
+    more = [
+        "--tasks",
+        "9",
+        "--load",
+        "0.7",
+        "--sigma",
+        "0.3",
+        "--ttl",
+        "5m",
+        "--seed",
+        "4",
+        "--outage",
+        "box:1m-2m",
+        "--plan",
+        "live",
+    ]
 
     assert ostler("simulate", *words, *more).code == 0
     assert app.calls == [
@@ -92,6 +107,7 @@ def test_flags_become_options(ostler: Ostler, app: RecordingApp) -> None:
                 ttl_ms=300_000,
                 seed=4,
                 outages=("box:1m-2m",),
+                plan="live",
             ),
         )
     ]

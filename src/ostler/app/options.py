@@ -114,6 +114,8 @@ class WhatIfOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Time to live of every task, instead of its own; 0 = nobody gives up."""
     outages: tuple[str, ...] = ()
     """`HOST:FROM-UNTIL` or `HOST:FROM`, durations from the start."""
+    plan: str | None = None
+    """Strategy of a plan that the first policy is to follow, as one more result."""
 
 
 class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):

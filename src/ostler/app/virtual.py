@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 
 import msgspec
 
-from ostler.app.options import ReplayOptions, Told, WhatIfOptions
+from ostler.app.options import PlanOptions, ReplayOptions, Told, WhatIfOptions
+from ostler.app.plans import posed_problem
 from ostler.config.load import load_profile
 from ostler.config.settings import LoadedProfile
 from ostler.config.sources import SUFFIXES, built_in_names
@@ -14,8 +16,15 @@ from ostler.config.units import parse_duration_ms
 from ostler.domain.errors import InvalidInputError, nearest
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.hub.simulated import Comparison, Result
+from ostler.planning.instance import Instance, checked
+from ostler.planning.pipeline import Pipeline
+from ostler.planning.plan import Plan
+from ostler.planning.planner import OWN, Maker, make_plan
+from ostler.planning.ports import Dice, Effort
+from ostler.planning.strategies import ORDERS
+from ostler.planning.strategies import planned as strategy_plan
 from ostler.simulate.virtual.figures import result_of
-from ostler.simulate.virtual.fleet import Fleet, fleet_of
+from ostler.simulate.virtual.fleet import Fleet, fleet_of, on_fleet
 from ostler.simulate.virtual.history import Past, history_result, history_workload, with_endpoints
 from ostler.simulate.virtual.jobs import Job, Lengths, Workload
 from ostler.simulate.virtual.records import Outage, Progress, Setting
@@ -26,6 +35,16 @@ from ostler.simulate.virtual.scheduled import run_scheduled
 from ostler.simulate.virtual.traces import trace_workload
 
 TRACE_BYTES_MAX = 64 * 1024 * 1024
+PLAN_STEPS = 2_000
+"""Simulations that the search for a plan may take."""
+MINUTE_MS = 60_000
+
+
+class Entrant(msgspec.Struct, frozen=True, kw_only=True):
+    """What is compared: a profile, or a rival (then without one)."""
+
+    name: str
+    profile: LoadedProfile | None = None
 
 
 def compare(options: WhatIfOptions, told: Told | None) -> Comparison:
@@ -40,8 +59,15 @@ def compare(options: WhatIfOptions, told: Told | None) -> Comparison:
         outages=tuple(_outage(text) for text in options.outages),
         command_slots=max(1, slots),
     )
-    results = [run_entrant(entrant, workload, fleet, setting, told, own=options.fleet is None) for entrant in entrants]
+    own = options.fleet is None
+    results = [run_entrant(entrant, workload, fleet, setting, told, own=own) for entrant in entrants]
     rules = [*workload.rules, _machines_said(fleet)]
+    if options.plan is not None:
+        planned, rule = _planned(options, entrants[0])
+        setting = msgspec.structs.replace(setting, plan=planned)
+        follower = msgspec.structs.replace(entrants[0], name=f"{entrants[0].name}, planned")
+        results.insert(1, run_entrant(follower, workload, fleet, setting, told, own=own))
+        rules.append(rule)
     if options.sigma:
         rules.append(f"durations times log-normal noise, sigma {options.sigma:g}, the same under every policy")
     return Comparison(workload=workload.name, seed=options.seed, rules=tuple(rules), results=tuple(results))
@@ -78,11 +104,47 @@ def again(options: ReplayOptions, told: Told | None) -> Comparison:
     )
 
 
-class Entrant(msgspec.Struct, frozen=True, kw_only=True):
-    """What is compared: a profile, or a rival (then without one)."""
+def _planned(options: WhatIfOptions, entrant: Entrant) -> tuple[tuple[Instance, Plan], str]:
+    """A plan for the tasks on the machines of a policy, and what it predicts."""
+    profile = entrant.profile
+    if options.trace is not None or profile is None:
+        what = "only the scheduler follows plans, and only for tasks that are known beforehand"
+        raise InvalidInputError(what, where="--plan", remedy="give a file of tasks, and a profile as --policy")
+    strategy = options.plan or ""
+    makers = {name: _maker(name) for name in ORDERS}
+    if strategy not in {*OWN, *makers}:
+        remedy = nearest(strategy, (*OWN, *makers))
+        raise InvalidInputError(f"no strategy '{strategy}'", where="--plan", remedy=remedy)
+    if options.fleet is not None:
+        fleet = fleet_of(load_profile(options.fleet, os.environ).policy)
+        profile = msgspec.structs.replace(profile, policy=on_fleet(profile.policy, fleet))
+    batch = options.specs[0]
+    pipeline = Pipeline(name=options.name, specs=options.specs, slots=batch.batch_slots)
+    posed = posed_problem(pipeline, PlanOptions(preloaded=True), profile)
+    instance = checked(posed.instance)
+    plan = make_plan(instance, strategy, Steps(PLAN_STEPS), Random(options.seed), makers)  # noqa: S311 -- repeatable
+    minutes = plan.makespan_ms / MINUTE_MS
+    return (instance, plan), f"the plan ({strategy}) predicts {minutes:.2f} minutes with {plan.loads} loads"
 
-    name: str
-    profile: LoadedProfile | None = None
+
+def _maker(name: str) -> Maker:
+    def make(instance: Instance, effort: Effort, dice: Dice) -> Plan:
+        del effort, dice
+        return strategy_plan(instance, name)
+
+    return make
+
+
+class Steps:
+    """Effort by count: the same search on any machine."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def spent(self) -> bool:
+        """Whether the steps are used up."""
+        self._left -= 1
+        return self._left < 0
 
 
 def run_entrant(

@@ -35,6 +35,7 @@ MISSES_SHOWN = 5
     help="A profile, or fifo, round-robin, least-loaded, warm-first, drain.  [default: the profile that is found]",
 )
 @click.option("--compare", metavar="P", multiple=True, help="Another policy beside it.  [several times]")
+@click.option("--plan", metavar="STRATEGY", help="Have the first policy follow such a plan too, beside the rest.")
 @click.option("--tasks", metavar="N", type=click.IntRange(1, 1_000_000), default=5_000, show_default=True,
               help="At most so many tasks of a trace.")  # fmt: skip
 @click.option("--load", metavar="X", type=click.FloatRange(0.01, 10), default=0.5, show_default=True,
