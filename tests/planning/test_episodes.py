@@ -53,7 +53,7 @@ def test_a_decode_stops_at_its_limit() -> None:
 def test_the_chain_that_delays_the_end_goes_back_through_needs_slots_and_swaps() -> None:
     """From the last task back: its slot, the swap, the task whose end began it, and the one before that."""
     frame = Frame(Compiled(ALTERNATING))
-    found = improve(frame, layout_of(frame, Run(frame.compiled).go().plan("live")), Count(0), Random(1))
+    found = improve(frame, [layout_of(frame, Run(frame.compiled).go().plan("live"))], Count(0), Random(1))
 
     assert found is not None
     names = [ALTERNATING.tasks[place].id for place in critical(frame, found)]
@@ -84,9 +84,9 @@ def test_search_never_makes_a_plan_worse_and_every_result_holds(instance: Instan
     compiled = Compiled(instance)
     frame = Frame(compiled)
     layout = layout_of(frame, Run(compiled).go().plan("live"))
-    first = improve(frame, layout, Count(0), Random(0))
+    first = improve(frame, [layout], Count(0), Random(0))
 
-    found = improve(frame, layout, Count(150), Random(1))
+    found = improve(frame, [layout], Count(150), Random(1))
 
     assert first is not None
     assert found is not None
@@ -99,7 +99,7 @@ def test_search_repeats_exactly_by_its_dice() -> None:
     frame = Frame(Compiled(random_instance(2, 30, 2, regime="call")))
     layout = layout_of(frame, Run(frame.compiled).go().plan("live"))
 
-    first, second = (improve(frame, layout, Count(400), Random(7)) for _ in range(2))
+    first, second = (improve(frame, [layout], Count(400), Random(7)) for _ in range(2))
 
     assert first is not None
     assert second is not None
@@ -111,7 +111,7 @@ def test_search_finds_what_the_policy_does_not() -> None:
     frame = Frame(Compiled(random_instance(0, 50, 1)))
     run = Run(frame.compiled).go()
 
-    found = improve(frame, layout_of(frame, run.plan("live")), Count(1_500), Random(1))
+    found = improve(frame, [layout_of(frame, run.plan("live"))], Count(1_500), Random(1))
 
     assert found is not None
     assert found.timing.makespan_ms < 0.95 * run.makespan_ms

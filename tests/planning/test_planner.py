@@ -13,7 +13,7 @@ from ostler.planning.pilot import pilot, run_value
 from ostler.planning.plan import Plan
 from ostler.planning.plan_checker import check_plan
 from ostler.planning.planner import make_plan
-from ostler.planning.portfolio import best_setting, full_grid, quick_grid, told
+from ostler.planning.portfolio import POOL, Setting, best_setting, full_grid, keys_of, quick_grid, told
 from ostler.planning.rivals import RIVALS, rival
 from ostler.planning.value import plan_value
 from ostler.residency.rule import LIVE
@@ -28,24 +28,46 @@ def test_the_grids_are_120_and_480_settings_the_live_one_first() -> None:
     assert (len(quick), len(full)) == (120, 480)
     assert len(set(full)) == 480
     assert full[:120] == quick
-    assert quick[0] == LIVE
+    assert quick[0] == Setting(LIVE)
+    assert sum(one.shake == 0 for one in quick) == 48
+
+
+def test_an_order_is_shaken_the_same_way_each_time() -> None:
+    """Each rank by a factor between a half and three halves, fixed by the number of the shake."""
+    compiled = Compiled(random_instance(5, 40, 2))
+
+    first, second = keys_of(compiled, 1), keys_of(compiled, 2)
+
+    assert keys_of(compiled, 0) == compiled.rank
+    assert first == keys_of(compiled, 1) != second
+    assert all(rank // 2 - 1 <= key <= rank * 3 // 2 for key, rank in zip(first, compiled.rank, strict=True))
 
 
 def test_a_setting_is_told_by_what_differs() -> None:
     """People read which setting won."""
-    assert told(LIVE) == "live setting"
-    assert told(LIVE._replace(look=4.0, prefetch=False)) == "looks ahead 4, no prefetch"
+    assert told(Setting(LIVE)) == "live setting"
+    assert told(Setting(LIVE._replace(look=4.0, prefetch=False), 7)) == "looks ahead 4, no prefetch, order 7"
 
 
 def test_the_best_setting_is_no_worse_than_the_live_one() -> None:
     """The live setting is always among those tried, even with no effort to spare."""
     compiled = Compiled(random_instance(5, 40, 2, regime="call"))
 
-    none, params, tried = best_setting(compiled, Count(0))
-    some, _, more = best_setting(compiled, Count(50))
+    none = best_setting(compiled, Count(0))
+    some = best_setting(compiled, Count(50))
 
-    assert (params, tried, more) == (LIVE, 1, 51)
-    assert some.makespan_ms <= none.makespan_ms == Run(compiled).go().makespan_ms
+    assert (none.setting, none.tried, some.tried) == (Setting(LIVE), 1, 50)
+    assert some.run.makespan_ms <= none.run.makespan_ms == Run(compiled).go().makespan_ms
+
+
+def test_runs_of_different_worth_are_kept_as_starts() -> None:
+    """The pool is in order of worth, without doubles, the best run first."""
+    found = best_setting(Compiled(random_instance(5, 40, 2, regime="call")), Count(500))
+
+    values = [value for value, _ in found.pool]
+    assert values == sorted(set(values))
+    assert 1 < len(values) <= POOL
+    assert found.pool[0][1] is found.run
 
 
 def test_rivals_do_what_their_names_say() -> None:

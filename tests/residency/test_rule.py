@@ -207,16 +207,19 @@ def test_overdue_work_is_loaded_before_any_score_oldest_first() -> None:
 
 
 def test_wait_and_see_for_work_that_comes_at_once() -> None:
-    """7. The resident gets work as urgent within one swap (260 ms): it stays. Other work saves it not."""
-    soon, early = [Soon(NOW + 250, 50, 10)], [Soon(NOW + 270, 50, 10)]
+    """7. The resident gets work as urgent, but for a swap (260 ms), within its unload (60 ms) and one swap: it stays.
+
+    Less urgent or later work does not save it.
+    """
+    soon, late = [Soon(NOW + 320, 50, 10)], [Soon(NOW + 321, 50, 10)]
 
     def state(coming: list[Soon], urgency: int) -> State:
         return State([box("large")], [Want(("large",), soon=coming, later=1), waiting("other", urgency=urgency)])
 
-    assert ask(state(soon, 50))[1]["other@box"] == rule.VICTIM_SOON
-    assert isinstance(ask(state(soon, 51))[0], Load)
-    assert isinstance(ask(state(early, 50))[0], Load)
-    assert isinstance(ask(state(soon, 50), LIVE._replace(look=0.0))[0], Load)
+    assert ask(state(soon, 310))[1]["other@box"] == rule.VICTIM_SOON
+    assert isinstance(ask(state(soon, 311))[0], Load)
+    assert isinstance(ask(state(late, 310))[0], Load)
+    assert isinstance(ask(state(soon, 310), LIVE._replace(look=0.0))[0], Load)
 
 
 def test_the_best_score_wins_and_ties_go_by_order() -> None:

@@ -11,7 +11,8 @@
 Half of the changes start from the tasks that delay the end: the chain that is followed back from the last task through
 needs, slots, loads and the memory that they wait for. A change is judged by its energy: the value of the schedule, plus
 a little of the mean end of tasks, so that long plateaus have a slope. It is taken when it is no worse by more than a
-random, shrinking tolerance; each round starts again from the best.
+random, shrinking tolerance. Rounds start from the best and, in turn, from the other starts: some good plans are many
+changes away from each other.
 
 Cost: one decode for a change (see `episodes`): about 10,000 changes a second at 40 tasks.
 """
@@ -23,11 +24,11 @@ from ostler.planning.episodes import Frame, Layout, Timing, decode
 from ostler.planning.ports import Dice, Effort
 from ostler.planning.value import Value, value_of
 
-HOT = 0.02
-"""Tolerance at the start of a round, as a share of the makespan."""
+HOT_LEAST, HOT_SPAN = 0.01, 10.0
+"""Tolerance at the start of a round, as a share of the energy: drawn from the least to so many times it."""
 COLD = 0.0004
 ROUND_PER_TASK = 60
-ROUND_MIN, ROUND_MAX = 1_500, 12_000
+ROUND_MIN, ROUND_MAX = 500, 12_000
 SLOPE = 0.03
 """Share of the mean end of tasks in the energy."""
 CHAIN_SHARE = 0.6
@@ -55,18 +56,30 @@ class Found:
         self.energy = self.value[0] + self.value[1] + SLOPE * sum(timing.ends) / max(1, compiled.size)
 
 
-def improve(frame: Frame, start: Layout, effort: Effort, dice: Dice, rounds: int | None = None) -> Found | None:
-    """The best layout found from a start; `None` if the start cannot be carried out."""
+def improve(frame: Frame, starts: Sequence[Layout], effort: Effort, dice: Dice, floor_ms: int = 0) -> Found | None:
+    """The best layout found from some starts, the most promising first; `None` if no start can be carried out.
+
+    Ends early when nothing can be better: at a makespan of `floor_ms`, where lateness and money do not count.
+    """
     search = _Search(frame, dice)
-    timing = decode(frame, start)
-    if not timing.complete:
+    pool = [Found(frame, layout, timing) for layout in starts if (timing := decode(frame, layout)).complete]
+    if not pool:
         return None
-    best = Found(frame, start, timing)
-    done = 0
-    while not effort.spent() and (rounds is None or done < rounds):
-        best = search.round(best, effort)
-        done += 1
+    best = min(pool, key=_worth)
+    others = [found for found in pool if found is not best]
+    rounds = 0
+    counts = frame.compiled.priced or frame.compiled.dated
+    while not effort.spent() and (counts or best.timing.makespan_ms > floor_ms):
+        fresh = bool(others) and rounds % 2 == 1
+        found = search.round(others[rounds // 2 % len(others)] if fresh else best, effort)
+        if _worth(found) < _worth(best):
+            best = found
+        rounds += 1
     return best
+
+
+def _worth(found: Found) -> tuple[Value, float]:
+    return found.value, found.energy
 
 
 class _Search:
@@ -94,9 +107,9 @@ class _Search:
         here = best
         chain = critical(frame, here)
         steps = self.round_steps
-        hot = HOT * best.energy * (0.1 + 0.9 * dice.random())
-        cooling = (COLD / HOT) ** (1 / steps)
-        tolerance = hot
+        hot = HOT_LEAST * HOT_SPAN ** dice.random()
+        cooling = (COLD / hot) ** (1 / steps)
+        tolerance = hot * here.energy
         for _ in range(steps):
             if effort.spent():
                 break
@@ -113,7 +126,7 @@ class _Search:
                 continue
             here = found
             chain = critical(frame, here)
-            if (found.value, found.energy) < (best.value, best.energy):
+            if _worth(found) < _worth(best):
                 trial.drop_empty()
                 best = here
         return best

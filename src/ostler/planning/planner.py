@@ -5,10 +5,11 @@
                 pilot where tasks need several models or memory of their own, explicit episodes everywhere else
 
 `portfolio` is never worse than `live` or than any rival that can do the work: all are among its candidates. Same
-instance, effort by count and dice: same plan. Other strategies are handed in as makers (see `Maker`).
+instance, effort by count and dice: same plan. `model-first`, `dependency-first` and `hybrid` are those of `strategies`;
+others are handed in as makers (see `Maker`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -23,24 +24,37 @@ from ostler.planning.plan import Plan
 from ostler.planning.portfolio import best_setting, told
 from ostler.planning.ports import Dice, Effort
 from ostler.planning.rivals import RIVALS, rival
+from ostler.planning.strategies import ORDERS, planned
 from ostler.planning.value import plan_value
 
 Maker = Callable[[Instance, Effort, Dice], Plan]
 """A strategy: a plan within the effort."""
 
-OWN = ("live", "portfolio")
 RIVALS_MAX = 2_000
 """Tasks up to which rivals are simulated too."""
+STARTS_MAX = 10
+RULES_MAX = 500
+"""Tasks up to which the named rules are tried too."""
 
 
 def make_plan(
     instance: Instance, strategy: str, effort: Effort, dice: Dice, makers: Mapping[str, Maker] | None = None
 ) -> Plan:
     """A plan by the named strategy. Raises `InvalidInputError` for an unknown name, or where no plan was found."""
-    known: dict[str, Maker] = {"live": live, "portfolio": portfolio, **(makers or {})}
+    known: dict[str, Maker] = {"live": live, "portfolio": portfolio}
+    known |= {name: _rule(name) for name in sorted(ORDERS)}
+    known |= makers or {}
     if strategy not in known:
         raise InvalidInputError(f"no strategy '{strategy}'", where="strategy", remedy=nearest(strategy, known))
     return known[strategy](instance, effort, dice)
+
+
+def _rule(name: str) -> Maker:
+    def made(instance: Instance, effort: Effort, dice: Dice) -> Plan:
+        del effort, dice
+        return planned(instance, name)
+
+    return made
 
 
 def live(instance: Instance, effort: Effort, dice: Dice) -> Plan:
@@ -50,31 +64,46 @@ def live(instance: Instance, effort: Effort, dice: Dice) -> Plan:
     return _complete(run).plan("live")
 
 
-def portfolio(instance: Instance, effort: Effort, dice: Dice) -> Plan:
-    """The best of settings, rivals and search."""
+def portfolio(instance: Instance, effort: Effort, dice: Dice, floor_ms: int = 0) -> Plan:
+    """The best of settings, rivals and search. `floor_ms`: a lower bound; at that makespan the search is over."""
     compiled = Compiled(instance)
-    best: Plan | None = None
+    plans: list[Plan] = []
     for options, opened in openings(compiled):
-        run, params, tried = best_setting(compiled, effort, options=options)
-        if not run.left:
-            detail = f"best of {tried} settings: {told(params)}{opened}"
-            best = _better(instance, best, run.plan("portfolio", detail))
+        found = best_setting(compiled, effort, options=options, floor_ms=floor_ms)
+        told_of = f"best of {found.tried} settings: {told(found.setting)}{opened}"
+        plans += [run.plan("portfolio", told_of if run is found.run else "") for _, run in found.pool]
         if not compiled.plain and not effort.spent():
-            run = pilot(compiled, params, effort, options=options)
+            run = pilot(compiled, found.setting.params, effort, options=options)
             if not run.left:
-                best = _better(instance, best, run.plan("portfolio", f"piloted from: {told(params)}{opened}"))
-    if compiled.size <= RIVALS_MAX:
-        for name in RIVALS:
-            found = rival(compiled, name)
-            if found is not None:
-                best = _better(
-                    instance, best, msgspec.structs.replace(found, strategy="portfolio", detail=f"as {name}")
-                )
-    if best is None:
+                plans.append(run.plan("portfolio", f"piloted from: {told(found.setting)}{opened}"))
+    plans += _others(compiled)
+    if not plans:
         return _complete(Run(compiled).go()).plan("portfolio")
+    plans.sort(key=lambda plan: plan_value(instance, plan))
+    best = plans[0]
     if compiled.plain and not effort.spent():
-        best = _better(instance, best, searched(compiled, best, effort, dice))
+        improved = searched(compiled, plans[:STARTS_MAX], effort, dice, floor_ms)
+        if plan_value(instance, improved) < plan_value(instance, best):
+            return improved
     return best
+
+
+def _others(compiled: Compiled) -> Iterator[Plan]:
+    """What rivals and the named rules would do, where it is cheap to know."""
+    if compiled.size > RIVALS_MAX:
+        return
+    for name in RIVALS:
+        found = rival(compiled, name)
+        if found is not None:
+            yield msgspec.structs.replace(found, strategy="portfolio", detail=f"as {name}")
+    if compiled.size > RULES_MAX:
+        return
+    for name in sorted(ORDERS):
+        try:
+            made = planned(compiled.instance, name)
+        except InvalidInputError:
+            continue
+        yield msgspec.structs.replace(made, strategy="portfolio", detail=f"as {name}")
 
 
 def openings(compiled: Compiled) -> list[tuple[list[tuple[Option, ...]], str]]:
@@ -96,20 +125,14 @@ def _fastest(options: tuple[Option, ...]) -> tuple[Option, ...]:
     return (min(options, key=lambda one: (one.duration_ms, one.cost_micro_usd, one.choice)),)
 
 
-def searched(compiled: Compiled, plan: Plan, effort: Effort, dice: Dice) -> Plan:
-    """The plan improved as explicit episodes."""
+def searched(compiled: Compiled, plans: Sequence[Plan], effort: Effort, dice: Dice, floor_ms: int = 0) -> Plan:
+    """The best of some plans improved as explicit episodes; the first of them where that finds nothing."""
     frame = Frame(compiled)
-    found = improve(frame, layout_of(frame, plan), effort, dice)
+    found = improve(frame, [layout_of(frame, plan) for plan in plans], effort, dice, floor_ms)
     if found is None:
-        return plan
-    detail = f"{plan.detail}; then search on episodes"
-    return plan_of_layout(frame, found.layout, found.timing, plan.strategy, detail)
-
-
-def _better(instance: Instance, best: Plan | None, other: Plan) -> Plan:
-    if best is None or plan_value(instance, other) < plan_value(instance, best):
-        return other
-    return best
+        return plans[0]
+    detail = f"{plans[0].detail}; then search on episodes"
+    return plan_of_layout(frame, found.layout, found.timing, plans[0].strategy, detail)
 
 
 def _complete(run: Run) -> Run:

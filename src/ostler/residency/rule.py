@@ -13,7 +13,8 @@
     6. A resident of the set that work still waits for stays, unless the waiter is overdue (patience is an urgency
        without limit; of two overdue queues the older one wins), or more urgent by `theta` round trips of the swap, or
        both queues are cleared sooner if this replica changes over.
-    7. A resident that gets work at least as urgent within `look` x the swap stays: wait and see.
+    7. A resident that gets work of about that urgency (less by no more than the swap) while the set would drain and
+       leave, or within `look` x the swap after that, stays: wait and see.
     8. score = `urgency_weight` x urgency + `work_weight` x waiting work / slots - available; work counts by
        `replica_share` where another replica exists.
 
@@ -300,9 +301,9 @@ class _Look:
                     ):
                         return VICTIM_WANTED
                 elif other.soon and self.params.look and not want.overdue:
-                    horizon_ms = self.now_ms + self.params.look * swap_ms
+                    horizon_ms = self.now_ms + eviction.free_ms + self.params.look * swap_ms
                     for soon in other.soon:
-                        if soon.at_ms <= horizon_ms and soon.urgency >= urgency:
+                        if soon.at_ms <= horizon_ms and soon.urgency + swap_ms >= urgency:
                             return VICTIM_SOON
         return 0
 
