@@ -65,7 +65,7 @@ def instances(count: int) -> Iterator[tuple[str, Instance]]:
 
 def measured(instance: Instance, arguments: argparse.Namespace) -> Row:
     """Plan by every rule, then solve from the best of them."""
-    run, _, _ = best_setting(Compiled(instance), Until(arguments.search))
+    run = best_setting(Compiled(instance), Until(arguments.search)).run
     search = make_plan(instance, "portfolio", Until(arguments.search), Random(0))
     rules = {
         "live": make_plan(instance, "live", Until(0), Random(0)).makespan_ms,

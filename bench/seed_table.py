@@ -176,7 +176,7 @@ def others(instance: Instance) -> Iterator[Plan]:
         plan = rival(compiled, name)
         assert plan is not None
         yield plan
-    run, _, _ = best_setting(compiled, Steps(SEARCH_STEPS))
+    run = best_setting(compiled, Steps(SEARCH_STEPS)).run
     yield run.plan("settings")
     yield found_by_search(instance)
 

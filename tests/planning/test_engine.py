@@ -142,7 +142,9 @@ params = st.builds(
     look=st.sampled_from((0.0, 1.0, 20.0)),
     gamma=st.sampled_from((1.0, 2.0)),
     prefetch=st.booleans(),
+    replica_share=st.sampled_from((0.5, 1.0)),
     backfill=st.booleans(),
+    min_stay_ms=st.sampled_from((0, 0, 50)),
 )
 
 

@@ -357,6 +357,7 @@ params = st.builds(
     look=st.sampled_from((0.0, 1.0, 4.0)),
     gamma=st.sampled_from((1.0, 3.0)),
     prefetch=st.booleans(),
+    replica_share=st.sampled_from((0.5, 1.0)),
     min_stay_ms=st.sampled_from((0, 10**9)),
 )
 
