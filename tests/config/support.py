@@ -152,6 +152,7 @@ scheduler:
   ramp_start: 2
 residency:
   patience: 4m
+  turn_per_change: 4.0
   tool_hold: 20s
   min_residence: 2s
   failed_wait: 45s

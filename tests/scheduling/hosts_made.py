@@ -33,7 +33,7 @@ def policy(*hosts: HostSpec, **residency: object) -> Policy:
         ),
         # Nobody beats the heart of a rig's worker, and tests of minutes are not about that.
         scheduler=SchedulerPolicy(heartbeat_ms=10**8, session_dead_ms=10**9, assign_timeout_ms=10**9),
-        residency=ResidencyPolicy(**residency),  # type: ignore[arg-type]
+        residency=ResidencyPolicy(**{"turn_per_change": 0.0} | residency),  # type: ignore[arg-type]
         version="hosts",
     )
 

@@ -247,3 +247,53 @@ def test_a_host_that_is_not_declared_is_left_to_its_engine() -> None:
 
     assert rig.state("t") is TaskState.ASSIGNED
     assert not rig.loads
+
+
+def test_patience_is_stretched_to_what_a_change_is_worth() -> None:
+    """Calls of two minutes and a swap of half a minute make a turn of one minute a waste: it lasts five changes."""
+    rig = rig_with(rules=policy(patience_ms=60_000, turn_per_change=5.0))
+    for name in ("t0", "t1"):
+        ask(rig, name, "big", ttl_ms=0)
+    rig.load_ends()
+    since_ms = None
+    for n in range(2, 14):
+        ask(rig, f"t{n}", "big", ttl_ms=0)
+        rig.pass_ms(120_000)
+        rig.finish(f"t{n - 2}")
+        if n == 4:
+            ask(rig, "waits", "other", ttl_ms=0)
+            since_ms = rig.now_ms
+        if since_ms is not None and rig.loading:
+            break
+
+    assert since_ms is not None
+    assert asked(rig) == ["big", "other"]
+    assert 5 * 120_000 <= rig.now_ms - since_ms <= 5 * 160_000 + 120_000
+
+
+def test_how_long_calls_take_is_learned_where_the_figures_for_them_are_wrong() -> None:
+    """Answers ten times as long as expected make the queue behind them ten times as long."""
+    rig = rig_with(loaded=("big",))
+    hosts = rig.scheduler.books.hosts
+    assert hosts.stretched_ms("big", 1_000) == 1_000
+    for n in range(20):
+        ask(rig, f"t{n}", "big", prompt="x" * 4_000, max_output_tokens=400)
+        rig.pass_ms(110_000)
+        rig.finish(f"t{n}")
+
+    assert 7_000 <= hosts.stretched_ms("big", 1_000) <= 10_000
+    assert hosts.stretched_ms("other", 1_000) == 1_000
+
+
+def test_urgent_work_waits_a_tenth_of_the_patience() -> None:
+    """It interrupts the grouping soon, not at once."""
+    rig = rig_with(rules=policy(patience_ms=60_000))
+    for name in ("a", "b"):
+        ask(rig, name, "big")
+    rig.load_ends()
+    ask(rig, "now", "other", priority=0)
+    rig.pass_ms(5_000)
+    assert held(rig)["big"] is HeldPhase.READY
+    rig.pass_ms(1_000)
+
+    assert held(rig)["big"] is HeldPhase.LEAVING

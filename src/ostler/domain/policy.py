@@ -94,6 +94,9 @@ class ResidencyPolicy(msgspec.Struct, frozen=True, kw_only=True):
     patience_ms: int = 180_000
     """Work of one model is served until none waits; when work for another one has waited this long without being
     served, it gets its turn all the same."""
+    turn_per_change: float = 5.0
+    """Patience is at least so many times what a change of models costs (a call that has to end, unload, load), so that
+    lost patience never takes more than about one part in six of a host's time; 0 = patience as it is."""
     tool_hold_ms: int = 10_000
     """A model whose reply asked for a tool is kept this long: the agent will be back. Lost patience ends it."""
     min_residence_ms: int = 5_000

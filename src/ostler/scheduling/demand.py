@@ -7,6 +7,9 @@ Patience counts while a model that work waits for is usable on none of its hosts
 or from when the model had last left for another one, whichever is later. So two long queues take turns of one patience
 each, instead of changing places with each task.
 
+A patience that is short beside what a change costs would spend the time on changes: it is stretched to
+`turn_per_change` times that cost. What calls cost is learned: how many times as long as it should a model's call takes.
+
 Cost: O(classes that wait for managed hosts + models held), independent of how many tasks wait in a class.
 """
 
@@ -96,7 +99,7 @@ class _Gathering:
         used: frozenset[str] = frozenset()
         for model in dict.fromkeys(wish.model for wish in wishes):
             first = next(wish for wish in wishes if wish.model == model)
-            work_ms = task_class.size * max(1, first.call_ms)
+            work_ms = task_class.size * max(1, books.hosts.stretched_ms(model, first.call_ms))
             names = frozenset(wish.host for wish in wishes if wish.model == model)
             if used and (names & used or work_ms <= first.swap_ms):
                 continue
@@ -181,7 +184,10 @@ def _wants(books: Books, found: _Gathering, now_ms: int) -> tuple[list[rule.Want
         if group.waiting and not _is_served(books, model, names):
             since_ms = max(hosts.unserved_ms.get((model, names), since_ms), hosts.left_ms.get(model, since_ms))
             unserved[model, names] = since_ms
-            patience_ms = policy.patience_ms // (URGENT_PATIENCE_SHARE if group.urgent else 1)
+            patience_ms = policy.patience_ms // URGENT_PATIENCE_SHARE
+            if not group.urgent:
+                change_ms = _change_ms(books, found, model, names)
+                patience_ms = max(policy.patience_ms, int(policy.turn_per_change * change_ms))
             overdue = now_ms - since_ms >= patience_ms
             if not overdue:
                 next_ms = min(next_ms or since_ms + patience_ms, since_ms + patience_ms)
@@ -201,6 +207,24 @@ def _wants(books: Books, found: _Gathering, now_ms: int) -> tuple[list[rule.Want
         want.hosts = names
         wants.append(want)
     return wants, unserved, next_ms
+
+
+def _change_ms(books: Books, found: _Gathering, model: str, names: frozenset[str]) -> int:
+    """What it costs to change to a model: the longest kind of call that has to end, the slowest unload, its load."""
+    call_ms = max(
+        (
+            other.work_ms // other.waiting
+            for (_, hosts), other in found.groups.items()
+            if other.waiting and hosts & names
+        ),
+        default=0,
+    )
+    load_ms = unload_ms = 0
+    for name in names:
+        book = books.hosts.books[name]
+        load_ms = max(load_ms, footprint(books, book, ModelAt(book.endpoints[0], model)).load_ms)
+        unload_ms = max([unload_ms, *(footprint(books, book, at).unload_ms for at in book.held)])
+    return call_ms + unload_ms + load_ms
 
 
 def _is_served(books: Books, model: str, names: frozenset[str]) -> bool:

@@ -22,6 +22,8 @@ import msgspec
 from ostler.domain.catalog import Catalog, EndpointKind, HostSpec, Speeds
 from ostler.domain.decision import Wish
 from ostler.domain.fleet import EndpointView, HeldPhase, ModelAt, Probe, Resident
+from ostler.domain.measured import Measured
+from ostler.residency.measured import estimate, sampled
 from ostler.scheduling.speeds import MeasuredSpeeds
 from ostler.scheduling.swap_counts import SwapCounts
 
@@ -159,6 +161,10 @@ class Hosts:
         self.coming: dict[str, tuple[Wish, ...] | None] = {}
         """Tasks whose needs are all running, and what they will want; `None` = not worked out yet."""
         self._host_of: dict[str, str] = {}
+        self._expected: dict[str, tuple[int, int]] = {}
+        """Running attempt -> when it began and how long it should take."""
+        self._stretch: dict[str, Measured] = {}
+        """Model -> how many times as long as it should its calls take."""
 
     def __bool__(self) -> bool:
         return bool(self.books)
@@ -272,17 +278,30 @@ class Hosts:
         guess = spec.speeds if spec is not None else Speeds()
         return self.speeds.of(host, model, guess)
 
-    def call_began(self, at: ModelAt, task_id: str, due_ms: int, now_ms: int) -> None:
-        """A call of ours goes to a place; nothing happens where it is not managed."""
-        self.due_ms[task_id] = due_ms
+    def stretched_ms(self, model: str, call_ms: int) -> int:
+        """How long a call will take that should take so long: by how wrong such figures were for the model."""
+        seen = self._stretch.get(model)
+        return call_ms if seen is None else round(call_ms * estimate(seen, 1.0).value)
+
+    def call_began(self, at: ModelAt, task_id: str, call_ms: int, now_ms: int) -> None:
+        """A call of ours goes to a place, and should take so long."""
+        self.due_ms[task_id] = now_ms + self.stretched_ms(at.model, call_ms)
+        self._expected[task_id] = (now_ms, max(1, call_ms))
         held = self.of(at)
         if held is not None:
             self.calls.setdefault(at, {})[task_id] = None
             held.used_ms, held.credit_ms = now_ms, None
 
+    def call_took(self, model: str, task_id: str, now_ms: int) -> None:
+        """A call ends well now: learn how far off the figure for it was."""
+        began_ms, call_ms = self._expected.get(task_id, (now_ms, 1))
+        if now_ms > began_ms:
+            self._stretch[model] = sampled(self._stretch.get(model), 1.0, (now_ms - began_ms) / call_ms, now_ms)
+
     def call_ended(self, at: ModelAt, task_id: str, now_ms: int) -> None:
         """A call ended, however."""
         self.due_ms.pop(task_id, None)
+        self._expected.pop(task_id, None)
         running = self.calls.get(at)
         if running is not None:
             running.pop(task_id, None)

@@ -93,8 +93,8 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
         usage=report.usage,
     )
     duration = {"duration_ms": max(0, report.at_ms - (attempt.started_ms or attempt.assigned_ms))}
-    release(turn, task)
     _learn(turn, task, report)
+    release(turn, task)
     judged = turn.moved(task, TaskState.EVALUATING, output_tokens=estimate_tokens(report.output))
     event = turn.task_event("task.evaluating", judged, duration, **turn.route_meta(judged))
     turn.apply(turn.store(task, judged, event, attempt=attempt, output=report.output))
@@ -115,6 +115,8 @@ def _learn(turn: Turn, task: Task, report: Finished) -> None:
     if report.wants_tool:
         until_ms = turn.now_ms + turn.books.policy.residency.tool_hold_ms
         turn.books.hosts.hold(ModelAt(task.endpoint, task.model), until_ms)
+    if report.ok:
+        turn.books.hosts.call_took(task.model, task.id, turn.now_ms)
     if report.ok and report.usage is not None:
         call_measured(turn, task.endpoint, task.model, report.usage)
 

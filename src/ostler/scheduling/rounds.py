@@ -225,8 +225,8 @@ def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided
     books.batches.take(after)
     if endpoint is not None and model is not None:
         cost = decision.estimate
-        due_ms = now_ms + (0 if cost is None else cost.finish_ms)
-        books.hosts.call_began(ModelAt(endpoint, model), task.id, due_ms, now_ms)
+        call_ms = 0 if cost is None else cost.prefill_ms + cost.decode_ms
+        books.hosts.call_began(ModelAt(endpoint, model), task.id, call_ms, now_ms)
     about_to_run(turn, task.id)
     books.workers.take(session_id, task.facts.kind, task.id, after.generation)
     if endpoint is not None and model is not None:
