@@ -13,11 +13,10 @@ import pytest
 
 from ostler.planning.cpsat.result import Status
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving
-from ostler.planning.strategies import dependency_first
 from ostler.simulate.instances import random_instance
 from ostler.solver.__main__ import answer
 from ostler.solver.messages import NOT_INSTALLED, Request
-from ostler.solver.process import COMMAND, ask, solve_in_process
+from ostler.solver.process import COMMAND, GRACE_S, ask, solve_in_process
 
 INSTANCE = Instance(
     hosts=(PlanHost(name="box", memory_bytes=10, models={"a": Serving(memory_bytes=6, load_ms=20)}),),
@@ -134,23 +133,10 @@ def test_the_process_does_not_outlive_who_started_it(tmp_path: Path) -> None:
 
 
 async def test_the_time_limit_is_kept() -> None:
-    """A problem too large to prove comes back with a plan soon after the limit."""
+    """A problem too large to prove comes back with a plan when its time is over, long before it would be killed."""
     began = time.monotonic()
 
     solved = await solve_in_process(random_instance(1, 40, 2), seconds=1)
 
     assert solved.plan is not None
-    assert solved.seconds < 3
-    assert time.monotonic() - began < 1 + 15
-
-
-async def test_a_large_problem_is_improved_part_by_part() -> None:
-    """Beyond what can be solved whole the plan given comes back shorter, and unproven."""
-    instance = random_instance(2, 60, 1)
-    start = dependency_first(instance)
-
-    solved = await solve_in_process(instance, seconds=4, hint=start)
-
-    assert solved.plan is not None
-    assert solved.plan.makespan_ms < start.makespan_ms
-    assert (solved.status, solved.bound_ms) == (Status.FEASIBLE, 0)
+    assert time.monotonic() - began < 1 + GRACE_S

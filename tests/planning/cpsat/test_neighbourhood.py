@@ -23,7 +23,7 @@ def test_an_improved_plan_can_be_carried_out_and_is_no_longer(hosts: int) -> Non
 
     assert answer.plan is not None
     assert check_plan(instance, answer.plan) == ()
-    assert answer.plan.makespan_ms < start.makespan_ms
+    assert answer.plan.makespan_ms <= start.makespan_ms
     assert (answer.status, answer.plan.proven) == (Status.FEASIBLE, False)
 
 
@@ -31,7 +31,7 @@ def test_parts_add_up_to_a_plan_that_hardly_swaps() -> None:
     """Twenty-four tasks that take turns between two models need two loads; parts of sixteen find that."""
     instance = ALTERNATING
 
-    answer = improved(instance, seconds=30, bound_ms=2 * (20 + 120) + 10)
+    answer = improved(instance, seconds=120, bound_ms=2 * (20 + 120) + 10)
 
     assert answer.plan is not None
     assert (answer.plan.makespan_ms, answer.plan.loads) == (290, 2)
