@@ -10,6 +10,7 @@ import pytest
 
 from ostler.app.options import STRATEGIES, PlanOptions
 from ostler.app.plan_views import Claim, PlanReport, Row
+from ostler.cli.main import run
 from ostler.cli.plan_text import certificate_text, print_report, span
 from ostler.cli.taskfile import load_task_file
 from ostler.domain.errors import ExitCode
@@ -327,6 +328,25 @@ def test_a_terminal_without_colours_shows_fillings(monkeypatch: pytest.MonkeyPat
 
     assert "\x1b[" not in text
     assert "[authentik-" in text
+
+
+def test_a_terminal_shows_what_is_being_worked_on(
+    app: RecordingApp, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a line on standard error that goes away; the answer is not mixed with it."""
+    screen = Screen()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", screen)
+        run(["plan", file, "--json"])
+
+    assert "planning" in screen.getvalue() or "looking" in screen.getvalue()
+    assert screen.getvalue().endswith("\x1b[2K") or "\x1b[?25h" in screen.getvalue(), "the line is taken away again"
+
+
+def test_elsewhere_nothing_is_shown_while_searching(ostler: Ostler, app: RecordingApp, file: str) -> None:
+    """A log or a pipe gets the answer alone."""
+    assert ostler("plan", file).err == ""
 
 
 def test_every_strategy_is_offered_in_the_help(ostler: Ostler) -> None:
