@@ -64,6 +64,16 @@ def test_the_search_tells_how_far_it_is() -> None:
     assert [words for words in told if words.startswith("searching 14 tasks: ") and words.endswith(" min so far")]
 
 
+def test_a_very_large_problem_goes_straight_to_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the rules only take time."""
+    monkeypatch.setattr(plan_search, "RULES_MAX", 13)
+    told: list[str] = []
+    plan = Search(TABLE, seconds=0.3, seed=1, tell=told.append).plan(PORTFOLIO)
+
+    assert told == ["planning 14 tasks: portfolio", "searching 14 tasks"]
+    assert check_plan(TABLE, plan) == ()
+
+
 def test_a_quick_plan_holds() -> None:
     """One of many, for money against time."""
     assert check_plan(TABLE, search(TABLE).quick()) == ()

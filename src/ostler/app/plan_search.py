@@ -27,6 +27,8 @@ RULES = ("model-first", "dependency-first", "hybrid")
 LIVE, PORTFOLIO, OPTIMAL = "live", "portfolio", "optimal"
 FIRST_SHARE, QUICK_SHARE = 0.1, 0.03
 """Of the time for one plan: the first search, and a plan among many."""
+RULES_MAX = 2_000
+"""Beyond so many tasks the rules take longer than the search and are never better."""
 FEWEST_LOADS_MAX = 100
 """Up to so many tasks the exact solver is asked for the fewest loads, too, where the search has reached the bound."""
 SOLVER = "solver"
@@ -89,6 +91,9 @@ class Search:
 
     def _searched(self, *shares: float) -> Plan:
         """The best of the rules and of searches, each a share of the time. Often a short one reaches the bound."""
+        if len(self.instance.tasks) > RULES_MAX:
+            self.tell(f"searching {len(self.instance.tasks)} tasks")
+            return make_plan(self.instance, PORTFOLIO, Until(self.seconds * sum(shares)), self._dice())
         found = [msgspec.structs.replace(self.plan(name), strategy=PORTFOLIO, detail=f"as {name}") for name in RULES]
         best = min(found, key=self._value)
         for seconds in [self.seconds * share for share in shares]:
