@@ -30,6 +30,8 @@ from ostler.planning.value import plan_value
 Maker = Callable[[Instance, Effort, Dice], Plan]
 """A strategy: a plan within the effort."""
 
+OWN = ("live", "portfolio")
+"""Strategies that need no maker."""
 RIVALS_MAX = 2_000
 """Tasks up to which rivals are simulated too."""
 STARTS_MAX = 10
