@@ -40,6 +40,19 @@ def test_a_load_teaches_how_long_loads_take() -> None:
     assert (row.context_tokens, row.seen.samples) == (32_768, 4)
 
 
+def test_an_engine_that_answers_an_unload_at_once_frees_the_memory_during_the_load() -> None:
+    """The time of the unload is in that of the load; it is taken off, and no unload is believed to take nothing."""
+    rig = rig_with(rules=policy(min_residence_ms=0))
+    for n in range(10):
+        ask(rig, f"t{n}", ("big", "other")[n % 2])
+        rig.load_ends(load_ms=20_000 + (10_000 if n else 0), unload_ms=1)
+        rig.finish(f"t{n}")
+    speeds = rig.scheduler.books.hosts.speeds_of("box", "other", rig.policy.catalog)
+
+    assert math.isclose(speeds.load_s, 20.0, rel_tol=0.05)
+    assert speeds.unload_s == SPEEDS.unload_s
+
+
 def test_a_call_teaches_how_fast_a_model_reads_and_writes_there() -> None:
     """Half as fast as configured: the next decision reckons with it."""
     rig = rig_with(loaded=("big",))

@@ -48,7 +48,9 @@ def estimate(seen: Measured | None, guess: float) -> Estimate:
     mean, spread = _mean_and_spread(seen or Measured(), guess)
     reach = NORMAL_90 * spread
     samples = seen.samples if seen is not None else 0
-    return Estimate(value=math.exp(mean), low=math.exp(mean - reach), high=math.exp(mean + reach), samples=samples)
+    # Without samples it is the guess to the last digit.
+    value = guess if not samples and guess > 0 and math.isfinite(guess) else math.exp(mean)
+    return Estimate(value=value, low=math.exp(mean - reach), high=math.exp(mean + reach), samples=samples)
 
 
 def sampled(seen: Measured | None, guess: float, value: float, at_ms: int) -> Measured:

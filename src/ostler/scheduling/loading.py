@@ -21,6 +21,9 @@ from ostler.scheduling.residency import decide_swap, event, look_again
 from ostler.scheduling.signals import LoadEnded, PinModel, UnloadEnded, WantLoad, WantUnload
 from ostler.scheduling.speeds import samples_of
 
+UNLOAD_MS_MIN = 50
+"""A model that has left sooner than this has only been told to: the time is no measurement."""
+
 
 def followed(turn: Turn, endpoint: str) -> HostBook | None:
     """An endpoint came, changed or was listed: it may be managed from now on, or not any more."""
@@ -43,6 +46,8 @@ def listed(turn: Turn, probe: Probe) -> None:
     news = turn.books.hosts.listed(book, probe, turn.books.policy.catalog, turn.now_ms)
     if news or not turn.books.endpoints.views[probe.endpoint].managed:
         look_again(turn, book)
+    elif book.preload:
+        turn.books.hosts.dirty = True  # it may have been away when it was to be loaded
 
 
 def policy_changed(turn: Turn, policy: Policy) -> None:
@@ -81,6 +86,7 @@ def load_ended(turn: Turn, signal: LoadEnded) -> None:
     if book is None or swap is None or swap.at != at or swap.begun_ms is None or swap.kind is not SwapKind.LOAD:
         return
     book.swap = None
+    freeing_ms = _freeing_ms(turn, book, signal)
     _left(turn, book, swap, {ModelAt(gone.endpoint, gone.model): gone.unload_ms for gone in signal.unloaded})
     unload_ms = sum(gone.unload_ms for gone in signal.unloaded)
     if signal.failure is None:
@@ -89,7 +95,8 @@ def load_ended(turn: Turn, signal: LoadEnded) -> None:
         book.counts.loaded(now_ms, unloads=len(signal.unloaded), swapped=swapped, lost_ms=swap.idle_ms)
         measurements = {"load_ms": signal.load_ms, "unload_ms": unload_ms, "memory_bytes": book.held[at].memory_bytes}
         turn.emit(event(turn, "model.loaded", book, at, measurements, reason=swap.reason))
-        _measure(turn, book.name, at, {Quantity.LOAD_MS: float(signal.load_ms)})
+        load_ms = max(signal.load_ms - freeing_ms, signal.load_ms // 4)
+        _measure(turn, book.name, at, {Quantity.LOAD_MS: float(load_ms)})
     else:
         held = book.held.get(at)
         if held is not None and held.phase is HeldPhase.LOADING:
@@ -102,6 +109,12 @@ def load_ended(turn: Turn, signal: LoadEnded) -> None:
     look_again(turn, book)
 
 
+def _freeing_ms(turn: Turn, book: HostBook, signal: LoadEnded) -> int:
+    """Part of a load's time in which memory was still being freed: some engines answer an unload before it is done."""
+    early = (gone for gone in signal.unloaded if gone.unload_ms < UNLOAD_MS_MIN)
+    return sum(footprint(turn.books, book, ModelAt(gone.endpoint, gone.model)).unload_ms for gone in early)
+
+
 def _left(turn: Turn, book: HostBook, swap: Swap, gone: dict[ModelAt, int]) -> None:
     """Of what had to go, forget what is gone; the rest is usable again."""
     for at in swap.evict:
@@ -109,7 +122,8 @@ def _left(turn: Turn, book: HostBook, swap: Swap, gone: dict[ModelAt, int]) -> N
             turn.books.hosts.forget(book, at, turn.now_ms)
             reason = f"for {swap.at.model}" if swap.at != at else "loaded anew"
             turn.emit(event(turn, "model.unloaded", book, at, {"unload_ms": gone[at]}, reason=reason))
-            _measure(turn, book.name, at, {Quantity.UNLOAD_MS: float(gone[at])})
+            if gone[at] >= UNLOAD_MS_MIN:
+                _measure(turn, book.name, at, {Quantity.UNLOAD_MS: float(gone[at])})
         elif at in book.held:
             book.held[at].phase = HeldPhase.READY
 
@@ -156,7 +170,8 @@ def unload_ended(turn: Turn, signal: UnloadEnded) -> None:
         books.hosts.forget(book, at, now_ms)
         book.counts.unloaded(now_ms, lost_ms=swap.idle_ms)
         turn.emit(event(turn, "model.unloaded", book, at, {"unload_ms": signal.unload_ms}, reason=swap.reason))
-        _measure(turn, book.name, at, {Quantity.UNLOAD_MS: float(signal.unload_ms)})
+        if signal.unload_ms >= UNLOAD_MS_MIN:
+            _measure(turn, book.name, at, {Quantity.UNLOAD_MS: float(signal.unload_ms)})
     elif at in book.held:
         book.held[at].phase = HeldPhase.READY
         book.counts.load_failed(now_ms, unloads=0, lost_ms=swap.idle_ms)
