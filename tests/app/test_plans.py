@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ostler.app.options import STRATEGIES, PlanOptions
 from ostler.app.plan_views import PlanError, PlanReport, Row
-from ostler.app.plans import plan
+from ostler.app.plans import _usual_seconds, plan
 from ostler.cli.taskfile import load_task_file, parse_task_file
 from ostler.domain.errors import InvalidInputError
 from ostler.planning.ground import WORKERS
@@ -295,6 +296,14 @@ def test_the_rows_of_the_table_follow_from_the_number_of_slots() -> None:
 def test_the_example_on_other_machines_comes_to_the_numbers_of_the_table(hosts: str, shortest: str) -> None:
     """The small model beside a large one, and both large ones together."""
     assert f"{example(strategy='optimal', hosts=hosts, seconds=8).plan.makespan_ms / 60_000:.2f}" == shortest
+
+
+@pytest.mark.parametrize(("tasks", "seconds"), [(1, 2.05), (60, 5.0), (160, 10.0), (10_000, 10.0)])
+def test_a_search_takes_as_long_as_its_problem_is_large(tasks: int, seconds: float) -> None:
+    """Who says nothing waits two seconds for a few tasks, and never more than ten."""
+    instance = fourteen_agents()
+
+    assert _usual_seconds(msgspec.structs.replace(instance, tasks=instance.tasks[:1] * tasks)) == seconds
 
 
 def test_a_question_that_cannot_be_read_is_told() -> None:

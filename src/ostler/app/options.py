@@ -170,8 +170,8 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
     minute_price_usd: float | None = None
     """What a minute is worth; `None` = as the profile says."""
     what_if: tuple[str, ...] = ()
-    seconds: float = 10.0
-    """Longest search for one plan."""
+    seconds: float | None = None
+    """Longest search for one plan; `None` = two to ten seconds, by the number of tasks."""
     seed: int = 1
     places: Mapping[str, str] = {}
     """Task -> where it is written, for messages."""

@@ -35,6 +35,7 @@ from ostler.routing.ladder import Ladder
 from ostler.scheduling.wanted import meant_models, wanted
 
 COPIES_MAX = 64
+SECONDS_MIN, SECONDS_MAX, TASKS_A_SECOND = 2.0, 10.0, 20
 FRONTIER_PLANS = 24
 """Calls of the planner for money against time."""
 
@@ -47,7 +48,7 @@ def plan(pipeline: Pipeline, options: PlanOptions, tell: Tell) -> PlanReport:
     profile = load_profile(options.profile, os.environ)
     posed = posed_problem(pipeline, options, profile)
     instance = checked(posed.instance)
-    search = Search(instance, seconds=options.seconds, seed=options.seed, tell=tell)
+    search = Search(instance, seconds=options.seconds or _usual_seconds(instance), seed=options.seed, tell=tell)
     chosen = search.plan(options.strategy)
     claim = _claim(pipeline, instance)
     names = _names(pipeline, profile.policy)
@@ -67,6 +68,11 @@ def plan(pipeline: Pipeline, options: PlanOptions, tell: Tell) -> PlanReport:
         frontier=_frontier(search, options),
         notes=posed.notes,
     )
+
+
+def _usual_seconds(instance: Instance) -> float:
+    """Long enough for what the search can still find, short enough to wait for."""
+    return min(SECONDS_MAX, SECONDS_MIN + len(instance.tasks) / TASKS_A_SECOND)
 
 
 def posed_problem(pipeline: Pipeline, options: PlanOptions, profile: LoadedProfile) -> Posed:

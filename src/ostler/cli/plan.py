@@ -49,7 +49,11 @@ if TYPE_CHECKING:
     help="Plan again with a change: `host=LIKE`, `memory=HOST+8GB`, `allow=MODEL:TASK,TASK`, `slots=COUNT`,"
     " `slots=MODEL:COUNT`, `cloud=TASK:USD`, `offer=TASK:USD`, `swaps=free`.  [several times]",
 )
-@click.option("--seconds", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True, help="Longest search.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 3600),
+    help="Longest search for one plan.  [default: 2 to 10, by the number of tasks]",
+)
 @click.option("--claims", metavar="FILE", help="What was said about plans of this work, to be checked against it.")
 @click.option("--svg", metavar="FILE", help="Draw the plan into this file, too.")
 @json_option
