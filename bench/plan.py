@@ -36,6 +36,7 @@ from ostler.planning.replan import Replanner
 from ostler.planning.rivals import RIVALS, rival
 from ostler.simulate.instances import Memory, Regime, Shape, random_instance
 
+REDRAWS = 20
 STAGES = ("live", "portfolio", "pilot", "search")
 
 
@@ -206,7 +207,8 @@ def futures(compiled: Compiled, dice: Random, sigma: float, count: int) -> Calla
             row = []
             for task, duration in enumerate(compiled.shortest):
                 passed = run.now_ms - run.starts[task] if run.starts[task] >= 0 else 0
-                row.append(max(passed + 1, drawn(dice, sigma, duration)))
+                tries = (drawn(dice, sigma, duration) for _ in range(REDRAWS))
+                row.append(next((ms for ms in tries if ms > passed), passed + 1))
             rows.append(row)
         return rows
 
