@@ -2,7 +2,8 @@
 
 On each host the turn of the plan decides (`planning.guide`): its model is loaded when work for it waits or soon will,
 and is kept while one of its tasks has not ended. All else is the rule's, and no plan overrules a guarantee: while a
- waiter has lost its patience the rule decides alone, what is busy is drained first, what is pinned or held stays.
+waiter has lost its patience the rule decides alone, what is busy is drained first, what is pinned or held stays, and
+so does what has just come, for as long as the rule would keep it.
 
 Cost: O(hosts x plans in force), and one eviction set for a load that is due.
 """
@@ -62,7 +63,7 @@ def _load(turn: Turn, demand: Demand, host: HostState, model: str) -> Load | Non
     coming = host.models[model]
     short = 0 if host.memory_bytes is None else host.used_bytes + coming.memory_bytes - host.memory_bytes
     surplus = 0 if host.max_resident is None else len(host.residents) + 1 - host.max_resident
-    kept = _held(host.residents.values(), turn.now_ms)
+    kept = _kept(host.residents.values(), turn.now_ms, turn.books.policy.residency.min_residence_ms)
     gone = cheapest_set(victims(host, kept, demand.state.wants_of, turn.now_ms), short, surplus)
     if gone is None:
         return None
@@ -70,6 +71,13 @@ def _load(turn: Turn, demand: Demand, host: HostState, model: str) -> Load | Non
     return Load(host.name, (model,), gone.models, available_ms, 0.0, (("plan", 1.0),))
 
 
-def _held(residents: Iterable[Resident], now_ms: int) -> list[str]:
-    """Models that are kept: for an agent between two calls, or by the turn of another plan."""
-    return [resident.model for resident in residents if resident.hold_until_ms > now_ms]
+def _kept(residents: Iterable[Resident], now_ms: int, least_ms: int) -> list[str]:
+    """Models that stay: for an agent between two calls, by the turn of another plan, or because they have just come.
+
+    Those are for somebody who waited, and who has lost no patience any more since they are here.
+    """
+    return [
+        resident.model
+        for resident in residents
+        if max(resident.hold_until_ms, resident.since_ms + least_ms if least_ms else 0) > now_ms
+    ]
