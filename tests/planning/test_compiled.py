@@ -54,6 +54,14 @@ def test_a_choice_that_no_host_can_serve_is_no_option() -> None:
     assert [option.choice for option in compiled.options[0]] == [2]
 
 
+def test_a_task_that_no_host_can_serve_has_no_option() -> None:
+    """`instance.checked` refuses such a problem; here it is a task that never runs."""
+    compiled = Compiled(Instance(hosts=(one_host(),), tasks=(task("a", "unheard-of"),)))
+
+    assert compiled.options == [()]
+    assert compiled.shortest == [0]
+
+
 def test_of_two_choices_in_one_class_the_cheaper_counts() -> None:
     """Both would wait in the same queue; nobody would take the dearer one."""
     choices = (

@@ -76,7 +76,7 @@ class Compiled:
         self.classes: list[Class] = []
         self.options: list[tuple[Option, ...]] = []
         self._set_options()
-        self.shortest = [min(self._lasts(option) for option in options) for options in self.options]
+        self.shortest = [min((self._lasts(option) for option in options), default=0) for options in self.options]
         self.rank = self.ranks(self.shortest)
         self.plain = all(len(kind.models) == 1 and not kind.memory_bytes for kind in self.classes)
         """Whether every task needs one model and no memory of its own: the common case, made fast."""
