@@ -83,3 +83,26 @@ def test_all_alternatives_are_one_comparison() -> None:
 
     assert [result.fleet for result in results] == ["one-host-32gb", "one-model", "size-rule", "two-servers"]
     assert {result.succeeded for result in results} == {14}
+
+
+def test_a_plan_that_is_followed_is_kept_nearly_to_the_minute() -> None:
+    """The scheduler alone serves each model until none waits for it; with the plan it begins the longest path first.
+
+    What it takes more than planned is the model of the profile that is loaded before anybody can ask.
+    """
+    options = WhatIfOptions(
+        name="agents",
+        specs=load_task_file(str(PIPELINE)).for_run("agents"),
+        policies=("one-host-32gb",),
+        ttl_ms=0,
+        plan="portfolio",
+        seed=1,
+    )
+    compared = what_if(options)
+    alone, planned = compared.results
+    predicted = next(rule for rule in compared.rules if rule.startswith("the plan"))
+    minutes = float(predicted.split("predicts ")[1].split(" minutes")[0])
+
+    assert planned.succeeded == alone.succeeded == 14
+    assert planned.makespan_ms < 0.8 * alone.makespan_ms
+    assert planned.makespan_ms / 60_000 == pytest.approx(minutes, abs=0.5)

@@ -388,3 +388,12 @@ def test_a_stale_index_is_no_failure() -> None:
     """An endpoint the index still names but the fleet no longer has is passed over."""
     snapshot = replace(fleet(view("gpu1", S)), by_model={S: ("gone", "gpu1")})
     assert routed(ask(facts(), snapshot)).selected_endpoint == "gpu1"
+
+
+def test_what_the_author_expects_goes_before_tokens_and_speeds() -> None:
+    """An agent's work is many calls, of which the tokens of one prompt tell nothing."""
+    task = replace(facts(), expected_ms=900_000)
+    decision = routed(decide(request(task), fleet(view("box", SMALL.name)), FOUR_TIERS))
+
+    assert decision.estimate is not None
+    assert (decision.estimate.prefill_ms, decision.estimate.decode_ms) == (0, 900_000)

@@ -300,3 +300,89 @@ def test_a_failed_load_is_not_foreseen() -> None:
     rig.load_ends("no file")
 
     assert left(rig) == [("swap_failed", "big on box")]
+
+
+def test_a_task_of_a_later_turn_does_not_make_this_one_longer() -> None:
+    """A free slot is left free rather than having all that comes after wait; what ends before the turn does may run."""
+    rig = rig_with(slots=2)
+    rig.chat("a", None, tier="big", batch="run", expected_ms=RUN_MS)
+    rig.chat("long", None, tier="big", batch="run", expected_ms=10 * RUN_MS)
+    ask(rig, "b", "other", batch="run")
+    adopt(rig, guide(("big", ("a",)), ("other", ("b",)), ("big", ("long",))))
+    rig.load_ends()
+
+    assert rig.state("a") is TaskState.ASSIGNED
+    assert (rig.state("long"), rig.wait_code("long")) == (TaskState.QUEUED, "capacity")
+    wait = rig.scheduler.wait_of("long")
+    assert wait is not None
+    assert "its plan has it start later" in wait.detail
+
+
+def test_what_ends_before_the_turn_does_is_filled_in() -> None:
+    """It makes nobody wait."""
+    rig = rig_with(slots=2)
+    rig.chat("a", None, tier="big", batch="run", expected_ms=RUN_MS)
+    rig.chat("short", None, tier="big", batch="run", expected_ms=RUN_MS // 2)
+    ask(rig, "b", "other", batch="run")
+    adopt(rig, guide(("big", ("a",)), ("other", ("b",)), ("big", ("short",))))
+    rig.load_ends()
+
+    assert {rig.state("a"), rig.state("short")} == {TaskState.ASSIGNED}
+
+
+def test_a_task_waits_no_longer_than_its_plan_says() -> None:
+    """When its start by the plan has come it may run, whatever the turn is."""
+    rig = rig_with(slots=2)
+    rig.chat("a", None, tier="big", batch="run", expected_ms=RUN_MS)
+    rig.chat("long", None, tier="big", batch="run", expected_ms=10 * RUN_MS)
+    ask(rig, "b", "other", batch="run", needs=["a"])
+    plan = guide(("big", ("a",)), ("other", ("b",)), ("big", ("long",)))
+    adopt(rig, plan)
+    rig.load_ends()
+    starts_ms = plan.started_ms + next(row.start_ms for row in plan.placements if row.task == "long")
+    rig.pass_ms(starts_ms - rig.now_ms - 1)
+    assert rig.state("long") is TaskState.QUEUED
+    rig.pass_ms(1)
+
+    assert rig.state("long") is TaskState.ASSIGNED
+
+
+def test_work_of_a_later_turn_does_not_delay_the_load_of_this_one() -> None:
+    """The model that is there by chance would be busy when it has to go."""
+    rig = rig_with(loaded=("big",), rules=policy(min_residence_ms=0))
+    rig.command("hold")
+    for name, model in (("b", "other"), ("a", "big")):
+        rig.chat(name, None, tier=model, batch="run", expected_ms=RUN_MS, needs=["hold"])
+    adopt(rig, guide(("other", ("b",)), ("big", ("a",))))
+    rig.finish("hold")
+
+    assert rig.state("a") is TaskState.QUEUED
+    assert loads(rig) == ["other"]
+
+
+def test_patience_counts_from_when_the_plan_would_have_started_a_task() -> None:
+    """Waiting for one's turn is no starvation: no plan could ever be followed for longer than one patience."""
+    rig = rig_with(slots=1, rules=policy(patience_ms=20_000, turn_per_change=0.0))
+    for name in ("a", "b", "c"):
+        rig.chat(name, None, tier="big", batch="run", expected_ms=RUN_MS)
+    ask(rig, "x", "other", batch="run")
+    adopt(rig, guide(("big", ("a", "b", "c")), ("other", ("x",))))
+    rig.load_ends()
+    for name in ("a", "b"):
+        rig.start(name)
+        rig.pass_ms(RUN_MS)
+        rig.finish(name)
+        assert loads(rig) == ["big"]
+
+
+def test_work_outside_of_a_plan_is_not_kept_back_by_it() -> None:
+    """It shares no class with tasks that wait for their turn."""
+    rig = rig_with(slots=2)
+    rig.chat("a", None, tier="big", batch="run", expected_ms=RUN_MS)
+    rig.chat("long", None, tier="big", batch="run", expected_ms=10 * RUN_MS)
+    ask(rig, "b", "other", batch="run")
+    adopt(rig, guide(("big", ("a",)), ("other", ("b",)), ("big", ("long",))))
+    rig.chat("stranger", None, tier="big")
+    rig.load_ends()
+
+    assert (rig.state("long"), rig.state("stranger")) == (TaskState.QUEUED, TaskState.ASSIGNED)

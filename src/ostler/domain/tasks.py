@@ -158,6 +158,8 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     output_tokens: int | None = None
     """Expected or asked length of the answer; `None` = the policy's default."""
+    expected_ms: int | None = None
+    """How long its author expects the call to take; goes before what tokens and speeds say."""
     context_tokens: int = 0
     """Window it needs: prompt and answer together, or as stated."""
     window_stated: bool = False

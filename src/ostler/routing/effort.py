@@ -1,8 +1,9 @@
 """What a task takes on a model at a place: time to load, wait, read and write, and money. Milliseconds, micro-dollars.
 
 What depends on the model alone is computed once for each model (`Work`); loading and waiting depend on the place, and
-so do reading and writing where speeds were measured. On a managed host the scheduler knows what a load takes
-(`FleetSnapshot.swaps`); `load_time_ms` is for the others, whose engine swaps by itself when it is called.
+so do reading and writing where speeds were measured. What the author expects goes before both. On a managed host the
+scheduler knows what a load takes (`FleetSnapshot.swaps`); `load_time_ms` is for the others, whose engine swaps by
+itself when it is called.
 
 Unknown is never free and never best: an unknown price counts as the dearest known one, but at least
 `UNKNOWN_INPUT_USD_PER_MTOK` and `UNKNOWN_OUTPUT_USD_PER_MTOK`. Work on local endpoints, on a free tier or under a
@@ -47,9 +48,10 @@ def work_on(model: ModelSpec | None, tier: TierSpec, facts: TaskFacts, policy: P
     cost = _cost(model, tier, facts.prompt_tokens, output_tokens)
     priced = cost if cost is not None else _conservative(catalog, facts.prompt_tokens, output_tokens)
     minute = max(routing.minute_price_usd, 1.0 / MICRO_USD_PER_USD)
+    prefill_ms, decode_ms = _call_ms(speeds, facts, output_tokens)
     return Work(
-        prefill_ms=speeds.first_token_ms + _ms(facts.prompt_tokens, speeds.prefill_tokens_per_s),
-        decode_ms=_ms(output_tokens, speeds.decode_tokens_per_s),
+        prefill_ms=prefill_ms,
+        decode_ms=decode_ms,
         load_ms=int(speeds.load_s * 1000),
         cost_micro_usd=cost,
         money_s=priced / MICRO_USD_PER_USD * 60.0 / minute,
@@ -59,12 +61,18 @@ def work_on(model: ModelSpec | None, tier: TierSpec, facts: TaskFacts, policy: P
 def at_speeds(work: Work, speeds: Speeds, facts: TaskFacts, routing: RoutingPolicy) -> Work:
     """The same work where the speeds are others than the model's own: measured ones."""
     output_tokens = facts.output_tokens if facts.output_tokens is not None else routing.default_output_tokens
-    return msgspec.structs.replace(
-        work,
-        prefill_ms=speeds.first_token_ms + _ms(facts.prompt_tokens, speeds.prefill_tokens_per_s),
-        decode_ms=_ms(output_tokens, speeds.decode_tokens_per_s),
-        load_ms=int(speeds.load_s * 1000),
-    )
+    prefill_ms, decode_ms = _call_ms(speeds, facts, output_tokens)
+    return msgspec.structs.replace(work, prefill_ms=prefill_ms, decode_ms=decode_ms, load_ms=int(speeds.load_s * 1000))
+
+
+def _call_ms(speeds: Speeds, facts: TaskFacts, output_tokens: int) -> tuple[int, int]:
+    """Reading and writing. Where the author says how long it takes, all of it counts as writing: an agent's work is
+    many calls, of which tokens of one prompt tell nothing.
+    """
+    if facts.expected_ms is not None:
+        return 0, facts.expected_ms
+    prefill_ms = speeds.first_token_ms + _ms(facts.prompt_tokens, speeds.prefill_tokens_per_s)
+    return prefill_ms, _ms(output_tokens, speeds.decode_tokens_per_s)
 
 
 def _ms(tokens: int, tokens_per_s: float) -> int:

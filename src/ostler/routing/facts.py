@@ -62,6 +62,7 @@ def describe(
         capabilities=spec.capabilities,
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
+        expected_ms=spec.expected_ms,
         context_tokens=context_tokens,
         window_stated=spec.context_tokens is not None,
         takes=handed_needs(spec) if spec.kind is not TaskKind.COMMAND else (),

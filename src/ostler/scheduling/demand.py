@@ -5,7 +5,7 @@ beside it only on hosts that the first one cannot use, and only if the queue out
 
 Patience counts while a model that work waits for is usable on none of its hosts: from when its oldest head was queued,
 or from when the model had last left for another one, whichever is later. So two long queues take turns of one patience
-each, instead of changing places with each task.
+each, instead of changing places with each task. Work that a plan has start later is not kept waiting before then.
 
 A patience that is short beside what a change costs would spend the time on changes: it is stretched to
 `turn_per_change` times that cost. What calls cost is learned: how many times as long as it should a model's call takes.
@@ -21,6 +21,7 @@ from ostler.domain.states import LEASED_STATES, TaskState, WaitCode
 from ostler.domain.tasks import Priority, Task
 from ostler.residency import state as rule
 from ostler.scheduling.books import Books
+from ostler.scheduling.followed import patient_from_ms
 from ostler.scheduling.hosts import Held, HostBook
 from ostler.scheduling.queue import TaskClass
 
@@ -109,7 +110,8 @@ class _Gathering:
             group.work_ms += work_ms
             urgency = self.now_ms - queued_ms + PRIORITY_MS[task.priority]
             group.urgency = urgency if group.urgency is None else max(group.urgency, urgency)
-            group.oldest_ms = queued_ms if group.oldest_ms is None else min(group.oldest_ms, queued_ms)
+            since_ms = patient_from_ms(books.following, task, queued_ms)
+            group.oldest_ms = since_ms if group.oldest_ms is None else min(group.oldest_ms, since_ms)
             group.urgent = group.urgent or task.priority is Priority.URGENT
 
     def coming(self, task: Task, wishes: tuple[Wish, ...], at_ms: int) -> None:

@@ -21,6 +21,8 @@ class Followed:
         self.places: dict[str, int] = dict(zip(order, sorted(seqs.values()), strict=True))
         """Task -> the place it has in the queue instead of its arrival."""
         self.allowed_ms = plans.late_after_ms(guide)
+        self.starts_ms = {row.task: guide.started_ms + row.start_ms for row in guide.placements}
+        """Task -> when the plan has it start; no order, only what patience and back-fill are reckoned from."""
         self.finished: set[str] = set()
         self.hosts = {row.host for row in guide.placements}
         self.known = set(known) | self.hosts
@@ -39,6 +41,12 @@ class Followed:
         if len(rest) != len(rows):
             self._turns[host] = rest  # what is over is passed once
         return rest
+
+
+def patient_from_ms(following: Mapping[str, Followed], task: Task, queued_ms: int) -> int:
+    """From when a waiting task's patience counts: not before the plan that it belongs to would have started it."""
+    followed = following.get(task.batch) if task.batch is not None else None
+    return queued_ms if followed is None else max(queued_ms, followed.starts_ms.get(task.id, queued_ms))
 
 
 def place_of(following: Mapping[str, Followed], task: Task) -> int:

@@ -1,24 +1,65 @@
 """Which load a plan in force asks for next, and what stays loaded for it. Pure: books and demand in, a move out.
 
 On each host the turn of the plan decides (`planning.guide`): its model is loaded when work for it waits or soon will,
-and is kept while one of its tasks has not ended. All else is the rule's, and no plan overrules a guarantee: while a
-waiter has lost its patience the rule decides alone, what is busy is drained first, what is pinned or held stays, and
-so does what has just come, for as long as the rule would keep it.
+and is kept while one of its tasks has not ended; tasks of later turns do not make it longer. All else is the rule's,
+and no plan overrules a guarantee: while a waiter has lost its patience the rule decides alone, what is busy is drained
+first, what is pinned or held stays, and so does what has just come, for as long as the rule would keep it.
 
 Cost: O(hosts x plans in force), and one eviction set for a load that is due.
 """
 
 from collections.abc import Iterable
 
+from ostler.domain.decision import Decision
+from ostler.domain.fleet import ModelAt
+from ostler.domain.tasks import Task
 from ostler.planning import guide as plans
 from ostler.residency.eviction import cheapest_set, victims
 from ostler.residency.rule import Load
 from ostler.residency.state import READY, HostState, Resident, Want
-from ostler.scheduling.books import Turn
+from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.demand import Demand
 
 HOLD_MS = 60_000
 """How long what a turn needs is kept before it is looked at again; lost patience ends it at once."""
+
+
+def not_before_ms(books: Books, task: Task, decision: Decision, now_ms: int) -> int | None:
+    """Until when a task that could start now is kept back for its plan; `None` = it may start.
+
+    1. No plan, its start by the plan has come, or the plan has nothing (more) for the host: it may.
+    2. The turn of the host is of another model: it may if that one has room beside, else it would be in the way.
+    3. It belongs to the turn, or the plan has no other turn there after it: it may.
+    4. It would end before the turn does: it may (back-fill).
+    5. Otherwise it would make the turn longer, for which all that comes after would wait.
+    """
+    followed = books.following.get(task.batch) if task.batch is not None else None
+    if followed is None or decision.selected_host is None or decision.estimate is None:
+        return None
+    starts_ms = followed.starts_ms.get(task.id, 0)
+    rest = followed.turn_now(decision.selected_host)
+    if starts_ms <= now_ms or not rest:  # 1
+        return None
+    if rest[0].model != decision.selected_model:  # 2
+        return None if _has_room(books, decision.selected_host, rest[0].model) else starts_ms
+    if task.id in rest[0].tasks or len(rest) == 1:  # 3
+        return None
+    open_tasks = [name for name in rest[0].tasks if name not in followed.finished]
+    ends_ms = max(rest[0].until_ms, *(books.hosts.due_ms.get(name, 0) for name in open_tasks))
+    call_ms = decision.estimate.prefill_ms + decision.estimate.decode_ms
+    return None if now_ms + call_ms <= ends_ms else starts_ms  # 4, 5
+
+
+def _has_room(books: Books, host: str, model: str) -> bool:
+    """Whether a model is in a host's memory, or would fit beside all that is."""
+    book = books.hosts.books.get(host)
+    if book is None or any(held.at.model == model for held in book.held.values()):
+        return True
+    limit = book.spec.max_resident_models
+    places = [ModelAt(name, model) for name in book.endpoints if books.endpoints.views[name].serves(model)]
+    sizes = [books.hosts.memory_bytes(at, books.policy.catalog, book.capacity_bytes) for at in places]
+    fits = book.used_bytes() + max(sizes, default=0) <= book.capacity_bytes
+    return fits and (limit is None or len(book.held) < limit)
 
 
 def guided(turn: Turn, demand: Demand) -> Load | None:

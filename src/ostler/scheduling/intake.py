@@ -52,10 +52,13 @@ def need_is_met(state: TaskState, *, optional: bool) -> bool:
 
 
 def class_key(books: Books, task: Task) -> tuple[object, ...]:
-    """What makes two waiting tasks equal: the route class, and what matching to a worker depends on."""
+    """What makes two waiting tasks equal: the route class, what matching to a worker depends on, and a plan in force,
+    which may have the head of a class wait for its turn.
+    """
     facts = task.facts
+    plan = task.batch if task.batch in books.following else None
     route = route_class(facts, task, books.policy)
-    return (route, facts.kind, facts.requires, facts.worker, facts.repo, limits_key(facts))
+    return (route, facts.kind, facts.requires, facts.worker, facts.repo, limits_key(facts), plan)
 
 
 def route_request(books: Books, task: Task, now_ms: int, *, generation: int = 0) -> RouteRequest:

@@ -24,6 +24,7 @@ from ostler.routing.decide import decide
 from ostler.scheduling.batches import limits_key, resource
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Assign
+from ostler.scheduling.guiding import not_before_ms
 from ostler.scheduling.intake import forget, route_request
 from ostler.scheduling.queue import WORKERS, ClassKey, PendingFallback
 from ostler.scheduling.residency import about_to_run, wishes_of
@@ -79,6 +80,9 @@ def _serve(turn: Turn, snapshot: FleetSnapshot, key: ClassKey, task_id: str) -> 
         return _hold(turn, key, task, verdict)
     if books.batches.is_full(task.facts):
         return _hold(turn, key, task, _batch_hold(turn, task, verdict.decision))
+    later_ms = not_before_ms(books, task, verdict.decision, turn.now_ms)
+    if later_ms is not None:
+        return _hold(turn, key, task, _plan_hold(turn, task, verdict.decision, later_ms))
     session_id = _match(turn, task, verdict)
     if session_id is None:
         hold = _worker_hold(turn, task, verdict.decision)
@@ -88,6 +92,15 @@ def _serve(turn: Turn, snapshot: FleetSnapshot, key: ClassKey, task_id: str) -> 
         return False
     _assign(turn, task, verdict.decision, session_id, decided_us)
     return True
+
+
+def _plan_hold(turn: Turn, task: Task, decision: Decision, later_ms: int) -> Hold:
+    """Its plan has something else first: looked at again when its host is, at the latest when it was to start."""
+    detail = f"its plan has it start later on {decision.selected_host}, with the next turn of its model there"
+    since_ms = _since(turn, task, WaitCode.CAPACITY)
+    wait = Wait(code=WaitCode.CAPACITY, since_ms=since_ms, detail=detail, next_check_ms=later_ms)
+    blocked_on = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
+    return Hold(wait=wait, decision=decision, blocked_on=blocked_on)
 
 
 def _match(turn: Turn, task: Task, verdict: Route) -> str | None:
