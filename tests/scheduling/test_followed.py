@@ -48,8 +48,8 @@ def test_a_task_of_no_plan_keeps_its_place() -> None:
     rig = Rig()
     task = rig.rows[rig.chat("alone")]
 
-    assert place_of({}, task) == task.seq
-    assert place_of({"run": Followed(plan_of(["a"]), {"a": 1})}, task) == task.seq
+    assert place_of({}, task, task.seq) == task.seq
+    assert place_of({"run": Followed(plan_of(["a"]), {"a": 1})}, task, task.seq) == task.seq
 
 
 def test_turns_are_passed_once() -> None:

@@ -159,7 +159,12 @@ class Scheduler:
         turn.emit(Event(name="config.changed", at_ms=turn.now_ms, metadata=meta))
         for task in [task for task in books.tasks.values() if task.id in books.queue]:
             books.queue.remove(task.id)
-            books.queue.push(task.id, class_key(books, task), int(task.priority), place_of(books.following, task))
+            books.queue.push(
+                task.id,
+                class_key(books, task),
+                int(task.priority),
+                place_of(books.following, task, books.paths.place(task)),
+            )
         watch_tiers(turn)
 
     def _fire_timers(self, turn: Turn) -> None:

@@ -24,6 +24,7 @@ from ostler.scheduling.effects import Apply, Effect, Emit
 from ostler.scheduling.endpoints import Endpoints
 from ostler.scheduling.followed import Followed
 from ostler.scheduling.hosts import Hosts
+from ostler.scheduling.paths import Paths
 from ostler.scheduling.queue import WaitingQueue
 from ostler.scheduling.timers import Timers
 from ostler.scheduling.workers import Workers
@@ -49,6 +50,7 @@ class Books:
         self.in_flight: dict[str, int] = {}
         self.in_flight_by_model: dict[tuple[str, str], int] = {}
         self.hosts = Hosts(self.in_flight_by_model)
+        self.paths = Paths()
         self.following: dict[str, Followed] = {}
         """Plans in force, by batch."""
         self.seen_ms = 0
@@ -152,6 +154,7 @@ class Turn:
         """The command for a transition; `after` is the truth from now on."""
         if after.state in FINAL_STATES:
             self.books.tasks.pop(after.id, None)
+            self.books.paths.drop(after.id)
             self.books.attempts.pop(after.id, None)
             self.books.ended[after.state.value] = self.books.ended.get(after.state.value, 0) + 1
         else:

@@ -1,5 +1,7 @@
 """What waits, in the terms of the residency rule: wants by (model, hosts), hosts as they are, who has lost patience.
 
+Urgency is how long the head of a class has waited, its priority, and the longest chain of work that hangs on it.
+
 A waiting class wants the model of its best place on every host that could serve it. Another model of its tier is wanted
 beside it only on hosts that the first one cannot use, and only if the queue outlasts that load.
 
@@ -108,7 +110,7 @@ class _Gathering:
             group, _ = self.wanted(wishes, model)
             group.waiting += task_class.size
             group.work_ms += work_ms
-            urgency = self.now_ms - queued_ms + PRIORITY_MS[task.priority]
+            urgency = self.now_ms - queued_ms + PRIORITY_MS[task.priority] + books.paths.chain_ms(task.id)
             group.urgency = urgency if group.urgency is None else max(group.urgency, urgency)
             since_ms = patient_from_ms(books.following, task, queued_ms)
             group.oldest_ms = since_ms if group.oldest_ms is None else min(group.oldest_ms, since_ms)
@@ -120,7 +122,7 @@ class _Gathering:
         if not wishes:
             return
         group, _ = self.wanted(wishes, wishes[0].model)
-        urgency = PRIORITY_MS[task.priority]
+        urgency = PRIORITY_MS[task.priority] + self.books.paths.chain_ms(task.id)
         group.soon.append(rule.Soon(at_ms, urgency, max(1, wishes[0].call_ms)))
 
     def preload(self, book: HostBook, model: str, endpoint: str) -> None:

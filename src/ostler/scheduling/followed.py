@@ -49,7 +49,7 @@ def patient_from_ms(following: Mapping[str, Followed], task: Task, queued_ms: in
     return queued_ms if followed is None else max(queued_ms, followed.starts_ms.get(task.id, queued_ms))
 
 
-def place_of(following: Mapping[str, Followed], task: Task) -> int:
-    """Place of a task among those of its priority: its arrival, or the place that a plan in force gives it."""
+def place_of(following: Mapping[str, Followed], task: Task, usual: int) -> int:
+    """Place of a task among those of its priority: the one that a plan in force gives it, else the `usual` one."""
     followed = following.get(task.batch) if task.batch is not None else None
-    return task.seq if followed is None else followed.places.get(task.id, task.seq)
+    return usual if followed is None else followed.places.get(task.id, usual)

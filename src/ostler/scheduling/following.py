@@ -87,7 +87,12 @@ def _put_in_place(turn: Turn, followed: Followed) -> None:
         if name in books.queue:
             task = books.tasks[name]
             books.queue.remove(name)
-            books.queue.push(name, class_key(books, task), int(task.priority), place_of(books.following, task))
+            books.queue.push(
+                name,
+                class_key(books, task),
+                int(task.priority),
+                place_of(books.following, task, books.paths.place(task)),
+            )
 
 
 def watch(turn: Turn) -> None:

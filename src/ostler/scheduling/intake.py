@@ -83,6 +83,7 @@ def accept(turn: Turn, tasks: Sequence[Task], settled: Settled) -> None:
     books = turn.books
     for task in tasks:
         books.tasks[task.id] = task
+    books.paths.add(tasks)
     for task in tasks:
         _expect(books, task, settled)
     for task in tasks:
@@ -160,7 +161,9 @@ def enqueue(turn: Turn, task: Task) -> None:
         turn.apply(turn.store(task, after, event))
         task = after
     books.fallback_emitted.discard(task.id)
-    books.queue.push(task.id, class_key(books, task), int(task.priority), place_of(books.following, task))
+    books.queue.push(
+        task.id, class_key(books, task), int(task.priority), place_of(books.following, task, books.paths.place(task))
+    )
     if task.ttl_ms and task.facts.kind is not TaskKind.COMMAND:
         books.timers.set(TimerKind.TTL, task.id, (task.eligible_ms or now_ms) + task.ttl_ms)
 
