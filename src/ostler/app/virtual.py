@@ -49,8 +49,10 @@ class Entrant(msgspec.Struct, frozen=True, kw_only=True):
 
 def compare(options: WhatIfOptions, told: Told | None) -> Comparison:
     """Run a workload under each policy. Raises `InvalidInputError` for what cannot be read or simulated."""
-    entrants = [_entrant(name) for name in options.policies]
+    first, *others = options.policies
+    entrants = [_entrant(first), *(_entrant(name, "--compare") for name in others)]
     home = _home(options, entrants)
+    planned = None if options.plan is None else _planned(options, entrants[0])
     fleet = fleet_of(home.policy)
     workload = _workload(options, fleet)
     slots = home.worker.slots.command if TaskKind.COMMAND in home.worker.allow else 0
@@ -62,9 +64,9 @@ def compare(options: WhatIfOptions, told: Told | None) -> Comparison:
     own = options.fleet is None
     results = [run_entrant(entrant, workload, fleet, setting, told, own=own) for entrant in entrants]
     rules = [*workload.rules, _machines_said(fleet)]
-    if options.plan is not None:
-        planned, rule = _planned(options, entrants[0])
-        setting = msgspec.structs.replace(setting, plan=planned)
+    if planned is not None:
+        plan, rule = planned
+        setting = msgspec.structs.replace(setting, plan=plan)
         follower = msgspec.structs.replace(entrants[0], name=f"{entrants[0].name}, planned")
         results.insert(1, run_entrant(follower, workload, fleet, setting, told, own=own))
         rules.append(rule)
@@ -116,7 +118,7 @@ def _planned(options: WhatIfOptions, entrant: Entrant) -> tuple[tuple[Instance, 
         remedy = nearest(strategy, (*OWN, *makers))
         raise InvalidInputError(f"no strategy '{strategy}'", where="--plan", remedy=remedy)
     if options.fleet is not None:
-        fleet = fleet_of(load_profile(options.fleet, os.environ).policy)
+        fleet = fleet_of(load_profile(options.fleet, os.environ, flag="--fleet").policy)
         profile = msgspec.structs.replace(profile, policy=on_fleet(profile.policy, fleet))
     batch = options.specs[0]
     pipeline = Pipeline(name=options.name, specs=options.specs, slots=batch.batch_slots)
@@ -169,15 +171,15 @@ def _progress(name: str, told: Told | None) -> Progress | None:
     return tell
 
 
-def _entrant(name: str | None) -> Entrant:
+def _entrant(name: str | None, flag: str = "--policy") -> Entrant:
     if name is not None and name in ROUTERS:
         return Entrant(name=name)
     known = {*ROUTERS, *built_in_names()}
     is_path = name is not None and (name.endswith(SUFFIXES) or "/" in name or Path(name).exists())
     if name is not None and not is_path and name not in known:
         what = f"there is no policy '{name}'"
-        raise InvalidInputError(what, where="--policy", remedy=f"{nearest(name, known)}; or the path of a profile")
-    profile = load_profile(name, os.environ)
+        raise InvalidInputError(what, where=flag, remedy=f"{nearest(name, known)}; or the path of a profile")
+    profile = load_profile(name, os.environ, flag=flag)
     return Entrant(name=profile.policy.profile, profile=profile)
 
 
@@ -187,7 +189,7 @@ def _home(options: WhatIfOptions, entrants: Iterable[Entrant]) -> LoadedProfile:
         what = f"'{options.fleet}' is a policy and has no machines"
         raise InvalidInputError(what, where="--fleet", remedy="name a profile")
     if options.fleet is not None:
-        return load_profile(options.fleet, os.environ)
+        return load_profile(options.fleet, os.environ, flag="--fleet")
     profiles = [entrant.profile for entrant in entrants if entrant.profile is not None]
     return profiles[0] if profiles else load_profile(None, os.environ)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ostler.cli.flags import address_options, example, json_option
+from ostler.cli.flags import Number, address_options, example, json_option
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.tasks import TaskKind
 
@@ -98,9 +98,7 @@ def worker(*, slots: tuple[str, ...], hub: str | None, token_file: str | None, *
 @click.option("--data-dir", metavar="DIR", help="Keep the hub's files here.  [default: a temporary folder]")
 @click.option("--engine", type=click.Choice(["llama"]), help="A real llama.cpp beside the simulated machines.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of everything simulated.")
-@click.option(
-    "--speed", type=click.FloatRange(0.1, 1000), default=10.0, show_default=True, help="Modelled seconds per second."
-)
+@click.option("--speed", type=Number(0.1, 1000), default=10.0, show_default=True, help="Modelled seconds per second.")
 @json_option
 def demo(**told: Any) -> int:  # noqa: ANN401 -- click's options
     """Start a hub over simulated machines and a simulated cloud, hand in some work, and show what happens.

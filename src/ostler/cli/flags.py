@@ -1,5 +1,6 @@
 """Options that many verbs share, and the client they lead to."""
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -9,6 +10,17 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+
+
+class Number(click.FloatRange):
+    """A number in a range. Python takes `nan` and `inf` for numbers, and a range does not keep `nan` out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """The number. Refuses what is none, and what lies outside of the range."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number to count with", param, ctx)
+        return number
 
 
 def example(*lines: str) -> str:

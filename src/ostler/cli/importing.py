@@ -28,7 +28,10 @@ def imported(files: tuple[str, ...]) -> Imported:
 
 
 def written(found: Imported, folder: str) -> list[Path]:
-    """Write the files into a folder, which is made if need be. Refuses when one of them is there already."""
+    """Write the files into a folder, which is made if need be: all of them or none.
+
+    Refuses when one of them is there already.
+    """
     wanted = {Path(folder) / PROFILE: found.profile}
     if found.pipeline is not None:
         wanted[Path(folder) / PIPELINE] = found.pipeline
@@ -36,11 +39,15 @@ def written(found: Imported, folder: str) -> list[Path]:
         if path.exists():
             remedy = "move it away, or choose another folder"
             raise InvalidInputError("the file is there already; nothing was written", where=str(path), remedy=remedy)
+    begun: list[Path] = []
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         for path, text in wanted.items():
             with path.open("x", encoding="utf-8") as file:
+                begun.append(path)
                 file.write(text)
     except OSError as error:
+        for path in begun:
+            path.unlink(missing_ok=True)
         raise InvalidInputError(f"cannot be written: {error.strerror or error}", where=folder) from None
     return list(wanted)

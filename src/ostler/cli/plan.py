@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ostler.app.options import DEFAULT_STRATEGY, STRATEGIES, PlanOptions, Tell
-from ostler.cli.flags import address_options, connect, example, json_option
+from ostler.cli.flags import Number, address_options, connect, example, json_option
 from ostler.domain.errors import ExitCode, InvalidInputError
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 @click.option("--hosts", metavar="HOSTS", default="", help="Other machines: `a=64GB,b=32GB`, or a number of copies.")
 @click.option("--preloaded", is_flag=True, help="The models that hosts preload are in memory at the start.")
 @click.option("--now", is_flag=True, help="What the running hub has in memory is there at the start.")
-@click.option(
-    "--minute-price", "minute_price_usd", metavar="USD", type=click.FloatRange(min=0), help="What a minute is worth."
-)
+@click.option("--minute-price", "minute_price_usd", metavar="USD", type=Number(min=0), help="What a minute is worth.")
 @click.option(
     "--what-if",
     metavar="QUESTION",
@@ -51,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.1, 3600),
+    type=Number(0.1, 3600),
     help="Longest search for one plan.  [default: 2 to 10, by the number of tasks]",
 )
 @click.option("--claims", metavar="FILE", help="What was said about plans of this work, to be checked against it.")

@@ -66,17 +66,17 @@ def submit_file(client: "HubClient", file: str, *, wait: bool, as_json: bool) ->
     return _watch_run(client, answer, name, as_json=as_json) if wait else _report(answer, name, as_json=as_json)
 
 
-def _run_id(told: str | None) -> str:
+def _run_id(told: str | None, flag: str = "--run-id") -> str:
     from ostler.cli.spec import check_id, new_id
     from ostler.cli.taskfile import SEPARATOR
     from ostler.domain.errors import InvalidInputError
 
     if told is None:
         return new_id().replace("t-", "r-")
-    check_id(told, "--run-id")
+    check_id(told, flag)
     if SEPARATOR in told or len(told) > 40:  # noqa: PLR2004 -- leaves room for the ids in the file
         remedy = "use at most 40 letters, digits or - _"
-        raise InvalidInputError(f"'{told}' cannot be the id of a run", where="--run-id", remedy=remedy)
+        raise InvalidInputError(f"'{told}' cannot be the id of a run", where=flag, remedy=remedy)
     return told
 
 
@@ -86,7 +86,7 @@ def _known_run(client: "HubClient", resume: str, run_id: str | None) -> str:
 
     if run_id not in (None, resume):
         raise InvalidInputError("--resume and --run-id name two runs", where="--resume", remedy="give one of them")
-    name = _run_id(resume)
+    name = _run_id(resume, "--resume")
     if not client.tasks((), name, 1).tasks:
         remedy = "'ostler tasks list' shows what there is; leave --resume out to start anew"
         raise NotFoundError(f"there is no run {name}", where="--resume", remedy=remedy)

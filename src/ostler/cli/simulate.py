@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ostler.cli.flags import example
+from ostler.cli.flags import Number, example
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,7 +19,7 @@ def serving_options(port: int) -> Callable[[F], F]:
     def add(command: F) -> F:
         command = click.option(
             "--speed",
-            type=click.FloatRange(0.1, 1000),
+            type=Number(0.1, 1000),
             default=1.0,
             show_default=True,
             help="Modelled seconds per second.",

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ostler.cli.flags import Number
 from ostler.domain.catalog import Capability
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.tasks import Complexity, Priority, ResultsRule, TaskKind, TaskSpec
@@ -44,7 +45,7 @@ _OPTIONS = (
     ),
     click.option("--context", "context_tokens", metavar="TOKENS", type=click.IntRange(min=1), help="Context it needs."),
     click.option("--max-output", metavar="TOKENS", type=click.IntRange(min=1), help="Longest answer."),
-    click.option("--temperature", type=click.FloatRange(0, 2), help="Temperature of the model."),
+    click.option("--temperature", type=Number(0, 2), help="Temperature of the model."),
     click.option("--priority", type=click.Choice(list(PRIORITIES)), help="What runs first.  [default: normal]"),
     click.option("--critical", is_flag=True, help="Ignores soft spending limits."),
     click.option("--needs", metavar="ID", multiple=True, help="Run after this task.  [several times]"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ostler.cli.flags import example, json_option
+from ostler.cli.flags import Number, example, json_option
 
 if TYPE_CHECKING:
     from ostler.app.options import Told, WhatIfOptions
@@ -38,9 +38,9 @@ MISSES_SHOWN = 5
 @click.option("--plan", metavar="STRATEGY", help="Have the first policy follow such a plan too, beside the rest.")
 @click.option("--tasks", metavar="N", type=click.IntRange(1, 1_000_000), default=5_000, show_default=True,
               help="At most so many tasks of a trace.")  # fmt: skip
-@click.option("--load", metavar="X", type=click.FloatRange(0.01, 10), default=0.5, show_default=True,
+@click.option("--load", metavar="X", type=Number(0.01, 10), default=0.5, show_default=True,
               help="Share of what the fleet carries that a trace is scaled to.")  # fmt: skip
-@click.option("--sigma", metavar="X", type=click.FloatRange(0, 3), default=0.0, show_default=True,
+@click.option("--sigma", metavar="X", type=Number(0, 3), default=0.0, show_default=True,
               help="Noise on durations, log-normal.")  # fmt: skip
 @click.option("--ttl", metavar="DURATION", help="Time to live of every task; 0s = nobody gives up.  [default: its own]")
 @click.option("--outage", "outages", metavar="HOST:FROM-UNTIL", multiple=True,

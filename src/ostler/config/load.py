@@ -28,13 +28,15 @@ from ostler.domain.policy import Policy
 DATABASE_FILE = "ostler.db"
 
 
-def load_profile(path: str | Path | None, env: Mapping[str, str], *, cwd: Path | None = None) -> LoadedProfile:
+def load_profile(
+    path: str | Path | None, env: Mapping[str, str], *, cwd: Path | None = None, flag: str = "--profile"
+) -> LoadedProfile:
     """Read, check and resolve the profile that `path` (a file or the name of a built-in profile) or the search finds.
 
-    Raises `ProfileError` with all mistakes.
+    `flag`: where the path was given, for messages. Raises `ProfileError` with all mistakes.
     """
     folder = cwd or Path.cwd()
-    return load_source(find_profile(path, env, folder), env, folder)
+    return load_source(find_profile(path, env, folder, flag=flag), env, folder)
 
 
 def load_source(source: Source, env: Mapping[str, str], cwd: Path) -> LoadedProfile:

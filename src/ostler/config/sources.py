@@ -39,10 +39,13 @@ def built_in(name: str) -> Source:
     return Source(path=_folder() / f"{name}.yaml", label=f"profile {name}", name=name, built_in=True)
 
 
-def find_profile(choice: str | Path | None, env: Mapping[str, str], cwd: Path) -> Source:
-    """The profile to read. Raises `ProfileError` when a choice names nothing; without a choice there always is one."""
+def find_profile(choice: str | Path | None, env: Mapping[str, str], cwd: Path, *, flag: str = "--profile") -> Source:
+    """The profile to read. Raises `ProfileError` when a choice names nothing; without a choice there always is one.
+
+    `flag`: where the choice was made.
+    """
     if choice is not None:
-        return _chosen(str(choice), env, cwd, "--profile")
+        return _chosen(str(choice), env, cwd, flag)
     if env.get(VARIABLE, "").strip():
         return _chosen(env[VARIABLE].strip(), env, cwd, f"environment {VARIABLE}")
     for path in _usual_places(env, cwd):

@@ -54,13 +54,20 @@ class InvalidInputError(OstlerError):
 
 
 class ProfileError(InvalidInputError):
-    """The profile is refused; `problems` has one line for each mistake found, not only the first."""
+    """The profile is refused; `problems` has one line for each mistake found, not only the first.
+
+    A single mistake is the error itself, so that programs get its place and its remedy apart.
+    """
 
     code = "invalid_profile"
 
     def __init__(self, problems: Iterable["Problem"]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        if len(self.problems) == 1:
+            (one,) = self.problems
+            super().__init__(one.what, where=one.where, remedy=one.remedy)
+        else:
+            super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class Problem(OstlerError):

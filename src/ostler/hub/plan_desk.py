@@ -66,14 +66,16 @@ class PlanDesk:
         rows = await self._rows(run)
         stored = await self._store.plans(run)
         if not stored:
-            raise NotFoundError(f"run {run} has no plan", remedy=f"'ostler run --plan', or 'ostler plan --run {run}'")
+            raise NotFoundError(f"run {run} has no plan", remedy=f"POST /hub/runs/{run}/plan makes one")
         following = run in self._pump.scheduler.books.following
         return await record(self._store, self._pump, rows, stored, following=following)
 
     async def drop(self, run: str) -> None:
         """Follow the plan of a run no longer. Raises `NotFoundError` when none is followed."""
         if run not in self._pump.scheduler.books.following:
-            raise NotFoundError(f"no plan of {run} is followed", remedy="'ostler runs' shows what there is")
+            raise NotFoundError(
+                f"no plan of {run} is followed", remedy=f"GET /hub/runs/{run}/plan shows what there was"
+            )
         await self._pump.post(PlanDropped(batch=run, reason="by hand"))
 
     async def restore(self, tasks: Iterable[Task]) -> None:
