@@ -48,6 +48,29 @@ def test_what_calls_used_without_a_load_was_there_at_the_start() -> None:
     assert found.plan.loads == 0
 
 
+def seen(model: str, at_ms: int, *, loaded: bool) -> Change:
+    return Change(host="box", model=model, at_ms=START + at_ms, loaded=loaded, seen=True)
+
+
+def test_what_a_listing_shows_counts_where_nothing_better_is_known() -> None:
+    """A machine that was switched off forgets its models, and nobody unloads them; an engine may load by itself."""
+    changes = (*SWAP[:1], seen("a", 50, loaded=False), seen("b", 60, loaded=True))
+    found = actual([call("t", "a", 20, 45)], changes, started_ms=START, until_ms=START + 100)
+
+    first, second = found.plan.episodes
+    assert (first.model, first.ready_ms, first.unload_start_ms, first.unload_end_ms) == ("a", 20, 50, 50)
+    assert (second.model, second.ready_ms, second.unload_start_ms) == ("b", 60, None)
+
+
+def test_the_word_of_who_unloaded_goes_before_what_was_seen() -> None:
+    """A listing comes in the middle of a swap; the record of the swap comes at its end and has its times."""
+    told = actual([call("t", "a", 20, 60)], SWAP, started_ms=START, until_ms=START + 150)
+    changes = (*SWAP, seen("a", 65, loaded=False), seen("b", 101, loaded=True), seen("c", 5, loaded=False))
+    also_seen = actual([call("t", "a", 20, 60)], changes, started_ms=START, until_ms=START + 150)
+
+    assert [row for row in also_seen.plan.episodes if row.model != "c"] == list(told.plan.episodes)
+
+
 def test_what_runs_goes_on_to_the_end_of_the_record() -> None:
     """A call without an end is drawn up to now."""
     found = actual([call("t", "a", 20, None)], SWAP[:1], started_ms=START, until_ms=START + 70)

@@ -32,7 +32,7 @@ async def record(
     ended = all(row.state in FINAL_STATES for row in rows)
     until_ms = max([call.end_ms or now_ms for call in calls], default=now_ms) if ended else now_ms
     hosts = {call.host for call in calls} | {row.host for row in first.placements}
-    changes = await _changes(store, stored[0].after_seq, until_ms, hosts)
+    changes = await _changes(pump, store, stored[0].after_seq, until_ms, hosts)
     planned = drawn(first)
     happened = actual(calls, changes, started_ms=first.started_ms, until_ms=until_ms)
     return RunPlan(
@@ -85,20 +85,38 @@ def _call(pump: Pump, attempt: Attempt, label: str) -> Call:
     )
 
 
-async def _changes(store: Store, after_seq: int, until_ms: int, hosts: set[str]) -> list[Change]:
+async def _changes(pump: Pump, store: Store, after_seq: int, until_ms: int, hosts: set[str]) -> list[Change]:
     """Loads and unloads on these hosts, from an event on. O(events since then)."""
     changes: list[Change] = []
     while page := await store.events(after_seq=after_seq, limit=EVENTS_AT_ONCE):
-        changes += [change for event in page if (change := _change(event)) is not None and change.host in hosts]
+        changes += [change for event in page for change in _of_event(pump, event) if change.host in hosts]
         after_seq = page[-1].seq
         if page[-1].at_ms > until_ms:
             break
     return [change for change in changes if change.at_ms <= until_ms]
 
 
-def _change(event: Event) -> Change | None:
-    if event.name not in ("model.loaded", "model.unloaded"):
-        return None
+def _of_event(pump: Pump, event: Event) -> list[Change]:
+    if event.name == "endpoint.resident":
+        return _seen(pump, event)
+    return [_change(event)] if event.name in ("model.loaded", "model.unloaded") else []
+
+
+def _seen(pump: Pump, event: Event) -> list[Change]:
+    """What a listing showed to have come or gone."""
+    view = pump.scheduler.books.endpoints.views.get(str(event.metadata["endpoint"]))
+    if view is None:
+        return []
+    names = [(loaded, str(event.metadata["loaded" if loaded else "unloaded"])) for loaded in (True, False)]
+    return [
+        Change(host=view.spec.host, model=model, at_ms=event.at_ms, loaded=loaded, seen=True)
+        for loaded, text in names
+        for model in text.split(", ")
+        if model
+    ]
+
+
+def _change(event: Event) -> Change:
     loaded = event.name == "model.loaded"
     return Change(
         host=str(event.metadata["host"]),

@@ -4,7 +4,9 @@ Calls become placements, changes of memory become episodes, hosts and tasks are 
 in memory before the first change counts as resident from the start, but only where calls used it: what is never used
 and never changed leaves no trace. What runs, or is in memory, at the end of the record goes on to that end.
 
-An unload that happened for a load (the same host, the same instant of record) came before it: first out, then in.
+What was only seen in a listing (a machine that was switched off, an engine that swaps by itself) counts where nothing
+better is known. An unload that happened for a load (the same host, the same instant of record) came before it: first
+out, then in.
 O(n log n) in calls and changes.
 """
 
@@ -41,6 +43,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     loaded: bool
     took_ms: int = 0
     """Its own load, or its own unload."""
+    seen: bool = False
+    """It was only seen in a listing: nobody asked for it, or the word of who did comes later and says it better."""
 
 
 class Actual(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,9 +114,10 @@ def without_prefix(record: Actual, prefix: str) -> Actual:
 def _stays(host: str, changes: Sequence[Change], calls: Iterable[Call], *, started_ms: int) -> list[Episode]:
     """The stays of all models on one host, in order."""
     ordered = sorted(changes, key=lambda change: (change.at_ms, change.loaded, change.model))
-    loads_at = {change.at_ms: change.took_ms for change in ordered if change.loaded}
+    loads_at = {change.at_ms: change.took_ms for change in ordered if change.loaded and not change.seen}
     open_stays: dict[str, Episode] = {}
     closed: list[Episode] = []
+    only_seen: dict[str, Episode] = {}
     for model in sorted({call.model for call in calls if call.model is not None}):
         first = next((change for change in ordered if change.model == model), None)
         if first is None or not first.loaded:
@@ -125,11 +130,22 @@ def _stays(host: str, changes: Sequence[Change], calls: Iterable[Call], *, start
                 Episode(host=host, model=change.model, load_start_ms=max(0, at_ms - change.took_ms), ready_ms=at_ms),
             )
             continue
-        stay = open_stays.pop(change.model, None) or _resident(host, change.model)
+        stay = open_stays.pop(change.model, None)
+        if change.seen and stay is None:
+            continue
+        if stay is None and change.model in only_seen:
+            stay = only_seen.pop(change.model)
+            closed.remove(stay)
+        stay = stay or _resident(host, change.model)
         # The record of an unload for a load is made when both are over.
         gone_ms = max(stay.ready_ms, at_ms - loads_at.get(change.at_ms, 0))
         left_ms = max(stay.ready_ms, gone_ms - change.took_ms)
-        closed.append(msgspec.structs.replace(stay, unload_start_ms=left_ms, unload_end_ms=gone_ms))
+        stay = msgspec.structs.replace(stay, unload_start_ms=left_ms, unload_end_ms=gone_ms)
+        closed.append(stay)
+        if change.seen:
+            only_seen[change.model] = stay
+        else:
+            only_seen.pop(change.model, None)
     return [*closed, *open_stays.values()]
 
 
