@@ -6,7 +6,9 @@ import pytest
 from ostler.domain.catalog import EndpointKind
 from ostler.domain.errors import ConflictError, NotFoundError
 from ostler.domain.fleet import GIB, HeldPhase, ModelAt, Probe, ProbeStatus, Resident
+from ostler.domain.managed import Counts
 from ostler.domain.states import TaskState
+from ostler.domain.tasks import Priority
 from ostler.scheduling import signals as sig
 from ostler.scheduling.effects import LoadModel, UnloadModel
 from ostler.scheduling.host_views import HostView, host_views, model_queues, speed_views
@@ -65,7 +67,7 @@ def test_a_person_unloads_a_model() -> None:
     assert view(rig).residents[0].phase is HeldPhase.UNLOADING
     rig.load_ends()
     assert [one.model for one in view(rig).residents] == ["small"]
-    assert (view(rig).unloads, view(rig).swaps) == (1, 0)
+    assert (view(rig).since_start.unloads, view(rig).since_start.swaps) == (1, 0)
 
 
 def test_an_unload_that_fails_leaves_the_model_usable() -> None:
@@ -76,7 +78,7 @@ def test_an_unload_that_fails_leaves_the_model_usable() -> None:
     ask(rig, "t", "big")
 
     assert rig.state("t") is TaskState.ASSIGNED
-    assert view(rig).failed_loads == 1
+    assert view(rig).since_start.failed == 1
 
 
 @pytest.mark.parametrize(
@@ -302,7 +304,7 @@ def test_the_view_of_a_machine_tells_all_of_it() -> None:
     rig.finish("a", wants_tool=True)
     ask(rig, "b", "other")
     assert view(rig).residents[0].held_until_ms == rig.now_ms + 10_000
-    assert [(queue.model, queue.waiting, queue.hosts) for queue in model_queues(rig.scheduler.books)] == [
+    assert [(queue.model, queue.waiting, queue.hosts) for queue in model_queues(rig.scheduler.books, rig.now_ms)] == [
         ("other", 1, ("box",))
     ]
     rig.pass_ms(10_000)
@@ -313,15 +315,15 @@ def test_the_view_of_a_machine_tells_all_of_it() -> None:
     found = view(rig)
 
     assert (found.used_bytes, found.memory_bytes, found.reserve_bytes) == (19 * GIB, 30 * GIB, 2 * GIB)
-    assert (found.loads, found.unloads, found.swaps, found.lost_ms) == (1, 1, 1, 30_000)
-    assert (found.swaps_last_hour, found.lost_last_hour_ms) == (1, 30_000)
+    assert found.since_start == Counts(loads=1, unloads=1, swaps=1, lost_ms=30_000)
+    assert found.last_hour == found.since_start
     assert (found.residents[0].model, found.residents[0].busy) == ("other", 1)
     assert [(speed.host, speed.model, speed.load_ms.samples) for speed in speed_views(rig.scheduler.books)] == [
         ("box", "big", 0),
         ("box", "other", 1),
     ]
     rig.pass_ms(HOUR_MS)
-    assert (view(rig).swaps, view(rig).swaps_last_hour) == (1, 0)
+    assert (view(rig).since_start.swaps, view(rig).last_hour) == (1, Counts())
 
 
 def test_time_in_which_another_model_works_is_not_lost() -> None:
@@ -331,7 +333,7 @@ def test_time_in_which_another_model_works_is_not_lost() -> None:
     ask(rig, "t", "small")
     rig.load_ends()
 
-    assert (view(rig).loads, view(rig).swaps, view(rig).lost_ms) == (1, 0, 0)
+    assert view(rig).since_start == Counts(loads=1)
 
 
 def test_counts_forget_what_is_older_than_an_hour() -> None:
@@ -343,6 +345,46 @@ def test_counts_forget_what_is_older_than_an_hour() -> None:
     counts.unloaded(4_000, lost_ms=7)
 
     assert (counts.loads, counts.unloads, counts.swaps, counts.failed, counts.lost_ms) == (2, 4, 1, 1, 30_607)
-    assert counts.last_hour(4_000) == (1, 30_607)
-    assert counts.last_hour(1_000 + HOUR_MS) == (0, 607)
-    assert counts.last_hour(4_000 + HOUR_MS) == (0, 0)
+    assert counts.last_hour(4_000) == counts.since_start()
+    assert counts.last_hour(1_000 + HOUR_MS) == Counts(loads=1, unloads=2, failed=1, lost_ms=607)
+    assert counts.last_hour(4_000 + HOUR_MS) == Counts()
+
+
+def test_patience_is_told_with_the_queue() -> None:
+    """Who waits for a model that is not usable sees when it will overtake; urgent work a tenth as long."""
+    for priority, patience_ms in ((Priority.NORMAL, 60_000), (Priority.URGENT, 6_000)):
+        rig = rig_with(rules=policy(patience_ms=60_000), loaded=("big",))
+        ask(rig, "runs", "big")
+        ask(rig, "stays", "big")
+        ask(rig, "t", "other", priority=priority)
+        queues = {queue.model: queue for queue in model_queues(rig.scheduler.books, rig.now_ms)}
+
+        assert {model: queue.waiting for model, queue in queues.items()} == {"big": 1, "other": 1}
+        assert queues["big"].patience_ends_ms is None, "it is usable"
+        assert queues["other"].patience_ends_ms == rig.now_ms + patience_ms
+
+
+def test_a_person_may_let_what_is_busy_end_first() -> None:
+    """With `drain` nothing is refused and nothing is stopped: no new call goes there, and the change waits."""
+    rig = rig_with(loaded=("big",))
+    ask(rig, "runs", "big")
+    rig.tell(sig.WantLoad(endpoint="box", model="other", evict=("big",), drain=True))
+    ask(rig, "later", "big")
+
+    assert (rig.loads, rig.state("later")) == ([], TaskState.QUEUED)
+    swap = view(rig).swap
+    assert swap is not None
+    assert (swap.begun, swap.evict, swap.ready_ms > rig.now_ms + 30_000) == (False, ("big",), True)
+    rig.finish("runs")
+    assert [effect.model for effect in rig.loading] == ["other"]
+
+
+def test_a_busy_model_leaves_when_its_last_call_has_ended() -> None:
+    """The same for an unload alone."""
+    rig = rig_with(loaded=("big",))
+    ask(rig, "runs", "big")
+    rig.tell(sig.WantUnload(endpoint="box", model="big", drain=True))
+
+    assert rig.loads == []
+    rig.finish("runs")
+    assert rig.loading == [UnloadModel(host="box", endpoint="box", model="big")]

@@ -19,6 +19,7 @@ from ostler.domain.ports import TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.work import Poll, Report
+from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.plan_views import RunPlan
 from ostler.hub.results import run_results
 from ostler.hub.views import (
@@ -104,6 +105,8 @@ class RecordingHub:
         self.tasks_by_id: dict[str, Task] = {}
         self.on_submit: Callable[[TaskSpec], Task] = lambda spec: samples.task(spec.id, batch=spec.batch)
         self.log: list[Event] = list(samples.EVENTS)
+        self.host_list = samples.HOSTS
+        self.change = samples.CHANGE
 
     def record(self, *call: Any) -> None:  # noqa: ANN401 -- whatever it was called with
         self.calls.append(call)
@@ -227,6 +230,30 @@ class RecordingHub:
 
     async def reset_endpoint(self, name: str) -> None:
         self.record("reset_endpoint", name)
+
+    async def hosts(self, *, saved: bool = False) -> HostList:
+        self.record("hosts", saved)
+        return self.host_list
+
+    async def models(self) -> ModelList:
+        self.record("models")
+        return samples.MODELS
+
+    async def load_model(self, host: str, order: LoadOrder) -> ModelChange:
+        self.record("load_model", host, order)
+        return self.change
+
+    async def unload_model(self, host: str, order: UnloadOrder) -> ModelChange:
+        self.record("unload_model", host, order)
+        return self.change
+
+    async def pin_model(self, host: str, model: str, *, pinned: bool) -> HostRow:
+        self.record("pin_model", host, model, pinned)
+        return samples.HOSTS.hosts[0]
+
+    async def swap_model(self, order: SwapOrder) -> ModelChange:
+        self.record("swap_model", order)
+        return self.change
 
     async def workers(self) -> WorkerList:
         self.record("workers")

@@ -1,11 +1,12 @@
 """One small, complete world: what a hub with one local machine and one cloud would answer."""
 
-from ostler.domain.catalog import CostClass, EndpointKind, EndpointSpec
+from ostler.domain.catalog import CostClass, EndpointKind, EndpointSpec, Speeds
 from ostler.domain.decision import Adjustment, Candidate, Cause, Decision, Estimate, Rejection, Route, TargetType
 from ostler.domain.event import Event
 from ostler.domain.fleet import (
     EndpointView,
     Health,
+    HeldPhase,
     HostReport,
     Probe,
     ProbeStatus,
@@ -13,9 +14,22 @@ from ostler.domain.fleet import (
     Session,
     WorkerOffer,
 )
+from ostler.domain.managed import Counts, ModelQueue, ResidentView, SwapView
 from ostler.domain.states import Failure, FailureClass, Outcome, TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Classification, Complexity, Task, TaskFacts, TaskKind, TaskSpec, Usage
+from ostler.hub.fleet_views import (
+    Figure,
+    HostList,
+    HostRow,
+    LoadFailure,
+    ModelChange,
+    ModelList,
+    ModelPlace,
+    ModelRow,
+    SpeedRow,
+)
 from ostler.hub.plan_views import PlanVersion, RunPlan
+from ostler.hub.simulated import Saved
 from ostler.hub.views import (
     EndpointList,
     EndpointRow,
@@ -33,6 +47,7 @@ from ostler.planning.actual import Call, actual
 from ostler.planning.figures import figures
 from ostler.planning.guide import Guide, drawn, versus
 from ostler.planning.plan import Episode, Placement
+from ostler.residency import measured
 
 NOW_MS = 1_700_000_100_000
 GIB = 1024**3
@@ -238,6 +253,156 @@ SETTINGS = SettingList(
         SettingRow(setting="scheduler.task_ttl_ms", value="600000", origin="default"),
         SettingRow(setting="routing.fallback_wait_ms", value="2000", origin="ostler.yaml:4"),
     )
+)
+
+HOSTS = HostList(
+    hosts=(
+        HostRow(
+            name="box",
+            managed=True,
+            endpoints=("stable",),
+            total_bytes=32 * GIB,
+            reserve_bytes=2 * GIB,
+            used_bytes=25 * GIB,
+            free_bytes=5 * GIB,
+            residents=(
+                ResidentView(
+                    endpoint="stable",
+                    model="qwen-latest",
+                    context_tokens=131_072,
+                    memory_bytes=20 * GIB,
+                    phase=HeldPhase.LEAVING,
+                    busy=1,
+                    slots=2,
+                    since_ms=NOW_MS - 4_000,
+                    used_ms=NOW_MS - 20_000,
+                    pinned=False,
+                ),
+                ResidentView(
+                    endpoint="stable",
+                    model="qwen-fast",
+                    context_tokens=32_768,
+                    memory_bytes=5 * GIB,
+                    phase=HeldPhase.READY,
+                    busy=0,
+                    since_ms=NOW_MS - 600_000,
+                    used_ms=NOW_MS - 5_000,
+                    pinned=True,
+                    held_until_ms=NOW_MS + 8_000,
+                ),
+            ),
+            swap=SwapView(
+                kind="load",
+                endpoint="stable",
+                model="qwen-quality",
+                evict=("qwen-latest",),
+                reason="4 waiting",
+                since_ms=NOW_MS - 4_000,
+                begun=False,
+                ready_ms=NOW_MS + 41_000,
+            ),
+            queues=(
+                ModelQueue(
+                    model="qwen-quality",
+                    waiting=4,
+                    oldest_ms=NOW_MS - 95_000,
+                    hosts=("box",),
+                    patience_ends_ms=NOW_MS + 85_000,
+                ),
+            ),
+            failed=(LoadFailure(model="broken", message="no such file", until_ms=NOW_MS + 30_000),),
+            pins=("qwen-fast",),
+            since_start=Counts(loads=7, unloads=5, swaps=4, failed=1, lost_ms=150_000),
+            last_hour=Counts(loads=3, unloads=2, swaps=2, lost_ms=70_000),
+        ),
+        HostRow(
+            name="cloud",
+            managed=False,
+            unmanaged_because="a cloud: nothing is loaded there",
+            endpoints=("anthropic",),
+        ),
+    ),
+    now_ms=NOW_MS,
+    saved=Saved(
+        tasks=14,
+        minutes=9.5,
+        happened_wait_ms=600_000,
+        fifo_wait_ms=1_170_000,
+        fifo_swaps=9,
+        said="14 tasks waited 10.0 minutes in all; first-in-first-out, simulated, would have made them wait 19.5"
+        " minutes, with 9 swaps: 9.5 minutes saved",
+    ),
+)
+
+_SEEN = measured.Estimate(value=38_000.0, low=30_000.0, high=48_000.0, samples=6)
+
+MODELS = ModelList(
+    models=(
+        ModelRow(
+            name="qwen-latest",
+            aliases=("gpt-4",),
+            tiers=("standard",),
+            configured=True,
+            context_tokens=131_072,
+            memory_bytes=20 * GIB,
+            speeds=Speeds(prefill_tokens_per_s=500.0, decode_tokens_per_s=30.0, load_s=40.0, unload_s=18.0),
+            places=(
+                ModelPlace(
+                    host="box",
+                    endpoint="stable",
+                    local=True,
+                    phase=HeldPhase.LEAVING,
+                    context_tokens=131_072,
+                    memory_bytes=21 * GIB,
+                    busy=1,
+                ),
+            ),
+            measured=(
+                SpeedRow(
+                    host="box",
+                    context_tokens=131_072,
+                    load_ms=Figure(configured=40_000.0, measured=_SEEN),
+                    unload_ms=Figure(configured=18_000.0),
+                    prefill_tokens_per_s=Figure(configured=500.0),
+                    decode_tokens_per_s=Figure(
+                        configured=30.0, measured=measured.Estimate(value=24.0, low=21.0, high=28.0, samples=11)
+                    ),
+                ),
+            ),
+            succeeded=12,
+            failed=1,
+        ),
+        ModelRow(
+            name="qwen-quality",
+            tiers=("strong",),
+            configured=True,
+            memory_bytes=20 * GIB,
+            places=(ModelPlace(host="box", endpoint="stable", local=True),),
+            waiting=4,
+            oldest_ms=NOW_MS - 95_000,
+        ),
+        ModelRow(
+            name="sonnet",
+            configured=True,
+            input_usd_per_mtok=3.0,
+            output_usd_per_mtok=15.0,
+            places=(ModelPlace(host="cloud", endpoint="anthropic", local=False),),
+        ),
+    ),
+    now_ms=NOW_MS,
+    counted=13,
+)
+
+CHANGE = ModelChange(
+    kind="load",
+    host="box",
+    endpoint="stable",
+    model="qwen-quality",
+    evict=("qwen-latest",),
+    under_way=False,
+    ready_ms=NOW_MS,
+    took_ms=41_000,
+    now_ms=NOW_MS,
 )
 
 

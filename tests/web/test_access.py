@@ -13,6 +13,7 @@ ROUTES = {
     Access.OPEN: ("GET", "/healthz", None),
     Access.ADMIN: ("GET", "/hub/status", None),
     Access.WORKER: ("POST", "/hub/workers/s-1/leave", None),
+    Access.KEY: ("POST", "/admin/swap-model", '{"from": "a", "to": "b"}'),
 }
 
 MATRIX = [
@@ -31,6 +32,13 @@ MATRIX = [
     (Access.WORKER, True, None, 401),
     (Access.WORKER, True, "worker-token", 200),
     (Access.WORKER, True, "admin-token", 200),
+    (Access.KEY, False, None, 401),
+    (Access.KEY, False, "nonsense", 401),
+    (Access.KEY, False, "worker-token", 403),
+    (Access.KEY, False, "admin-token", 200),
+    (Access.KEY, True, None, 401),
+    (Access.KEY, True, "worker-token", 403),
+    (Access.KEY, True, "admin-token", 200),
 ]
 
 
@@ -53,7 +61,7 @@ def test_a_route_is_open_to_whom_the_table_says(
 def test_every_route_but_health_asks_for_a_token_when_other_machines_can_reach_the_hub(guarded: ServedHub) -> None:
     """Nothing slips past: each route of the table refuses a request without a token before it reads anything else."""
     for row in hub_routes():
-        got = ask(guarded, row.method, row.path.format(id="x", name="x", session="x", run="x"))
+        got = ask(guarded, row.method, row.path.format(id="x", name="x", session="x", run="x", host="x"))
         assert got.status == (200 if row.access is Access.OPEN else 401), row.path
 
     assert guarded.hub.calls == []

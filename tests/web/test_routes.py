@@ -11,6 +11,7 @@ from ostler.domain.ports import TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.work import Finished, Poll, Report, Started
+from ostler.hub.fleet_views import HostRow, LoadOrder, ModelChange, UnloadOrder
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -42,6 +43,9 @@ READING: list[tuple[str, tuple[Any, ...], object]] = [
         EventPage(events=samples.EVENTS[1:], last_seq=2),
     ),
     ("/hub/endpoints", ("endpoints",), samples.ENDPOINTS),
+    ("/hub/hosts", ("hosts", True), samples.HOSTS),
+    ("/hub/hosts?saved=false", ("hosts", False), samples.HOSTS),
+    ("/hub/models", ("models",), samples.MODELS),
     ("/hub/workers", ("workers",), samples.WORKERS),
     ("/hub/config", ("settings",), samples.SETTINGS),
 ]
@@ -72,6 +76,31 @@ CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
     ("DELETE", "/hub/endpoints/stable", None, 200, ("remove_endpoint", "stable"), Done),
     ("POST", "/hub/endpoints/stable/check", None, 200, ("check_endpoint", "stable"), Probe),
     ("POST", "/hub/endpoints/stable/reset", None, 200, ("reset_endpoint", "stable"), Done),
+    (
+        "POST",
+        "/hub/hosts/box/load",
+        {"model": "qwen-quality", "evict": ["qwen-latest"], "drain": True, "wait_s": 1.5},
+        200,
+        ("load_model", "box", LoadOrder(model="qwen-quality", evict=("qwen-latest",), drain=True, wait_ms=1_500)),
+        ModelChange,
+    ),
+    (
+        "POST",
+        "/hub/hosts/box/unload",
+        {"model": "qwen-fast", "endpoint": "stable"},
+        200,
+        ("unload_model", "box", UnloadOrder(model="qwen-fast", endpoint="stable")),
+        ModelChange,
+    ),
+    ("POST", "/hub/hosts/box/pin", {"model": "qwen-fast"}, 200, ("pin_model", "box", "qwen-fast", True), HostRow),
+    (
+        "POST",
+        "/hub/hosts/box/pin",
+        {"model": "qwen-fast", "pinned": False},
+        200,
+        ("pin_model", "box", "qwen-fast", False),
+        HostRow,
+    ),
     ("POST", "/hub/tokens", {"name": "mac", "scope": "admin"}, 201, ("make_token", "mac", "admin"), TokenMade),
     ("DELETE", "/hub/tokens/mac", None, 200, ("revoke_token", "mac"), Done),
 ]

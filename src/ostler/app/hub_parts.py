@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Self
 
+from ostler.app.comparing import saved_by
 from ostler.app.profiles import Chosen, setting_rows
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import AppendEvents
@@ -74,7 +75,7 @@ class HubParts:
             started_ms=timing.now_ms(),
             settings=tuple(setting_rows(chosen.profile)),
         )
-        parts.hub = Hub(pump, store, parts.desk, parts.plans, info, work.next_seq)
+        parts.hub = Hub(pump, store, parts.desk, parts.plans, info, work.next_seq, saved_by)
         pump.start()
         await parts._take_up(work, tuple(policy.catalog.endpoints.values()))
         return parts

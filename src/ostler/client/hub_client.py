@@ -14,6 +14,7 @@ from ostler.domain.errors import UnreachableError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.plan_views import RunPlan
 from ostler.hub.views import (
     EndpointList,
@@ -140,6 +141,26 @@ class HubClient:
     def reset_endpoint(self, name: str) -> None:
         """Close its breaker and forget its rate limit."""
         self._post(f"/hub/endpoints/{_part(name)}/reset", None, Done)
+
+    def hosts(self, *, saved: bool = True) -> HostList:
+        """All hosts; `saved`: with the simulated comparison of the last hour."""
+        return self._get(with_query("/hub/hosts", saved="true" if saved else "false"), HostList)
+
+    def models(self) -> ModelList:
+        """All models."""
+        return self._get("/hub/models", ModelList)
+
+    def load_model(self, host: str, model: str, **order: object) -> ModelChange:
+        """Load a model on a host. `order`: further fields of the body (`evict`, `drain`, `endpoint`, `wait_s`)."""
+        return self._post(f"/hub/hosts/{_part(host)}/load", {"model": model, **order}, ModelChange)
+
+    def unload_model(self, host: str, model: str, **order: object) -> ModelChange:
+        """Unload a model from a host. `order`: further fields of the body (`drain`, `endpoint`, `wait_s`)."""
+        return self._post(f"/hub/hosts/{_part(host)}/unload", {"model": model, **order}, ModelChange)
+
+    def pin_model(self, host: str, model: str, *, pinned: bool = True) -> HostRow:
+        """Never evict a model from a host, or allow it again."""
+        return self._post(f"/hub/hosts/{_part(host)}/pin", {"model": model, "pinned": pinned}, HostRow)
 
     def workers(self) -> WorkerList:
         """All joined workers."""

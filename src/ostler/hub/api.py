@@ -12,6 +12,7 @@ from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
 from ostler.domain.ports import HubLink, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.plan_views import RunPlan
 from ostler.hub.views import (
     EndpointList,
@@ -121,6 +122,30 @@ class HubApi(Protocol):
 
     async def reset_endpoint(self, name: str) -> None:
         """Close its breaker, forget its rate limit, probe it at once."""
+        ...
+
+    async def hosts(self, *, saved: bool = False) -> HostList:
+        """All hosts and what is in their memory; `saved`: with the simulated comparison of the last hour."""
+        ...
+
+    async def models(self) -> ModelList:
+        """All models: where they are, what they take, what waits for them."""
+        ...
+
+    async def load_model(self, host: str, order: LoadOrder) -> ModelChange:
+        """Load a model on a managed host."""
+        ...
+
+    async def unload_model(self, host: str, order: UnloadOrder) -> ModelChange:
+        """Unload a model from a managed host."""
+        ...
+
+    async def pin_model(self, host: str, model: str, *, pinned: bool) -> HostRow:
+        """Never evict a model from a host, or allow it again."""
+        ...
+
+    async def swap_model(self, order: SwapOrder) -> ModelChange:
+        """Put a model in the place of another one, where that one is loaded."""
         ...
 
     async def workers(self) -> WorkerList:

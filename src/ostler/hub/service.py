@@ -21,6 +21,8 @@ from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.accept import Fleet, as_it_runs, check_batch, disagreement, new_tasks, outside_needs
 from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.explaining import headline, verdict_why, why_lines
+from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
+from ostler.hub.host_desk import HostDesk, SavedBy
 from ostler.hub.link import LocalLink
 from ostler.hub.needs import settled_needs, settled_now
 from ostler.hub.plan_desk import PlanDesk
@@ -58,12 +60,20 @@ class Hub:
     """The hub of one pool of work. `next_seq` is the first unused arrival number."""
 
     def __init__(
-        self, pump: Pump, store: Store, desk: EndpointDesk, plans: PlanDesk, info: HubInfo, next_seq: int
+        self,
+        pump: Pump,
+        store: Store,
+        desk: EndpointDesk,
+        plans: PlanDesk,
+        info: HubInfo,
+        next_seq: int,
+        saved_by: SavedBy | None = None,
     ) -> None:
         self._pump = pump
         self._store = store
         self._desk = desk
         self._plans = plans
+        self._hosts = HostDesk(pump, store, saved_by)
         self._info = info
         self._next_seq = next_seq
         self._tokens = TokenDesk(pump, store)
@@ -334,6 +344,30 @@ class Hub:
     async def reset_endpoint(self, name: str) -> None:
         """Close its breaker and check it."""
         await self._desk.reset(name)
+
+    async def hosts(self, *, saved: bool = False) -> HostList:
+        """All hosts and what is in their memory."""
+        return await self._hosts.hosts(saved=saved)
+
+    async def models(self) -> ModelList:
+        """All models."""
+        return await self._hosts.models()
+
+    async def load_model(self, host: str, order: LoadOrder) -> ModelChange:
+        """Load a model on a managed host."""
+        return await self._hosts.load(host, order)
+
+    async def unload_model(self, host: str, order: UnloadOrder) -> ModelChange:
+        """Unload a model from a managed host."""
+        return await self._hosts.unload(host, order)
+
+    async def pin_model(self, host: str, model: str, *, pinned: bool) -> HostRow:
+        """Never evict a model from a host, or allow it again."""
+        return await self._hosts.pin(host, model, pinned=pinned)
+
+    async def swap_model(self, order: SwapOrder) -> ModelChange:
+        """Put a model in the place of another one."""
+        return await self._hosts.swap(order)
 
     async def workers(self) -> WorkerList:
         """All workers."""

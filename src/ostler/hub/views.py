@@ -223,6 +223,8 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     where: str = ""
     remedy: str = ""
+    type: str | msgspec.UnsetType = msgspec.UNSET
+    """`MODEL_SWAP_FAILED` where a model could not be put in the place of another one; else it is left out."""
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):

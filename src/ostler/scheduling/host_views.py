@@ -7,63 +7,22 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ostler.domain.fleet import HeldPhase
+from ostler.domain.managed import Counts, ModelQueue, ResidentView, SwapView
 from ostler.domain.measured import Quantity
+from ostler.domain.tasks import Priority
 from ostler.residency.measured import Estimate
 from ostler.scheduling.books import Books
+from ostler.scheduling.demand import URGENT_PATIENCE_SHARE, gather, slots_of
 from ostler.scheduling.hosts import Held, HostBook, Swap
 
 
-class ResidentView(msgspec.Struct, frozen=True, kw_only=True):
-    """A model in a host's memory."""
-
-    endpoint: str
-    model: str
-    context_tokens: int | None
-    memory_bytes: int
-    phase: HeldPhase
-    busy: int
-    """Calls in flight on it."""
-    since_ms: int
-    """Since when it is in this phase."""
-    used_ms: int
-    """When a call last went to it or ended on it."""
-    pinned: bool
-    held_until_ms: int | None = None
-    """Kept for an agent until then; `None` = not."""
-
-
-class SwapView(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of a host's memory that is under way."""
-
-    kind: str
-    """`load` or `unload`."""
-    endpoint: str
-    model: str
-    evict: tuple[str, ...]
-    reason: str
-    since_ms: int
-    begun: bool
-    """Whether it has begun; before, it waits for calls on what must go."""
-    ready_ms: int
-    """When it is expected to end."""
-
-
-class ModelQueue(msgspec.Struct, frozen=True, kw_only=True):
-    """Work that waits for a model on managed hosts."""
-
-    model: str
-    waiting: int
-    oldest_ms: int | None
-    """When the first of it entered the queue."""
-    hosts: tuple[str, ...]
-
-
 class SpeedView(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on a host: what it takes, as measured, with bounds that nine of ten values keep."""
+    """A model at a context on a host: what it takes, as measured, with bounds that nine of ten values keep."""
 
     host: str
     model: str
+    context_tokens: int = 0
+    """0 = not known."""
     load_ms: Estimate
     unload_ms: Estimate
     prefill_tokens_per_s: Estimate
@@ -85,15 +44,8 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     failed: Mapping[str, str]
     """Models that could not be loaded a moment ago, and why."""
     failed_until_ms: Mapping[str, int]
-    loads: int
-    unloads: int
-    swaps: int
-    """Loads for which something had to go, since the start."""
-    failed_loads: int
-    lost_ms: int
-    """Time in which a swap was carried out and no call ran, since the start."""
-    swaps_last_hour: int
-    lost_last_hour_ms: int
+    since_start: Counts
+    last_hour: Counts
 
 
 def host_views(books: Books, now_ms: int) -> tuple[HostView, ...]:
@@ -102,7 +54,6 @@ def host_views(books: Books, now_ms: int) -> tuple[HostView, ...]:
 
 
 def _host(books: Books, book: HostBook, now_ms: int) -> HostView:
-    swaps_last_hour, lost_last_hour_ms = book.counts.last_hour(now_ms)
     held = sorted(book.held.values(), key=lambda held: held.at)
     failed = {model: entry for model, entry in sorted(book.failed.items()) if entry[0] > now_ms}
     return HostView(
@@ -116,13 +67,8 @@ def _host(books: Books, book: HostBook, now_ms: int) -> HostView:
         swap=None if book.swap is None else _swap(book.swap),
         failed={model: message for model, (_, message) in failed.items()},
         failed_until_ms={model: until_ms for model, (until_ms, _) in failed.items()},
-        loads=book.counts.loads,
-        unloads=book.counts.unloads,
-        swaps=book.counts.swaps,
-        failed_loads=book.counts.failed,
-        lost_ms=book.counts.lost_ms,
-        swaps_last_hour=swaps_last_hour,
-        lost_last_hour_ms=lost_last_hour_ms,
+        since_start=book.counts.since_start(),
+        last_hour=book.counts.last_hour(now_ms),
     )
 
 
@@ -134,6 +80,7 @@ def _resident(books: Books, book: HostBook, held: Held, now_ms: int) -> Resident
         memory_bytes=held.memory_bytes,
         phase=held.phase,
         busy=books.hosts.busy(held.at),
+        slots=slots_of(books, held.at),
         since_ms=held.since_ms,
         used_ms=held.used_ms,
         pinned=book.is_pinned(held.at.model),
@@ -154,38 +101,65 @@ def _swap(swap: Swap) -> SwapView:
     )
 
 
-def model_queues(books: Books) -> tuple[ModelQueue, ...]:
+class _Queue:
+    """A queue while it is counted."""
+
+    __slots__ = ("hosts", "oldest_ms", "urgent", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.oldest_ms: int | None = None
+        self.urgent = False
+        self.hosts: set[str] = set()
+
+
+def model_queues(books: Books, now_ms: int) -> tuple[ModelQueue, ...]:
     """Waiting work by the model it would take first, by name."""
-    found: dict[str, tuple[int, int | None, set[str]]] = {}
+    found: dict[str, _Queue] = {}
     for key in books.queue.wishing:
         task_class = books.queue.classes[key]
         wishes = task_class.hold.wishes if task_class.hold is not None else ()
         head = books.queue.head(key)
         if not wishes or head is None:
             continue
-        model = wishes[0].model
-        queued_ms = books.tasks[head[2]].queued_ms
-        waiting, oldest_ms, hosts = found.get(model, (0, None, set()))
-        if queued_ms is not None:
-            oldest_ms = queued_ms if oldest_ms is None else min(oldest_ms, queued_ms)
-        hosts |= {wish.host for wish in wishes if wish.model == model}
-        found[model] = (waiting + task_class.size, oldest_ms, hosts)
+        task, model = books.tasks[head[2]], wishes[0].model
+        queue = found.setdefault(model, _Queue())
+        queue.waiting += task_class.size
+        queue.urgent = queue.urgent or task.priority is Priority.URGENT
+        queue.hosts |= {wish.host for wish in wishes if wish.model == model}
+        if task.queued_ms is not None:
+            queue.oldest_ms = task.queued_ms if queue.oldest_ms is None else min(queue.oldest_ms, task.queued_ms)
+    unserved_ms = gather(books, now_ms).unserved_ms if found else {}
     return tuple(
-        ModelQueue(model=model, waiting=waiting, oldest_ms=oldest_ms, hosts=tuple(sorted(hosts)))
-        for model, (waiting, oldest_ms, hosts) in sorted(found.items())
+        ModelQueue(
+            model=model,
+            waiting=queue.waiting,
+            oldest_ms=queue.oldest_ms,
+            hosts=tuple(sorted(queue.hosts)),
+            patience_ends_ms=_patience_ends_ms(
+                [since_ms for (name, _), since_ms in unserved_ms.items() if name == model],
+                books.policy.residency.patience_ms // (URGENT_PATIENCE_SHARE if queue.urgent else 1),
+            ),
+        )
+        for model, queue in sorted(found.items())
     )
 
 
+def _patience_ends_ms(since_ms: list[int], patience_ms: int) -> int | None:
+    return min(since_ms) + patience_ms if since_ms else None
+
+
 def speed_views(books: Books) -> tuple[SpeedView, ...]:
-    """Everything that was measured, by host and model."""
+    """Everything that was measured, by host, model and context."""
     speeds, catalog = books.hosts.speeds, books.policy.catalog
     views = []
-    for host, model in sorted(speeds.effective):
-        found = speeds.estimates(host, model, catalog)
+    for host, model, context in speeds.places():
+        found = speeds.estimates(host, model, catalog, context)
         views.append(
             SpeedView(
                 host=host,
                 model=model,
+                context_tokens=context,
                 load_ms=found[Quantity.LOAD_MS],
                 unload_ms=found[Quantity.UNLOAD_MS],
                 prefill_tokens_per_s=found[Quantity.PREFILL],

@@ -211,7 +211,7 @@ def want_load(turn: Turn, wish: WantLoad) -> None:
     _free_to_change(book)
     named = tuple(ModelAt(wish.endpoint, model) for model in wish.evict)
     for gone in named:
-        _may_go(turn, book, gone)
+        _may_go(turn, book, gone, drain=wish.drain)
     demand = gather(books, now_ms)
     host = next(host for host in demand.state.hosts if host.name == book.name)
     size = footprint(books, book, at)
@@ -229,7 +229,8 @@ def want_load(turn: Turn, wish: WantLoad) -> None:
         remedy = "wait for running work to end, or unpin a model"
         raise ConflictError(f"{book.name} has no room for {wish.model} without stopping work", remedy=remedy)
     evict = tuple(sorted({*named, *(demand.held[book.name, name].at for name in chosen.models)}))
-    expected_ms = size.load_ms + sum(footprint(books, book, gone).unload_ms for gone in evict)
+    unload_ms = sum(footprint(books, book, gone).unload_ms for gone in evict)
+    expected_ms = _drain_ms(turn, evict) + unload_ms + size.load_ms
     decide_swap(turn, book, at, evict, reason="by hand", expected_ms=expected_ms, by_hand=True)
 
 
@@ -238,8 +239,8 @@ def want_unload(turn: Turn, wish: WantUnload) -> None:
     book = _book_of(turn, wish.endpoint)
     at = ModelAt(wish.endpoint, wish.model)
     _free_to_change(book)
-    _may_go(turn, book, at)
-    expected_ms = footprint(turn.books, book, at).unload_ms
+    _may_go(turn, book, at, drain=wish.drain)
+    expected_ms = _drain_ms(turn, (at,)) + footprint(turn.books, book, at).unload_ms
     decide_swap(turn, book, at, (at,), reason="by hand", expected_ms=expected_ms, by_hand=True, kind=SwapKind.UNLOAD)
 
 
@@ -272,11 +273,16 @@ def _free_to_change(book: HostBook) -> None:
         raise ConflictError(what, where="host", remedy="try again when that has ended")
 
 
-def _may_go(turn: Turn, book: HostBook, at: ModelAt) -> None:
+def _drain_ms(turn: Turn, evict: tuple[ModelAt, ...]) -> int:
+    """Until the last call on what must go is expected to end."""
+    return max((turn.books.hosts.drained_ms(at, turn.now_ms) - turn.now_ms for at in evict), default=0)
+
+
+def _may_go(turn: Turn, book: HostBook, at: ModelAt, *, drain: bool = False) -> None:
     if at not in book.held:
         names = sorted(held.model for held in book.held if held.endpoint == at.endpoint)
         raise NotFoundError(f"{at.model} is not loaded on {at.endpoint}", remedy=nearest(at.model, names))
-    if turn.books.hosts.busy(at):
+    if turn.books.hosts.busy(at) and not drain:
         raise ConflictError(f"{at.model} is working on {at.endpoint}", remedy="try again when its work has ended")
     if book.is_pinned(at.model):
         raise ConflictError(f"{at.model} is pinned on {book.name}", where="model", remedy="unpin it first")

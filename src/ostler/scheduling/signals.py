@@ -152,6 +152,8 @@ class WantLoad(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     evict: tuple[str, ...] = ()
     """Models that shall go for it on the same endpoint, even if they are preferred otherwise; never busy ones."""
+    drain: bool = False
+    """Of those, busy ones take no more calls and go when their last one has ended, instead of being a refusal."""
 
 
 class WantUnload(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +161,8 @@ class WantUnload(msgspec.Struct, frozen=True, kw_only=True):
 
     endpoint: str
     model: str
+    drain: bool = False
+    """When it is busy, it takes no more calls and goes when the last one has ended, instead of a refusal."""
 
 
 class PinModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,11 +63,24 @@ class MeasuredSpeeds:
             self._refresh(host, model, catalog)
         return rows
 
-    def estimates(self, host: str, model: str, catalog: Catalog) -> dict[Quantity, Estimate]:
-        """Every quantity with its uncertainty, of the context that was measured most; guesses where nothing was."""
+    def places(self) -> list[Place]:
+        """Every place of which something was measured, in order."""
+        return sorted(self._seen)
+
+    def estimates(
+        self, host: str, model: str, catalog: Catalog, context: int | None = None
+    ) -> dict[Quantity, Estimate]:
+        """Every quantity with its uncertainty, at a context, else at the one that was measured most; guesses where
+        nothing was.
+        """
         guess = _guess(model, catalog)
+        there = {} if context is None else self._seen.get((host, model, context), {})
         return {
-            quantity: estimate(self._most(host, model, quantity), _guessed(guess, quantity)) for quantity in Quantity
+            quantity: estimate(
+                self._most(host, model, quantity) if context is None else there.get(quantity),
+                _guessed(guess, quantity),
+            )
+            for quantity in Quantity
         }
 
     def _put(self, place: Place, quantity: Quantity, seen: Measured) -> None:

@@ -6,6 +6,8 @@ host. The hour is kept as single entries, at most `HOUR_ENTRIES` of them, so tha
 
 from collections import deque
 
+from ostler.domain.managed import Counts
+
 HOUR_MS = 3_600_000
 HOUR_ENTRIES = 4_096
 
@@ -21,31 +23,44 @@ class SwapCounts:
         self.swaps = 0
         self.failed = 0
         self.lost_ms = 0
-        self._hour: deque[tuple[int, int, int]] = deque(maxlen=HOUR_ENTRIES)
-        """(instant, swaps, lost milliseconds) of each end of a load or unload."""
+        self._hour: deque[tuple[int, Counts]] = deque(maxlen=HOUR_ENTRIES)
+        """Each end of a load or unload, and what it adds."""
 
     def loaded(self, now_ms: int, *, unloads: int, swapped: bool, lost_ms: int) -> None:
         """A load ended well."""
-        self.loads += 1
-        self.swaps += int(swapped)
-        self._ended(now_ms, unloads, int(swapped), lost_ms)
+        self._ended(now_ms, Counts(loads=1, unloads=unloads, swaps=int(swapped), lost_ms=lost_ms))
 
     def unloaded(self, now_ms: int, *, lost_ms: int) -> None:
         """An unload alone ended well."""
-        self._ended(now_ms, 1, 0, lost_ms)
+        self._ended(now_ms, Counts(unloads=1, lost_ms=lost_ms))
 
     def load_failed(self, now_ms: int, *, unloads: int, lost_ms: int) -> None:
         """A load or unload failed, perhaps after something had been unloaded for it."""
-        self.failed += 1
-        self._ended(now_ms, unloads, 0, lost_ms)
+        self._ended(now_ms, Counts(failed=1, unloads=unloads, lost_ms=lost_ms))
 
-    def last_hour(self, now_ms: int) -> tuple[int, int]:
-        """Swaps and lost milliseconds of the last 60 minutes."""
+    def since_start(self) -> Counts:
+        """All of it."""
+        return Counts(
+            loads=self.loads, unloads=self.unloads, swaps=self.swaps, failed=self.failed, lost_ms=self.lost_ms
+        )
+
+    def last_hour(self, now_ms: int) -> Counts:
+        """What ended in the last 60 minutes."""
         while self._hour and self._hour[0][0] <= now_ms - HOUR_MS:
             self._hour.popleft()
-        return sum(swaps for _, swaps, _ in self._hour), sum(lost for _, _, lost in self._hour)
+        ends = [end for _, end in self._hour]
+        return Counts(
+            loads=sum(end.loads for end in ends),
+            unloads=sum(end.unloads for end in ends),
+            swaps=sum(end.swaps for end in ends),
+            failed=sum(end.failed for end in ends),
+            lost_ms=sum(end.lost_ms for end in ends),
+        )
 
-    def _ended(self, now_ms: int, unloads: int, swaps: int, lost_ms: int) -> None:
-        self.unloads += unloads
-        self.lost_ms += lost_ms
-        self._hour.append((now_ms, swaps, lost_ms))
+    def _ended(self, now_ms: int, end: Counts) -> None:
+        self.loads += end.loads
+        self.unloads += end.unloads
+        self.swaps += end.swaps
+        self.failed += end.failed
+        self.lost_ms += end.lost_ms
+        self._hour.append((now_ms, end))

@@ -46,7 +46,13 @@ def build_app(
     routes.append(StarletteRoute(OPENAPI_PATH, _description, methods=["GET"]))
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(SiteGuard, hosts=hosts if require_token else tuple(hosts or ()))],
+        middleware=[
+            Middleware(
+                SiteGuard,
+                hosts=hosts if require_token else tuple(hosts or ()),
+                forms=[row.path for row in rows if row.takes_forms],
+            )
+        ],
         exception_handlers={
             404: _unknown_route,
             405: _wrong_method,

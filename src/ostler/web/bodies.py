@@ -12,13 +12,16 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Verdict
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import TaskSpec
+from ostler.hub.fleet_views import LoadOrder, SwapOrder, UnloadOrder
 from ostler.hub.views import Why
 
 MAX_PAGE = 1000
 MAX_WAIT_MS = 60_000
+MAX_CHANGE_S = 600
 
 PageLimit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 Seq = Annotated[int, msgspec.Meta(ge=0)]
+ChangeSeconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_CHANGE_S)]
 
 
 class SubmitBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +60,79 @@ class TokenBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     name: str
     scope: Literal["worker", "admin"] = "worker"
+
+
+class LoadBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model to load on a host."""
+
+    model: str
+    endpoint: str | None = None
+    """One of the host; without it the first that has the model."""
+    evict: tuple[str, ...] = ()
+    """Models that shall go for it, even if others would cost less."""
+    drain: bool = False
+    """Let calls on those end first, instead of being refused."""
+    wait_s: ChangeSeconds = 0.0
+    """How long to hold the answer until the model is loaded."""
+
+    def order(self) -> LoadOrder:
+        """The order as the hub knows it."""
+        return LoadOrder(
+            model=self.model,
+            endpoint=self.endpoint,
+            evict=self.evict,
+            drain=self.drain,
+            wait_ms=int(self.wait_s * 1000),
+        )
+
+
+class UnloadBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model to unload from a host."""
+
+    model: str
+    endpoint: str | None = None
+    drain: bool = False
+    wait_s: ChangeSeconds = 0.0
+
+    def order(self) -> UnloadOrder:
+        """The order as the hub knows it."""
+        wait_ms = int(self.wait_s * 1000)
+        return UnloadOrder(model=self.model, endpoint=self.endpoint, drain=self.drain, wait_ms=wait_ms)
+
+
+class PinBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model never to evict from a host, or (`pinned` false) to allow it again."""
+
+    model: str
+    pinned: bool = True
+
+
+class SwapBody(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"old": "from", "new": "to"}
+):
+    """One model in the place of another: `from` and `to`, names or aliases."""
+
+    old: str
+    new: str
+    host: str | None = None
+    """Where; without it wherever `from` is loaded."""
+    drain: bool = False
+    """Let calls on `from` end first, instead of being refused."""
+    wait: bool = True
+    """Answer when the model is loaded, else at once."""
+    limit_s: ChangeSeconds = 300.0
+    """How long to wait at most."""
+
+    def order(self) -> SwapOrder:
+        """The order as the hub knows it."""
+        wait_ms = int(self.limit_s * 1000) if self.wait else 0
+        return SwapOrder(old=self.old, new=self.new, host=self.host, drain=self.drain, wait_ms=wait_ms)
+
+
+class HostQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether the last hour is compared with first-in-first-out."""
+
+    saved: bool = True
 
 
 class PollBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,6 +42,13 @@ class Access(StrEnum):
     """One for workers, always: the worker inside the hub does not come over HTTP."""
     ADMIN = "admin"
     """One for administration, where the hub is reachable from other machines."""
+    KEY = "key"
+    """One for administration, always. Since no browser sends it on its own, a form is taken as a body too."""
+
+    @property
+    def scope(self) -> str:
+        """The scope that a token must have."""
+        return "admin" if self is Access.KEY else self.value
 
 
 Ask = Callable[[HubApi, Call[Any, Any]], Coroutine[Any, Any, object]]
@@ -68,11 +75,18 @@ class Route(NamedTuple):
     body: object
     answer: object
     streams: bool
+    later: bool = False
+    """An answer whose `under_way` is true comes with 202: what was asked for has begun and goes on."""
 
     @property
     def takes_body(self) -> bool:
         """Whether a body is read."""
         return self.body is not types.NoneType
+
+    @property
+    def takes_forms(self) -> bool:
+        """Whether the body may be a form."""
+        return self.takes_body and self.access is Access.KEY
 
     @property
     def doc(self) -> str:
@@ -93,6 +107,7 @@ def route(
     access: Access = Access.ADMIN,
     status: int = 200,
     hangs: bool = False,
+    later: bool = False,
 ) -> Route:
     """A row of the table, completed from the signature of its handler."""
     hints = get_type_hints(handler)
@@ -101,4 +116,4 @@ def route(
     streams = get_origin(answer) is AsyncIterator
     if streams:
         (answer,) = get_args(answer)
-    return Route(method, path, handler, access, status, hangs or streams, query, body, answer, streams)
+    return Route(method, path, handler, access, status, hangs or streams, query, body, answer, streams, later)

@@ -8,6 +8,7 @@ import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar, Union, get_args, get_origin
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import inspect
@@ -36,23 +37,36 @@ def decode_json(raw: bytes, kind: object) -> object:
         raise InvalidInputError(f"not valid JSON: {error}", where="body", remedy="send a JSON document") from None
 
 
+def decode_form(raw: bytes, kind: type[T]) -> T:
+    """A form as a value of the struct `kind`, as `decode_query`. Raises `InvalidInputError`."""
+    try:
+        pairs = parse_qsl(raw.decode(), keep_blank_values=True, strict_parsing=bool(raw), errors="strict")
+    except ValueError:
+        raise InvalidInputError("not a valid form", where="body", remedy="send NAME=VALUE&NAME=VALUE") from None
+    return _decode_pairs(pairs, kind, "form field", "form")
+
+
 def decode_query(pairs: Iterable[tuple[str, str]], kind: type[T]) -> T:
     """Query parameters as a value of the struct `kind`; sequences are separated by commas.
 
     Raises `InvalidInputError`.
     """
+    return _decode_pairs(pairs, kind, "query parameter", "query")
+
+
+def _decode_pairs(pairs: Iterable[tuple[str, str]], kind: type[T], part: str, whole: str) -> T:
     lists = {field.encode_name for field in msgspec.structs.fields(kind) if get_origin(field.type) is tuple}
     values: dict[str, object] = {}
     for name, text in pairs:
         if name in values:
-            raise InvalidInputError("given more than once", where=f"query parameter `{name}`", remedy="give it once")
+            raise InvalidInputError("given more than once", where=f"{part} `{name}`", remedy="give it once")
         values[name] = [part for part in text.split(",") if part] if name in lists else text
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         explanation = explained(str(error), kind)
         place = explanation.where.removeprefix("$").removeprefix(".")
-        where = f"query parameter `{place}`" if place else "query"
+        where = f"{part} `{place}`" if place else whole
         raise InvalidInputError(explanation.what, where=where, remedy=explanation.remedy) from None
 
 

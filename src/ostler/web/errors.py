@@ -3,14 +3,22 @@
 import http
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ostler.domain.errors import InvalidInputError, NotAllowedError, NotFoundError, OstlerError
+from ostler.hub.host_desk import SwapFailedError
 from ostler.hub.views import ErrorAnswer, ErrorBody
 
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+
+def media_type(headers: Headers) -> str:
+    """The type of a body as its sender calls it, without parameters."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 class UnknownRouteError(NotFoundError):
@@ -59,7 +67,8 @@ class UnauthenticatedError(NotAllowedError):
 
 def error_answer(error: OstlerError) -> ErrorAnswer:
     """The body that tells of an error."""
-    body = ErrorBody(code=error.code, message=error.what, where=error.where, remedy=error.remedy)
+    kind = error.type if isinstance(error, SwapFailedError) else msgspec.UNSET
+    body = ErrorBody(code=error.code, message=error.what, where=error.where, remedy=error.remedy, type=kind)
     return ErrorAnswer(error=body)
 
 

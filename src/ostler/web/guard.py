@@ -8,6 +8,7 @@ Three rules stop both, for every route:
    by somebody else's name server.
 2. a request that may change something and carries an `Origin` must come from our own pages.
 3. a body must be called `application/json`, which no HTML form can send and no script without being asked first.
+   Paths in `forms` take a form too: they ask for a token in every case.
 
 With `hosts` = `None` the first rule is off: right only where every request needs a token, which no browser attaches
 on its own.
@@ -20,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ostler.domain.errors import OstlerError
-from ostler.web.errors import JSON, WrongSiteError, WrongTypeError, error_response
+from ostler.web.errors import FORM, JSON, WrongSiteError, WrongTypeError, error_response, media_type
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -28,18 +29,19 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 class SiteGuard:
     """ASGI middleware for the three rules. `hosts`: further names of this hub beside those of loopback."""
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None, forms: Collection[str] = ()) -> None:
         self._app = app
+        self._forms = frozenset(forms)
         self._hosts = None if hosts is None else frozenset(host.lower().rstrip(".") for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on or refuse it."""
-        if scope["type"] == "http" and (refusal := self._refusal(scope["method"], Headers(scope=scope))):
+        if scope["type"] == "http" and (refusal := self._refusal(scope, Headers(scope=scope))):
             await error_response(refusal)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _refusal(self, method: str, headers: Headers) -> OstlerError | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> OstlerError | None:
         host = headers.get("host", "")
         if self._hosts is not None and not self._is_ours(host_name(host)):
             return WrongSiteError(
@@ -47,7 +49,7 @@ class SiteGuard:
                 where="Host header",
                 remedy="use http://127.0.0.1 with its port, or name this host when the hub is started",
             )
-        if method in _READING:
+        if scope["method"] in _READING:
             return None
         origin = headers.get("origin")
         if origin is not None and not is_same_site(origin, host):
@@ -56,6 +58,8 @@ class SiteGuard:
                 where="Origin header",
                 remedy="use the hub's own pages",
             )
+        if scope["path"] in self._forms and media_type(headers) == FORM:
+            return None
         return _wrong_type(headers)
 
     def _is_ours(self, name: str) -> bool:
@@ -100,7 +104,7 @@ def is_same_site(origin: str, host: str) -> bool:
 def _wrong_type(headers: Headers) -> OstlerError | None:
     has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
     given = headers.get("content-type")
-    if (not has_body and given is None) or (given or "").partition(";")[0].strip().lower() == JSON:
+    if (not has_body and given is None) or media_type(headers) == JSON:
         return None
     return WrongTypeError(
         f"a body of type '{given}' is not taken" if given else "the type of the body is not said",

@@ -8,6 +8,7 @@ from ostler.domain.fleet import Probe
 from ostler.domain.ports import TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.api import HubApi
+from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.plan_views import RunPlan
 from ostler.hub.views import (
     EndpointList,
@@ -29,14 +30,19 @@ from ostler.web.bodies import (
     EndpointBody,
     EventQuery,
     Health,
+    HostQuery,
+    LoadBody,
     NoQuery,
+    PinBody,
     PlanBody,
     ResultsQuery,
     RouteAnswer,
     StreamQuery,
     SubmitBody,
+    SwapBody,
     TaskListQuery,
     TokenBody,
+    UnloadBody,
 )
 from ostler.web.call import Call
 from ostler.web.decode import check_names
@@ -173,6 +179,40 @@ async def reset_endpoint(api: HubApi, call: Call[None, NoQuery]) -> Done:
     """Close an endpoint's breaker, forget its rate limit, probe it at once."""
     await api.reset_endpoint(call.path["name"])
     return Done()
+
+
+async def hosts(api: HubApi, call: Call[None, HostQuery]) -> HostList:
+    """All hosts and what is in their memory, what waits for it, what swapping has cost.
+
+    `saved` compares the last hour with first-in-first-out; that comparison is simulated.
+    """
+    return await api.hosts(saved=call.query.saved)
+
+
+async def models(api: HubApi, call: Call[None, NoQuery]) -> ModelList:
+    """All models: where they are installed and loaded, what they take as measured and as configured."""
+    del call
+    return await api.models()
+
+
+async def load_model(api: HubApi, call: Call[LoadBody, NoQuery]) -> ModelChange:
+    """Load a model on a managed host; refused when that would stop work. 202 while it is under way."""
+    return await api.load_model(call.path["host"], call.body.order())
+
+
+async def unload_model(api: HubApi, call: Call[UnloadBody, NoQuery]) -> ModelChange:
+    """Unload a model from a managed host; refused while it works or is pinned. 202 while it is under way."""
+    return await api.unload_model(call.path["host"], call.body.order())
+
+
+async def pin_model(api: HubApi, call: Call[PinBody, NoQuery]) -> HostRow:
+    """Never evict a model from a host, or allow it again; holds until the hub stops."""
+    return await api.pin_model(call.path["host"], call.body.model, pinned=call.body.pinned)
+
+
+async def swap_model(api: HubApi, call: Call[SwapBody, NoQuery]) -> ModelChange:
+    """Put a model in the place of another one, where that one is loaded. 202 while it is under way."""
+    return await api.swap_model(call.body.order())
 
 
 async def workers(api: HubApi, call: Call[None, NoQuery]) -> WorkerList:

@@ -8,6 +8,7 @@ import msgspec
 from ostler.hub.views import ErrorAnswer
 from ostler.version import __version__
 from ostler.web.call import Access, Route
+from ostler.web.errors import FORM
 
 _REF = "#/components/schemas/{name}"
 _DOCUMENT_TYPE = "application/json"
@@ -53,8 +54,14 @@ def _operation(row: Route, answer: object, body: object, parameters: list[dict[s
         "security": [] if row.access is Access.OPEN else [{"token": []}],
         "x-access": row.access.value,
     }
+    if row.later:
+        operation["responses"]["202"] = {
+            "description": "It has begun and goes on",
+            "content": {_DOCUMENT_TYPE: {"schema": answer}},
+        }
     if row.takes_body:
-        operation["requestBody"] = {"content": {_DOCUMENT_TYPE: {"schema": body}}}
+        kinds = (_DOCUMENT_TYPE, FORM) if row.takes_forms else (_DOCUMENT_TYPE,)
+        operation["requestBody"] = {"content": {kind: {"schema": body} for kind in kinds}}
     return operation
 
 

@@ -11,9 +11,11 @@ from starlette.types import Receive, Scope, Send
 from ostler.domain.errors import NotAllowedError
 from ostler.hub.api import HubApi
 from ostler.web.call import Access, Ask, Call, Follow, Route
-from ostler.web.decode import decode_json, decode_query
-from ostler.web.errors import JSON, TooLargeError, UnauthenticatedError
+from ostler.web.decode import decode_form, decode_json, decode_query
+from ostler.web.errors import FORM, JSON, TooLargeError, UnauthenticatedError, media_type
 from ostler.web.stream import ClientGoneError, send_events, until_gone
+
+ACCEPTED = 202
 
 
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +48,9 @@ class RouteApp:
             answer = await (until_gone(receive, work) if self._row.hangs else work)
         except (ClientDisconnect, ClientGoneError):
             return
-        response = Response(self._encoder.encode(answer), status_code=self._row.status, media_type=JSON)
+        under_way = self._row.later and getattr(answer, "under_way", False)
+        status = ACCEPTED if under_way else self._row.status
+        response = Response(self._encoder.encode(answer), status_code=status, media_type=JSON)
         await response(scope, receive, send)
 
     async def _admit(self, headers: Headers) -> None:
@@ -60,11 +64,12 @@ class RouteApp:
             raise UnauthenticatedError(
                 "a token is needed here",
                 where="Authorization header",
-                remedy=f"send `Authorization: Bearer ...`; `ostler tokens create NAME --scope {access}` makes one",
+                remedy="send `Authorization: Bearer ...`; "
+                f"`ostler tokens create NAME --scope {access.scope}` makes one",
             )
-        if await self._api.allowed(token, access):
+        if await self._api.allowed(token, access.scope):
             return
-        if access is Access.ADMIN and await self._api.allowed(token, Access.WORKER):
+        if access is not Access.WORKER and await self._api.allowed(token, Access.WORKER):
             raise NotAllowedError(
                 "this token is for workers only",
                 where="Authorization header",
@@ -76,8 +81,13 @@ class RouteApp:
 
     async def _call(self, request: Request) -> Call[object, msgspec.Struct]:
         query = decode_query(request.query_params.multi_items(), self._row.query)
-        body = decode_json(await self._body(request), self._row.body) if self._row.takes_body else None
+        body = self._decoded(await self._body(request), request.headers) if self._row.takes_body else None
         return Call(request.path_params, query, body, request.headers)
+
+    def _decoded(self, raw: bytes, headers: Headers) -> object:
+        if self._row.takes_forms and media_type(headers) == FORM:
+            return decode_form(raw, cast("type[msgspec.Struct]", self._row.body))
+        return decode_json(raw, self._row.body)
 
     async def _body(self, request: Request) -> bytes:
         limit = self._settings.max_body_bytes
