@@ -2,8 +2,7 @@
 
 Alternatives at a decision are what the rule proposes, every other load that memory allows, whatever protects its
 victims, and to do nothing yet. Each is carried out on a copy of the run, which then goes on under the rule alone; what
-the rule proposes is only left for something better. After the first pass, the settings that did nearly as well as the
-best may be tried too (see `planner`).
+the rule proposes is only left for something better. The best run seen on the way is what comes back.
 
 Cost: decisions x alternatives x half a simulation.
 """
