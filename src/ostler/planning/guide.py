@@ -29,6 +29,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     tasks: tuple[str, ...]
+    from_ms: int
+    """When the plan begins to load it."""
     until_ms: int
     """When the plan has the last of them end."""
 
@@ -115,7 +117,12 @@ def turns(guide: Guide) -> dict[str, tuple[Turn, ...]]:
     for host, episodes in sorted(stays.items()):
         rows = [row for row in guide.placements if row.host == host]
         made = [
-            Turn(model=stay.model, tasks=tasks, until_ms=guide.started_ms + max(row.end_ms for row in served))
+            Turn(
+                model=stay.model,
+                tasks=tasks,
+                from_ms=guide.started_ms + stay.load_start_ms,
+                until_ms=guide.started_ms + max(row.end_ms for row in served),
+            )
             for stay in sorted(episodes, key=lambda stay: (stay.ready_ms, stay.model))
             if (served := [row for row in rows if _serves(guide, stay, row)])
             and (tasks := tuple(row.task for row in served))

@@ -1,9 +1,10 @@
 """Which load a plan in force asks for next, and what stays loaded for it. Pure: books and demand in, a move out.
 
 On each host the turn of the plan decides (`planning.guide`): its model is loaded when work for it waits or soon will,
-and is kept while one of its tasks has not ended; tasks of later turns do not make it longer. All else is the rule's,
-and no plan overrules a guarantee: while a waiter has lost its patience the rule decides alone, what is busy is drained
-first, what is pinned or held stays, and so does what has just come, for as long as the rule would keep it.
+and is kept while one of its tasks has not ended; tasks of later turns do not make it longer. The same holds for the
+turns after it that the plan has in memory beside it. All else is the rule's, and no plan overrules a guarantee: while a
+waiter has lost its patience the rule decides alone, what is busy is drained first, what is pinned or held stays, and so
+does what has just come, for as long as the rule would keep it.
 
 Cost: O(hosts x plans in force), and one eviction set for a load that is due.
 """
@@ -71,23 +72,39 @@ def guided(turn: Turn, demand: Demand) -> Load | None:
         return None
     for host in demand.state.hosts:
         for followed in turn.books.following.values():
-            rest = followed.turn_now(host.name)
-            move = _next_load(turn, demand, host, rest) if rest else None
+            rest = [row for row in followed.turn_now(host.name) if not followed.finished.issuperset(row.tasks)]
+            move = _next_load(turn, demand, host, rest)
             if move is not None:
                 return move
     return None
 
 
-def _next_load(turn: Turn, demand: Demand, host: HostState, rest: tuple[plans.Turn, ...]) -> Load | None:
-    model = rest[0].model
+def _next_load(turn: Turn, demand: Demand, host: HostState, rest: Iterable[plans.Turn]) -> Load | None:
+    """The load of the first turn that is due and not in memory; what the turns before it need is kept."""
+    over_ms: int | None = None
+    for row in rest:
+        if over_ms is not None and row.from_ms >= over_ms:
+            return None  # it comes after one that has not ended yet
+        over_ms = row.until_ms if over_ms is None else min(over_ms, row.until_ms)
+        if not _keep(turn, demand, host, row.model):
+            move = _load_if_due(turn, demand, host, row.model)
+            if move is not None:
+                return move
+    return None
+
+
+def _keep(turn: Turn, demand: Demand, host: HostState, model: str) -> bool:
+    """Keep a model if it is in memory; whether it is."""
     held = [
         resident for resident in host.residents.values() if demand.held[host.name, resident.model].at.model == model
     ]
-    if held:
-        for resident in held:
-            if resident.phase <= READY:
-                resident.hold_until_ms = max(resident.hold_until_ms, turn.now_ms + HOLD_MS)
-        return None
+    for resident in held:
+        if resident.phase <= READY:
+            resident.hold_until_ms = max(resident.hold_until_ms, turn.now_ms + HOLD_MS)
+    return bool(held)
+
+
+def _load_if_due(turn: Turn, demand: Demand, host: HostState, model: str) -> Load | None:
     wants = [want for want in demand.state.wants_of.get(model, ()) if want.hosts is None or host.name in want.hosts]
     if not wants or host.swap is not None or host.closed_until_ms > turn.now_ms or model not in host.models:
         return None
