@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from ostler.app import plan_search
-from ostler.app.plan_search import FEWEST_LOADS_MAX, LIVE, OPTIMAL, PORTFOLIO, RULES, SOLVER, Search
+from ostler.app.plan_search import FEWEST_LOADS_MAX, LIVE, OPTIMAL, PORTFOLIO, PROOF_WORKERS, RULES, SOLVER, Search
 from ostler.planning.cpsat.result import Solved, Status
 from ostler.planning.figures import figures
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving
@@ -165,6 +165,21 @@ def test_a_bound_that_is_reached_needs_no_solver(monkeypatch: pytest.MonkeyPatch
 
     assert plan.makespan_ms == search(instance).certificate.bound_ms
     assert "no solver was needed" in plan.detail
+
+
+@pytest.mark.parametrize("bought", [False, True])
+def test_a_proof_is_asked_of_several_strategies_of_the_solver(monkeypatch: pytest.MonkeyPatch, *, bought: bool) -> None:
+    """Also where time and money count together: one strategy alone often proves nothing."""
+    asked: list[dict[str, object]] = []
+
+    async def solve(*_arguments: object, **options: object) -> Solved:
+        asked.append(options)
+        return Solved(status=Status.UNKNOWN, reason="not now")
+
+    monkeypatch.setattr("ostler.solver.process.solve_in_process", solve)
+    search(priced() if bought else OPEN).plan(OPTIMAL)
+
+    assert [(one["workers"], one["seed"]) for one in asked] == [(PROOF_WORKERS, 1)]
 
 
 def test_effort_ends_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:

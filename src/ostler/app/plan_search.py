@@ -31,6 +31,9 @@ RULES_MAX = 2_000
 """Beyond so many tasks the rules take longer than the search and are never better."""
 FEWEST_LOADS_MAX = 100
 """Up to so many tasks the exact solver is asked for the fewest loads, too, where the search has reached the bound."""
+PROOF_WORKERS = 8
+"""Strategies of the solver side by side, on fewer cores, too: one alone often never proves what another does at once.
+What it proves repeats, which of equal plans it finds does not; for that `solve` has one worker and a limit of work."""
 SOLVER = "solver"
 """Kind of a bound that the exact solver proved; it has no witness that could be checked."""
 
@@ -137,8 +140,16 @@ class Search:
         bound_ms = self.certificate.bound_ms
         if self.buys():
             return self._priced(start)
-        asked = solve_in_process(self.instance, seconds=self.seconds, hint=start, bound_ms=bound_ms, seed=self.seed)
-        solved = run(asked)
+        solved = run(
+            solve_in_process(
+                self.instance,
+                seconds=self.seconds,
+                hint=start,
+                bound_ms=bound_ms,
+                workers=PROOF_WORKERS,
+                seed=self.seed,
+            )
+        )
         if solved.bound_ms > bound_ms and not solved.restricted:
             said = "an exact solver excluded anything shorter"
             self._certificate = Certificate(bound_ms=solved.bound_ms, kind=SOLVER, said=said)
@@ -149,7 +160,16 @@ class Search:
         from ostler.solver.process import solve_in_process
 
         goal = Goal(priced=True)
-        solved = run(solve_in_process(self.instance, seconds=self.seconds, hint=start, seed=self.seed, goal=goal))
+        solved = run(
+            solve_in_process(
+                self.instance,
+                seconds=self.seconds,
+                hint=start,
+                workers=PROOF_WORKERS,
+                seed=self.seed,
+                goal=goal,
+            )
+        )
         best = start if solved.plan is None else min(start, solved.plan, key=self._value)
         proven = solved.status is Status.PROVEN and not solved.restricted
         how = "no plan is better in time and money together" if proven else solved.reason or "not proven"
