@@ -8,7 +8,7 @@ from ostler.domain.states import FailureClass, TaskState
 from ostler.planning.guide import Guide
 from ostler.planning.plan import Episode, Placement
 from ostler.scheduling.effects import LoadModel, Replan
-from ostler.scheduling.signals import EndpointAdded, PlanAdopted, PlanDropped
+from ostler.scheduling.signals import PlanAdopted, PlanDropped
 from tests.scheduling.hosts_made import ask, host, policy, rig_with
 from tests.scheduling.rig import START_MS, Rig, local
 
@@ -386,76 +386,3 @@ def test_work_outside_of_a_plan_is_not_kept_back_by_it() -> None:
     rig.load_ends()
 
     assert (rig.state("long"), rig.state("stranger")) == (TaskState.QUEUED, TaskState.ASSIGNED)
-
-
-def beside(*stays: tuple[str, int, tuple[str, ...], int]) -> Guide:
-    """A plan for batch `run` on `box`: each model from an instant on (seconds), for these tasks, up to an instant."""
-    rows = [
-        Placement(task=task, host="box", start_ms=from_s * 1_000 + LOAD_MS, end_ms=until_s * 1_000)
-        for _, from_s, tasks, until_s in stays
-        for task in tasks
-    ]
-    episodes = tuple(
-        Episode(
-            host="box",
-            model=model,
-            load_start_ms=from_s * 1_000,
-            ready_ms=from_s * 1_000 + LOAD_MS,
-            unload_start_ms=until_s * 1_000,
-        )
-        for model, from_s, _, until_s in stays
-    )
-    return replace(
-        guide(("big", ("nobody",))),
-        episodes=episodes,
-        placements=tuple(sorted(rows, key=lambda row: (row.start_ms, row.task))),
-        models={task: (model,) for model, _, tasks, _ in stays for task in tasks},
-    )
-
-
-def rig_beside(plan: Guide) -> Rig:
-    """Much work for `big`, one task for `other` and a long one for `small`, which fits beside either."""
-    rig = Rig(policy(patience_ms=10**9))
-    rig.worker(chat=64)
-    rig.tell(EndpointAdded(spec=local("box", slots=4)))  # not listed yet: all choose among the same work
-    for name, model in (("s", "small"), ("b1", "big"), ("b2", "big"), ("b3", "big"), ("o", "other")):
-        ask(rig, name, model, batch="run")
-    adopt(rig, plan)
-    rig.probe("box", ProbeStatus.AVAILABLE, models=("big", "other", "small"))
-    return rig
-
-
-def test_turns_that_lie_beside_each_other_are_both_taken() -> None:
-    """While `small` is in memory for long, the plan has `other` and then `big` beside it: in that order, although
-    more work waits for `big`, and each as soon as the one before it is over.
-    """
-    rig = rig_beside(
-        beside(("small", 0, ("s",), 900), ("other", 20, ("o",), 120), ("big", 130, ("b1", "b2", "b3"), 300))
-    )
-    assert loads(rig) == ["small"]
-    rig.load_ends()
-    assert loads(rig) == ["small", "other"]
-    rig.load_ends()
-    rig.pass_ms(6_000)
-    assert loads(rig) == ["small", "other"], "nothing takes its place while its task runs"
-
-    rig.finish("o")
-    rig.pass_ms(6_000)
-    assert loads(rig) == ["small", "other", "big"]
-    assert rig.state("s") is TaskState.ASSIGNED
-
-
-def test_a_turn_that_follows_an_unfinished_one_waits_for_it() -> None:
-    """`big` comes when `small` has gone; until then `other`, which was planned beside, is alone with it."""
-    rig = rig_beside(
-        beside(("small", 0, ("s",), 200), ("other", 20, ("o",), 120), ("big", 210, ("b1", "b2", "b3"), 300))
-    )
-    rig.load_ends()
-    rig.load_ends()
-    rig.finish("o")
-    rig.start("s")
-    rig.pass_ms(6_000)
-
-    assert rig.scheduler.books.following["run"].turn_now("box")[0].model == "small"
-    guided_by = [event.metadata["model"] for event in rig.named("model.loading")]
-    assert guided_by[:2] == ["small", "other"]

@@ -26,6 +26,7 @@ LIVE_TICK_S = 0.5
 @click.option("--no-wait", is_flag=True, help="Hand the tasks in and leave.")
 @click.option("--run-id", metavar="ID", help="Id of this run; the same one again takes it up.  [default: a new one]")
 @click.option("--resume", metavar="ID", help="Take this run up: what ended badly is tried again, what is done stays.")
+@click.option("--plan", "planned", is_flag=True, help="Have the hub plan the run and follow the plan.")
 @click.option("--results", "show_results", is_flag=True, help="Print the results at the end, phase by phase.")
 @json_option
 @hub_options
@@ -37,8 +38,8 @@ def run(
     no_wait: bool,
     run_id: str | None,
     resume: str | None,
-    show_results: bool,
     as_json: bool,
+    **more: bool,
 ) -> int:
     """Hand in a YAML file of tasks with needs, and watch them to the end.
 
@@ -54,8 +55,17 @@ def run(
     name = _run_id(run_id) if resume is None else _known_run(client, resume, run_id)
     answer = _hand_in(client, tasks, name, resume=resume is not None)
     if no_wait:
-        return _report(answer, name, as_json=as_json)
-    return _watch_run(client, answer, name, as_json=as_json, show_results=show_results)
+        code = _report(answer, name, as_json=as_json)
+        if more["planned"]:
+            _make_plan(client, name, silent=as_json)
+        return code
+    return _watch_run(client, answer, name, as_json=as_json, **more)
+
+
+def _make_plan(client: "HubClient", name: str, *, silent: bool) -> bool:
+    from ostler.cli.run_plan import make_plan
+
+    return make_plan(client, name, silent=silent)
 
 
 def submit_file(client: "HubClient", file: str, *, wait: bool, as_json: bool) -> int:
@@ -125,12 +135,19 @@ def _say_begin(answer: "SubmitAnswer", run_id: str) -> None:
 
 
 def _watch_run(
-    client: "HubClient", answer: "SubmitAnswer", run_id: str, *, as_json: bool, show_results: bool = False
+    client: "HubClient",
+    answer: "SubmitAnswer",
+    run_id: str,
+    *,
+    as_json: bool,
+    show_results: bool = False,
+    planned: bool = False,
 ) -> int:
     from ostler.cli import render
 
     if not as_json:
         _say_begin(answer, run_id)
+    planned = planned and _make_plan(client, run_id, silent=as_json)
     try:
         last = _watch(client, run_id, silent=as_json)
     except KeyboardInterrupt:
@@ -142,9 +159,14 @@ def _watch_run(
 
         outputs = _outputs(client, run_id) if show_results else None
         phases = tuple(phase_row(phase, outputs) for phase in phases_of(last.tasks))
-        render.print_json(RunReport(tasks=last.tasks, phases=phases, now_ms=last.now_ms))
+        plan = client.run_plan(run_id) if planned else None
+        render.print_json(RunReport(tasks=last.tasks, phases=phases, now_ms=last.now_ms, plan=plan))
     else:
         _print_end(last)
+        if planned:
+            from ostler.cli.run_plan import print_run_plan
+
+            print_run_plan(client.run_plan(run_id))
         if show_results:
             from ostler.cli.results import print_results
 

@@ -66,7 +66,7 @@ class PlanDesk:
         rows = await self._rows(run)
         stored = await self._store.plans(run)
         if not stored:
-            raise NotFoundError(f"run {run} has no plan", remedy=f"POST /hub/runs/{run}/plan makes one")
+            raise NotFoundError(f"run {run} has no plan", remedy=f"'ostler run FILE --run-id {run} --plan' makes one")
         following = run in self._pump.scheduler.books.following
         return await record(self._store, self._pump, rows, stored, following=following)
 

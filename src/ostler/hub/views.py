@@ -12,6 +12,7 @@ from ostler.domain.event import Event
 from ostler.domain.fleet import EndpointView, HostReport, Session
 from ostler.domain.states import Failure, TaskState, Wait
 from ostler.domain.tasks import Attempt, Task, TaskKind, TaskSpec
+from ostler.hub.plan_views import RunPlan
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +84,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[Task, ...]
     phases: tuple[PhaseRow, ...]
     now_ms: int
+    plan: RunPlan | None = None
+    """What was planned and what became of it, where the run was planned."""
 
 
 class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
