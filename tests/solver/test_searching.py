@@ -12,7 +12,8 @@ from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Servi
 from ostler.planning.plan_checker import check_plan
 from ostler.simulate.instances import random_instance
 from ostler.solver import searching
-from ostler.solver.searching import Found, UntilThen, Wanted, found_for, search_in_process
+from ostler.solver.searching import Found, Wanted, found_for, search_in_process
+from ostler.solver.until import UntilThen
 
 
 async def test_a_problem_goes_there_and_its_plan_comes_back() -> None:

@@ -24,20 +24,13 @@ def answer(line: bytes) -> Answer:
 
 
 def _solved(request: Request) -> Solved:
-    from ostler.planning.cpsat.neighbourhood import improved  # noqa: PLC0415 (needs the extra)
     from ostler.planning.cpsat.solve import solve  # noqa: PLC0415 (needs the extra)
+    from ostler.solver.alternation import alternating  # noqa: PLC0415 (needs the extra)
 
     goal = request.goal
     plain = not goal.priced and goal.budget_micro_usd is None and goal.keep_optional
     if plain and len(request.instance.tasks) > WHOLE_MAX:
-        return improved(
-            request.instance,
-            seconds=request.seconds,
-            hint=request.hint,
-            bound_ms=request.bound_ms,
-            workers=request.workers,
-            seed=request.seed,
-        )
+        return alternating(request)
     return solve(
         request.instance,
         seconds=request.seconds,

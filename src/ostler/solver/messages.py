@@ -16,7 +16,8 @@ WHOLE_MAX = 40
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One solve; the fields are the arguments of `ostler.planning.cpsat.solve.solve`.
 
-    A problem of more tasks than `WHOLE_MAX` whose goal is the makespan is improved part by part instead.
+    A problem of more tasks than `WHOLE_MAX` whose goal is the makespan is improved part by part instead,
+    in turns with a search on episodes.
     """
 
     instance: Instance

@@ -6,7 +6,6 @@ python -m ostler.solver.searching  --  one line with the problem in, one line wi
 import os
 import sys
 import threading
-import time
 from random import Random
 
 import msgspec
@@ -16,6 +15,7 @@ from ostler.planning.instance import Instance
 from ostler.planning.plan import Plan
 from ostler.planning.planner import make_plan
 from ostler.solver.child import ChildError, answer_of
+from ostler.solver.until import UntilThen
 
 GRACE_S = 10.0
 """Beyond the search's own time: to start, and for one last simulation that is under way."""
@@ -36,17 +36,6 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     plan: Plan | None = None
     reason: str = ""
-
-
-class UntilThen:
-    """Effort by the clock."""
-
-    def __init__(self, seconds: float) -> None:
-        self._until = time.monotonic() + seconds
-
-    def spent(self) -> bool:
-        """Whether the time is over."""
-        return time.monotonic() >= self._until
 
 
 async def search_in_process(instance: Instance, *, strategy: str, seconds: float) -> Plan:
