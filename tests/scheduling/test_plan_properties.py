@@ -327,7 +327,7 @@ class PlannedPlay(Play):
             self.rig.tell(sig.PlanAdopted(guide=guide))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     patience_ms=st.sampled_from([20_000, 60_000, 180_000]),
@@ -337,7 +337,7 @@ class PlannedPlay(Play):
 def test_no_plan_takes_a_waiter_past_its_bound(seed: int, patience_ms: int, call_ms: int, slots: int) -> None:
     """The bound of the rule alone (see `test_no_waiter_passes_its_bound`) holds under any plans, sensible or not."""
     play = PlannedPlay(seed, patience_ms, call_ms, slots)
-    play.run(60)
+    play.run(45)
 
     change_ms = 1_000 + call_ms + 40_000
     assert all(row.state is TaskState.SUCCEEDED for row in play.rig.rows.values())

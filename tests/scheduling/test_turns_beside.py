@@ -7,8 +7,8 @@ from ostler.domain.states import TaskState
 from ostler.planning.guide import Guide
 from ostler.planning.plan import Episode, Placement
 from ostler.scheduling.signals import EndpointAdded
-from tests.scheduling.hosts_made import ask, policy
-from tests.scheduling.rig import Rig, local
+from tests.scheduling.hosts_made import ask, policy, rig_with
+from tests.scheduling.rig import START_MS, Rig, local
 from tests.scheduling.test_following import LOAD_MS, adopt, guide, loads
 
 
@@ -83,3 +83,33 @@ def test_a_turn_that_follows_an_unfinished_one_waits_for_it() -> None:
     assert rig.scheduler.books.following["run"].turn_now("box")[0].model == "small"
     guided_by = [event.metadata["model"] for event in rig.named("model.loading")]
     assert guided_by[:2] == ["small", "other"]
+
+
+def test_who_has_just_come_is_given_its_work_before_a_new_plan_can_have_it_leave() -> None:
+    """A plan that is adopted at the instant at which a model is there, and wants another: first somebody is served."""
+    rig = rig_with(slots=1)
+    for name, model in (("b1", "big"), ("b2", "big"), ("o", "other")):
+        ask(rig, name, model, batch="run")
+    rig.load_ends()
+    adopt(rig, guide(("other", ("o",)), ("big", ("b1", "b2"))))
+
+    assert loads(rig) == ["big"]
+    assert rig.state("b1") is TaskState.ASSIGNED
+    rig.finish("b1")
+    rig.pass_ms(6_000)
+    rig.finish("b2")
+    assert loads(rig) == ["big", "other"]
+
+
+def test_who_serves_nobody_any_more_leaves_at_once() -> None:
+    """The next turn does not wait for the least stay of a model whose work is done."""
+    rig = rig_with(slots=2)
+    for name, model in (("b1", "big"), ("o", "other")):
+        ask(rig, name, model, batch="run")
+    adopt(rig, guide(("big", ("b1",)), ("other", ("o",))))
+    rig.load_ends()
+    rig.pass_ms(400)
+    rig.finish("b1")
+
+    assert loads(rig) == ["big", "other"]
+    assert rig.now_ms - START_MS < 25_000

@@ -4,7 +4,7 @@ On each host the turn of the plan decides (`planning.guide`): its model is loade
 and is kept while one of its tasks has not ended; tasks of later turns do not make it longer. The same holds for the
 turns after it that the plan has in memory beside it. All else is the rule's, and no plan overrules a guarantee: while a
 waiter has lost its patience the rule decides alone, what is busy is drained first, what is pinned or held stays, and so
-does what has just come, for as long as the rule would keep it.
+does what has just come and is waited for, for as long as the rule would keep it.
 
 Cost: O(hosts x plans in force), and one eviction set for a load that is due.
 """
@@ -17,7 +17,7 @@ from ostler.domain.tasks import Task
 from ostler.planning import guide as plans
 from ostler.residency.eviction import cheapest_set, victims
 from ostler.residency.rule import Load
-from ostler.residency.state import READY, HostState, Resident, Want
+from ostler.residency.state import READY, HostState, Want
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.demand import Demand
 
@@ -121,7 +121,7 @@ def _load(turn: Turn, demand: Demand, host: HostState, model: str) -> Load | Non
     coming = host.models[model]
     short = 0 if host.memory_bytes is None else host.used_bytes + coming.memory_bytes - host.memory_bytes
     surplus = 0 if host.max_resident is None else len(host.residents) + 1 - host.max_resident
-    kept = _kept(host.residents.values(), turn.now_ms, turn.books.policy.residency.min_residence_ms)
+    kept = _kept(turn, demand, host)
     gone = cheapest_set(victims(host, kept, demand.state.wants_of, turn.now_ms), short, surplus)
     if gone is None:
         return None
@@ -129,13 +129,18 @@ def _load(turn: Turn, demand: Demand, host: HostState, model: str) -> Load | Non
     return Load(host.name, (model,), gone.models, available_ms, 0.0, (("plan", 1.0),))
 
 
-def _kept(residents: Iterable[Resident], now_ms: int, least_ms: int) -> list[str]:
+def _kept(turn: Turn, demand: Demand, host: HostState) -> list[str]:
     """Models that stay: for an agent between two calls, by the turn of another plan, or because they have just come.
 
-    Those are for somebody who waited, and who has lost no patience any more since they are here.
+    Those are for somebody who still waits for them, and whose patience begins anew now that they are here.
     """
-    return [
-        resident.model
-        for resident in residents
-        if max(resident.hold_until_ms, resident.since_ms + least_ms if least_ms else 0) > now_ms
-    ]
+    least_ms = turn.books.policy.residency.min_residence_ms
+    kept = []
+    for resident in host.residents.values():
+        # At the instant of its coming nobody has been given to it yet.
+        is_new = resident.since_ms == turn.now_ms
+        is_wanted = is_new or any(want.waiting for want in demand.state.wants_of.get(resident.model, ()))
+        stays_ms = max(resident.hold_until_ms, resident.since_ms + least_ms if is_wanted else 0)
+        if stays_ms > turn.now_ms:
+            kept.append(resident.model)
+    return kept
