@@ -10,6 +10,7 @@ from ostler.domain.errors import ExitCode, NotFoundError
 from ostler.domain.ports import TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task
+from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, UnloadOrder
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -69,6 +70,28 @@ ASKING: list[tuple[tuple[str, ...], tuple[Any, ...], type, list[str]]] = [
     (("endpoints", "list"), ("endpoints",), EndpointList, ["stable", "1/1", "qwen2.5:7b", "9 s ago"]),
     (("endpoints", "remove", "stable"), ("remove_endpoint", "stable"), Done, ["removed stable"]),
     (("endpoints", "reset", "stable"), ("reset_endpoint", "stable"), Done, ["reset stable"]),
+    (("hosts",), ("hosts", True), HostList, ["box: 25.0 GiB used", "not managed: a cloud", "simulated"]),
+    (("models", "list"), ("models",), ModelList, ["box (leaving, 1 busy)", "qwen-quality", "4 (1 min 35 s)"]),
+    (
+        ("models", "compare"),
+        ("models",),
+        ModelList,
+        ["38 s (30-48, 6x)", "24/s (21-28, 11x)", "$3 in, $15 out", "12 of 13"],
+    ),
+    (
+        ("models", "load", "qwen-quality", "--evict", "qwen", "--drain"),
+        ("load_model", "any", LoadOrder(model="qwen-quality", evict=("qwen",), drain=True, wait_ms=20_000)),
+        ModelChange,
+        ["loaded qwen-quality on box after 41 s, qwen-latest went for it"],
+    ),
+    (
+        ("models", "unload", "qwen-fast", "--on", "box", "--no-wait"),
+        ("unload_model", "box", UnloadOrder(model="qwen-fast")),
+        ModelChange,
+        ["on box"],
+    ),
+    (("models", "pin", "q", "--on", "box"), ("pin_model", "box", "q", True), HostRow, ["pinned on box: qwen-fast"]),
+    (("models", "unpin", "q", "--on", "box"), ("pin_model", "box", "q", False), HostRow, ["pinned on box"]),
     (("workers", "list"), ("workers",), WorkerList, ["box-worker", "chat 1/4, command 0/2", "25 %", "t-one"]),
     (("config", "show", "--running"), ("settings",), SettingList, ["routing.fallback_wait_ms", "ostler.yaml:4"]),
     (("tokens", "create", "mac"), ("make_token", "mac", "worker"), TokenMade, ["ostler-secret"]),

@@ -22,6 +22,8 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "route": Verb("ostler.cli.route:route", "Ask where a task would run; starts nothing."),
         "events": Verb("ostler.cli.events:events", "Print what happens."),
         "endpoints": Verb("ostler.cli.endpoints:endpoints", "Show, register and check endpoints."),
+        "hosts": Verb("ostler.cli.hosts:hosts", "Show what is in the memory of each host."),
+        "models": Verb("ostler.cli.models:models", "Show, compare, load, unload and pin models."),
         "workers": Verb("ostler.cli.workers:workers", "Show the workers."),
         "tokens": Verb("ostler.cli.tokens:tokens", "Make and revoke tokens for workers and tools."),
         "config": Verb("ostler.cli.config:config", "Check, show and import the profile."),
