@@ -30,13 +30,13 @@ def lines_of(width: int = 100, *, host: HostRow = BOX, **changes: object) -> lis
 
 def test_a_host_reads_from_its_memory_to_its_costs() -> None:
     """The whole of it, in the order in which one asks."""
-    assert lines_of(110) == [
+    assert lines_of(106) == [
         "box: 25.0 GiB used, 5.0 GiB free (2.0 GiB of 32.0 GiB reserved), endpoint stable",
         "  MODEL        CONTEXT  MEMORY    NOW           CALLS  NOTE",
         "  qwen-latest  131072   20.0 GiB  leaving 4 s   1/2",
         "  qwen-fast    32768    5.0 GiB   ready 10 min  0/1    pinned, held for 8 s",
-        "  loading qwen-quality in place of qwen-latest, when calls on qwen-latest have ended: about 41 s left, for 4 s",
-        "    so far (4 waiting)",
+        "  loading qwen-quality in place of qwen-latest, when calls on qwen-latest have ended: about 41 s left, for",
+        "    4 s so far (4 waiting)",
         "  4 tasks wait for qwen-quality, the oldest for 1 min 35 s, patient for 1 min 25 s more",
         "  could not load broken: no such file; again in 30 s",
         "  last hour: 3 loads, 2 unloads, 2 swaps, 1 min 10 s lost to them",

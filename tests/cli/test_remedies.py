@@ -12,8 +12,8 @@ from ostler.cli.verbs import program
 
 PACKAGE = Path(__file__).parents[2] / "src" / "ostler"
 CALL = re.compile(r"[`']ostler ((?:[a-z-]+)(?: [^`']*)?)[`']")
-NOT_YET = {"db", "hosts"}
-"""Verbs that messages of store and hub name and that are still to come."""
+NOT_YET = {"db"}
+"""Verbs that messages of the store name and that are still to come."""
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:

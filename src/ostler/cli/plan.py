@@ -24,9 +24,15 @@ if TYPE_CHECKING:
         "ostler plan pipeline.yaml --profile one-host-32gb --compare --svg plan.svg",
         "ostler plan pipeline.yaml --hosts box=64GB,box2=32GB --strategy optimal",
         "ostler plan pipeline.yaml --what-if memory=box+8GB --what-if allow=latest:qa,docs",
+        "ostler plan --run r-x2m4k7 --svg run.svg",
     )
 )
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="[FILE]", required=False)
+@click.option(
+    "--run", metavar="ID", help="Show the plan of this run of the hub beside what happened, instead of a file."
+)
+@click.option("--make", is_flag=True, help="With --run: plan what is left of it (anew), and follow that.")
+@click.option("--drop", is_flag=True, help="With --run: follow its plan no longer.")
 @click.option("--profile", metavar="FILE", help="Profile with the machines and models.  [default: as `ostler up`]")
 @click.option(
     "--strategy",
@@ -58,8 +64,8 @@ if TYPE_CHECKING:
 @address_options
 def plan(
     *,
-    file: str,
-    now: bool,
+    file: str | None,
+    run: str | None,
     hub: str | None,
     token_file: str | None,
     claims: str | None,
@@ -70,8 +76,19 @@ def plan(
     """Predict how long a pipeline takes, which model is in memory when, and how far from the best possible that is.
 
     Nothing is started and no hub is needed. FILE is what `ostler run` takes, with `expected` durations. Exit code 1:
-    the order of the declared phases breaks needs, or a claim cannot be true.
+    the order of the declared phases breaks needs, or a claim cannot be true. With --run instead of FILE: the plan of a
+    run of the hub, beside what happened.
     """
+    make, drop = fields.pop("make"), fields.pop("drop")
+    if run is not None:
+        from ostler.cli.run_plan import run_verb
+
+        client = connect(hub, token_file)
+        told = {"make": make, "drop": drop, "svg": svg, "as_json": as_json}
+        return run_verb(client, run, file=file, claims=claims, **told, **fields)
+    if file is None or make or drop:
+        what = "--make and --drop are for a run" if file is not None else "neither a file nor a run is named"
+        raise InvalidInputError(what, where="ostler plan", remedy="name a FILE, or a run with --run")
     from ostler.app import options as app
     from ostler.cli.claimsfile import ClaimsFile, load_claims
     from ostler.cli.taskfile import load_task_file
@@ -80,6 +97,7 @@ def plan(
     claimed = ClaimsFile()
     if claims is not None:
         claimed = load_claims(claims, {spec.id: spec.title for spec in tasks.specs})
+    now = fields.pop("now")
     resident = _in_memory(connect(hub, token_file)) if _asks_hub(hub, now=now, **fields) else None
     wanted = PlanOptions(places=tasks.places, resident=resident, **fields)
     with _told() as tell:

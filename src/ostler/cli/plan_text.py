@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from ostler.app.plan_views import Claim, PlanReport, Row
+    from ostler.planning.gantt import Gantt
 
 WIDTH, WIDTH_MAX = 100, 200
 """Of the chart where there is no terminal, and at most."""
@@ -179,16 +180,21 @@ def _print_rows(rows: "Sequence[Row]") -> None:
 
 
 def _print_chart(report: "PlanReport") -> None:
-    picture = gantt(report.instance, report.plan, names=report.names)
+    print_rows_of(gantt(report.instance, report.plan, names=report.names))
+
+
+def print_rows_of(picture: "Gantt", *, with_legend: bool = True) -> None:
+    """A picture in characters, as wide as the terminal."""
     width = min(WIDTH_MAX, shutil.get_terminal_size((WIDTH, 24)).columns)
     if not _coloured():
-        for line in plain_text([*chart(picture, width), legend(picture)]):
+        for line in plain_text([*chart(picture, width), *([legend(picture)] if with_legend else [])]):
             click.echo(clean(line))
         return
     from rich.console import Console
 
     console = Console(width=width, highlight=False)
-    for row in [*chart(picture, width, coloured=True), legend(picture, coloured=True)]:
+    rows = [*chart(picture, width, coloured=True), *([legend(picture, coloured=True)] if with_legend else [])]
+    for row in rows:
         console.print(_styled(row), soft_wrap=True)
 
 

@@ -18,6 +18,8 @@ from ostler.hub.results import phases_of
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ostler.cli.planned import PlannedTimes
+
 ROWS_MAX = 40
 """A live table longer than a screen flickers: of more tasks only those that are not over are shown."""
 
@@ -33,11 +35,12 @@ class Progress(Protocol):
 class PlainProgress:
     """A line whenever a task changes its state or the reason it waits for, and when a phase of a run is over.
 
-    `aside`: to standard error, because standard output is for the result.
+    `aside`: to standard error, because standard output is for the result. `plan`: what ended is told beside it.
     """
 
-    def __init__(self, *, aside: bool = False) -> None:
+    def __init__(self, *, aside: bool = False, plan: "PlannedTimes | None" = None) -> None:
         self._aside = aside
+        self._plan = plan
         self._seen: dict[str, tuple[object, ...]] = {}
         self._was_stale = False
         self._over: set[int] = set()
@@ -52,7 +55,9 @@ class PlainProgress:
             sign = (task.state, task.generation, task.wait.code if task.wait else None)
             if self._seen.get(task.id) != sign:
                 self._seen[task.id] = sign
-                click.echo(change_line(task, picture.now_ms), err=self._aside)
+                late = self._plan.late(task, picture.now_ms) if self._plan and task.finished_ms is not None else ""
+                told = f" ({late})" if late not in ("", words.NONE) else ""
+                click.echo(change_line(task, picture.now_ms) + told, err=self._aside)
         self._tell_phases(picture)
 
     def _tell_phases(self, picture: Picture) -> None:
@@ -67,12 +72,13 @@ class PlainProgress:
 class LiveProgress:
     """A table that is redrawn in place."""
 
-    def __init__(self, update: "LiveUpdate") -> None:
+    def __init__(self, update: "LiveUpdate", plan: "PlannedTimes | None" = None) -> None:
         self._update = update
+        self._plan = plan
 
     def show(self, picture: Picture) -> None:
         """Redraw the table."""
-        self._update(live_table(picture))
+        self._update(live_table(picture, self._plan))
 
 
 class LiveUpdate(Protocol):
@@ -84,15 +90,15 @@ class LiveUpdate(Protocol):
 
 
 @contextmanager
-def progress(*, live: bool) -> Iterator[Progress]:
-    """The way of showing that fits standard output."""
+def progress(*, live: bool, plan: "PlannedTimes | None" = None) -> Iterator[Progress]:
+    """The way of showing that fits standard output. `plan`: shown beside what the tasks do."""
     if not live:
-        yield PlainProgress()
+        yield PlainProgress(plan=plan)
         return
     from rich.live import Live
 
     with Live(auto_refresh=False, transient=False) as display:
-        yield LiveProgress(lambda table: display.update(table, refresh=True))
+        yield LiveProgress(lambda table: display.update(table, refresh=True), plan)
 
 
 def short_name(task: Task) -> str:
@@ -112,27 +118,29 @@ def change_line(task: Task, now_ms: int) -> str:
     return line(" ".join(parts) + (f"  {note}" if note else ""), 200)
 
 
-def live_table(picture: Picture) -> "Table":
-    """The tasks as they are at this moment, with countdowns."""
+def live_table(picture: Picture, plan: "PlannedTimes | None" = None) -> "Table":
+    """The tasks as they are at this moment, with countdowns; with a plan its times instead of tier and phase."""
     from rich.table import Table
     from rich.text import Text
 
     now_ms = picture.hub_ms()
     table = Table(box=None, header_style="bold", pad_edge=False, caption=Text(summary(picture)), caption_justify="left")
     depth = {task.id: phase.depth for phase in phases_of(picture.tasks) for task in phase.tasks}
-    for heading in ("phase", "task", "state", "tier", "model", "endpoint", "time", "note"):
+    if plan is not None:
+        headings: tuple[str, ...] = ("task", "state", "model", "endpoint", "planned", "actual", "end", "note")
+    else:
+        headings = ("phase", "task", "state", "tier", "model", "endpoint", "time", "note")
+    for heading in headings:
         table.add_column(heading.upper(), no_wrap=heading != "note", overflow="ellipsis")
     for task in shown(picture.tasks):
-        cells = (
-            str(depth[task.id]),
-            short_name(task),
-            task.state,
-            task.tier or words.NONE,
-            task.model or words.NONE,
-            task.endpoint or task.worker or words.NONE,
-            elapsed(task, now_ms),
-            clean("; ".join(text for text in (note_text(task, now_ms), model_note(task)) if text)),
-        )
+        model, place = task.model or words.NONE, task.endpoint or task.worker or words.NONE
+        note = clean("; ".join(text for text in (note_text(task, now_ms), model_note(task)) if text))
+        if plan is not None:
+            times = (plan.planned(task), plan.actual(task), plan.late(task, now_ms))
+            cells: tuple[str, ...] = (short_name(task), task.state, model, place, *times, note)
+        else:
+            tier, time = task.tier or words.NONE, elapsed(task, now_ms)
+            cells = (str(depth[task.id]), short_name(task), task.state, tier, model, place, time, note)
         table.add_row(*(Text(cell, style=style_of(cell)) for cell in cells))
     return table
 

@@ -1,32 +1,40 @@
 """`ostler run FILE`: hand in a file of tasks and watch them to the end."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ostler.cli.flags import example, hub_options, json_option
+from ostler.cli.flags import Number, example, hub_options, json_option
 from ostler.domain.errors import ExitCode
 
 if TYPE_CHECKING:
+    from ostler.cli.planned import PlannedTimes
     from ostler.cli.taskfile import TaskFile
     from ostler.cli.watch import Picture
     from ostler.client.hub_client import HubClient
     from ostler.domain.tasks import Task
+    from ostler.hub.plan_views import RunPlan
     from ostler.hub.views import SubmitAnswer
 
 LIVE_TICK_S = 0.5
 
 
 @click.command(
-    epilog=example("ostler run tasks.yaml", "ostler run tasks.yaml --check", "ostler run tasks.yaml --resume r-x2m4k7")
+    epilog=example(
+        "ostler run tasks.yaml",
+        "ostler run tasks.yaml --plan",
+        "ostler run tasks.yaml --check",
+        "ostler run tasks.yaml --resume r-x2m4k7",
+    )
 )
 @click.argument("file", metavar="FILE")
 @click.option("--check", "only_check", is_flag=True, help="Check the file and hand in nothing.")
 @click.option("--no-wait", is_flag=True, help="Hand the tasks in and leave.")
 @click.option("--run-id", metavar="ID", help="Id of this run; the same one again takes it up.  [default: a new one]")
 @click.option("--resume", metavar="ID", help="Take this run up: what ended badly is tried again, what is done stays.")
-@click.option("--plan", "planned", is_flag=True, help="Have the hub plan the run and follow the plan.")
+@click.option("--plan", "make_plan", is_flag=True, help="Plan the run, follow the plan, and show both at the end.")
+@click.option("--seconds", type=Number(0.1, 60), help="With --plan: time for the search.  [default: 2]")
 @click.option("--results", "show_results", is_flag=True, help="Print the results at the end, phase by phase.")
 @json_option
 @hub_options
@@ -38,8 +46,9 @@ def run(
     no_wait: bool,
     run_id: str | None,
     resume: str | None,
+    show_results: bool,
     as_json: bool,
-    **more: bool,
+    **planning: Any,  # noqa: ANN401 -- `make_plan`, `seconds`
 ) -> int:
     """Hand in a YAML file of tasks with needs, and watch them to the end.
 
@@ -48,24 +57,30 @@ def run(
     """
     from ostler.cli.taskfile import load_task_file
 
+    _check_planning(**planning)
     tasks = load_task_file(file)
     if only_check:
         click.echo("{}" if as_json else f"{file}: {len(tasks.specs)} tasks, all right")
         return ExitCode.OK
     name = _run_id(run_id) if resume is None else _known_run(client, resume, run_id)
     answer = _hand_in(client, tasks, name, resume=resume is not None)
+    plan = _planned(client, name, **planning)
     if no_wait:
-        code = _report(answer, name, as_json=as_json)
-        if more["planned"]:
-            _make_plan(client, name, silent=as_json)
-        return code
-    return _watch_run(client, answer, name, as_json=as_json, **more)
+        return _report(answer, name, as_json=as_json, plan=plan)
+    return _watch_run(client, answer, name, as_json=as_json, show_results=show_results, plan=plan)
 
 
-def _make_plan(client: "HubClient", name: str, *, silent: bool) -> bool:
-    from ostler.cli.run_plan import make_plan
+def _check_planning(*, make_plan: bool, seconds: float | None) -> None:
+    from ostler.domain.errors import InvalidInputError
 
-    return make_plan(client, name, silent=silent)
+    if seconds is not None and not make_plan:
+        raise InvalidInputError("only a plan takes time to search", where="--seconds", remedy="add --plan")
+
+
+def _planned(client: "HubClient", run_id: str, *, make_plan: bool, seconds: float | None) -> "RunPlan | None":
+    from ostler.cli import run_plan
+
+    return run_plan.make_plan(client, run_id, seconds=seconds) if make_plan else None
 
 
 def submit_file(client: "HubClient", file: str, *, wait: bool, as_json: bool) -> int:
@@ -113,17 +128,17 @@ def _hand_in(client: "HubClient", tasks: "TaskFile", run_id: str, *, resume: boo
         raise
 
 
-def _report(answer: "SubmitAnswer", run_id: str, *, as_json: bool) -> int:
+def _report(answer: "SubmitAnswer", run_id: str, *, as_json: bool, plan: "RunPlan | None" = None) -> int:
     from ostler.cli import render
 
     if as_json:
         render.print_json(answer)
     else:
-        _say_begin(answer, run_id)
+        _say_begin(answer, run_id, plan)
     return ExitCode.OK
 
 
-def _say_begin(answer: "SubmitAnswer", run_id: str) -> None:
+def _say_begin(answer: "SubmitAnswer", run_id: str, plan: "RunPlan | None" = None) -> None:
     from ostler.domain.states import TaskState
 
     known = sum(task.duplicate for task in answer.tasks)
@@ -132,6 +147,10 @@ def _say_begin(answer: "SubmitAnswer", run_id: str) -> None:
     counts = [(known, "known already"), (done, "of them done"), (retried, "tried again")]
     said = [f", {count} {what}" for count, what in counts if count]
     click.echo(f"run {run_id}: {len(answer.tasks)} tasks{''.join(said)}")
+    if plan is not None:
+        from ostler.cli.run_plan import promise
+
+        click.echo(promise(plan))
 
 
 def _watch_run(
@@ -141,32 +160,32 @@ def _watch_run(
     *,
     as_json: bool,
     show_results: bool = False,
-    planned: bool = False,
+    plan: "RunPlan | None" = None,
 ) -> int:
     from ostler.cli import render
+    from ostler.cli.planned import PlannedTimes
 
     if not as_json:
-        _say_begin(answer, run_id)
-    planned = planned and _make_plan(client, run_id, silent=as_json)
+        _say_begin(answer, run_id, plan)
     try:
-        last = _watch(client, run_id, silent=as_json)
+        last = _watch(client, run_id, silent=as_json, plan=None if plan is None else PlannedTimes(plan))
     except KeyboardInterrupt:
         _leave(client, run_id)
         return ExitCode.INTERRUPTED
+    happened = None if plan is None else client.run_plan(run_id)
     if as_json:
         from ostler.hub.results import phase_row, phases_of
         from ostler.hub.views import RunReport
 
         outputs = _outputs(client, run_id) if show_results else None
         phases = tuple(phase_row(phase, outputs) for phase in phases_of(last.tasks))
-        plan = client.run_plan(run_id) if planned else None
-        render.print_json(RunReport(tasks=last.tasks, phases=phases, now_ms=last.now_ms, plan=plan))
+        render.print_json(RunReport(tasks=last.tasks, phases=phases, now_ms=last.now_ms, plan=happened))
     else:
-        _print_end(last)
-        if planned:
-            from ostler.cli.run_plan import print_run_plan
+        if happened is not None:
+            from ostler.cli.run_plan import print_end
 
-            print_run_plan(client.run_plan(run_id))
+            print_end(happened)
+        _print_end(last)
         if show_results:
             from ostler.cli.results import print_results
 
@@ -179,7 +198,7 @@ def _outputs(client: "HubClient", run_id: str) -> dict[str, str]:
     return {row.id: row.output for row in rows if row.output is not None}
 
 
-def _watch(client: "HubClient", run_id: str, *, silent: bool) -> "Picture":
+def _watch(client: "HubClient", run_id: str, *, silent: bool, plan: "PlannedTimes | None" = None) -> "Picture":
     from ostler.cli.progress import progress
     from ostler.cli.tasks import batch_tasks
     from ostler.cli.watch import Bell, pictures
@@ -192,7 +211,7 @@ def _watch(client: "HubClient", run_id: str, *, silent: bool) -> "Picture":
     shown = pictures(ask, Bell(client, lambda task_id: task_id.startswith(prefix)), *([LIVE_TICK_S] if live else []))
     if silent:
         return list(shown)[-1]
-    with progress(live=live) as display:
+    with progress(live=live, plan=plan) as display:
         for picture in shown:
             display.show(picture)
     return picture

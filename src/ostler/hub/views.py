@@ -1,4 +1,4 @@
-"""What the hub answers, as data: the JSON of the API and of every `--json`. Imports nothing but the domain.
+"""What the hub answers, as data: the JSON of the API and of every `--json`. Imports the domain, and plans to be drawn.
 
 Durations and instants are milliseconds, money micro-dollars; a field that is not known is `null`, never 0.
 """
@@ -85,7 +85,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     phases: tuple[PhaseRow, ...]
     now_ms: int
     plan: RunPlan | None = None
-    """What was planned and what became of it, where the run was planned."""
+    """Its plan beside what happened, where it was planned."""
 
 
 class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
