@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from ostler.app.options import STRATEGIES, PlanOptions, Tell
+from ostler.app.plan_notes import over_slots
 from ostler.app.plan_search import RULES, Search
 from ostler.app.plan_views import Claim, PlanError, PlanReport, Row
 from ostler.config.load import load_profile
@@ -66,7 +67,7 @@ def plan(pipeline: Pipeline, options: PlanOptions, tell: Tell) -> PlanReport:
         comparison=compared,
         what_if=_what_ifs(search, options, names),
         frontier=_frontier(search, options),
-        notes=posed.notes,
+        notes=(*posed.notes, *over_slots(chosen, profile.policy.catalog)),
     )
 
 
