@@ -11,10 +11,10 @@ from ostler.cli.planned import PlannedTimes
 from ostler.cli.progress import PlainProgress, live_table
 from ostler.cli.run_plan import charts, print_run_plan
 from ostler.cli.watch import Picture
-from ostler.domain.errors import ConflictError, ExitCode
+from ostler.domain.errors import ExitCode
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task
-from ostler.hub.plan_views import PlanVersion, RunPlan
+from ostler.hub.plan_views import PlanVersion, PlanWish, RunPlan
 from ostler.hub.views import RunReport
 from tests.cli.conftest import Ostler
 from tests.cli.test_run import becomes
@@ -44,7 +44,8 @@ def test_a_run_is_planned_when_it_is_there_and_shown_when_it_is_over(
     code, out, err = ostler("run", file, "--run-id", "r-1", "--plan")
 
     assert (code, err) == (ExitCode.OK, "")
-    assert names(served.hub) == ["submit", "make_plan", "run_plan"]
+    assert names(served.hub) == ["submit", "run_plan", "run_plan"]
+    assert PlanWish() in served.hub.calls[0], "none of it starts before the plan is there"
     assert out.startswith(f"run r-1: 1 tasks\n{PLANNED}")
     assert "\nplanned: 50 s, 1 load\n" in out
     assert "\nactual: 55 s, 0 loads\n" in out
@@ -66,7 +67,7 @@ def test_who_does_not_wait_has_the_plan_made_all_the_same(ostler: Ostler, served
     code, out, _ = ostler("run", file, "--run-id", "r-1", "--plan", "--no-wait")
 
     assert code == ExitCode.OK
-    assert names(served.hub) == ["submit", "make_plan"]
+    assert names(served.hub) == ["submit", "run_plan"]
     assert out.endswith(PLANNED)
 
 
@@ -81,11 +82,7 @@ def test_a_run_that_cannot_be_planned_goes_on(
     ostler: Ostler, served: ServedHub, file: str, monkeypatch: pytest.MonkeyPatch, waits: tuple[str, ...]
 ) -> None:
     """The work is handed in and done; that there is no plan, and why, is said beside it."""
-
-    async def refuse(self: RecordingHub, run: str, strategy: str, seconds: float) -> RunPlan:
-        raise ConflictError(f"all tasks of {run} have ended", where="run", remedy="plan a run that is under way")
-
-    monkeypatch.setattr(RecordingHub, "make_plan", refuse)
+    monkeypatch.setattr(RecordingHub, "unplanned", "all tasks of r-1 have ended")
 
     code, out, err = ostler("run", file, "--run-id", "r-1", "--plan", *waits)
     assert code == ExitCode.OK
@@ -129,10 +126,10 @@ def test_a_plan_without_a_bound_claims_none(
     plan = samples.run_plan("r-1")
     bare = msgspec.structs.replace(plan, versions=(msgspec.structs.replace(plan.versions[0], bound_ms=0),))
 
-    async def make(self: RecordingHub, run: str, strategy: str, seconds: float) -> RunPlan:
+    async def show(self: RecordingHub, run: str) -> RunPlan:
         return bare
 
-    monkeypatch.setattr(RecordingHub, "make_plan", make)
+    monkeypatch.setattr(RecordingHub, "run_plan", show)
 
     assert "planned (portfolio): 50 s, 1 load\n" in ostler("run", file, "--run-id", "r-1", "--plan", "--no-wait").out
 
@@ -240,7 +237,7 @@ def test_the_search_takes_the_time_that_is_named(ostler: Ostler, served: ServedH
     """The hub is told."""
     ostler("run", file, "--run-id", "r-1", "--plan", "--seconds", "3")
 
-    assert ("make_plan", "r-1", "portfolio", 3.0) in served.hub.calls
+    assert PlanWish(seconds=3.0) in served.hub.calls[0]
 
 
 def test_a_plan_that_is_followed_is_told_so_far(made: RunPlan, capsys: pytest.CaptureFixture[str]) -> None:

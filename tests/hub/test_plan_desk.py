@@ -7,12 +7,13 @@ import msgspec
 import pytest
 
 from ostler.domain.commands import PutPlan
-from ostler.domain.errors import ConflictError, NotFoundError
+from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ostler.domain.fleet import Resident
 from ostler.domain.states import Failure, FailureClass
 from ostler.domain.tasks import TaskSpec
 from ostler.domain.work import Finished, Started
 from ostler.hub.plan_desk import PlanDesk
+from ostler.hub.plan_views import PlanWish
 from ostler.planning.instance import Instance
 from ostler.planning.plan import Plan
 from ostler.scheduling.effects import LoadModel, UnloadModel
@@ -231,3 +232,43 @@ async def test_a_dropped_plan_can_still_be_seen() -> None:
 
         assert not shown.following
         assert shown.versions[0].strategy == "live"
+
+
+async def test_a_run_can_be_planned_before_any_of_it_starts() -> None:
+    """The first load is then the plan's."""
+    async with house(policy=policy()) as built:
+        made = await machines(built)
+        work = [chat("x", "other", expected_ms=1_000), *(chat(name, "big", needs=["r.x"]) for name in "abc")]
+        answer = await built.hub.submit(work, plan=PlanWish(seconds=0.5))
+
+        assert answer.unplanned == ""
+        assert [effect.model for effect in made.asked] == ["other"]
+        assert built.pump.scheduler.books.following["r"].guide.version == 1
+
+
+async def test_a_run_that_cannot_be_planned_starts_all_the_same() -> None:
+    """The answer says why there is no plan."""
+
+    async def refuse(instance: Instance, *, strategy: str, seconds: float) -> Plan:
+        del instance, strategy, seconds
+        raise ConflictError("no plan was made: nobody searches today")
+
+    async with house(policy=policy()) as built:
+        made = await machines(built)
+        built.plans._search = refuse
+        answer = await built.hub.submit(WORK, plan=PlanWish(seconds=0.5))
+
+        assert "nobody searches today" in answer.unplanned
+        assert [effect.model for effect in made.asked] == ["big"]
+
+
+async def test_a_plan_is_for_one_run() -> None:
+    """Nothing is handed in when it cannot be for all."""
+    async with house(policy=policy()) as built:
+        await machines(built)
+        with pytest.raises(InvalidInputError, match="one run"):
+            await built.hub.submit([chat("a", "big"), chat("b", "big", batch="s")], plan=PlanWish())
+        with pytest.raises(InvalidInputError, match="one run"):
+            await built.hub.submit([chat("a", "big", batch=None)], plan=PlanWish())
+
+        assert not built.pump.scheduler.books.tasks

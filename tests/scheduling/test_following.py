@@ -5,10 +5,12 @@ from msgspec.structs import replace
 from ostler.domain.event import Event
 from ostler.domain.fleet import ProbeStatus
 from ostler.domain.states import FailureClass, TaskState
+from ostler.domain.tasks import TaskSpec
+from ostler.hub.accept import new_tasks
 from ostler.planning.guide import Guide
 from ostler.planning.plan import Episode, Placement
 from ostler.scheduling.effects import LoadModel, Replan
-from ostler.scheduling.signals import PlanAdopted, PlanDropped
+from ostler.scheduling.signals import Cancel, PlanAdopted, PlanDropped, TasksAccepted
 from tests.scheduling.hosts_made import ask, host, policy, rig_with
 from tests.scheduling.rig import START_MS, Rig, local
 
@@ -386,3 +388,52 @@ def test_work_outside_of_a_plan_is_not_kept_back_by_it() -> None:
     rig.load_ends()
 
     assert (rig.state("long"), rig.state("stranger")) == (TaskState.QUEUED, TaskState.ASSIGNED)
+
+
+def awaited(rig: Rig, *names: str, by_ms: int) -> None:
+    """Tasks of a run that is still to be planned."""
+    specs = [TaskSpec(id=name, prompt="say something", tier="big", batch="run") for name in names]
+    rows = new_tasks(specs, rig.policy, first_seq=500, now_ms=rig.now_ms, settled={})
+    for row in rows:
+        rig.rows[row.task.id] = row.task
+    rig.tell(TasksAccepted(tasks=tuple(row.task for row in rows), plan_by_ms=by_ms))
+
+
+def test_tasks_of_a_run_that_is_being_planned_wait_for_the_plan() -> None:
+    """What starts before it could spoil it: a load of the wrong model costs a swap."""
+    rig = rig_with(slots=1)
+    awaited(rig, "a", "b", by_ms=START_MS + 20_000)
+    wait = rig.scheduler.wait_of("a")
+    assert wait is not None
+    assert (wait.code.value, wait.detail) == ("scheduled", "its run is being planned")
+    assert not rig.loads
+    adopt(rig, guide(("big", ("b", "a"))))
+    rig.load_ends()
+
+    assert (rig.state("b"), rig.state("a")) == (TaskState.ASSIGNED, TaskState.QUEUED)
+
+
+def test_a_plan_that_does_not_come_is_not_waited_for_for_ever() -> None:
+    """Its tasks start without it, when they are told that there is none or when the time is over."""
+    told, alone = rig_with(slots=1), rig_with(slots=1)
+    for rig in (told, alone):
+        awaited(rig, "a", by_ms=START_MS + 20_000)
+    told.tell(PlanDropped(batch="run", reason="nobody searches"))
+    assert loads(told) == ["big"]
+    alone.pass_ms(19_999)
+    assert not alone.loads
+    alone.pass_ms(1)
+
+    assert loads(alone) == ["big"]
+
+
+def test_a_task_may_end_while_its_run_is_being_planned() -> None:
+    """A person may cancel it; the plan that comes then does not know it, and nothing is left behind."""
+    rig = rig_with(slots=1)
+    awaited(rig, "a", "b", by_ms=START_MS + 20_000)
+    rig.tell(Cancel(task_id="a"))
+    adopt(rig, guide(("big", ("a", "b"))))
+    rig.load_ends()
+
+    assert (rig.state("a"), rig.state("b")) == (TaskState.CANCELLED, TaskState.ASSIGNED)
+    assert not rig.scheduler.books.unplanned

@@ -20,7 +20,7 @@ from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.work import Poll, Report
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
-from ostler.hub.plan_views import RunPlan
+from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.results import run_results
 from ostler.hub.views import (
     EndpointList,
@@ -121,15 +121,21 @@ class RecordingHub:
         self.record("status")
         return samples.STATUS
 
-    async def submit(self, specs: Sequence[TaskSpec], *, resume: bool = False) -> SubmitAnswer:
-        self.record("submit", tuple(specs), *(["resume"] if resume else []))
+    unplanned = ""
+    """Why no run can be planned."""
+
+    async def submit(
+        self, specs: Sequence[TaskSpec], *, resume: bool = False, plan: PlanWish | None = None
+    ) -> SubmitAnswer:
+        self.record("submit", tuple(specs), *(["resume"] if resume else []), *([plan] if plan is not None else []))
         duplicates = {spec.id for spec in specs if spec.id in self.tasks_by_id}
         self.tasks_by_id.update({spec.id: self.on_submit(spec) for spec in specs if spec.id not in duplicates})
         return SubmitAnswer(
+            unplanned=self.unplanned if plan is not None else "",
             tasks=tuple(
                 Submitted(id=spec.id, state=self.tasks_by_id[spec.id].state, duplicate=spec.id in duplicates)
                 for spec in specs
-            )
+            ),
         )
 
     async def tasks(self, query: TaskQuery) -> TaskList:

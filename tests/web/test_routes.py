@@ -12,6 +12,7 @@ from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.work import Finished, Poll, Report, Started
 from ostler.hub.fleet_views import HostRow, LoadOrder, ModelChange, UnloadOrder
+from ostler.hub.plan_views import PlanWish
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -31,6 +32,7 @@ from tests.web.recording_hub import ServedHub, eventually
 
 EVENTS = EventPage(events=samples.EVENTS, last_seq=2)
 SPEC = samples.SPEC
+SOON = PlanWish(seconds=1.0)
 
 READING: list[tuple[str, tuple[Any, ...], object]] = [
     ("/hub/status", ("status",), samples.STATUS),
@@ -66,6 +68,7 @@ def test_a_reading_route_answers_with_the_view_of_the_hub(
 CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
     ("POST", "/hub/tasks", {"tasks": [SPEC]}, 201, ("submit", (SPEC,)), SubmitAnswer),
     ("POST", "/hub/tasks", {"tasks": [SPEC], "resume": True}, 201, ("submit", (SPEC,), "resume"), SubmitAnswer),
+    ("POST", "/hub/tasks", {"tasks": [SPEC], "plan": {"seconds": 1}}, 201, ("submit", (SPEC,), SOON), SubmitAnswer),
     ("POST", "/hub/tasks/t-one/cancel", None, 200, ("cancel", "t-one", ""), Task),
     ("POST", "/hub/tasks/t-one/cancel", {"reason": "late"}, 200, ("cancel", "t-one", "late"), Task),
     ("POST", "/hub/tasks/t-one/retry", None, 200, ("retry", "t-one"), Task),

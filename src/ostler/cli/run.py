@@ -63,8 +63,8 @@ def run(
         click.echo("{}" if as_json else f"{file}: {len(tasks.specs)} tasks, all right")
         return ExitCode.OK
     name = _run_id(run_id) if resume is None else _known_run(client, resume, run_id)
-    answer = _hand_in(client, tasks, name, resume=resume is not None)
-    plan = _planned(client, name, **planning)
+    answer = _hand_in(client, tasks, name, resume=resume is not None, plan_s=_search_s(**planning))
+    plan = _planned(client, name, answer) if planning["make_plan"] else None
     if no_wait:
         return _report(answer, name, as_json=as_json, plan=plan)
     return _watch_run(client, answer, name, as_json=as_json, show_results=show_results, plan=plan)
@@ -77,10 +77,21 @@ def _check_planning(*, make_plan: bool, seconds: float | None) -> None:
         raise InvalidInputError("only a plan takes time to search", where="--seconds", remedy="add --plan")
 
 
-def _planned(client: "HubClient", run_id: str, *, make_plan: bool, seconds: float | None) -> "RunPlan | None":
-    from ostler.cli import run_plan
+def _search_s(*, make_plan: bool, seconds: float | None) -> float | None:
+    from ostler.cli.run_plan import SECONDS
 
-    return run_plan.make_plan(client, run_id, seconds=seconds) if make_plan else None
+    if not make_plan:
+        return None
+    return SECONDS if seconds is None else seconds
+
+
+def _planned(client: "HubClient", run_id: str, answer: "SubmitAnswer") -> "RunPlan | None":
+    from ostler.cli.render import clean
+
+    if answer.unplanned:
+        click.echo(f"run {run_id} goes on without a plan: {clean(answer.unplanned)}", err=True)
+        return None
+    return client.run_plan(run_id)
 
 
 def submit_file(client: "HubClient", file: str, *, wait: bool, as_json: bool) -> int:
@@ -118,11 +129,13 @@ def _known_run(client: "HubClient", resume: str, run_id: str | None) -> str:
     return name
 
 
-def _hand_in(client: "HubClient", tasks: "TaskFile", run_id: str, *, resume: bool = False) -> "SubmitAnswer":
+def _hand_in(
+    client: "HubClient", tasks: "TaskFile", run_id: str, *, resume: bool = False, plan_s: float | None = None
+) -> "SubmitAnswer":
     from ostler.domain.errors import InvalidInputError
 
     try:
-        return client.submit(tasks.for_run(run_id), resume=resume)
+        return client.submit(tasks.for_run(run_id), resume=resume, plan_s=plan_s)
     except InvalidInputError as error:
         error.where = tasks.locate(run_id, error.where, error.what)
         raise

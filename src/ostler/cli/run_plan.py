@@ -10,7 +10,7 @@ from ostler.cli import words
 from ostler.cli.plan_text import print_rows_of, span
 from ostler.cli.planned import late_text, lateness, span_text
 from ostler.cli.render import clean, print_json, print_pairs, print_table
-from ostler.domain.errors import ExitCode, InvalidInputError, OstlerError
+from ostler.domain.errors import ExitCode, InvalidInputError
 from ostler.hub.plan_views import RunPlan
 from ostler.planning.actual import Actual, without_prefix
 from ostler.planning.gantt import Gantt, gantt
@@ -69,15 +69,6 @@ def show_run(
         remedy = "work goes on meanwhile, so the plan would be old"
         raise InvalidInputError(f"at most {SECONDS_MAX:g} seconds for a run", where="--seconds", remedy=remedy)
     return client.make_plan(run, strategy=strategy, seconds=SECONDS if seconds is None else seconds)
-
-
-def make_plan(client: "HubClient", run: str, *, seconds: float | None = None) -> RunPlan | None:
-    """Have the hub plan a run that was handed in. Without a plan the run goes on, and that is said."""
-    try:
-        return client.make_plan(run, seconds=SECONDS if seconds is None else seconds)
-    except OstlerError as error:
-        click.echo(f"run {run} goes on without a plan: {clean(str(error))}", err=True)
-        return None
 
 
 def promise(plan: RunPlan) -> str:

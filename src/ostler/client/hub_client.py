@@ -67,12 +67,16 @@ class HubClient:
         """The hub at a glance."""
         return self._get("/hub/status", HubStatus)
 
-    def submit(self, specs: Sequence[TaskSpec], *, resume: bool = False) -> SubmitAnswer:
+    def submit(self, specs: Sequence[TaskSpec], *, resume: bool = False, plan_s: float | None = None) -> SubmitAnswer:
         """Hand in tasks; repeated once when the answer is lost, which their ids make safe.
 
-        `resume`: those that are known and ended badly are sent back to the queue.
+        `resume`: those that are known and ended badly are sent back to the queue. `plan_s`: their run is planned
+        before they may start, by a search of so many seconds; the answer comes after that.
         """
-        body = msgspec.json.encode({"tasks": specs} | ({"resume": True} if resume else {}))
+        wishes: dict[str, object] = ({"resume": True} if resume else {}) | (
+            {"plan": {"seconds": plan_s}} if plan_s is not None else {}
+        )
+        body = msgspec.json.encode({"tasks": specs} | wishes)
         return self._decoded(self._transport.ask("POST", "/hub/tasks", body, repeat=True), SubmitAnswer)
 
     def tasks(

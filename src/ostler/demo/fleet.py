@@ -105,15 +105,15 @@ class Fleet:
             machine.children += (self._start_worker(machine),)
         self._wait_until_complete()
 
-    def run_file(self, path: Path, run_id: str) -> int:
-        """Hand in a file of tasks as a user does, with `ostler run`; how many tasks it has. Raises `ProcessError`."""
-        arguments = ("run", str(path), "--no-wait", "--run-id", run_id, "--json", "--hub", self.client.url)
+    def run_file(self, path: Path, run_id: str) -> SubmitAnswer:
+        """Hand in a file of tasks as a user does, with `ostler run --plan`. Raises `ProcessError`."""
+        arguments = ("run", str(path), "--no-wait", "--plan", "--run-id", run_id, "--json", "--hub", self.client.url)
         run = self.processes.start(f"run-{run_id}", COMMAND, arguments, {})
         answer = run.wait_for_line(r"(\{.*\})", HUB_TIMEOUT_S)
         if not run.wait(HUB_TIMEOUT_S) or run.status != 0:
             raise run.failure("did not hand in its tasks")
         self.processes.forget(run)
-        return len(msgspec.json.decode(answer, type=SubmitAnswer).tasks)
+        return msgspec.json.decode(answer, type=SubmitAnswer)
 
     def switch_off(self, name: str) -> None:
         """Pull the plug of a machine: its server and its worker are killed at the same moment."""

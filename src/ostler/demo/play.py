@@ -14,7 +14,6 @@ from ostler.demo.story import Act, Story
 from ostler.demo.telling import DOWN, RATE_LIMITED, is_chapter, tell, tone_of
 from ostler.demo.watcher import Look, Watcher, moment_of
 from ostler.demo.workload import Wave, Workload
-from ostler.domain.errors import OstlerError
 from ostler.domain.event import Event
 from ostler.hub.views import TaskAnswer
 
@@ -24,8 +23,6 @@ MODELLED_START_S = 120.0
 PATIENCE_S = 120.0
 MODELLED_WORK_S = 900.0
 """The demo gives up after its patience and the time that its work takes on the simulated machines, twice over."""
-PLAN_S = 0.5
-"""Time for the search of the pipeline's plan."""
 AGENTS = "agents"
 """Id of the pipeline's run: its tasks are called `agents.NAME`."""
 
@@ -53,10 +50,10 @@ class Play:
     def run(self) -> None:
         """Hand in the work and go through the story. Raises `OstlerError` when the fleet breaks."""
         if self._workload.pipeline is not None:
-            number = self._fleet.run_file(self._workload.pipeline, AGENTS)
-            self._handed_in += number
-            self._tell(f"{number} tasks are handed in: ostler run {self._workload.pipeline.name}")
-            self._plan()
+            answer = self._fleet.run_file(self._workload.pipeline, AGENTS)
+            self._handed_in += len(answer.tasks)
+            self._tell(f"{len(answer.tasks)} tasks are handed in: ostler run {self._workload.pipeline.name} --plan")
+            self._tell_plan(answer.unplanned)
         self._hand_in(Wave.FIRST, "the first wave")
         while True:
             look = self._watcher.look()
@@ -69,16 +66,13 @@ class Play:
                 return
             time.sleep(LOOK_EVERY_S)
 
-    def _plan(self) -> None:
-        """Have the pipeline planned; a fleet of which nothing is known in advance may have none."""
-        try:
-            plan = self._fleet.client.make_plan(AGENTS, seconds=PLAN_S)
-        except OstlerError as error:
-            self._tell(f"the pipeline is not planned: {error}")
+    def _tell_plan(self, unplanned: str) -> None:
+        """What the hub plans for the pipeline; where nothing is known of a fleet in advance, there may be no plan."""
+        if unplanned:
+            self._tell(f"the pipeline is not planned: {unplanned}")
             return
-        planned = plan.planned_figures
-        text = f"they are planned: {planned.makespan_ms / 1000:.1f} s with {planned.loads} loads on an idle fleet"
-        self._tell(text)
+        planned = self._fleet.client.run_plan(AGENTS).planned_figures
+        self._tell(f"they are planned: {planned.makespan_ms / 1000:.1f} s with {planned.loads} loads on an idle fleet")
         self._planned = True
 
     def evidence(self) -> Evidence:

@@ -13,7 +13,7 @@ from ostler.domain.fleet import Probe
 from ostler.domain.ports import HubLink, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
-from ostler.hub.plan_views import RunPlan
+from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -41,10 +41,13 @@ class HubApi(Protocol):
         """The hub at a glance."""
         ...
 
-    async def submit(self, specs: Sequence[TaskSpec], *, resume: bool = False) -> SubmitAnswer:
+    async def submit(
+        self, specs: Sequence[TaskSpec], *, resume: bool = False, plan: PlanWish | None = None
+    ) -> SubmitAnswer:
         """Accept tasks, all or none; returns when they are durable. Refuses cycles, unknown needs, unknown tiers.
 
-        `resume`: those that are known and ended badly are sent back to the queue.
+        `resume`: those that are known and ended badly are sent back to the queue. `plan`: their run is planned before
+        they may start, and the answer comes after that.
         """
         ...
 

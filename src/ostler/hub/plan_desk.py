@@ -14,13 +14,13 @@ from typing import Protocol
 import msgspec
 
 from ostler.domain.commands import AppendEvents, PutPlan
-from ostler.domain.errors import ConflictError, NotFoundError, OstlerError
+from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, OstlerError
 from ostler.domain.event import Event, Scalar
 from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import Store, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.plan_record import record
-from ostler.hub.plan_views import RunPlan
+from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.pump import Pump
 from ostler.planning.bounds import certify
 from ostler.planning.guide import Guide, guide_of
@@ -60,6 +60,23 @@ class PlanDesk:
         before = await self._store.plans(run)
         await self._adopt(run, rows, version=len(before) + 1, reason="start", strategy=strategy, seconds=seconds)
         return await self.show(run)
+
+    def one_run(self, specs: Sequence[TaskSpec]) -> str:
+        """The run that all of these belong to. Raises `InvalidInputError`: a plan is for one run."""
+        runs = {spec.batch for spec in specs}
+        (run, *others) = sorted(run or "" for run in runs)
+        if others or not run:
+            raise InvalidInputError("a plan is for the tasks of one run", where="plan", remedy="give all one `batch`")
+        return run
+
+    async def make_first(self, run: str, wish: PlanWish) -> str:
+        """Plan a run whose tasks wait for it; why there is no plan, if there is none: then they start without."""
+        try:
+            await self.make(run, strategy=wish.strategy, seconds=wish.seconds)
+        except OstlerError as error:
+            await self._pump.post(PlanDropped(batch=run, reason=str(error)))
+            return str(error)
+        return ""
 
     async def show(self, run: str) -> RunPlan:
         """The plan of a run beside what happened. Raises `NotFoundError` when it has none."""

@@ -6,6 +6,20 @@ from ostler.planning.actual import Actual
 from ostler.planning.figures import Figures
 from ostler.planning.guide import Versus
 
+PLAN_GRACE_MS = 15_000
+
+
+class PlanWish(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run is to be planned before its tasks may start."""
+
+    strategy: str = "portfolio"
+    seconds: float = 2.0
+
+    @property
+    def longest_ms(self) -> int:
+        """How long the tasks wait for the plan at the most: they start without it rather than not at all."""
+        return round(self.seconds * 1000) + PLAN_GRACE_MS
+
 
 class PlanVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One plan of a run."""

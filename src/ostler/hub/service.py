@@ -26,7 +26,7 @@ from ostler.hub.host_desk import HostDesk, SavedBy
 from ostler.hub.link import LocalLink
 from ostler.hub.needs import settled_needs, settled_now
 from ostler.hub.plan_desk import PlanDesk
-from ostler.hub.plan_views import RunPlan
+from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.pump import Pump
 from ostler.hub.results import run_results
 from ostler.hub.resume import changed_fields, ended_badly, refuse_changed
@@ -92,8 +92,13 @@ class Hub:
         """The hub at a glance."""
         return status(self._pump, self._info)
 
-    async def submit(self, specs: Sequence[TaskSpec], *, resume: bool = False) -> SubmitAnswer:
-        """Accept tasks, all or none; durable when this returns. `resume`: what ended badly is sent back first."""
+    async def submit(
+        self, specs: Sequence[TaskSpec], *, resume: bool = False, plan: PlanWish | None = None
+    ) -> SubmitAnswer:
+        """Accept tasks, all or none; durable when this returns. `resume`: what ended badly is sent back first. `plan`:
+        the run is planned before its tasks may start.
+        """
+        run = self._plans.one_run(specs) if plan is not None else None
         outside = outside_needs(specs)
         known = await self._store.states(outside) if outside else {}
         check_batch(specs, known)
@@ -122,9 +127,14 @@ class Hub:
         fresh = tuple(row.task for row in rows if row.task.id not in result.duplicates)
         if fresh:
             settled = await settled_now(self._pump, self._store, outside, settled)
-            _ = self._pump.start_signal(TasksAccepted(tasks=fresh, settled=settled.met, lengths=settled.lengths))
+            by_ms = self._pump.clock.now_ms() + plan.longest_ms if plan is not None else None
+            _ = self._pump.start_signal(
+                TasksAccepted(tasks=fresh, settled=settled.met, lengths=settled.lengths, plan_by_ms=by_ms)
+            )
+        unplanned = await self._plans.make_first(run, plan) if run is not None and plan is not None else ""
         states = await self._store.states(list(result.duplicates)) if result.duplicates else {}
         return SubmitAnswer(
+            unplanned=unplanned,
             tasks=tuple(
                 Submitted(
                     id=row.task.id,
@@ -133,7 +143,7 @@ class Hub:
                     retried=row.task.id in retried,
                 )
                 for row in rows
-            )
+            ),
         )
 
     async def _send_back(self, specs: Sequence[TaskSpec]) -> frozenset[str]:

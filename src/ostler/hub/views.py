@@ -30,6 +30,8 @@ class SubmitAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The tasks that are durable now, in the order they were sent."""
 
     tasks: tuple[Submitted, ...]
+    unplanned: str = ""
+    """Why their run has no plan, although one was asked for; they start all the same."""
 
 
 class TaskList(msgspec.Struct, frozen=True, kw_only=True):

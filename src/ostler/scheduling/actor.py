@@ -86,7 +86,7 @@ class Scheduler:
     def _apply(self, turn: Turn, signal: sig.Signal) -> None:  # noqa: C901, PLR0912 - one branch for each signal
         match signal:
             case sig.TasksAccepted():
-                accept(turn, signal.tasks, Settled(signal.settled, signal.lengths))
+                accept(turn, signal.tasks, Settled(signal.settled, signal.lengths), signal.plan_by_ms)
             case sig.Restored():
                 self.books.hosts.speeds.restore(signal.measurements, self.books.policy.catalog)
                 restore(turn, signal.tasks, signal.sessions, Settled(signal.settled, signal.lengths))

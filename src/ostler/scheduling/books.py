@@ -53,6 +53,8 @@ class Books:
         self.paths = Paths()
         self.following: dict[str, Followed] = {}
         """Plans in force, by batch."""
+        self.unplanned: dict[str, int] = {}
+        """Tasks that wait for the plan of their run -> until when at the latest."""
         self.seen_ms = 0
         """Instant of the newest signal."""
         self.swap_costs: Callable[[int], Mapping[ModelAt, SwapEstimate]] = lambda _: {}
@@ -155,6 +157,7 @@ class Turn:
         if after.state in FINAL_STATES:
             self.books.tasks.pop(after.id, None)
             self.books.paths.drop(after.id)
+            self.books.unplanned.pop(after.id, None)
             self.books.attempts.pop(after.id, None)
             self.books.ended[after.state.value] = self.books.ended.get(after.state.value, 0) + 1
         else:

@@ -18,7 +18,7 @@ from ostler.planning.guide import Deviation, Guide
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Apply, Assign, Emit, Replan
 from ostler.scheduling.followed import Followed, place_of
-from ostler.scheduling.intake import class_key
+from ostler.scheduling.intake import class_key, place
 from ostler.scheduling.signals import PlanAdopted, PlanDropped
 from ostler.scheduling.timers import TimerKind
 
@@ -51,6 +51,7 @@ def adopt(turn: Turn, guide: Guide) -> None:
     for task in open_tasks:
         if task.state is TaskState.RUNNING:
             _expect(turn, followed, task)
+    _let_go(turn, guide.batch)
     books.hosts.dirty = True
     measurements = {"makespan_ms": guide.makespan_ms, "bound_ms": guide.bound_ms}
     meta: dict[str, Scalar] = {
@@ -73,11 +74,22 @@ def _usable(turn: Turn) -> set[str]:
 def drop(turn: Turn, batch: str, reason: str) -> None:
     """Follow the plan of a batch no longer: its tasks go on by the rule, in the order in which they came."""
     followed = turn.books.following.pop(batch, None)
+    _let_go(turn, batch)
     if followed is None:
         return
     _forget(turn, followed)
     _put_in_place(turn, followed)
     turn.emit(Event(name="plan.dropped", at_ms=turn.now_ms, metadata={"batch": batch, "reason": reason}))
+
+
+def _let_go(turn: Turn, batch: str) -> None:
+    """Tasks need not wait for the plan of their run any longer."""
+    books = turn.books
+    waiting = [name for name in books.unplanned if books.tasks[name].batch == batch]
+    for name in waiting:
+        del books.unplanned[name]
+        if books.tasks[name].state in (TaskState.QUEUED, TaskState.SCHEDULED):
+            place(turn, books.tasks[name])
 
 
 def _put_in_place(turn: Turn, followed: Followed) -> None:

@@ -78,9 +78,11 @@ def route_request(books: Books, task: Task, now_ms: int, *, generation: int = 0)
     )
 
 
-def accept(turn: Turn, tasks: Sequence[Task], settled: Settled) -> None:
-    """Take in tasks that are durable and not leased."""
+def accept(turn: Turn, tasks: Sequence[Task], settled: Settled, plan_by_ms: int | None = None) -> None:
+    """Take in tasks that are durable and not leased. `plan_by_ms`: until when they wait for a plan of their run."""
     books = turn.books
+    if plan_by_ms is not None:
+        books.unplanned.update((task.id, plan_by_ms) for task in tasks if task.batch is not None)
     for task in tasks:
         books.tasks[task.id] = task
     books.paths.add(tasks)
@@ -114,6 +116,11 @@ def place(turn: Turn, task: Task) -> None:
         wait = Wait(code=WaitCode.DEPS, since_ms=turn.now_ms, detail=needs_detail(books, task.id))
         hold_back(turn, task, wait)
         foresee(turn, task.id)
+    elif books.unplanned.get(task.id, 0) > turn.now_ms:
+        due_ms = books.unplanned[task.id]
+        books.timers.set(TimerKind.NOT_BEFORE, task.id, due_ms)
+        detail = "its run is being planned"
+        hold_back(turn, task, Wait(code=WaitCode.SCHEDULED, since_ms=turn.now_ms, detail=detail, next_check_ms=due_ms))
     elif task.not_before_ms is not None and task.not_before_ms > turn.now_ms:
         books.timers.set(TimerKind.NOT_BEFORE, task.id, task.not_before_ms)
         if task.state is TaskState.QUEUED:

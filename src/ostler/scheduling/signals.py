@@ -23,6 +23,8 @@ class TasksAccepted(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[Task, ...]
     settled: Mapping[str, bool] = {}
     lengths: Mapping[str, int] = {}
+    plan_by_ms: int | None = None
+    """They wait for the plan of their run, until then at the latest: what starts before it could spoil it."""
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,20 +24,6 @@ Seq = Annotated[int, msgspec.Meta(ge=0)]
 ChangeSeconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_CHANGE_S)]
 
 
-class SubmitBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Tasks to accept, all or none. The same body may be sent again: ids make it safe."""
-
-    tasks: Annotated[tuple[TaskSpec, ...], msgspec.Meta(min_length=1)]
-    resume: bool = False
-    """Send those that are known and ended badly back to the queue."""
-
-
-class CancelBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why a task is cancelled; shown with it."""
-
-    reason: str = ""
-
-
 class PlanBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to plan what is left of a run."""
 
@@ -45,6 +31,22 @@ class PlanBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """`portfolio` searches; `live` is the scheduler's own rule, foreseen."""
     seconds: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
     """Time for the search; work goes on meanwhile."""
+
+
+class SubmitBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tasks to accept, all or none. The same body may be sent again: ids make it safe."""
+
+    tasks: Annotated[tuple[TaskSpec, ...], msgspec.Meta(min_length=1)]
+    resume: bool = False
+    """Send those that are known and ended badly back to the queue."""
+    plan: PlanBody | None = None
+    """Plan their run before they may start; all must have the same `batch`."""
+
+
+class CancelBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a task is cancelled; shown with it."""
+
+    reason: str = ""
 
 
 class EndpointBody(EndpointSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):

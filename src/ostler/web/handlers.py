@@ -9,7 +9,7 @@ from ostler.domain.ports import TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.api import HubApi
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
-from ostler.hub.plan_views import RunPlan
+from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -63,7 +63,9 @@ async def status(api: HubApi, call: Call[None, NoQuery]) -> HubStatus:
 async def submit(api: HubApi, call: Call[SubmitBody, NoQuery]) -> SubmitAnswer:
     """Accept tasks, all or none; answers when they are durable. Sending the same tasks again is safe."""
     check_names({f"$.tasks[{index}].id": spec.id for index, spec in enumerate(call.body.tasks)})
-    return await api.submit(call.body.tasks, resume=call.body.resume)
+    body = call.body
+    plan = None if body.plan is None else PlanWish(strategy=body.plan.strategy, seconds=body.plan.seconds)
+    return await api.submit(body.tasks, resume=body.resume, plan=plan)
 
 
 async def tasks(api: HubApi, call: Call[None, TaskListQuery]) -> TaskList:
