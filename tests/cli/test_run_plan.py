@@ -262,6 +262,18 @@ def test_a_model_has_one_sign_in_both_charts(made: RunPlan) -> None:
     assert planned.makespan_ms == happened.makespan_ms == 55_000
 
 
+def test_what_ran_before_the_plan_was_made_begins_with_the_chart(made: RunPlan) -> None:
+    """And what had ended by then is not drawn: bars do not reach over the names of the hosts."""
+    (running,) = made.actual.plan.placements
+    running = msgspec.structs.replace(running, start_ms=-3_000)
+    over = msgspec.structs.replace(running, task="r-1.over", end_ms=-1_000)
+    plan = msgspec.structs.replace(made.actual.plan, placements=(over, running))
+    _, (_, picture) = charts(msgspec.structs.replace(made, actual=msgspec.structs.replace(made.actual, plan=plan)))
+    bars = [bar for host in picture.hosts for lane in host.lanes if not lane.memory for bar in lane.bars]
+
+    assert [(bar.label, bar.start_ms, bar.end_ms) for bar in bars] == [("a", 0, 55_000)]
+
+
 def at(state: TaskState, **changes: object) -> Task:
     """The one task of the plan, some time after it was made."""
     times = {name: value if value is None else samples.NOW_MS + int(str(value)) for name, value in changes.items()}
@@ -297,14 +309,26 @@ def test_a_task_that_the_plan_does_not_know_has_no_times(made: RunPlan) -> None:
 
 
 def test_the_live_table_shows_planned_and_actual(made: RunPlan) -> None:
-    """In the place of phase and tier, which the plan makes less interesting."""
+    """In the place of phase, tier and endpoint; notes stand below."""
     task = at(TaskState.RUNNING, started_ms=20_000, finished_ms=None)
     picture = Picture(tasks=(task,), now_ms=samples.NOW_MS + 60_000, taken_s=time.monotonic())
     table = live_table(picture, PlannedTimes(made))
 
-    assert [column.header for column in table.columns][4:7] == ["PLANNED", "ACTUAL", "END"]
+    assert [column.header for column in table.columns] == ["TASK", "STATE", "MODEL", "PLANNED", "ACTUAL", "END"]
     cells = [str(next(iter(column.cells))) for column in table.columns]
-    assert cells[4:7] == ["20 s to 50 s", "20 s to ...", "10 s late so far"]
+    assert cells[3:] == ["20 s to 50 s", "20 s to ...", "10 s late so far"]
+
+
+def test_what_waits_says_why_below_the_table(made: RunPlan) -> None:
+    """The first few of them; there is no room beside the times."""
+    waiting = [msgspec.structs.replace(at(TaskState.QUEUED), id=f"r-1.w{number}") for number in range(9)]
+    done = at(TaskState.SUCCEEDED, started_ms=20_000, finished_ms=55_000)
+    picture = Picture(tasks=(done, *waiting), now_ms=samples.NOW_MS, taken_s=time.monotonic())
+    caption = str(live_table(picture, PlannedTimes(made)).caption).splitlines()
+
+    assert caption[0] == "9 queued, 1 succeeded"
+    assert [line.partition(": ")[0] for line in caption[1:]] == ["w0", "w1", "w2", "w3"]
+    assert "waits for its tier" in caption[1]
 
 
 def test_a_line_of_progress_tells_how_near_the_plan_it_ended(made: RunPlan, capsys: pytest.CaptureFixture[str]) -> None:

@@ -376,6 +376,22 @@ async def test_the_comparison_is_kept_for_a_minute() -> None:
         assert looked == [1, 1]
 
 
+async def test_an_empty_comparison_is_not_kept() -> None:
+    """A hub that has just done its first task does not go on to say that it did none."""
+    looked: list[int] = []
+
+    def compare(history: Sequence[TaskDetail], *_: object) -> Saved:
+        looked.append(len(history))
+        return msgspec.structs.replace(SAVED, tasks=0)
+
+    async with machine("big") as (built, _, _engine):
+        desk = HostDesk(built.pump, built.store, compare)
+        await desk.hosts(saved=True)
+        await desk.hosts(saved=True)
+
+    assert looked == [0, 0]
+
+
 async def test_a_comparison_that_cannot_be_says_why() -> None:
     """The rest of the answer is there all the same."""
 

@@ -12,6 +12,7 @@ from ostler.cli.render import clean, line, style_of
 from ostler.cli.results import model_note, phase_line
 from ostler.cli.task_view import note_text, place_text
 from ostler.cli.watch import Picture
+from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task
 from ostler.hub.results import phases_of
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from ostler.cli.planned import PlannedTimes
 
+HEADINGS: tuple[str, ...] = ("phase", "task", "state", "tier", "model", "endpoint", "time", "note")
+PLANNED_HEADINGS: tuple[str, ...] = ("task", "state", "model", "planned", "actual", "end")
+NOTES_MAX = 4
 ROWS_MAX = 40
 """A live table longer than a screen flickers: of more tasks only those that are not over are shown."""
 
@@ -123,26 +127,57 @@ def live_table(picture: Picture, plan: "PlannedTimes | None" = None) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    now_ms = picture.hub_ms()
-    table = Table(box=None, header_style="bold", pad_edge=False, caption=Text(summary(picture)), caption_justify="left")
-    depth = {task.id: phase.depth for phase in phases_of(picture.tasks) for task in phase.tasks}
-    if plan is not None:
-        headings: tuple[str, ...] = ("task", "state", "model", "endpoint", "planned", "actual", "end", "note")
+    now_ms, tasks = picture.hub_ms(), list(shown(picture.tasks))
+    caption = summary(picture)
+    if plan is None:
+        depth = {task.id: phase.depth for phase in phases_of(picture.tasks) for task in phase.tasks}
+        headings, rows = HEADINGS, [_row(task, depth[task.id], now_ms) for task in tasks]
     else:
-        headings = ("phase", "task", "state", "tier", "model", "endpoint", "time", "note")
+        headings, rows = PLANNED_HEADINGS, [_planned_row(task, plan, now_ms) for task in tasks]
+        caption = "\n".join([caption, *_notes(tasks, now_ms)])
+    table = Table(box=None, header_style="bold", pad_edge=False, caption=Text(caption), caption_justify="left")
     for heading in headings:
         table.add_column(heading.upper(), no_wrap=heading != "note", overflow="ellipsis")
-    for task in shown(picture.tasks):
-        model, place = task.model or words.NONE, task.endpoint or task.worker or words.NONE
-        note = clean("; ".join(text for text in (note_text(task, now_ms), model_note(task)) if text))
-        if plan is not None:
-            times = (plan.planned(task), plan.actual(task), plan.late(task, now_ms))
-            cells: tuple[str, ...] = (short_name(task), task.state, model, place, *times, note)
-        else:
-            tier, time = task.tier or words.NONE, elapsed(task, now_ms)
-            cells = (str(depth[task.id]), short_name(task), task.state, tier, model, place, time, note)
-        table.add_row(*(Text(cell, style=style_of(cell)) for cell in cells))
+    for row in rows:
+        table.add_row(*(Text(cell, style=style_of(cell)) for cell in row))
     return table
+
+
+def _row(task: Task, depth: int, now_ms: int) -> tuple[str, ...]:
+    return (
+        str(depth),
+        short_name(task),
+        task.state,
+        task.tier or words.NONE,
+        task.model or words.NONE,
+        task.endpoint or task.worker or words.NONE,
+        elapsed(task, now_ms),
+        _note(task, note_text(task, now_ms)),
+    )
+
+
+def _planned_row(task: Task, plan: "PlannedTimes", now_ms: int) -> tuple[str, ...]:
+    return (
+        short_name(task),
+        task.state,
+        task.model or words.NONE,
+        plan.planned(task),
+        plan.actual(task),
+        plan.late(task, now_ms),
+    )
+
+
+def _notes(tasks: Iterable[Task], now_ms: int) -> list[str]:
+    """Beside planned times there is no room for notes, so the first ones stand below. The times of what is running or
+    went well say all there is of it.
+    """
+    plain = (TaskState.RUNNING, TaskState.SUCCEEDED)
+    notes = [(task, _note(task, "" if task.state in plain else note_text(task, now_ms))) for task in tasks]
+    return [f"{short_name(task)}: {note}" for task, note in notes if note][:NOTES_MAX]
+
+
+def _note(task: Task, text: str) -> str:
+    return clean("; ".join(part for part in (text, model_note(task)) if part))
 
 
 def shown(tasks: tuple[Task, ...]) -> Iterable[Task]:

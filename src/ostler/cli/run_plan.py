@@ -141,9 +141,11 @@ def draw(plan: RunPlan, file: str) -> None:
 
 
 def _drawn(side: Actual, prefix: str, end_ms: int) -> Gantt:
-    """A side with tasks by their ids in the file."""
+    """A side with tasks by their ids in the file. What was under way when the plan was made begins with the chart."""
     short = without_prefix(side, prefix)
-    return gantt(short.instance, short.plan, until_ms=end_ms)
+    rows = [row for row in short.plan.placements if row.end_ms > 0]
+    begun = tuple(msgspec.structs.replace(row, start_ms=max(0, row.start_ms)) for row in rows)
+    return gantt(short.instance, msgspec.structs.replace(short.plan, placements=begun), until_ms=end_ms)
 
 
 def _told(makespan_ms: int, loads: int) -> str:

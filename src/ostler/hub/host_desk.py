@@ -244,20 +244,23 @@ class HostDesk:
 
     async def _compared(self) -> tuple[Saved | None, str]:
         """The comparison of the last hour, not older than a minute; else why there is none."""
-        if self._saved_by is None:
-            return None, "this hub cannot simulate"
         async with self._saving:
             now_ms = self._pump.clock.now_ms()
-            if self._saved is None or now_ms - self._saved[0] >= SAVED_FRESH_MS:
-                history = await self._last_hour(now_ms)
-                views = tuple(self._books.endpoints.views.values())
-                try:
-                    found = await asyncio.to_thread(self._saved_by, history, self._books.policy, views)
-                    self._saved = (now_ms, found, "")
-                except OstlerError as error:
-                    self._saved = (now_ms, None, str(error))
-            _, saved, why_not = self._saved
-            return saved, why_not
+            if self._saved is None or now_ms >= self._saved[0]:
+                self._saved = await self._compare(now_ms)
+            return self._saved[1:]
+
+    async def _compare(self, now_ms: int) -> tuple[int, Saved | None, str]:
+        """Until when it is good, and what came of it. Over no task at all it costs nothing, and is soon untrue."""
+        if self._saved_by is None:
+            return now_ms, None, "this hub cannot simulate"
+        history = await self._last_hour(now_ms)
+        views = tuple(self._books.endpoints.views.values())
+        try:
+            found = await asyncio.to_thread(self._saved_by, history, self._books.policy, views)
+        except OstlerError as error:
+            return now_ms + SAVED_FRESH_MS, None, str(error)
+        return now_ms + (SAVED_FRESH_MS if found.tasks else 0), found, ""
 
     async def _last_hour(self, now_ms: int) -> list[TaskDetail]:
         query = TaskQuery(states=(TaskState.SUCCEEDED,), limit=SAVED_TASKS_MAX)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from ostler.planning.ground import COMMAND
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving
 from ostler.planning.plan import Episode, Placement, Plan
 
@@ -61,7 +62,7 @@ def actual(calls: Sequence[Call], changes: Sequence[Change], *, started_ms: int,
     hosts = sorted({call.host for call in ran} | {change.host for change in changes})
     models: dict[str, set[str]] = {host: set() for host in hosts}
     for call in ran:
-        models[call.host].add(call.model or STRATEGY)
+        models[call.host].add(call.model or COMMAND)
     for change in changes:
         models[change.host].add(change.model)
     episodes = [
@@ -90,7 +91,7 @@ def actual(calls: Sequence[Call], changes: Sequence[Change], *, started_ms: int,
             for host in hosts
         ),
         tasks=tuple(
-            PlanTask(id=call.label, choices=(Choice(models=(call.model or STRATEGY,), duration_ms=0),)) for call in ran
+            PlanTask(id=call.label, choices=(Choice(models=(call.model or COMMAND,), duration_ms=0),)) for call in ran
         ),
     )
     plan = Plan(
