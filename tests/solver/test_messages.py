@@ -14,6 +14,7 @@ from ostler.planning.strategies import hybrid
 from ostler.simulate.fourteen_agents import fourteen_agents
 from ostler.simulate.instances import random_instance
 from ostler.solver import __main__ as program
+from ostler.solver import serve
 from ostler.solver.messages import WHOLE_MAX, Answer, Request
 from tests.planning.varied import instances
 
@@ -92,7 +93,7 @@ def run(monkeypatch: pytest.MonkeyPatch, line: bytes) -> bytes:
     written = Pipe()
     monkeypatch.setattr(sys, "stdin", Pipe(line))
     monkeypatch.setattr(sys, "stdout", written)
-    monkeypatch.setattr(program, "_leave_with_starter", lambda: None)
+    monkeypatch.setattr(serve, "_leave_with_starter", lambda: None)
     program.main()
     return written.getvalue()
 

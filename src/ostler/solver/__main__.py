@@ -3,14 +3,11 @@
 It leaves at once when its standard input ends, because then nobody waits for the answer any more.
 """
 
-import os
-import sys
-import threading
-
 import msgspec
 
 from ostler.planning.cpsat.result import Solved
 from ostler.solver.messages import NOT_INSTALLED, WHOLE_MAX, Answer, Request
+from ostler.solver.serve import serve
 
 
 def answer(line: bytes) -> Answer:
@@ -43,20 +40,9 @@ def _solved(request: Request) -> Solved:
     )
 
 
-def _leave_with_starter() -> None:
-    while os.read(0, 4096):
-        pass
-    os._exit(1)
-
-
 def main() -> None:
     """Read, solve, write."""
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return
-    threading.Thread(target=_leave_with_starter, daemon=True).start()
-    sys.stdout.buffer.write(msgspec.json.encode(answer(line)) + b"\n")
-    sys.stdout.buffer.flush()
+    serve(answer)
 
 
 if __name__ == "__main__":

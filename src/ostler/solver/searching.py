@@ -3,9 +3,7 @@
 python -m ostler.solver.searching  --  one line with the problem in, one line with the plan or the reason out
 """
 
-import os
 import sys
-import threading
 from random import Random
 
 import msgspec
@@ -15,6 +13,7 @@ from ostler.planning.instance import Instance
 from ostler.planning.plan import Plan
 from ostler.planning.planner import make_plan
 from ostler.solver.child import ChildError, answer_of
+from ostler.solver.serve import serve
 from ostler.solver.until import UntilThen
 
 GRACE_S = 10.0
@@ -62,20 +61,9 @@ def found_for(line: bytes) -> Found:
     return Found(plan=plan)
 
 
-def _leave_with_starter() -> None:
-    while os.read(0, 4096):
-        pass
-    os._exit(1)
-
-
 def main() -> None:
-    """Read, search, write."""
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return
-    threading.Thread(target=_leave_with_starter, daemon=True).start()
-    sys.stdout.buffer.write(msgspec.json.encode(found_for(line)) + b"\n")
-    sys.stdout.buffer.flush()
+    """Read, work, write."""
+    serve(found_for)
 
 
 if __name__ == "__main__":
