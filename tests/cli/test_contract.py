@@ -59,10 +59,14 @@ class Recorder(Transport):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.asked: list[tuple[str, str]] = []
+        self.more_s = 0.0
 
-    def ask(self, method: str, path: str, body: bytes | None = None, *, repeat: bool = False) -> bytes:
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, *, repeat: bool = False, more_s: float = 0.0
+    ) -> bytes:
         self.asked.append((method, path.partition("?")[0]))
-        return super().ask(method, path, body, repeat=repeat)
+        self.more_s = more_s
+        return super().ask(method, path, body, repeat=repeat, more_s=more_s)
 
     @contextmanager
     def listen(self, path: str, headers: Mapping[str, str], silence_s: float) -> Iterator[Iterator[bytes]]:
@@ -97,6 +101,23 @@ def test_the_client_speaks_every_route_for_people(served: ServedHub) -> None:
     rows = [row for row in hub_routes() if row.access is Access.ADMIN]
     spoken = {_route_of(method, path) for method, path in transport.asked}
     assert spoken == {(row.method, row.path) for row in rows}
+
+
+PATIENT: list[Ask] = [
+    lambda hub: hub.submit([SPEC], plan_s=60.0),
+    lambda hub: hub.make_plan("r-1", seconds=60.0),
+    lambda hub: hub.load_model("box", "qwen", wait_s=60.0),
+    lambda hub: hub.unload_model("box", "qwen", wait_s=60.0),
+]
+
+
+@pytest.mark.parametrize("call", PATIENT)
+def test_what_the_hub_is_asked_to_take_its_time_over_is_waited_for(served: ServedHub, call: Ask) -> None:
+    """A search or a load may take longer than any answer usually may; the client gives up only after that."""
+    transport = Recorder(served.url)
+    call(HubClient(transport))
+
+    assert transport.more_s == 60.0
 
 
 def _route_of(method: str, path: str) -> tuple[str, str]:

@@ -127,6 +127,17 @@ def test_a_silent_server_is_given_up() -> None:
         done.set()
 
 
+def test_an_answer_that_was_asked_to_take_longer_may() -> None:
+    """The time for a search comes on top of the usual patience."""
+
+    def slowly(connection: socket.socket) -> None:
+        threading.Event().wait(0.15)
+        answers(b"{}")(connection)
+
+    with scripted(slowly) as server:
+        assert Transport(server.url, timeout_s=0.05).ask("GET", "/x", more_s=PATIENCE_S) == b"{}"
+
+
 def test_a_submit_whose_answer_is_lost_is_sent_again() -> None:
     """The ids make it safe: the very same bytes go out twice, once."""
     answer = b'{"tasks":[{"id":"t-1","state":"queued","duplicate":true}]}'

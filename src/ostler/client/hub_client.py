@@ -77,7 +77,9 @@ class HubClient:
             {"plan": {"seconds": plan_s}} if plan_s is not None else {}
         )
         body = msgspec.json.encode({"tasks": specs} | wishes)
-        return self._decoded(self._transport.ask("POST", "/hub/tasks", body, repeat=True), SubmitAnswer)
+        return self._decoded(
+            self._transport.ask("POST", "/hub/tasks", body, repeat=True, more_s=plan_s or 0.0), SubmitAnswer
+        )
 
     def tasks(
         self, states: Sequence[str] = (), batch: str | None = None, limit: int = 100, before: int | None = None
@@ -96,7 +98,8 @@ class HubClient:
 
     def make_plan(self, run: str, *, strategy: str = "portfolio", seconds: float = 2.0) -> RunPlan:
         """Plan what is left of a run and follow the plan; answers after about that time."""
-        return self._post(f"/hub/runs/{_part(run)}/plan", {"strategy": strategy, "seconds": seconds}, RunPlan)
+        body = {"strategy": strategy, "seconds": seconds}
+        return self._post(f"/hub/runs/{_part(run)}/plan", body, RunPlan, more_s=seconds)
 
     def run_plan(self, run: str) -> RunPlan:
         """The plan of a run beside what happened."""
@@ -154,13 +157,15 @@ class HubClient:
         """All models."""
         return self._get("/hub/models", ModelList)
 
-    def load_model(self, host: str, model: str, **order: object) -> ModelChange:
-        """Load a model on a host. `order`: further fields of the body (`evict`, `drain`, `endpoint`, `wait_s`)."""
-        return self._post(f"/hub/hosts/{_part(host)}/load", {"model": model, **order}, ModelChange)
+    def load_model(self, host: str, model: str, *, wait_s: float = 0.0, **order: object) -> ModelChange:
+        """Load a model on a host. `order`: further fields of the body (`evict`, `drain`, `endpoint`)."""
+        body = {"model": model, "wait_s": wait_s, **order}
+        return self._post(f"/hub/hosts/{_part(host)}/load", body, ModelChange, more_s=wait_s)
 
-    def unload_model(self, host: str, model: str, **order: object) -> ModelChange:
-        """Unload a model from a host. `order`: further fields of the body (`drain`, `endpoint`, `wait_s`)."""
-        return self._post(f"/hub/hosts/{_part(host)}/unload", {"model": model, **order}, ModelChange)
+    def unload_model(self, host: str, model: str, *, wait_s: float = 0.0, **order: object) -> ModelChange:
+        """Unload a model from a host. `order`: further fields of the body (`drain`, `endpoint`)."""
+        body = {"model": model, "wait_s": wait_s, **order}
+        return self._post(f"/hub/hosts/{_part(host)}/unload", body, ModelChange, more_s=wait_s)
 
     def pin_model(self, host: str, model: str, *, pinned: bool = True) -> HostRow:
         """Never evict a model from a host, or allow it again."""
@@ -230,9 +235,9 @@ class HubClient:
     def _get(self, path: str, kind: type[T]) -> T:
         return self._decoded(self._transport.ask("GET", path, repeat=True), kind)
 
-    def _post(self, path: str, body: object, kind: type[T]) -> T:
+    def _post(self, path: str, body: object, kind: type[T], *, more_s: float = 0.0) -> T:
         raw = None if body is None else msgspec.json.encode(body)
-        return self._decoded(self._transport.ask("POST", path, raw), kind)
+        return self._decoded(self._transport.ask("POST", path, raw, more_s=more_s), kind)
 
     def _decoded(self, raw: bytes, kind: type[T]) -> T:
         try:

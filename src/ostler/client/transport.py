@@ -52,17 +52,23 @@ class Transport:
         except ValueError:
             raise InvalidInputError(f"'{url}' has no valid port", where="address of the hub") from None
 
-    def ask(self, method: str, path: str, body: bytes | None = None, *, repeat: bool = False) -> bytes:
-        """The body of the answer. Raises the `OstlerError` that the hub answered with, or `NoHubError`."""
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, *, repeat: bool = False, more_s: float = 0.0
+    ) -> bytes:
+        """The body of the answer. `more_s`: how long the hub was asked to take over it, beside the usual.
+
+        Raises the `OstlerError` that the hub answered with, or `NoHubError`.
+        """
+        timeout_s = self._timeout_s + more_s
         try:
             try:
-                return self._ask(method, path, body)
+                return self._ask(method, path, body, timeout_s)
             except (ConnectionResetError, BrokenPipeError):
                 if not repeat:
                     raise
-            return self._ask(method, path, body)
+            return self._ask(method, path, body, timeout_s)
         except TimeoutError:
-            raise self._unreachable(f"it took the question and gave no answer for {self._timeout_s:g} s") from None
+            raise self._unreachable(f"it took the question and gave no answer for {timeout_s:g} s") from None
         except OSError as error:
             raise self._unreachable(error.strerror or str(error) or type(error).__name__) from None
 
@@ -83,8 +89,8 @@ class Transport:
             with suppress(OSError):  # it may be closed in this very moment
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
-        with self._answer(self._connected(self._timeout_s), method, path, body, {}) as answer:
+    def _ask(self, method: str, path: str, body: bytes | None, timeout_s: float) -> bytes:
+        with self._answer(self._connected(timeout_s), method, path, body, {}) as answer:
             return answer.read()
 
     @contextmanager
