@@ -13,8 +13,11 @@ def saved_by(history: Sequence[TaskDetail], policy: Policy, views: Sequence[Endp
     from ostler.simulate.virtual.fleet import fleet_of
     from ostler.simulate.virtual.history import Past, minutes_saved, with_endpoints
 
-    serves = {view.spec.name: view.models for view in views}
-    there = with_endpoints(policy, [view.spec for view in views], serves)
+    # What nobody used need not be known to simulate what happened.
+    used = {detail.attempts[-1].model for detail in history if detail.attempts} - {None}
+    serves = {view.spec.name: view.models & used if used else view.models for view in views}
+    specs = [view.spec for view in views if serves[view.spec.name]]
+    there = with_endpoints(policy, specs, serves)
     past = [
         Past(task=detail.task, spec=detail.spec, attempt=detail.attempts[-1] if detail.attempts else None)
         for detail in history
