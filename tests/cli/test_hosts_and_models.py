@@ -10,7 +10,7 @@ from ostler.cli import hosts as hosts_module
 from ostler.cli import models as models_module
 from ostler.cli.host_text import host_lines
 from ostler.cli.model_text import comparison_lines, list_row
-from ostler.domain.errors import ConflictError, ExitCode
+from ostler.domain.errors import ConflictError, ExitCode, UnreachableError
 from ostler.domain.fleet import HeldPhase
 from ostler.domain.managed import Counts, ModelQueue, ResidentView, SwapView
 from ostler.hub.fleet_views import HostList, HostRow, LoadFailure, ModelList
@@ -177,6 +177,24 @@ def test_watching_prints_what_has_changed(ostler: Ostler, served: ServedHub, mon
 
     assert result.code == ExitCode.INTERRUPTED
     assert [len(json.loads(line)["hosts"]) for line in result.out.splitlines()] == [2, 1]
+
+
+def test_watching_outlives_a_hub_that_is_away(
+    ostler: Ostler, served: ServedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart of the hub is said once and waited for; the first question must be answered."""
+    hub = served.hub
+
+    def change(number: int) -> None:
+        hub.raises = UnreachableError("away") if number in (1, 2) else None
+        if number == 3:
+            hub.host_list = msgspec.structs.replace(hub.host_list, hosts=(CLOUD,))
+
+    _pauses(monkeypatch, hosts_module, change)
+    result = ostler("hosts", "--watch", "--json")
+
+    assert result.err.strip() == "the hub does not answer; waiting for it"
+    assert len(result.out.splitlines()) == 2
 
 
 def test_a_long_load_is_waited_for(ostler: Ostler, served: ServedHub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,10 @@ def _print_changes(client: "HubClient", answer: "HostList", *, as_json: bool) ->
     """Where there is no terminal: print it again whenever something but the clock has changed."""
     import msgspec
 
+    from ostler.domain.errors import UnreachableError
+
     seen: object = None
+    is_away = False
     while True:
         now = msgspec.structs.replace(answer, now_ms=0)
         if now != seen:
@@ -56,7 +59,12 @@ def _print_changes(client: "HubClient", answer: "HostList", *, as_json: bool) ->
             _print(answer, as_json=as_json)
             sys.stdout.flush()
         time.sleep(WATCH_S)
-        answer = client.hosts()
+        try:
+            answer, is_away = client.hosts(), False
+        except UnreachableError:
+            if not is_away:
+                click.echo("the hub does not answer; waiting for it", err=True)
+            is_away = True
 
 
 def _live(client: "HubClient", answer: "HostList") -> None:
