@@ -34,6 +34,8 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Estimated length of the results that become part of its prompt."""
     full_models: tuple[str, ...] = ()
     """Models that as many tasks of its batch use as may: no place of theirs is free for it."""
+    planned: tuple[str, ...] = ()
+    """Endpoints of the host where a plan in force has it: others are looked at only while none of these can be used."""
 
 
 class TargetType(StrEnum):
@@ -90,6 +92,8 @@ class Rejection(StrEnum):
     PROVIDER = "provider"
     EXCLUDED = "excluded"
     """It failed there in the last attempt."""
+    PLANNED = "planned"
+    """A plan in force has it on another host, which can be used."""
     MEMORY = "memory"
     """It can never fit into the host's memory."""
     PINNED = "pinned"

@@ -1,9 +1,9 @@
 """A plan in force: what the live scheduler follows of it, when reality has left it, and the two side by side.
 
 A plan is made for estimates, so its instants are never obeyed. What is followed is what still helps when tasks take
-longer or shorter: the order of the tasks, and on each host the order of its *turns* (a model, and the tasks that the
-plan serves while it stays). The turn of a host is the first one that still has tasks to finish. A plan is left when it
-no longer describes what happens; then a new one is made for what is left (a new `version`).
+longer or shorter: the order of the tasks, the host of each, and on each host the order of its *turns* (a model, and
+the tasks that the plan serves while it stays). The turn of a host is the first one that still has tasks to finish. A
+plan is left when it no longer describes what happens; then a new one is made for what is left (a new `version`).
 
 Instants of a guide are absolute, those of its plan count from `started_ms`. Cost: O(tasks) to make; looking up a turn
 is O(tasks of the turns that are over), each of which is passed once.

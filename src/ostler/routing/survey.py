@@ -140,10 +140,18 @@ class Surveyor:
         """Look at every place of the tier."""
         found = Survey(tier=tier, screen=screen)
         spared: list[tuple[Refusal, _Contender]] = []
+        elsewhere: list[tuple[Refusal, _Contender]] = []
         for order, name in enumerate(screen.fit):
             spec = self._question.policy.catalog.models.get(name)
             work = effort.work_on(spec, tier, self._question.facts, self._question.policy)
-            spared += self._look(_Contender(name, order, spec, work), found)
+            contender = _Contender(name, order, spec, work)
+            for place in self._look(contender, found):
+                (elsewhere if place.rejection is Rejection.PLANNED else spared).append((place, contender))
+        if not found.available:
+            for place, contender in elsewhere:
+                self._sort(place.endpoint, place.view, contender, found)
+        else:
+            found.excluded.extend(place for place, _ in elsewhere)
         if spared and not found.available:
             found.lifted = True
             for place, contender in spared:
@@ -153,14 +161,17 @@ class Surveyor:
         self._favour(found)
         return found
 
-    def _look(self, contender: _Contender, found: Survey) -> list[tuple[Refusal, _Contender]]:
-        """Sort the places of one model; returns those that are usable but excluded, whose turn depends on the rest."""
+    def _look(self, contender: _Contender, found: Survey) -> list[Refusal]:
+        """Sort the places of one model; returns those that are usable but excluded, or not where a plan has the task:
+        their turn depends on the rest.
+        """
         question, tier, now_ms = self._question, found.tier, self._question.request.now_ms
         endpoints, excluded, model = question.snapshot.endpoints, question.excluded, contender.name
         # Asked once for each model, not for each place: most fleets have no such limits.
         restricted = filters.restricts(tier, question)
         sized = bool(question.policy.catalog.hosts)
-        spared: list[tuple[Refusal, _Contender]] = []
+        spared: list[Refusal] = []
+        planned = question.request.planned
         places = question.endpoints(model)
         if not places:
             found.unserved.append(model)
@@ -175,7 +186,9 @@ class Surveyor:
             if rejection is not None:
                 found.refused.append(Refusal(name, model, rejection, view))
             elif excluded and (name in excluded or f"{name}/{model}" in excluded):
-                spared.append((Refusal(name, model, Rejection.EXCLUDED, view), contender))
+                spared.append(Refusal(name, model, Rejection.EXCLUDED, view))
+            elif planned and name not in planned:
+                spared.append(Refusal(name, model, Rejection.PLANNED, view))
             else:
                 self._sort(name, view, contender, found)
         return spared

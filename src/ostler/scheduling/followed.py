@@ -23,6 +23,8 @@ class Followed:
         self.allowed_ms = plans.late_after_ms(guide)
         self.starts_ms = {row.task: guide.started_ms + row.start_ms for row in guide.placements}
         """Task -> when the plan has it start; no order, only what patience and back-fill are reckoned from."""
+        self.host_of = {row.task: row.host for row in guide.placements}
+        """Task -> where the plan has it run."""
         self.finished: set[str] = set()
         self.hosts = {row.host for row in guide.placements}
         self.known = set(known) | self.hosts
@@ -47,6 +49,12 @@ def patient_from_ms(following: Mapping[str, Followed], task: Task, queued_ms: in
     """From when a waiting task's patience counts: not before the plan that it belongs to would have started it."""
     followed = following.get(task.batch) if task.batch is not None else None
     return queued_ms if followed is None else max(queued_ms, followed.starts_ms.get(task.id, queued_ms))
+
+
+def host_of(following: Mapping[str, Followed], task: Task) -> str | None:
+    """The host on which a plan in force has a task run."""
+    followed = following.get(task.batch) if task.batch is not None else None
+    return None if followed is None else followed.host_of.get(task.id)
 
 
 def place_of(following: Mapping[str, Followed], task: Task, usual: int) -> int:

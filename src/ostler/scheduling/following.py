@@ -93,9 +93,12 @@ def _let_go(turn: Turn, batch: str) -> None:
 
 
 def _put_in_place(turn: Turn, followed: Followed) -> None:
-    """Have the waiting tasks of a plan wait where they now belong."""
+    """Have the waiting tasks of a plan wait where they now belong, and look anew at what those to come will want."""
     books = turn.books
     for name in followed.places:
+        if name in books.hosts.coming:
+            books.hosts.coming[name] = None
+            books.hosts.dirty = True
         if name in books.queue:
             task = books.tasks[name]
             books.queue.remove(name)

@@ -20,6 +20,7 @@ from ostler.residency.rule import Load
 from ostler.residency.state import READY, HostState, Want
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.demand import Demand
+from ostler.scheduling.followed import host_of
 
 HOLD_MS = 60_000
 """How long what a turn needs is kept before it is looked at again; lost patience ends it at once."""
@@ -49,6 +50,15 @@ def not_before_ms(books: Books, task: Task, decision: Decision, now_ms: int) -> 
     ends_ms = max(rest[0].until_ms, *(books.hosts.due_ms.get(name, 0) for name in open_tasks))
     call_ms = decision.estimate.prefill_ms + decision.estimate.decode_ms
     return None if now_ms + call_ms <= ends_ms else starts_ms  # 4, 5
+
+
+def planned_endpoints(books: Books, task: Task) -> tuple[str, ...]:
+    """The endpoints of the host on which a plan in force has a task run; none without a plan, or for a command."""
+    host = host_of(books.following, task)
+    if host is None:
+        return ()
+    views = books.endpoints.views
+    return tuple(sorted(name for name, view in views.items() if host in (name, view.spec.host)))
 
 
 def _has_room(books: Books, host: str, model: str) -> bool:

@@ -25,7 +25,8 @@ from ostler.routing.classes import route_class
 from ostler.scheduling.batches import limits_key
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Stop
-from ostler.scheduling.followed import place_of
+from ostler.scheduling.followed import host_of, place_of
+from ostler.scheduling.guiding import planned_endpoints
 from ostler.scheduling.residency import foresee
 from ostler.scheduling.timers import TimerKind
 
@@ -53,10 +54,10 @@ def need_is_met(state: TaskState, *, optional: bool) -> bool:
 
 def class_key(books: Books, task: Task) -> tuple[object, ...]:
     """What makes two waiting tasks equal: the route class, what matching to a worker depends on, and a plan in force,
-    which may have the head of a class wait for its turn.
+    which may have the head of a class wait for its turn, with the host on which it has the task run.
     """
     facts = task.facts
-    plan = task.batch if task.batch in books.following else None
+    plan = (task.batch, host_of(books.following, task)) if task.batch in books.following else None
     route = route_class(facts, task, books.policy)
     return (route, facts.kind, facts.requires, facts.worker, facts.repo, limits_key(facts), plan)
 
@@ -75,6 +76,7 @@ def route_request(books: Books, task: Task, now_ms: int, *, generation: int = 0)
         tried=task.tried,
         handed_tokens=task.handed_tokens,
         full_models=books.batches.full_models(task.facts) if task.facts.batch_slots else (),
+        planned=planned_endpoints(books, task),
     )
 
 

@@ -22,7 +22,7 @@ from ostler.routing.decide import decide
 from ostler.scheduling.books import Turn
 from ostler.scheduling.demand import Demand, footprint, gather, starts_ms
 from ostler.scheduling.effects import LoadModel, UnloadModel
-from ostler.scheduling.guiding import guided
+from ostler.scheduling.guiding import guided, planned_endpoints
 from ostler.scheduling.hosts import Held, HostBook, Swap, SwapKind
 from ostler.scheduling.timers import TimerKind
 
@@ -252,6 +252,7 @@ def _wishes_of(turn: Turn, task: Task) -> tuple[Wish, ...]:
         quality_steps=task.quality_steps,
         errors=task.errors,
         excluded=task.excluded,
+        planned=planned_endpoints(books, task),
     )
     return wishes_of(turn, decide(request, books.snapshot(now_ms), books.policy))
 
