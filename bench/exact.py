@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--search", type=float, default=1.5)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=3, help="3 = as `ostler plan` does")
     parser.add_argument("--verbose", action="store_true")
     arguments = parser.parse_args()
     families: dict[str, list[Row]] = defaultdict(list)

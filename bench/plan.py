@@ -6,12 +6,14 @@
              least-loaded router's
     noise    durations differ from their estimates: makespan against the best of 120 settings of the rule, chosen
              with hindsight
+    tight    what `ostler plan --strategy optimal` finds in 60 seconds for 50 to 200 tasks, by the best known: that
+             plan or the best of --runs others of twice the time, each with a seed of its own (not part of all tables)
 
 Families are those of `ostler.simulate.instances`: `agent` tasks of ten minutes or `call`s of twenty seconds, one
 `layered` graph or many `jobs`, `tight` (24 GB) or `mixed` memory. All hosts and durations are simulated; times are of
 this machine, the ratios are the result.
 
-usage: python bench/plan.py [--full] [--exact SECONDS] [--only quality|growth|noise] [--seconds N]
+usage: python bench/plan.py [--full] [--exact SECONDS] [--only quality|growth|noise|tight] [--seconds N] [--runs N]
 """
 
 import argparse
@@ -132,6 +134,35 @@ def quality(families: Sequence[Family], seeds: int, exact_s: float, seconds: flo
         print(f"{family.name:<22}{len(ratios['live']):>4}  {cells}", flush=True)
 
 
+def planner_ms(instance: Instance, seconds: float, seed: int) -> int:
+    """The makespan of `ostler plan --strategy optimal`: a tenth of the time for search, the rest in turns."""
+    from ostler.solver.alternation import alternating  # noqa: PLC0415 - the extra `plan` is needed only here
+    from ostler.solver.messages import Request  # noqa: PLC0415
+
+    start = make_plan(instance, "portfolio", Until(seconds * 0.1), Random(seed))
+    bound_ms = certify(instance).bound_ms
+    asked = Request(instance=instance, seconds=seconds * 0.9, hint=start, bound_ms=bound_ms, workers=3, seed=seed)
+    plan = alternating(asked).plan
+    assert plan is not None, "a hint that holds is never lost"
+    assert check_plan(instance, plan) == (), f"a rule is broken on {instance.name}"
+    return plan.makespan_ms
+
+
+def tight(sizes: Sequence[int], seeds: int, seconds: float, runs: int) -> None:
+    """The planner against the best known, by number of hosts."""
+    print(f"\ntight: the planner in {seconds:g} s by the best of it and of {runs} runs of {2 * seconds:g} s")
+    ratios: dict[int, list[float]] = {}
+    shapes: tuple[Shape, ...] = ("layered", "jobs")
+    for hosts, tasks, regime, shape, seed in product((1, 2), sizes, BOTH, shapes, range(seeds)):
+        instance = random_instance(seed, tasks, hosts, regime=regime, shape=shape)
+        found = planner_ms(instance, seconds, 1)
+        best = min([found, *(planner_ms(instance, 2 * seconds, 2 + run) for run in range(runs))])
+        ratios.setdefault(hosts, []).append(found / best)
+        print(f"{instance.name:<32}{found:>12} ms  {found / best:.4f}", flush=True)
+    for hosts, row in ratios.items():
+        print(f"{hosts} host(s): n {len(row)}, mean {statistics.mean(row):.4f}, worst {max(row):.3f}")
+
+
 def growth(sizes: Sequence[int], hosts: int) -> None:
     """The live policy at scale."""
     print(f"\nlive policy on {hosts} tight hosts: time of one simulation, gap to the bound, loads against least-loaded")
@@ -236,8 +267,10 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="all families, sizes to 10,000; takes an hour")
     parser.add_argument("--quick", action="store_true", help="the brief families (the default)")
     parser.add_argument("--exact", type=float, default=0.0, metavar="SECONDS", help="let CP-SAT improve the best known")
-    parser.add_argument("--only", choices=("quality", "growth", "noise"), help="one table")
+    parser.add_argument("--only", choices=("quality", "growth", "noise", "tight"), help="one table")
     parser.add_argument("--seconds", type=float, help="for each stage, instead of the family's own")
+    parser.add_argument("--runs", type=int, default=2, help="long runs of the table `tight` for each instance")
+    parser.add_argument("--tasks", type=int, nargs="*", default=(50, 100, 200), help="sizes of the table `tight`")
     parser.add_argument("--seeds", type=int, help="instances of each combination")
     args = parser.parse_args()
     full = args.full and not args.quick
@@ -247,6 +280,8 @@ def main() -> None:
         growth((100, 1_000, 10_000) if full else (100, 1_000), 8)
     if args.only in {None, "noise"}:
         noise(args.seeds or (4 if full else 1), (0.3, 0.6), 4)
+    if args.only == "tight":
+        tight(args.tasks, args.seeds or 1, args.seconds or 60.0, args.runs)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,17 @@ import msgspec
 import pytest
 
 from ostler.app import plan_search
-from ostler.app.plan_search import FEWEST_LOADS_MAX, LIVE, OPTIMAL, PORTFOLIO, PROOF_WORKERS, RULES, SOLVER, Search
+from ostler.app.plan_search import (
+    FEWEST_LOADS_MAX,
+    LIVE,
+    OPTIMAL,
+    PORTFOLIO,
+    PRICED_WORKERS,
+    PROOF_WORKERS,
+    RULES,
+    SOLVER,
+    Search,
+)
 from ostler.planning.cpsat.result import Solved, Status
 from ostler.planning.figures import figures
 from ostler.planning.instance import Choice, Instance, PlanHost, PlanTask, Serving
@@ -179,7 +189,8 @@ def test_a_proof_is_asked_of_several_strategies_of_the_solver(monkeypatch: pytes
     monkeypatch.setattr("ostler.solver.process.solve_in_process", solve)
     search(priced() if bought else OPEN).plan(OPTIMAL)
 
-    assert [(one["workers"], one["seed"]) for one in asked] == [(PROOF_WORKERS, 1)]
+    assert [(one["workers"], one["seed"]) for one in asked] == [(PRICED_WORKERS if bought else PROOF_WORKERS, 1)]
+    assert min(PRICED_WORKERS, PROOF_WORKERS) > 2
 
 
 def test_effort_ends_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,9 +31,10 @@ RULES_MAX = 2_000
 """Beyond so many tasks the rules take longer than the search and are never better."""
 FEWEST_LOADS_MAX = 100
 """Up to so many tasks the exact solver is asked for the fewest loads, too, where the search has reached the bound."""
-PROOF_WORKERS = 8
-"""Strategies of the solver side by side, on fewer cores, too: one alone often never proves what another does at once.
-What it proves repeats, which of equal plans it finds does not; for that `solve` has one worker and a limit of work."""
+PROOF_WORKERS, PRICED_WORKERS = 3, 4
+"""Strategies of the solver side by side, on two cores, too: one alone often never proves what another does at once.
+With prices its linear relaxation takes part. What is proven repeats, which of equal plans is found does not; for that
+`solve` has one worker and a limit of work."""
 SOLVER = "solver"
 """Kind of a bound that the exact solver proved; it has no witness that could be checked."""
 
@@ -165,7 +166,7 @@ class Search:
                 self.instance,
                 seconds=self.seconds,
                 hint=start,
-                workers=PROOF_WORKERS,
+                workers=PRICED_WORKERS,
                 seed=self.seed,
                 goal=goal,
             )

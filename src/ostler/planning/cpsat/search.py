@@ -6,6 +6,10 @@ from ortools.sat.python import cp_model
 
 from ostler.planning.cpsat.result import Status
 
+PROVERS = ("no_lp", "quick_restart_no_lp", "default_lp", "quick_restart", "reduced_costs", "max_lp")
+"""The solver's own strategies that can prove, the most useful first: clauses prove here, linear relaxations hardly do.
+One worker is left for those that look for better plans."""
+
 
 @dataclass(kw_only=True)
 class Search:
@@ -26,6 +30,8 @@ class Search:
         solver.parameters.num_workers = self.workers
         # One worker takes turns with all strategies, in an order that repeats; alone, the first of them gets stuck.
         solver.parameters.interleave_search = self.workers == 1
+        if self.workers > 1:
+            solver.parameters.subsolvers.extend(PROVERS[: self.workers - 1])
         solver.parameters.max_time_in_seconds = max(
             0.01, min(self.seconds_left * share, self.seconds_left if seconds is None else seconds)
         )
