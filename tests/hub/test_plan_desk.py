@@ -8,7 +8,7 @@ import pytest
 
 from ostler.domain.commands import PutPlan
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ostler.domain.fleet import Resident
+from ostler.domain.fleet import Probe, ProbeStatus, Resident
 from ostler.domain.states import Failure, FailureClass
 from ostler.domain.tasks import TaskSpec
 from ostler.domain.work import Finished, Started
@@ -17,7 +17,7 @@ from ostler.hub.plan_views import PlanWish
 from ostler.planning.instance import Instance
 from ostler.planning.plan import Plan
 from ostler.scheduling.effects import LoadModel, UnloadModel
-from ostler.scheduling.signals import LoadEnded, Restored
+from ostler.scheduling.signals import EndpointAdded, LoadEnded, Probed, Restored
 from ostler.store.memory import MemoryStore
 from tests.hub.house import House, house
 from tests.hub.test_service import WORKER
@@ -272,3 +272,19 @@ async def test_a_plan_is_for_one_run() -> None:
             await built.hub.submit([chat("a", "big", batch=None)], plan=PlanWish())
 
         assert not built.pump.scheduler.books.tasks
+
+
+async def test_a_hub_that_has_just_started_looks_before_it_plans() -> None:
+    """A run may be handed in before the first listing has come back."""
+    async with house(policy=policy()) as built:
+        Machines(built)
+        await built.pump.post(EndpointAdded(spec=local("box", slots=2)))
+        planning = asyncio.ensure_future(built.hub.submit(WORK, plan=PlanWish(seconds=0.5)))
+        await until(built, lambda: bool(built.pump.scheduler.books.unplanned))
+        listed = Probe(
+            endpoint="box", status=ProbeStatus.AVAILABLE, at_ms=built.clock.now_ms(), models=MODELS, residents=()
+        )
+        await built.pump.post(Probed(probe=listed))
+
+        assert (await planning).unplanned == ""
+        assert set(built.pump.scheduler.books.following) == {"r"}

@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from ostler.cli import words
 from ostler.cli.plan_text import print_rows_of, span
 from ostler.cli.planned import late_text, lateness, span_text
 from ostler.cli.render import clean, print_json, print_pairs, print_table
 from ostler.domain.errors import ExitCode, InvalidInputError
+from ostler.hub.plan_pictures import pictures
 from ostler.hub.plan_views import RunPlan
-from ostler.planning.actual import Actual, without_prefix
-from ostler.planning.gantt import Gantt, gantt
+from ostler.planning.gantt import Gantt
 
 if TYPE_CHECKING:
     from ostler.client.hub_client import HubClient
@@ -116,15 +115,11 @@ def print_charts(plan: RunPlan) -> None:
 
 def charts(plan: RunPlan) -> tuple[tuple[str, Gantt], ...]:
     """Both pictures under their headings."""
-    prefix = f"{plan.run}."
-    end_ms = max(plan.planned.plan.makespan_ms, plan.actual.plan.makespan_ms)
-    sides = [
-        (f"planned: {_told(plan.planned_figures.makespan_ms, plan.planned_figures.loads)}", plan.planned),
-        (f"actual: {_told(plan.actual_figures.makespan_ms, plan.actual_figures.loads)}", plan.actual),
-    ]
-    drawn = [(heading, _drawn(side, prefix, end_ms)) for heading, side in sides]
-    models = tuple(dict.fromkeys(model for _, picture in drawn for model in picture.models))
-    return tuple((heading, msgspec.structs.replace(picture, models=models)) for heading, picture in drawn)
+    planned, actual = pictures(plan)
+    return (
+        (f"planned: {_told(plan.planned_figures.makespan_ms, plan.planned_figures.loads)}", planned),
+        (f"actual: {_told(plan.actual_figures.makespan_ms, plan.actual_figures.loads)}", actual),
+    )
 
 
 def draw(plan: RunPlan, file: str) -> None:
@@ -138,14 +133,6 @@ def draw(plan: RunPlan, file: str) -> None:
         Path(file).write_text(svg(named), encoding="utf-8")
     except OSError as error:
         raise InvalidInputError(f"cannot be written: {error.strerror or error}", where=file) from None
-
-
-def _drawn(side: Actual, prefix: str, end_ms: int) -> Gantt:
-    """A side with tasks by their ids in the file. What was under way when the plan was made begins with the chart."""
-    short = without_prefix(side, prefix)
-    rows = [row for row in short.plan.placements if row.end_ms > 0]
-    begun = tuple(msgspec.structs.replace(row, start_ms=max(0, row.start_ms)) for row in rows)
-    return gantt(short.instance, msgspec.structs.replace(short.plan, placements=begun), until_ms=end_ms)
 
 
 def _told(makespan_ms: int, loads: int) -> str:

@@ -3,10 +3,9 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ostler.hub.plan_pictures import pictures
 from ostler.hub.plan_views import RunPlan
-from ostler.planning.actual import without_prefix
 from ostler.planning.figures import Figures
-from ostler.planning.gantt import gantt
 from ostler.planning.gantt_text import chart, legend, plain_text
 
 WIDTH = 116
@@ -15,11 +14,7 @@ REMARK = "The plan is for these agents alone; the machines served the other task
 
 def planned_and_actual(plan: RunPlan) -> RenderableType:
     """Both charts, from the instant at which the first plan was made."""
-    prefix = f"{plan.run}."
-    planned, actual = without_prefix(plan.planned, prefix), without_prefix(plan.actual, prefix)
-    until_ms = max(planned.plan.makespan_ms, actual.plan.makespan_ms)
-    above = gantt(planned.instance, planned.plan, until_ms=until_ms)
-    below = gantt(actual.instance, actual.plan, until_ms=until_ms)
+    above, below = pictures(plan)
     return Group(
         Text(f"planned   {_figures(plan.planned_figures)}{_bound(plan)}", style="bold"),
         *map(Text, plain_text(chart(above, WIDTH))),

@@ -8,6 +8,7 @@ At most one plan of a run is being made at a time; an order that comes meanwhile
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -31,6 +32,7 @@ from ostler.scheduling.remaining import remaining
 from ostler.scheduling.signals import PlanAdopted, PlanDropped
 
 RUN_TASKS_MAX = 10_000
+FIRST_LOOK_S = 3.0
 SECONDS = 2.0
 """Time for a search that nobody gave another one."""
 
@@ -134,6 +136,7 @@ class PlanDesk:
         self, run: str, rows: Sequence[Task], *, version: int, reason: str, strategy: str, seconds: float
     ) -> None:
         specs: dict[str, TaskSpec] = await self._store.specs([row.id for row in rows])
+        await self._first_look()
         after_seq = self._pump.last_seq
         # Nothing is awaited between the look at the books and the problem that describes them.
         instance = checked(remaining(self._pump.scheduler.books, specs, self._pump.clock.now_ms()))
@@ -150,6 +153,13 @@ class PlanDesk:
         )
         await self._pump.apply([PutPlan(plan=stored)])
         await self._pump.post(PlanAdopted(guide=guide))
+
+    async def _first_look(self) -> None:
+        """A hub that has just started knows no machine yet: wait until each was listed once, or had its chance."""
+        views = self._pump.scheduler.books.endpoints.views
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK_S), self._pump.news:
+                await self._pump.news.wait_for(lambda: all(view.checked_ms is not None for view in views.values()))
 
     async def _rows(self, run: str) -> list[Task]:
         rows = await self._store.tasks(TaskQuery(batch=run, limit=RUN_TASKS_MAX))
