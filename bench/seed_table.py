@@ -35,6 +35,8 @@ from ostler.simulate.fourteen_agents import DECLARED, GB, Reading, fourteen_agen
 from ostler.simulate.fourteen_agents_claims import CLAIMS, FIGURES, HYBRID, SEQUENTIAL
 
 SEARCH_STEPS = 4_000
+WORKERS = 3
+"""Strategies of the solver, as `ostler plan` has them."""
 RIVALS = ("fifo", "least-loaded", "drain", "heft")
 OTHERS = ("model 1st", "depend 1st", "hybrid", "fifo", "on demand", "drain", "heft", "settings", "search")
 WIDTH = 11
@@ -110,7 +112,7 @@ def bounded(instance: Instance) -> Certificate:
 def best(instance: Instance, seconds: float) -> tuple[Plan, Certificate]:
     """The best plan that the exact solver finds, checked, and the better of its bound and the analytic one."""
     certificate = bounded(instance)
-    solved = solve(instance, seconds=seconds, bound_ms=certificate.bound_ms)
+    solved = solve(instance, seconds=seconds, bound_ms=certificate.bound_ms, workers=WORKERS)
     assert solved.plan is not None
     assert check_plan(instance, solved.plan) == ()
     if solved.bound_ms > certificate.bound_ms:
