@@ -1,16 +1,18 @@
 """Turns of solved parts and of search on episodes: never worse, within their time, and proven at the bound only."""
 
 import time
+from random import Random
 
 import msgspec
 import pytest
 
+from ostler.domain.errors import InvalidInputError
 from ostler.planning.bounds import certify
-from ostler.planning.cpsat.result import Status
+from ostler.planning.cpsat.result import Solved, Status
 from ostler.planning.plan_checker import check_plan
 from ostler.planning.strategies import dependency_first
 from ostler.simulate.instances import random_instance
-from ostler.solver.alternation import alternating
+from ostler.solver.alternation import _challenger, _shorter, alternating
 from ostler.solver.messages import Request
 
 INSTANCE = random_instance(3, 44, 2)
@@ -70,3 +72,29 @@ def test_tasks_that_take_memory_themselves_are_left_to_the_solver() -> None:
     assert solved.plan is not None
     assert check_plan(instance, solved.plan) == ()
     assert solved.plan.makespan_ms <= start.makespan_ms
+
+
+def test_a_challenger_wins_only_if_it_is_shorter() -> None:
+    """Of equal plans the known one stays; any plan is better than none."""
+    longer = msgspec.structs.replace(
+        START, placements=tuple(msgspec.structs.replace(one, end_ms=one.end_ms + 1) for one in START.placements)
+    )
+    known, late, none = (Solved(status=Status.FEASIBLE, plan=plan) for plan in (START, longer, None))
+    equal = msgspec.structs.replace(known, seconds=9)
+
+    assert _shorter(known, equal) is known
+    assert _shorter(known, late) is known
+    assert _shorter(late, known) is known
+    assert _shorter(none, late) is late
+    assert _shorter(late, none) is late
+
+
+def test_where_nothing_is_found_from_nothing_the_known_plan_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that gives up is no reason to lose a plan."""
+
+    def gives_up(*_arguments: object) -> None:
+        raise InvalidInputError("no way was found", where="plan", remedy="add memory")
+
+    monkeypatch.setattr("ostler.solver.alternation.make_plan", gives_up)
+
+    assert _challenger(Request(instance=INSTANCE, seconds=1), START, 0.1, Random(1)) is START
