@@ -107,7 +107,7 @@ async def test_an_older_database_is_upgraded_when_it_is_opened(database: Path, o
 
 async def test_an_older_database_can_be_left_alone(database: Path, one_more: Path) -> None:
     """With `migrate=False` the error says what is needed and how to get there, and nothing changes."""
-    with pytest.raises(StoreError, match=f"schema {LAST}.*needs {NEXT}.*ostler db migrate"):
+    with pytest.raises(StoreError, match=f"schema {LAST}.*needs {NEXT}.*make a backup.*ostler up"):
         await SqliteStore.open(database, migrate=False)
 
     assert "added" not in tables(database)

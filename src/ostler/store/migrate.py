@@ -61,7 +61,7 @@ def _check_known(revision: str, where: str, *, migrate: bool) -> None:
         raise StoreError(
             f"the database has schema {revision}, this version of Ostler needs {REVISIONS[-1]}",
             where=where,
-            remedy="make a backup, then run `ostler db migrate`",
+            remedy="make a backup of the file, then start the hub with `ostler up`: it upgrades what it opens",
         )
 
 

@@ -206,7 +206,11 @@ def explained(error: Exception, path: Path) -> Exception:
     if isinstance(error, OSError):
         return StoreError(f"cannot use this file: {error.strerror}", where=str(path), remedy="check the directory")
     if isinstance(error, msgspec.MsgspecError):
-        return StoreError(f"a stored row cannot be read: {error}", where=str(path), remedy="run `ostler db check`")
+        return StoreError(
+            f"a stored row cannot be read: {error}",
+            where=str(path),
+            remedy="restore a backup, or move the file away: the hub begins with an empty one",
+        )
     if isinstance(error, ValueError | TypeError | OverflowError):
         return InvalidInputError(f"a value cannot be stored: {error}")
     return error
