@@ -147,6 +147,17 @@ def test_what_has_no_place_is_told_with_a_remedy(wanted: Wanted, message: str) -
     assert [str(problem) for problem in posed(wanted).problems] == [message]
 
 
+def test_the_same_mistake_at_several_places_is_advised_on_once() -> None:
+    """Every place is named; fourteen times the list of all models is not read by anyone."""
+    problems = pose([want("zzz"), want("zzz"), want("larg")], GROUND, CATALOG, minute_price_micro_usd=0).problems
+
+    assert [str(problem) for problem in problems] == [
+        NOBODY,
+        "a.model: no host has the model 'zzz'",
+        "a.model: no host has the model 'larg' (did you mean 'large'?)",
+    ]
+
+
 def test_a_model_of_the_profile_without_an_endpoint_is_told_so() -> None:
     """The name is right; what is missing is a place."""
     only_box = msgspec.structs.replace(GROUND, hosts=(BOX,))

@@ -4,7 +4,7 @@ The choices of a task are its models in their order, the local way of a model be
 long as its author expects; without a word on it, as long as its tokens take at the speeds of the model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -60,7 +60,7 @@ def pose(
     return Posed(
         instance=instance,
         notes=(*where.notes, *_guesses(guessed), *_unpriced(tasks, where, catalog), *_agents(wanted)),
-        problems=tuple(problems),
+        problems=tuple(_advised_once(problems)),
     )
 
 
@@ -155,6 +155,15 @@ def _misspelt(item: Wanted, where: Ground, catalog: Catalog) -> list[Problem]:
         Problem(f"no host has the model '{model}'", where=f"{item.spec.id}.fallback", remedy=remedy)
         for model, remedy in remedies.items()
     ]
+
+
+def _advised_once(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """The same mistake at several places: each place is named, what to do is said at the first alone."""
+    advised: set[tuple[str, str]] = set()
+    for problem in problems:
+        key = (problem.what, problem.remedy)
+        yield Problem(problem.what, where=problem.where) if key in advised else problem
+        advised.add(key)
 
 
 def _having(where: Ground) -> set[str]:
