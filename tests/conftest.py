@@ -1,6 +1,8 @@
 """What all tests share: how Hypothesis behaves here, and an environment without variables of Ostler's own."""
 
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,3 +25,11 @@ def no_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("OSTLER_") and name != "OSTLER_ENGINE_PYTHON":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """As in a terminal: a hang-up is not ignored, here and in what is started, also if the tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -80,6 +80,7 @@ def test_everything_is_stopped_whatever_happens(error: type[BaseException] | Non
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_polite_kill_is_taken_for_an_interrupt(number: signal.Signals) -> None:
     """So that it leaves by the same way; afterwards the signal means what it meant before."""

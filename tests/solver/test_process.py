@@ -71,6 +71,15 @@ async def test_a_crash_is_a_reason_and_no_error() -> None:
     assert solved.reason == "the solver ended with code 1 and no answer: out of memory"
 
 
+async def test_a_process_that_has_said_all_may_end_by_itself() -> None:
+    """Its pipes are closed before it is gone: it is not killed in between, and its own exit code is told."""
+    slow = (sys.executable, "-c", "import os, time; os.close(1); os.close(2); time.sleep(0.3); os._exit(3)")
+
+    solved = await ask(Request(instance=INSTANCE, seconds=5), command=slow)
+
+    assert solved.reason == "the solver ended with code 3 and no answer"
+
+
 async def test_a_killed_process_is_a_reason_and_no_error() -> None:
     """The system may kill it at any time, before it has read anything too."""
     suicide = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")

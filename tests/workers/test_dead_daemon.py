@@ -172,6 +172,7 @@ async def test_a_restarted_daemon_kills_what_the_last_one_left(tagged: Tagged) -
         await running.process.wait()
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 async def test_a_hang_up_of_the_terminal_kills_the_commands(tagged: Tagged, number: signal.Signals) -> None:
     """A daemon that dies of a signal it does not handle leaves nothing either."""

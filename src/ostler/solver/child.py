@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import Sequence
 
 ERROR_CHARACTERS = 300
+LEAVING_S = 2.0
+"""What has closed its pipes is leaving. Killing it then would replace its own exit code."""
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
 
@@ -31,6 +33,8 @@ async def answer_of(command: Sequence[str], line: bytes, *, seconds: float, what
     try:
         async with asyncio.timeout(seconds):
             output, errors = await _exchange(process, line)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), LEAVING_S)
     except TimeoutError:
         raise ChildError(f"the {what} did not end within {seconds:g} s and was killed") from None
     finally:
