@@ -39,6 +39,15 @@ def test_the_hubs_history_is_handed_on(ostler: Ostler, app: RecordingApp, served
     assert "makespan" in out
 
 
+def test_a_time_that_cannot_be_read_is_told_before_the_hub_is_asked(ostler: Ostler, served: ServedHub) -> None:
+    """What to mend first is the flag, whether a hub answers or not."""
+    code, _, err = ostler("replay", "--since", "yesterdayy", "--policy", "fifo")
+
+    assert code == ExitCode.USAGE
+    assert err.startswith("ostler: --since: ")
+    assert served.asked("status") == []
+
+
 def test_json_is_the_comparison(ostler: Ostler, app: RecordingApp, served: ServedHub) -> None:
     """And nothing else."""
     code, out, err = ostler("replay", "--policy", "fifo", "--json")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostler.residency import rule
-from ostler.residency.rule import LIVE, Considered, Load, Params, Recheck, expected_swap_ms, next_move
+from ostler.residency.rule import LIVE, Considered, Load, Params, Recheck, next_move
 from ostler.residency.state import DRAINING, LOADING, READY, Footprint, HostState, Resident, Soon, State, Swap, Want
 
 NOW = 1_000_000
@@ -281,29 +281,6 @@ def test_every_verdict_can_be_said() -> None:
         "large on box: is there already",
         "other on box: work still waits for a model that would have to go (large)",
     ]
-
-
-def test_the_expected_swap_is_what_a_route_would_wait() -> None:
-    """0 where it is usable, the rest of a running load, drain + unload + load otherwise, nothing where it cannot be."""
-    host = box("large")
-    host.residents["large"].busy, host.residents["large"].drained_ms = 1, NOW + 1_000
-    loading = box(memory=99)
-    loading.add(Resident("other", CATALOG["other"], phase=LOADING, ready_ms=NOW + 70))
-    state = State([host, loading], [])
-
-    assert expected_swap_ms(state, host, ("large",), NOW) == 0
-    assert expected_swap_ms(state, host, ("other",), NOW) == 1_000 + 60 + 200
-    assert expected_swap_ms(state, host, ("huge",), NOW) is None
-    assert expected_swap_ms(state, host, ("unheard-of",), NOW) is None
-    assert expected_swap_ms(state, loading, ("other",), NOW) == 70
-
-
-def test_the_expected_swap_waits_for_the_swap_under_way() -> None:
-    """One swap at a time on a host: a second one starts when the first is done."""
-    host = box(memory=99)
-    host.swap = Swap(("other",), (), NOW + 120)
-
-    assert expected_swap_ms(State([host], []), host, ("large",), NOW) == 120 + 200
 
 
 NAMES = ("m0", "m1", "m2", "m3")

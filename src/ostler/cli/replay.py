@@ -40,8 +40,9 @@ def replay(
     from ostler.cli import render
     from ostler.cli.what_if import duration_ms, print_comparison, teller
 
+    back_ms = duration_ms(since, "--since")  # before the hub is asked: a wrong flag is told without one, too
     status = client.status()
-    from_ms = status.now_ms - duration_ms(since, "--since")
+    from_ms = status.now_ms - back_ms
     told = None if as_json else teller()
     newest = list(takewhile(lambda task: task.created_ms >= from_ms, _newest(client, tasks)))
     history = tuple(_with_details(client, newest, told))

@@ -381,33 +381,3 @@ def load_of(state: State, params: Params, now_ms: int, want: Want, host: HostSta
         return None
     models = tuple([model for model in want.models if model not in host.residents])
     return Load(host.name, models, eviction.models, eviction.free_ms + _load_ms(host, want), 0.0, ())
-
-
-def expected_swap_ms(state: State, host: HostState, models: tuple[str, ...], now_ms: int) -> int | None:
-    """Time until all the models would be usable on the host, by the cheapest set; `None` = no memory can be freed.
-
-    0 when they are usable; what is left of a load that runs; drain, unload and load otherwise. For the cost of a route.
-    """
-    ready_ms = 0
-    missing = []
-    for model in models:
-        resident = host.residents.get(model)
-        if resident is not None and resident.phase <= READY:
-            ready_ms = max(ready_ms, resident.ready_ms - now_ms)
-        elif host.swap is not None and model in host.swap.models:
-            ready_ms = max(ready_ms, host.swap.ready_ms - now_ms)
-        elif model not in host.models:
-            return None
-        else:
-            missing.append(host.models[model])
-    if not missing:
-        return ready_ms
-    short = 0
-    if host.memory_bytes is not None:
-        short = sum(footprint.memory_bytes for footprint in missing) + host.used_bytes - host.memory_bytes
-    surplus = 0 if host.max_resident is None else len(host.residents) + len(missing) - host.max_resident
-    eviction = cheapest_set(victims(host, models, state.wants_of, now_ms), short, surplus)
-    if eviction is None:
-        return None
-    queue_ms = max(0, host.swap.ready_ms - now_ms) if host.swap is not None else 0
-    return max(ready_ms, queue_ms + eviction.free_ms + sum(footprint.load_ms for footprint in missing))

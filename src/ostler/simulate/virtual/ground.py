@@ -48,10 +48,6 @@ class Ground:
         """The machines by host."""
         return {name: site for name, site in self.sites.items() if isinstance(site, Machine)}
 
-    def endpoints_at(self, site: str) -> list[str]:
-        """The endpoints whose calls go to a site, by name."""
-        return [name for name in sorted(self.fleet.offers) if self.site_of(name).name == site]
-
     def enter(self, jobs: Iterable[Job]) -> None:
         """Open the books of jobs."""
         for job in jobs:
