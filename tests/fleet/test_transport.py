@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ostler.fleet.classify import Problem
 from ostler.fleet.settings import DriverSettings
 from ostler.fleet.transport import HttpRequest, Transport, TransportError, is_loopback, origin
+from ostler.wire.classify import Problem
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -13,8 +13,8 @@ import msgspec
 from ostler.domain.calls import CallError, Completion, Delta, ModelCall
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Usage
-from ostler.fleet.classify import one_line
-from ostler.fleet.framing import LineTooLongError, SseEvent, SseParser
+from ostler.wire.classify import one_line
+from ostler.wire.framing import LineTooLongError, SseEvent, SseParser
 
 CHARS_PER_TOKEN = 4
 

@@ -11,10 +11,10 @@ import msgspec
 from ostler.domain.calls import CallError, Delta, ModelCall
 from ostler.domain.catalog import EndpointSpec, normal_model
 from ostler.fleet.answer import SseReader, malformed
-from ostler.fleet.classify import classify_stream_error
 from ostler.fleet.driver import Listing, WireDriver
 from ostler.fleet.exchange import Exchange
-from ostler.fleet.framing import SseEvent
+from ostler.wire.classify import classify_stream_error
+from ostler.wire.framing import SseEvent
 
 API_VERSION = "2023-06-01"
 LISTING_LIMIT = 1_000

@@ -15,10 +15,10 @@ from ostler.domain.calls import CallError, Completion, Delta, ModelCall
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.fleet import Probe, ProbeStatus, Resident
 from ostler.domain.states import FailureClass
-from ostler.fleet.classify import classify_answer, classify_problem, one_line, redact
-from ostler.fleet.error_body import looks_like_html
 from ostler.fleet.exchange import HTTP_OK, Exchange, Link, stream_answer
 from ostler.fleet.transport import HttpReply, HttpRequest, TransportError, origin
+from ostler.wire.classify import classify_answer, classify_problem, one_line, redact
+from ostler.wire.error_body import looks_like_html
 
 T = TypeVar("T")
 

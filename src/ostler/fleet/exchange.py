@@ -18,7 +18,6 @@ from ostler.domain.calls import CallError, Completion, Delta
 from ostler.domain.clock import Clock
 from ostler.domain.states import FailureClass
 from ostler.fleet.answer import AnswerReader, malformed
-from ostler.fleet.classify import classify_problem, redact
 from ostler.fleet.settings import DriverSettings
 from ostler.fleet.transport import (
     MAX_ERROR_BODY_BYTES,
@@ -29,6 +28,7 @@ from ostler.fleet.transport import (
     TransportError,
     origin,
 )
+from ostler.wire.classify import classify_problem, redact
 
 HTTP_OK = 200
 DRAIN_S = 0.05

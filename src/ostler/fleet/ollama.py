@@ -21,10 +21,10 @@ from ostler.domain.catalog import EndpointSpec, normal_model
 from ostler.domain.fleet import Resident
 from ostler.domain.states import FailureClass
 from ostler.fleet.answer import AnswerReader, malformed, unless_malformed
-from ostler.fleet.classify import classify_stream_error
 from ostler.fleet.driver import Listing, WireDriver
 from ostler.fleet.exchange import Exchange, Link
-from ostler.fleet.framing import LineSplitter, LineTooLongError
+from ostler.wire.classify import classify_stream_error
+from ostler.wire.framing import LineSplitter, LineTooLongError
 
 SHOWS_PER_PROBE = 16
 """Models whose window one probe looks up at most; the next probes go on."""

@@ -25,11 +25,11 @@ from ostler.domain.catalog import EndpointSpec, normal_model
 from ostler.domain.fleet import Resident
 from ostler.domain.states import FailureClass
 from ostler.fleet.answer import SseReader, malformed
-from ostler.fleet.classify import classify_stream_error
 from ostler.fleet.driver import Listing, WireDriver
 from ostler.fleet.exchange import Exchange, Link
-from ostler.fleet.framing import SseEvent
 from ostler.fleet.transport import HttpReply, HttpRequest, origin
+from ostler.wire.classify import classify_stream_error
+from ostler.wire.framing import SseEvent
 
 DONE = b"[DONE]"
 OPENAI_HOST = "api.openai.com"

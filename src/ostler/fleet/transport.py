@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ostler.fleet.classify import Problem
 from ostler.fleet.settings import DriverSettings
 from ostler.version import __version__
+from ostler.wire.classify import Problem
 
 if TYPE_CHECKING:
     import aiohttp

@@ -14,8 +14,8 @@ from enum import StrEnum
 import msgspec
 
 from ostler.domain.states import FailureClass
-from ostler.fleet.error_body import ErrorDetails
-from ostler.fleet.retry_after import retry_after_ms
+from ostler.wire.error_body import ErrorDetails
+from ostler.wire.retry_after import retry_after_ms
 
 MAX_MESSAGE_CHARS = 300
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostler.fleet.framing import LineSplitter, LineTooLongError, SseEvent, SseParser
+from ostler.wire.framing import LineSplitter, LineTooLongError, SseEvent, SseParser
 
 
 def cut(data: bytes, at: list[int]) -> list[bytes]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostler.domain.states import FailureClass as F
-from ostler.fleet.classify import Problem, classify_answer, classify_problem, classify_stream_error, one_line, redact
+from ostler.wire.classify import Problem, classify_answer, classify_problem, classify_stream_error, one_line, redact
 
 
 def openai(message: str, code: str | None = None, kind: str = "invalid_request_error") -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ostler.fleet.retry_after import MAX_RETRY_AFTER_MS, retry_after_ms
+from ostler.wire.retry_after import MAX_RETRY_AFTER_MS, retry_after_ms
 
 NOW_MS = 1_792_000_000_000  # 2026-10-14 17:46:40 UTC
 
