@@ -170,6 +170,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Text after the gap to fill (Ollama's `generate`)."""
     extra: Mapping[str, object] = {}
     """Fields of its own format that have no place here; kept for that format, dropped (and named) for others."""
+    origin: str = ""
+    """The format it was read from (`wire.codec.Format`): `extra` may be sent to that format alone, for names such as
+    `service_tier` mean other things elsewhere.
+    """
 
     @property
     def system(self) -> str:
