@@ -187,6 +187,18 @@ context:
     small: 2k
     moderate: 8k
     large: 32k
+gateway:
+  enabled: true
+  require_key: auto
+  deadline: 10m
+  queue: 1m
+  first_token: 2m
+  stall: 30s
+  attempts: 2
+  max_waiting: 50
+  max_body: 8MB
+  store_prompts: false
+  drain: 10s
 agi_loop:
   interval_hours: 1
   interval_minutes: 15

@@ -102,6 +102,7 @@ def _resolve(draft: Draft, source: Source, env: Mapping[str, str], cwd: Path) ->
     return LoadedProfile(
         policy=msgspec.structs.replace(policy, version=policy_version(policy)),
         worker=_worker(file.worker, env, folder),
+        gateway=file.gateway,
         hub=_hub(draft, env, folder),
         budget=resolve_budget(draft),
         context=file.context,

@@ -16,6 +16,7 @@ from ostler.config.settings import (
     AtLeastOne,
     BudgetSettings,
     ContextSettings,
+    GatewaySettings,
     HubSettings,
     LoopSettings,
     WorkerSettings,
@@ -149,6 +150,7 @@ class ProfileFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     residency: ResidencyPolicy = ResidencyPolicy()
     worker: WorkerSettings = WorkerSettings()
     hub: HubSettings = HubSettings()
+    gateway: GatewaySettings = GatewaySettings()
     budget: BudgetSettings = BudgetSettings()
     context: ContextSettings = ContextSettings()
     agi_loop: LoopSettings = LoopSettings()

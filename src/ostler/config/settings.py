@@ -6,6 +6,7 @@ documented ones; paths are absolute once a profile is loaded.
 
 import hashlib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from ostler.domain.policy import Policy
 from ostler.domain.tasks import TaskKind
 
 AtLeastOne = Annotated[int, Meta(ge=1)]
+Milliseconds = Annotated[int, Meta(ge=1)]
 VERSION_CHARS = 12
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -69,6 +71,38 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return {kind: every[kind] for kind in self.allow}
 
 
+class KeyRule(StrEnum):
+    """Whether calls of the gateway need a key of ours."""
+
+    AUTO = "auto"
+    """Only when the hub listens beyond loopback."""
+    ALWAYS = "always"
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How live calls of clients are taken in. Limits bound one call; a caller may ask for shorter ones."""
+
+    enabled: bool = True
+    require_key: KeyRule = KeyRule.AUTO
+    deadline_ms: Milliseconds = 600_000
+    """A whole call, from its coming in to the last byte: what is not done by then is an error."""
+    queue_ms: Milliseconds = 120_000
+    """How long a call waits for its turn, before it is refused with the reason of its wait."""
+    first_token_ms: Milliseconds = 120_000
+    """From sending an attempt to the first piece of its answer; loading the model is in it."""
+    stall_ms: Milliseconds = 60_000
+    """Between two pieces of a streamed answer."""
+    attempts: AtLeastOne = 3
+    """At most so many attempts for one call, on all endpoints together."""
+    max_waiting: AtLeastOne = 1_000
+    """So many calls may wait at once; the next one is refused at once."""
+    max_body_bytes: AtLeastOne = 32 * 1024 * 1024
+    store_prompts: bool = False
+    """Keep prompts and answers with the records of calls."""
+    drain_ms: Milliseconds = 30_000
+    """When the hub stops: how long answers that have begun may go on."""
+
+
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Spending limits in micro-dollars; `None` = no such limit, 0 = nothing may be spent."""
 
@@ -118,6 +152,7 @@ class LoadedProfile(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     worker: WorkerSettings
     hub: HubSettings
+    gateway: GatewaySettings = GatewaySettings()
     budget: BudgetSettings
     context: ContextSettings
     agi_loop: LoopSettings
