@@ -1,0 +1,14 @@
+"""The codec of each format, imported when it is first asked for: a gateway that speaks one format loads one.
+
+Codecs hold nothing of a single request, so there is one of each.
+"""
+
+from functools import cache
+
+from ostler.wire.codec import Codec, Format
+
+
+@cache
+def codec(form: Format) -> Codec:
+    """The codec of a format. Raises `LookupError` for one that cannot be spoken."""
+    raise LookupError(f"no codec for {form.value}")
