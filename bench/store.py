@@ -10,6 +10,7 @@ Both run in turns, many times in short pieces; medians are shown, and the median
     python bench/store.py                 lives per second at 1, 10, 100 and 1000 in flight
     python bench/store.py --part growth   the same store with 1 000, 10 000 and 100 000 tasks in it
     python bench/store.py --part busy     transitions beside an event loop that is never idle
+    python bench/calls.py                 records of gateway calls, in batches of 100 (a program of its own)
     python bench/store.py --profile       where the writer's time goes at 100 in flight
 """
 

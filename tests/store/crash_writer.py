@@ -1,7 +1,8 @@
 """A program that writes lives of tasks as fast as it can and says what was acknowledged, until it is killed.
 
 Started by `test_crash` with the path of a database and a first sequence number. One line on standard output for each
-acknowledged step: the task's id and how many of its events are durable. A line may be missing, none may be wrong.
+acknowledged step: the task's id and how many of its events are durable, at last the id of a call of the gateway. A
+line may be missing, none may be wrong.
 """
 
 import asyncio
@@ -10,10 +11,10 @@ import sys
 
 import msgspec
 
-from ostler.domain.commands import Applied, SubmitTasks
+from ostler.domain.commands import Applied, PutCalls, SubmitTasks
 from ostler.domain.states import TaskState
 from ostler.store.sqlite import SqliteStore
-from tests.store.rows_made import make_attempt, make_new, make_update
+from tests.store.rows_made import make_attempt, make_call, make_call_decision, make_new, make_update
 
 CALLERS = 8
 STEPS = (TaskState.ASSIGNED, TaskState.RUNNING, TaskState.EVALUATING, TaskState.SUCCEEDED)
@@ -35,6 +36,10 @@ async def live(store: SqliteStore, seq: int) -> None:
         assert isinstance(answer, Applied), answer
         say(task_id, done)
         task = command.task
+    call_id = f"c-{task_id}"
+    (answer,) = await store.apply([PutCalls(records=(make_call(call_id),), decisions=(make_call_decision(),))])
+    assert isinstance(answer, Applied), answer
+    say(call_id, 0)
 
 
 def say(task_id: str, events: int) -> None:

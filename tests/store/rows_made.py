@@ -7,6 +7,7 @@ from ostler.domain.commands import NewTask, SubmitTasks, UpdateTask
 from ostler.domain.decision import Candidate, Decision, TargetType
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session, WorkerOffer
+from ostler.domain.live import CallAttempt, CallDecision, CallRecord, GatewayKey
 from ostler.domain.measured import Measured, Measurement, Quantity
 from ostler.domain.plans import StoredPlan
 from ostler.domain.states import FINAL_STATES, LEASED_STATES, TaskState, Wait, WaitCode
@@ -144,3 +145,28 @@ def make_endpoint(name: str = "box", url: str = "http://box:11434") -> EndpointS
         local=True,
         slots_per_model={"m": 2},
     )
+
+
+def make_key(name: str = "laptop", key_hash: str = "h1", **changes: object) -> GatewayKey:
+    """A key of the gateway without restrictions; `changes` are fields."""
+    return msgspec.structs.replace(GatewayKey(name=name, key_hash=key_hash, created_ms=NOW_MS), **changes)
+
+
+def make_call(call_id: str = "c-1", at_ms: int = NOW_MS, **changes: object) -> CallRecord:
+    """A call that went well; `changes` are fields."""
+    record = CallRecord(
+        id=call_id, at_ms=at_ms, format="openai_chat", path="/v1/chat/completions", asked_model="m", stream=False,
+        status=200, model="m", endpoint="box",
+    )  # fmt: skip
+    return msgspec.structs.replace(record, **changes)
+
+
+def make_call_attempt(**changes: object) -> CallAttempt:
+    """An attempt of a call; `changes` are fields."""
+    attempt = CallAttempt(endpoint="box", model="m", tier="standard", started_ms=NOW_MS, duration_ms=40)
+    return msgspec.structs.replace(attempt, **changes)
+
+
+def make_call_decision(key: str = "d1", used_ms: int = NOW_MS) -> CallDecision:
+    """A decision that calls share."""
+    return CallDecision(key=key, used_ms=used_ms, decision=make_decision())

@@ -15,7 +15,7 @@ from ostler.domain.commands import (
 )
 from ostler.domain.errors import OstlerError
 from ostler.domain.event import Event
-from ostler.domain.ports import OpenWork, Store, TaskQuery
+from ostler.domain.ports import CallQuery, OpenWork, Store, TaskQuery
 from ostler.domain.states import TaskState
 from tests.store.rows_made import NOW_MS, make_attempt, make_event, make_new, make_submit, make_task, make_update
 
@@ -244,6 +244,11 @@ async def test_a_closed_store_refuses_everything(store: Store) -> None:
         store.events(),
         store.token_name("h", "admin"),
         store.plans("r1"),
+        store.keys(),
+        store.calls(CallQuery()),
+        store.call("c-1"),
+        store.key_spend(0),
+        store.oldest_call_ms(),
     ):
         with pytest.raises(OstlerError, match="the store is closed"):
             await call

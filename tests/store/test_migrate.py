@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ostler.domain.commands import PutCalls, PutKey, PutPlan
 from ostler.domain.errors import ConflictError, InvalidInputError, OstlerError
 from ostler.store import migrate
 from ostler.store.errors import StoreError
 from ostler.store.sqlite import SqliteStore
-from tests.store.rows_made import make_submit
+from tests.store.rows_made import make_call, make_event, make_key, make_plan, make_submit
 
 LAST = migrate.REVISIONS[-1]
 NEXT = f"{int(LAST) + 1:04}"
@@ -103,6 +104,32 @@ async def test_an_older_database_is_upgraded_when_it_is_opened(database: Path, o
 
     assert "added" in tables(database)
     assert execute(database, "SELECT version_num FROM alembic_version") == [(NEXT,)]
+
+
+async def test_a_database_from_before_the_gateway_keeps_its_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that the three first migrations made is upgraded with what is in it, and then takes keys and calls."""
+    older = tmp_path / "migrations"
+    shutil.copytree(migrate.DIRECTORY, older, ignore=shutil.ignore_patterns("__pycache__", "0004*"))
+    path = tmp_path / "ostler.db"
+    with monkeypatch.context() as before:
+        before.setattr(migrate, "DIRECTORY", older)
+        before.setattr(migrate, "REVISIONS", migrate.REVISIONS[:3])
+        store = await SqliteStore.open(path)
+        await store.apply([make_submit("t1", "t2"), PutPlan(plan=make_plan())])
+        work, detail = await store.open_work(), await store.task("t2")
+        await store.close()
+    assert "call" not in tables(path)
+
+    store = await SqliteStore.open(path)
+
+    assert (await store.open_work(), await store.task("t2")) == (work, detail)
+    assert await store.plans("r1") == [make_plan()]
+    await store.apply([PutKey(key=make_key(), event=make_event(None)), PutCalls(records=(make_call(key="laptop"),))])
+    assert (await store.keys(), (await store.key_spend(0)).calls) == ([make_key()], {"laptop": 1})
+    assert await store.check() == []
+    await store.close()
 
 
 async def test_an_older_database_can_be_left_alone(database: Path, one_more: Path) -> None:

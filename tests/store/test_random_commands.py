@@ -24,25 +24,33 @@ from ostler.domain.commands import (
     DropSession,
     DropToken,
     LateReport,
+    PruneCalls,
+    PutCalls,
     PutEndpoint,
+    PutKey,
     PutMeasurements,
     PutPlan,
     PutSessions,
     PutToken,
     Result,
+    RevokeKey,
     SubmitTasks,
     UpdateTask,
 )
-from ostler.domain.ports import Store, TaskQuery
-from ostler.domain.states import TRANSITIONS, TaskState
+from ostler.domain.ports import CallQuery, Store, TaskQuery
+from ostler.domain.states import TRANSITIONS, FailureClass, TaskState
+from ostler.store.gateway import DAY_MS
 from ostler.store.memory import MemoryStore
 from ostler.store.sqlite import SqliteStore
 from tests.store.rows_made import (
     NOW_MS,
     make_attempt,
+    make_call,
+    make_call_decision,
     make_decision,
     make_endpoint,
     make_event,
+    make_key,
     make_measurement,
     make_new,
     make_plan,
@@ -92,6 +100,18 @@ def with_extras(draw: st.DrawFn | Callable[[st.SearchStrategy[Any]], Any], comma
     )
 
 
+INSTANTS = st.sampled_from([0, 1, DAY_MS - 1, DAY_MS, DAY_MS + 1, 2 * DAY_MS])
+CALLS = st.builds(
+    make_call,
+    IDS,
+    INSTANTS,
+    key=st.sampled_from(["", "x", "y"]),
+    model=NAMES,
+    endpoint=NAMES,
+    failure=st.none() | st.just(FailureClass.SERVER),
+    cost_micro_usd=st.none() | st.integers(0, 5),
+    decision_key=st.sampled_from(["", "x", "y"]),
+)
 OTHERS = st.one_of(
     st.builds(AppendEvents, events=st.lists(EVENTS, max_size=3).map(tuple)),
     st.builds(
@@ -110,6 +130,16 @@ OTHERS = st.one_of(
         PutToken, name=NAMES, token_hash=st.sampled_from(["h1", "h2"]), scope=NAMES, created_ms=st.integers(1, 3)
     ),
     st.builds(DropToken, name=NAMES),
+    st.builds(PutKey, key=st.builds(make_key, NAMES, st.sampled_from(["h1", "h2"])), event=EVENTS),
+    st.builds(RevokeKey, name=NAMES, at_ms=st.integers(1, 3), event=EVENTS),
+    st.builds(
+        PutCalls,
+        records=st.lists(CALLS, max_size=4).map(tuple),
+        decisions=st.lists(st.builds(make_call_decision, NAMES, st.integers(1, 3)), max_size=2).map(tuple),
+    ),
+    st.builds(
+        PruneCalls, before_ms=INSTANTS, limit=st.integers(0, 3), decisions_before_ms=st.sampled_from([0, 0, 2, 3])
+    ),
 )
 COMMANDS = SUBMITS | updates() | OTHERS
 
@@ -189,9 +219,27 @@ class TwoStores(RuleBasedStateMachine):
         task_id=st.none() | IDS,
         token_hash=st.sampled_from(["h1", "h2"]),
         scope=NAMES,
+        calls=st.builds(
+            CallQuery,
+            key=st.sampled_from(["", "x", "y"]),
+            model=st.none() | NAMES,
+            endpoint=st.none() | NAMES,
+            failed=st.booleans(),
+            limit=st.integers(0, 4),
+            before=st.none() | IDS,
+        ),
+        since_ms=INSTANTS,
     )
     def ask(
-        self, query: TaskQuery, after_seq: int, limit: int, task_id: str | None, token_hash: str, scope: str
+        self,
+        query: TaskQuery,
+        after_seq: int,
+        limit: int,
+        task_id: str | None,
+        token_hash: str,
+        scope: str,
+        calls: CallQuery,
+        since_ms: int,
     ) -> None:
         """Filters and pages give the same answers."""
 
@@ -201,6 +249,8 @@ class TwoStores(RuleBasedStateMachine):
                 await store.events(after_seq=after_seq, limit=limit, task_id=task_id),
                 await store.token_name(token_hash, scope),
                 await store.plans(scope),
+                await store.calls(calls),
+                await store.key_spend(since_ms),
             ]
 
         assert self.run(answers(self.sqlite)) == self.run(answers(self.reference))
@@ -216,7 +266,10 @@ class TwoStores(RuleBasedStateMachine):
             ids = ["a", "b", "c", "d", "e", "never submitted"]
             details = [await store.task(task_id) for task_id in ids]
             events = [await store.events(task_id=task_id) for task_id in (None, *ids)]
-            return [await store.open_work(), await store.states(ids), await store.tasks(TaskQuery()), details, events]
+            calls = [await store.keys(), await store.calls(CallQuery()), [await store.call(call_id) for call_id in ids]]
+            spent = [await store.key_spend(0), await store.oldest_call_ms()]
+            tasks = [await store.open_work(), await store.states(ids), await store.tasks(TaskQuery())]
+            return [tasks, details, events, calls, spent]
 
         assert self.run(everything(self.sqlite)) == self.run(everything(self.reference))
 

@@ -11,6 +11,7 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
+from ostler.domain.live import CallRecord, GatewayKey
 from ostler.domain.measured import Measurement
 from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
@@ -31,6 +32,8 @@ from tests.store.rows_made import make_task
         (EndpointSpec, rows.decode_endpoint),
         (Measurement, rows.decode_measurement),
         (StoredPlan, rows.decode_plan),
+        (GatewayKey, rows.decode_key),
+        (CallRecord, rows.decode_call),
     ],
 )
 @settings(max_examples=25, deadline=None)
@@ -80,6 +83,18 @@ def test_both_kinds_of_change_write_the_same_values(task: Task, state: TaskState
     assert full[-3:] == narrow[-3:] == (task.seq, state.value, generation)
     kept = [value for name, value in zip(names, full[:-3], strict=True) if name not in left_alone]
     assert kept == list(narrow[:-3])
+
+
+@settings(max_examples=25, deadline=None)
+@given(record=any_of(CallRecord))
+def test_the_columns_of_a_call_say_what_its_record_says(record: CallRecord) -> None:
+    """The row has one value for each column, in order, and queries on columns see the call as it is."""
+    named = dict(zip((column.name for column in schema.call.columns), rows.call_row(record), strict=True))
+
+    assert rows.decode_call(named.pop("body")) == record
+    for name, value in named.items():
+        assert value == getattr(record, name)
+        assert type(value) in {int, str, type(None)}, name
 
 
 def test_a_body_is_readable_by_hand() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ostler.domain.commands import AppendEvents, LateReport, PutSessions, SubmitTasks
+from ostler.domain.commands import AppendEvents, LateReport, PutCalls, PutKey, PutSessions, SubmitTasks
 from ostler.domain.errors import ConflictError
 from ostler.domain.ports import TaskQuery
 from ostler.domain.states import TaskState
@@ -18,8 +18,11 @@ from ostler.store.sqlite import SqliteStore
 from ostler.store.sqlite_engine import LOG_LIMIT_BYTES, linked_version
 from tests.store.rows_made import (
     make_attempt,
+    make_call,
+    make_call_decision,
     make_decision,
     make_event,
+    make_key,
     make_new,
     make_session,
     make_submit,
@@ -43,6 +46,8 @@ async def lived(store: SqliteStore) -> None:
             late,
             AppendEvents(events=(make_event("nobody"), make_event(None))),
             PutSessions(sessions=(make_session(),)),
+            PutKey(key=make_key(), event=make_event(None, "key.created")),
+            PutCalls(records=(make_call(key="laptop", decision_key="d1"),), decisions=(make_call_decision(),)),
         ]
     )
 
@@ -111,6 +116,8 @@ async def test_everything_is_there_after_reopening(sqlite_store: SqliteStore) ->
             await store.task("t2"),
             await store.tasks(TaskQuery()),
             await store.events(),
+            await store.keys(),
+            await store.call("c-1"),
         ]
 
     before = await all_reads(sqlite_store)
@@ -119,7 +126,7 @@ async def test_everything_is_there_after_reopening(sqlite_store: SqliteStore) ->
 
     assert await all_reads(reopened) == before
     (answer,) = await reopened.apply([AppendEvents(events=(make_event(None),))])
-    assert answer.last_seq == 8  # type: ignore[union-attr]
+    assert answer.last_seq == 9  # type: ignore[union-attr]
     await reopened.close()
 
 
@@ -133,7 +140,7 @@ async def test_event_numbers_go_on_after_pruning(sqlite_store: SqliteStore) -> N
     work = await reopened.open_work()
     (answer,) = await reopened.apply([AppendEvents(events=(make_event(None),))])
 
-    assert (work.last_event_seq, answer.last_seq) == (7, 8)  # type: ignore[union-attr]
+    assert (work.last_event_seq, answer.last_seq) == (8, 9)  # type: ignore[union-attr]
     await reopened.close()
 
 
@@ -153,6 +160,9 @@ async def test_a_sound_database_has_no_problems(sqlite_store: SqliteStore) -> No
         ("DELETE FROM attempt", "task t1 is at generation 1, its newest attempt is 0"),
         ("UPDATE task SET generation = 0 WHERE id = 't1'", "differs between its columns and its body in generation"),
         ("UPDATE task SET body = '{}' WHERE id = 't2'", "task t2 cannot be read"),
+        ("UPDATE call SET cost_micro_usd = 0", "call c-1 differs between its columns and its body in cost_micro_usd"),
+        ("UPDATE call SET body = '{}'", "call c-1 cannot be read"),
+        ("UPDATE gateway_key SET revoked_ms = 1", "key laptop differs between its columns and its body in revoked_ms"),
         ("UPDATE event SET task_seq = 2 WHERE seq = 1", "event 1 is about task t1"),
         ("UPDATE event SET task_seq = 99 WHERE seq = 1", "event 1 is about task t1"),
         ("UPDATE sqlite_sequence SET seq = 3 WHERE name = 'event'", "event 4 is above the counter"),
@@ -288,7 +298,10 @@ async def test_hot_queries_walk_an_index(sqlite_store: SqliteStore) -> None:
     await sqlite_store.close()
     # Read whole, on purpose.
     small = {"all_tokens", "all_endpoint_names", "sessions", "endpoints", "measurements", "last_event_seq"}
+    small |= {"all_keys", "keys", "pruned"}
     named = {**sqlite_engine.statements()._asdict(), **sqlite_engine.queries()._asdict()}
+    named |= {**sqlite_engine.statements().gateway._asdict(), **sqlite_engine.queries().gateway._asdict()}
+    del named["gateway"]
     texts = {name: text if isinstance(text, str) else text[2] for name, text in named.items() if name not in small}
 
     with closing(sqlite3.connect(path)) as connection:
@@ -298,7 +311,16 @@ async def test_hot_queries_walk_an_index(sqlite_store: SqliteStore) -> None:
         }
 
     walks = {(name, step) for name, plan in plans.items() for step in plan if step.startswith(("SCAN", "USE TEMP"))}
-    assert walks == {("open_tasks", "SCAN task USING INDEX task_open")}
+    # What keys have spent is summed from its index alone, at start and when a window begins; decisions are few.
+    assert walks == {
+        ("open_tasks", "SCAN task USING INDEX task_open"),
+        ("spent", "SCAN call USING COVERING INDEX call_of_key"),
+        ("drop_call_decisions", "SCAN call_decision"),
+    }
+    assert plans["newest"] == ["SEARCH call USING INDEX call_at ((at_ms,id)<(?,?))"]
+    assert plans["newest_failed"] == ["SEARCH call USING INDEX call_failed ((at_ms,id)<(?,?))"]
+    assert plans["newest_of_key"] == ["SEARCH call USING INDEX call_of_key (key=? AND (at_ms,id)<(?,?))"]
+    assert plans["oldest_calls"] == ["SEARCH call USING INDEX call_at (at_ms<?)"]
     assert plans["newest_ended"] == ["SEARCH task USING INDEX task_ended (state=? AND seq<?)"]
     assert plans["newest_of_batch"] == ["SEARCH task USING INDEX task_batch (batch=? AND seq<?)"]
     assert [step for step in plans["events_of_task"] if "event USING" in step] == [

@@ -12,6 +12,7 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
+from ostler.domain.live import CallDecision, CallRecord, GatewayKey
 from ostler.domain.measured import Measurement
 from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
@@ -108,6 +109,42 @@ class PutPlan(msgspec.Struct, frozen=True, kw_only=True, tag="put_plan"):
     plan: StoredPlan
 
 
+class PutKey(msgspec.Struct, frozen=True, kw_only=True, tag="put_key"):
+    """Store a key of the gateway with its event. A name means one key for good, because the records of its calls and
+    what they cost stand under it: not even a revoked one's can be given again. The same key again writes nothing.
+    """
+
+    key: GatewayKey
+    event: Event
+
+
+class RevokeKey(msgspec.Struct, frozen=True, kw_only=True, tag="revoke_key"):
+    """Make a key worthless; it stays listed. One that is revoked already stays as it is, and writes no event."""
+
+    name: str
+    at_ms: int
+    event: Event
+
+
+class PutCalls(msgspec.Struct, frozen=True, kw_only=True, tag="put_calls"):
+    """Keep finished calls and the decisions they share. What is stored already under an id stays; of a decision only
+    `used_ms` is brought up.
+    """
+
+    records: tuple[CallRecord, ...]
+    decisions: tuple[CallDecision, ...] = ()
+
+
+class PruneCalls(msgspec.Struct, frozen=True, kw_only=True, tag="prune_calls"):
+    """Forget the oldest calls from before an instant, at most `limit` of them, and the decisions last used before
+    `decisions_before_ms`. What the calls have cost is kept by key and day.
+    """
+
+    before_ms: int
+    limit: int
+    decisions_before_ms: int = 0
+
+
 class LateReport(msgspec.Struct, frozen=True, kw_only=True, tag="late"):
     """Keep a report of an attempt that is no longer the newest."""
 
@@ -130,6 +167,10 @@ Command = (
     | DropToken
     | PutMeasurements
     | PutPlan
+    | PutKey
+    | RevokeKey
+    | PutCalls
+    | PruneCalls
     | LateReport
 )
 

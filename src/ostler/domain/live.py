@@ -162,7 +162,22 @@ class GatewayKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeySpend(msgspec.Struct, frozen=True, kw_only=True):
-    """What calls with each key have cost since an instant, by key name; unknown prices count as nothing here."""
+    """What calls with each key have cost since an instant, by key name; unknown prices count as nothing here.
+
+    Calls that are no longer kept count from the day (UTC) on that begins at or after the instant.
+    """
 
     since_ms: int
     micro_usd: Mapping[str, int] = {}
+    calls: Mapping[str, int] = {}
+    last_ms: Mapping[str, int] = {}
+    """When the newest of them came in."""
+
+
+class CallDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that calls share, by the key they name it with."""
+
+    key: str
+    used_ms: int
+    """When a call last used it, to about a day; with the calls of that time it is forgotten."""
+    decision: Decision

@@ -14,6 +14,7 @@ from ostler.domain.commands import Command, Result
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import HostReport, Probe, Resident, Session, WorkerOffer
+from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.measured import Measurement
 from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
@@ -54,6 +55,28 @@ class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
     batch: str | None = None
     limit: int = 100
     before_seq: int | None = None
+
+
+class CallQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which calls to list; newest first, by when they came in, then by id."""
+
+    key: str = ""
+    """Name of a key; empty = any."""
+    model: str | None = None
+    """The model that answered, or the one that was asked for."""
+    endpoint: str | None = None
+    failed: bool = False
+    """Only those that failed."""
+    limit: int = 100
+    before: str | None = None
+    """Id of a call to go on below; below one that is no longer kept there is nothing."""
+
+
+class CallDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """One call with the decision it names, where that is kept."""
+
+    record: CallRecord
+    decision: Decision | None = None
 
 
 class Store(Protocol):
@@ -105,6 +128,26 @@ class Store(Protocol):
 
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """Name of the token with this hash and scope, if there is one."""
+        ...
+
+    async def keys(self) -> list[GatewayKey]:
+        """All keys of the gateway by name, the revoked ones too."""
+        ...
+
+    async def calls(self, query: CallQuery) -> list[CallRecord]:
+        """Calls, newest first."""
+        ...
+
+    async def call(self, call_id: str) -> CallDetail | None:
+        """One call with its decision."""
+        ...
+
+    async def key_spend(self, since_ms: int) -> KeySpend:
+        """What calls that came in since an instant have cost, by key; calls without a key are left out."""
+        ...
+
+    async def oldest_call_ms(self) -> int | None:
+        """When the oldest call that is kept came in."""
         ...
 
     async def close(self) -> None:

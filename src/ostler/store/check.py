@@ -3,15 +3,17 @@
 Every problem is one line that names the row. Reads the whole database; O(its size).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import msgspec
+import sqlalchemy as sa
 
 from ostler.store import rows, schema
-from ostler.store.reads import Run
+from ostler.store.rows import Run
 
 _PAGE = 1000
-"""Tasks read at once."""
+"""Rows read at once."""
 
 _INVARIANTS = (
     (
@@ -50,25 +52,47 @@ def problems(run: Run) -> list[str]:
     return found
 
 
+class _Bodies(NamedTuple):
+    """A table whose columns repeat what its body says."""
+
+    table: sa.Table
+    order: str
+    """A column that numbers the rows or names them."""
+    first: int | str
+    """Before all of them."""
+    said: Callable[[str], rows.Row]
+    """The columns as a body has them."""
+
+
+_REPEATED = (
+    _Bodies(schema.task, "seq", -(2**63), lambda body: rows.task_row(rows.decode_task(body))),
+    _Bodies(schema.gateway_key, "name", "", lambda body: rows.key_row(rows.decode_key(body))),
+    _Bodies(schema.call, "id", "", lambda body: rows.call_row(rows.decode_call(body))),
+)
+
+
 def _unreadable(run: Run) -> Iterator[str]:
-    """Tasks whose JSON cannot be read, or says something else than the columns beside it."""
-    names = [column.name for column in schema.task.columns]
-    page = f"SELECT {', '.join(names)} FROM task WHERE seq > ? ORDER BY seq LIMIT {_PAGE}"  # noqa: S608 - our own names
-    last_seq = -(2**63)
-    while found := run(page, (last_seq,)):
-        for row in found:
-            yield from _differences(row, names)
-        last_seq = found[-1][0]
+    """Rows whose JSON cannot be read, or says something else than the columns beside it."""
+    for bodies in _REPEATED:
+        names = [column.name for column in bodies.table.columns]
+        columns, order = ", ".join(f'"{name}"' for name in names), bodies.order
+        page = f'SELECT {columns} FROM "{bodies.table.name}" WHERE {order} > ? ORDER BY {order} LIMIT {_PAGE}'  # noqa: S608 - our own names
+        last = bodies.first
+        while found := run(page, (last,)):
+            for row in found:
+                yield from _differences(row, names, bodies)
+            last = found[-1][names.index(order)]
 
 
-def _differences(row: rows.Row, names: list[str]) -> Iterator[str]:
-    task_id, body = row[names.index("id")], row[names.index("body")]
+def _differences(row: rows.Row, names: list[str], bodies: _Bodies) -> Iterator[str]:
+    table = bodies.table.name.removeprefix("gateway_")
+    name, body = row[names.index("id" if "id" in names else "name")], row[names.index("body")]
     try:
-        said = rows.task_row(rows.decode_task(body))
+        said = bodies.said(body)
     except msgspec.DecodeError as error:
-        yield f"task {task_id} cannot be read: {error}"
+        yield f"{table} {name} cannot be read: {error}"
         return
     # Not the body itself: the same value may be spelt in several ways.
     differing = [name for name, stored, told in zip(names, row, said, strict=True) if stored != told and name != "body"]
     if differing:
-        yield f"task {task_id} differs between its columns and its body in {', '.join(differing)}"
+        yield f"{table} {name} differs between its columns and its body in {', '.join(differing)}"

@@ -11,10 +11,12 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
 
-from ostler.domain.commands import Command, Result
+from ostler.domain.commands import Command, PruneCalls, Result
+from ostler.domain.live import GatewayKey
 from ostler.domain.tasks import Task
 from ostler.store import rows
 from ostler.store.errors import StoreError
+from ostler.store.gateway import GatewayPlan, use_row
 from ostler.store.group_commit import Outcome
 from ostler.store.picture import Known, Needs, Picture, TokenRow
 from ostler.store.plan import Plan
@@ -101,8 +103,12 @@ class Flusher:
             taken_seqs={row[0] for row in self._look_up(sql.seqs_taken, needs.seqs)},
             tokens={row[0]: TokenRow(*row) for row in execute(sql.all_tokens)} if needs.tokens else {},
             endpoint_names={row[0] for row in execute(sql.all_endpoint_names)} if needs.endpoints else set(),
+            keys=self._keys() if needs.keys else {},
             load_task=self._load_task,
         )
+
+    def _keys(self) -> dict[str, GatewayKey]:
+        return {name: rows.decode_key(text) for name, text in self._cursor.execute(self._sql.gateway.all_keys)}
 
     def _load_task(self, seq: int) -> Task:
         row = self._cursor.execute(self._sql.task_by_seq, (seq,)).fetchone()
@@ -126,6 +132,7 @@ class Flusher:
         self._many(sql.insert_late_report, plan.late_reports)
         self._many(sql.insert_event, plan.events)
         self._write_registry(plan.registry)
+        self._write_gateway(plan.gateway)
 
     def _write_registry(self, registry: RegistryPlan) -> None:
         sql = self._sql
@@ -140,6 +147,23 @@ class Flusher:
             self._many(put, [row for row in entries.values() if row is not None])
         self._many(sql.put_measurement, list(registry.measurements.values()))
         self._many(sql.put_plan, list(registry.plans.values()))
+
+    def _write_gateway(self, gateway: GatewayPlan) -> None:
+        sql = self._sql.gateway
+        self._many(sql.put_key, [rows.key_row(key) for key in gateway.keys.values()])
+        for step in gateway.steps:
+            if isinstance(step, PruneCalls):
+                self._prune(step)
+            else:
+                self._many(sql.insert_call, step.calls)
+                self._many(sql.put_call_decision, step.decisions)
+
+    def _prune(self, step: PruneCalls) -> None:
+        sql, execute = self._sql.gateway, self._cursor.execute
+        oldest = execute(sql.oldest_calls, (step.before_ms, max(0, step.limit))).fetchall()
+        self._many(sql.add_pruned, [use_row(*row[1:]) for row in oldest])
+        self._many(sql.drop_call, [row[:1] for row in oldest])
+        execute(sql.drop_call_decisions, (step.decisions_before_ms,))
 
     def _many(self, text: str, parameters: list[rows.Row]) -> None:
         if parameters:

@@ -5,10 +5,11 @@ same rules hold in memory and inside a database transaction. `schema` repeats th
 constraints: a row that passes `row_problem` and `may_move` is one that the database takes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from ostler.domain.commands import NewTask, PutToken, RefusalReason, UpdateTask
+from ostler.domain.commands import NewTask, PutKey, PutToken, RefusalReason, UpdateTask
+from ostler.domain.live import GatewayKey
 from ostler.domain.states import FINAL_STATES, LEASED_STATES, TaskState, may_move
 from ostler.domain.tasks import Task
 
@@ -124,4 +125,21 @@ def token_problem(command: PutToken, tokens: Iterable[TokenFields]) -> Problem |
             return RefusalReason.CONFLICT, f"a token named {command.name} exists; revoke it first"
         if token.name != command.name and same_hash:
             return RefusalReason.CONFLICT, f"this token is stored under the name {token.name}"
+    return None
+
+
+def key_problem(command: PutKey, keys: Mapping[str, GatewayKey]) -> Problem | None:
+    """Why a key cannot be stored: a name means one key for good, and a key has one name. The same again is no problem.
+
+    A name is not free again after its key was revoked: calls are on record under it, and a limit that was reached must
+    not be lifted by a new key of the name.
+    """
+    name, key_hash = command.key.name, command.key.key_hash
+    known = keys.get(name)
+    if known is not None and known.key_hash != key_hash:
+        state = "existed and was revoked" if known.revoked_ms is not None else "exists"
+        return RefusalReason.CONFLICT, f"a key named {name} {state}; the records of its calls keep the name"
+    for key in keys.values():
+        if key.name != name and key.key_hash == key_hash:
+            return RefusalReason.CONFLICT, f"this key is stored under the name {key.name}"
     return None

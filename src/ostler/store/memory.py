@@ -23,7 +23,10 @@ from ostler.domain.commands import (
     DropToken,
     LateReport,
     NewTask,
+    PruneCalls,
+    PutCalls,
     PutEndpoint,
+    PutKey,
     PutMeasurements,
     PutPlan,
     PutSessions,
@@ -31,19 +34,22 @@ from ostler.domain.commands import (
     RefusalReason,
     Refused,
     Result,
+    RevokeKey,
     SubmitTasks,
     UpdateTask,
 )
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
+from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.measured import Measurement
 from ostler.domain.plans import StoredPlan
-from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
+from ostler.domain.ports import CallDetail, CallQuery, OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 from ostler.store.errors import StoreError
 from ostler.store.guards import submit_problem, token_problem, update_problem
+from ostler.store.memory_gateway import MemoryGateway
 
 
 class _Record:
@@ -70,6 +76,7 @@ class MemoryStore:
         self._tokens: dict[str, PutToken] = {}
         self._measurements: dict[tuple[str, str, int, str], Measurement] = {}
         self._plans: dict[tuple[str, int], StoredPlan] = {}
+        self._gateway = MemoryGateway()
         self._closed = False
 
     async def apply(self, commands: Sequence[Command]) -> list[Result]:
@@ -158,6 +165,31 @@ class MemoryStore:
                 return token.name
         return None
 
+    async def keys(self) -> list[GatewayKey]:
+        """See the port."""
+        self._must_be_open()
+        return self._gateway.keys()
+
+    async def calls(self, query: CallQuery) -> list[CallRecord]:
+        """See the port."""
+        self._must_be_open()
+        return self._gateway.calls(query)
+
+    async def call(self, call_id: str) -> CallDetail | None:
+        """See the port."""
+        self._must_be_open()
+        return self._gateway.call(call_id)
+
+    async def key_spend(self, since_ms: int) -> KeySpend:
+        """See the port."""
+        self._must_be_open()
+        return self._gateway.key_spend(since_ms)
+
+    async def oldest_call_ms(self) -> int | None:
+        """See the port."""
+        self._must_be_open()
+        return self._gateway.oldest_call_ms()
+
     async def close(self) -> None:
         """Refuse everything from now on. Safe to repeat."""
         self._closed = True
@@ -182,6 +214,10 @@ class MemoryStore:
             return Applied(last_seq=self._record_events(command.events))
         if isinstance(command, PutToken | DropToken):
             return self._token(command)
+        if isinstance(command, PutKey | RevokeKey):
+            return self._key(command)
+        if isinstance(command, PutCalls | PruneCalls):
+            return self._change_calls(command)
         return self._register(command)
 
     def _update(self, command: UpdateTask) -> Result:
@@ -252,6 +288,19 @@ class MemoryStore:
             self._tokens.setdefault(command.name, command)
         elif self._tokens.pop(command.name, None) is None:
             return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no token named {command.name}")
+        return Applied()
+
+    def _key(self, command: PutKey | RevokeKey) -> Result:
+        problem, changed = self._gateway.key(command)
+        if problem is not None:
+            return Refused(reason=problem[0], message=problem[1])
+        return Applied(last_seq=self._record_events((command.event,))) if changed else Applied()
+
+    def _change_calls(self, command: PutCalls | PruneCalls) -> Result:
+        if isinstance(command, PutCalls):
+            self._gateway.put_calls(command)
+        else:
+            self._gateway.prune_calls(command)
         return Applied()
 
     def _register(

@@ -14,10 +14,13 @@ from ostler.domain.commands import (
     DropEndpoint,
     DropToken,
     LateReport,
+    PutKey,
     PutToken,
+    RevokeKey,
     SubmitTasks,
     UpdateTask,
 )
+from ostler.domain.live import GatewayKey
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 
@@ -62,6 +65,7 @@ class Picture(NamedTuple):
     taken_seqs: set[int]
     tokens: dict[str, TokenRow]
     endpoint_names: set[str]
+    keys: dict[str, GatewayKey]
     load_task: Callable[[int], Task]
 
 
@@ -76,6 +80,7 @@ class Needs:
         self.seqs: set[int] = set()
         self.tokens = False
         self.endpoints = False
+        self.keys = False
 
     def collect(self, batches: Iterable[Sequence[Command]]) -> None:
         """Note what every command will look at."""
@@ -91,6 +96,8 @@ class Needs:
                     self.tokens = True
                 elif isinstance(command, DropEndpoint):
                     self.endpoints = True
+                elif isinstance(command, PutKey | RevokeKey):
+                    self.keys = True
 
     def _update(self, command: UpdateTask) -> None:
         task_id = command.task.id

@@ -20,9 +20,13 @@ from ostler.domain.commands import (
     Command,
     LateReport,
     NewTask,
+    PruneCalls,
+    PutCalls,
+    PutKey,
     RefusalReason,
     Refused,
     Result,
+    RevokeKey,
     SubmitTasks,
     UpdateTask,
 )
@@ -30,6 +34,7 @@ from ostler.domain.event import Event
 from ostler.domain.states import FINAL_STATES
 from ostler.domain.tasks import Task
 from ostler.store import rows
+from ostler.store.gateway import GatewayPlan
 from ostler.store.guards import Problem, submit_problem, update_problem
 from ostler.store.picture import Known, Picture
 from ostler.store.registry import RegistryPlan
@@ -52,6 +57,7 @@ class Plan:
         self.late_reports: list[rows.Row] = []
         self.events: list[rows.Row] = []
         self.registry = RegistryPlan(picture)
+        self.gateway = GatewayPlan(picture)
 
     def add(self, command: Command) -> Result:
         """Judge one command, note what it writes, and answer it (for the case that the transaction commits)."""
@@ -63,6 +69,10 @@ class Plan:
             return self._late(command)
         if isinstance(command, AppendEvents):
             return Applied(last_seq=self._record(command.events, None, None))
+        if isinstance(command, PutCalls | PruneCalls):
+            return self.gateway.add_calls(command)
+        if isinstance(command, PutKey | RevokeKey):
+            return self._key(command)
         return self.registry.add(command)
 
     def task_rows(self) -> tuple[list[rows.Row], list[rows.Row], list[rows.Row]]:
@@ -149,6 +159,12 @@ class Plan:
             return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no task {command.task_id}")
         self.late_reports.append((known.seq, command.generation, command.at_ms, command.body))
         return Applied(last_seq=self._record((command.event,), command.task_id, known.seq))
+
+    def _key(self, command: PutKey | RevokeKey) -> Result:
+        problem, changed = self.gateway.add_key(command)
+        if problem is not None:
+            return self._refused(problem, None)
+        return Applied(last_seq=self._record((command.event,), None, None)) if changed else _APPLIED
 
     def _record(self, events: Sequence[Event], task_id: str | None, task_seq: int | None) -> int:
         """Number events and keep them; the number of the newest, 0 without any."""

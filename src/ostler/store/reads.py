@@ -5,8 +5,8 @@ reader that has seen event n has seen all before it, and `after_seq` is a safe c
 number could be committed after a higher one, and the cursor would have to wait for it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
@@ -17,12 +17,9 @@ from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.store import rows, schema
-from ostler.store.statements import chunks, lookups
-
-Run = Callable[[str, Sequence[object]], list[rows.Row]]
-"""Run a query inside the snapshot and return all of its rows."""
-
-Limited = TypeVar("Limited", bound=sa.GenerativeSelect)
+from ostler.store.call_reads import CallQueries, compile_call_queries
+from ostler.store.rows import Run
+from ostler.store.statements import at_most, chunks, lookups
 
 _EVERY_STATE = tuple(rows.STATE_TEXT.values())
 _ABOVE_ALL = 2**63 - 1
@@ -67,6 +64,7 @@ class Queries(NamedTuple):
     """By hash and scope."""
     plans: str
     """By batch."""
+    gateway: CallQueries
 
 
 def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
@@ -81,7 +79,7 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
 
     task, spec, token, late = schema.task, schema.task_spec, schema.token, schema.late_report
     session, endpoint, measurement = schema.worker_session, schema.endpoint, schema.measurement
-    newest = _at_most(sa.select(task.c.seq, task.c.body).order_by(task.c.seq.desc()))
+    newest = at_most(sa.select(task.c.seq, task.c.body).order_by(task.c.seq.desc()))
     below = task.c.seq < sa.bindparam("below")
     any_state = task.c.state.in_([sa.bindparam(f"state_{place}") for place in range(len(_EVERY_STATE))])
     # Naming `finished_ms` is what lets the engine use the partial indexes.
@@ -112,7 +110,7 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         newest_of_batch=text(newest.where(task.c.batch == sa.bindparam("batch"), below, any_state)),
         newest_ended=text(newest.where(below, task.c.state == sa.bindparam("state"), ended)),
         newest_open=text(newest.where(below, any_state, unfinished)),
-        events=text(_at_most(_events().order_by(schema.event.c.seq))),
+        events=text(at_most(_events().order_by(schema.event.c.seq))),
         events_of_task=text(_events_of_task()),
         token_name=text(named_token),
         plans=text(
@@ -120,6 +118,7 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
             .where(schema.plan.c.batch == sa.bindparam("batch"))
             .order_by(schema.plan.c.version)
         ),
+        gateway=compile_call_queries(dialect),
     )
 
 
@@ -143,12 +142,7 @@ def _events_of_task() -> sa.CompoundSelect[Any]:
     number = sa.select(task.c.seq).where(task.c.id == sa.bindparam("id")).scalar_subquery()
     by_number = _events().where(event.c.task_seq == number)
     by_id = _events().where(event.c.task_seq.is_(None), event.c.task_id == sa.bindparam("id"))
-    return _at_most(sa.union_all(by_number, by_id).order_by("seq"))
-
-
-def _at_most(query: Limited) -> Limited:
-    # The offset is written out: for a limit alone, SQLite's dialect would add a parameter of its own for it.
-    return query.limit(sa.bindparam("at_most")).offset(sa.literal_column("0", sa.Integer))
+    return at_most(sa.union_all(by_number, by_id).order_by("seq"))
 
 
 def open_work(run: Run, queries: Queries) -> OpenWork:

@@ -5,7 +5,7 @@ writing it. The JSON text of a `Task`, `TaskSpec`, `Attempt` ... is the value it
 is asked for in queries. An event's columns are its fields, so only the two mappings are in its body.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,13 +14,18 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event, Scalar
 from ostler.domain.fleet import Session
+from ostler.domain.live import CallDecision, CallRecord, GatewayKey
 from ostler.domain.measured import Measurement
 from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 
 Row = tuple[Any, ...]
-Stored = Task | TaskSpec | Attempt | Decision | Session | EndpointSpec | Measurement | StoredPlan
+Run = Callable[[str, Sequence[object]], list[Row]]
+"""Run a query inside a snapshot and return all of its rows."""
+Stored = (
+    Task | TaskSpec | Attempt | Decision | Session | EndpointSpec | Measurement | StoredPlan | GatewayKey | CallRecord
+)
 
 STATE_TEXT: Mapping[TaskState, str] = {state: str(state.value) for state in TaskState}
 """A `str` subclass is bound by a slower path of the driver than `str` itself."""
@@ -37,6 +42,8 @@ decode_session = msgspec.json.Decoder(Session).decode
 decode_endpoint = msgspec.json.Decoder(EndpointSpec).decode
 decode_measurement = msgspec.json.Decoder(Measurement).decode
 decode_plan = msgspec.json.Decoder(StoredPlan).decode
+decode_key = msgspec.json.Decoder(GatewayKey).decode
+decode_call = msgspec.json.Decoder(CallRecord).decode
 
 
 def body(value: Stored) -> str:
@@ -117,3 +124,28 @@ def measurement_row(row: Measurement) -> Row:
 def plan_row(plan: StoredPlan) -> Row:
     """All columns of `plan`, in their order."""
     return (plan.batch, plan.version, body(plan))
+
+
+def key_row(key: GatewayKey) -> Row:
+    """All columns of `gateway_key`, in their order."""
+    return (key.name, key.key_hash, key.revoked_ms, body(key))
+
+
+def call_row(record: CallRecord) -> Row:
+    """All columns of `call`, in their order."""
+    return (
+        record.id,
+        record.at_ms,
+        record.key,
+        record.model,
+        record.asked_model,
+        record.endpoint,
+        record.failure.value if record.failure is not None else None,
+        record.cost_micro_usd,
+        body(record),
+    )
+
+
+def call_decision_row(row: CallDecision) -> Row:
+    """All columns of `call_decision`, in their order."""
+    return (row.key, row.used_ms, body(row.decision))

@@ -178,3 +178,61 @@ token = sa.Table(
     sa.Column("created_ms", BIG, nullable=False),
     sqlite_strict=True,
 )
+
+gateway_key = sa.Table(
+    "gateway_key",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("key_hash", sa.Text, nullable=False, unique=True),
+    sa.Column("revoked_ms", BIG),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+)
+
+call = sa.Table(
+    "call",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("at_ms", BIG, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("asked_model", sa.Text, nullable=False),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("failure", sa.Text),
+    sa.Column("cost_micro_usd", BIG),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+)
+sa.Index("call_at", call.c.at_ms, call.c.id)
+# With the cost in it, what a key has spent is answered by the index alone, however long the bodies are.
+sa.Index(
+    "call_of_key",
+    call.c.key,
+    call.c.at_ms,
+    call.c.id,
+    call.c.cost_micro_usd,
+    sqlite_where=call.c.key != sa.literal_column("''"),
+)
+sa.Index("call_failed", call.c.at_ms, call.c.id, sqlite_where=call.c.failure.is_not(None))
+
+call_decision = sa.Table(
+    "call_decision",
+    METADATA,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("used_ms", BIG, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+)
+
+pruned_use = sa.Table(
+    "pruned_use",
+    METADATA,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("day_ms", BIG, primary_key=True, autoincrement=False),
+    sa.Column("calls", BIG, nullable=False),
+    sa.Column("micro_usd", BIG, nullable=False),
+    sa.Column("last_ms", BIG, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""What calls that are no longer kept have cost, by key and day: a limit outlives the records of the calls."""

@@ -19,18 +19,20 @@ import sqlalchemy as sa
 from ostler.domain.commands import Command, Result
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.event import Event
+from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.plans import StoredPlan
-from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
+from ostler.domain.ports import CallDetail, CallQuery, OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
-from ostler.store import reads
+from ostler.store import call_reads, reads
 from ostler.store.check import problems
 from ostler.store.errors import StoreError
 from ostler.store.file_lock import FileLock
 from ostler.store.flush import Flusher
 from ostler.store.group_commit import GroupCommit, Outcome
 from ostler.store.migrate import bring_up_to_date
-from ostler.store.reads import Queries, Run
+from ostler.store.reads import Queries
+from ostler.store.rows import Run
 from ostler.store.sqlite_engine import (
     copy_database,
     create_private_file,
@@ -191,6 +193,26 @@ class SqliteStore:
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """See the port."""
         return await self._read(lambda run, queries: reads.token_name(run, queries, token_hash, scope))
+
+    async def keys(self) -> list[GatewayKey]:
+        """See the port."""
+        return await self._read(lambda run, queries: call_reads.keys(run, queries.gateway))
+
+    async def calls(self, query: CallQuery) -> list[CallRecord]:
+        """See the port."""
+        return await self._read(lambda run, queries: call_reads.calls(run, queries.gateway, query))
+
+    async def call(self, call_id: str) -> CallDetail | None:
+        """See the port."""
+        return await self._read(lambda run, queries: call_reads.call_detail(run, queries.gateway, call_id))
+
+    async def key_spend(self, since_ms: int) -> KeySpend:
+        """See the port."""
+        return await self._read(lambda run, queries: call_reads.key_spend(run, queries.gateway, since_ms))
+
+    async def oldest_call_ms(self) -> int | None:
+        """See the port."""
+        return await self._read(lambda run, queries: call_reads.oldest_call_ms(run, queries.gateway))
 
     async def backup(self, target: str | Path) -> None:
         """Copy the database into a new file while work goes on. Raises `ConflictError` when the file exists."""

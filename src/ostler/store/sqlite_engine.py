@@ -24,7 +24,8 @@ from sqlalchemy.pool import NullPool
 
 from ostler.domain.errors import ConflictError, InvalidInputError
 from ostler.store.errors import StoreError
-from ostler.store.reads import Queries, Run, compile_queries
+from ostler.store.reads import Queries, compile_queries
+from ostler.store.rows import Run
 from ostler.store.statements import Statements, compile_statements
 
 BUSY_TIMEOUT_S = 5.0

@@ -21,6 +21,25 @@ _OPEN_CHANGES = ("state", "prev_state", "generation", "priority", "session", "wa
 
 
 Value = TypeVar("Value")
+Limited = TypeVar("Limited", bound=sa.GenerativeSelect)
+
+
+class GatewayStatements(NamedTuple):
+    """Those about keys and calls of the gateway."""
+
+    all_keys: str
+    """name, body."""
+    put_key: str
+    insert_call: str
+    """Does nothing where the id is there."""
+    put_call_decision: str
+    oldest_calls: str
+    """id, key, at_ms, cost: before this instant, at most so many."""
+    drop_call: str
+    add_pruned: str
+    """Adds to what was pruned of the key and day."""
+    drop_call_decisions: str
+    """Last used before this instant."""
 
 
 class Statements(NamedTuple):
@@ -55,6 +74,7 @@ class Statements(NamedTuple):
     all_tokens: str
     all_endpoint_names: str
     last_task_seq: str
+    gateway: GatewayStatements
 
 
 class Upsert(Protocol):
@@ -100,6 +120,37 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         all_tokens=text(sa.select(token)),
         all_endpoint_names=text(sa.select(schema.endpoint.c.name)),
         last_task_seq=text(sa.select(sa.func.max(task.c.seq))),
+        gateway=_gateway_statements(dialect, upsert),
+    )
+
+
+def _gateway_statements(dialect: Dialect, upsert: Upsert) -> GatewayStatements:
+    def text(statement: sa.ClauseElement) -> str:
+        return str(statement.compile(dialect=dialect))
+
+    key, call, decision, pruned = schema.gateway_key, schema.call, schema.call_decision, schema.pruned_use
+    oldest = sa.select(call.c.id, call.c.key, call.c.at_ms, call.c.cost_micro_usd).order_by(call.c.at_ms, call.c.id)
+    used = upsert(decision)
+    add = upsert(pruned)
+    new = add.excluded
+    sums = {
+        "calls": pruned.c.calls + new.calls,
+        "micro_usd": pruned.c.micro_usd + new.micro_usd,
+        "last_ms": sa.case((new.last_ms > pruned.c.last_ms, new.last_ms), else_=pruned.c.last_ms),
+    }
+    return GatewayStatements(
+        all_keys=text(sa.select(key.c.name, key.c.body)),
+        put_key=_upsert(dialect, upsert, key),
+        insert_call=text(upsert(call).on_conflict_do_nothing(index_elements=list(call.primary_key))),
+        put_call_decision=text(
+            used.on_conflict_do_update(
+                index_elements=list(decision.primary_key), set_={"used_ms": used.excluded.used_ms}
+            )
+        ),
+        oldest_calls=text(at_most(oldest.where(call.c.at_ms < sa.bindparam("before")))),
+        drop_call=_delete(dialect, call.c.id),
+        add_pruned=text(add.on_conflict_do_update(index_elements=list(pruned.primary_key), set_=sums)),
+        drop_call_decisions=text(sa.delete(decision).where(decision.c.used_ms < sa.bindparam("before"))),
     )
 
 
@@ -159,3 +210,9 @@ def lookups(dialect: Dialect, query: sa.Select[*tuple[Any, ...]], key: sa.Column
         str(query.where(key.in_([sa.bindparam(f"value_{n}") for n in range(size)])).compile(dialect=dialect))
         for size in IN_SIZES
     )
+
+
+def at_most(query: Limited) -> Limited:
+    """The query with a parameter more, the last one: how many rows to give."""
+    # The offset is written out: for a limit alone, SQLite's dialect would add a parameter of its own for it.
+    return query.limit(sa.bindparam("at_most")).offset(sa.literal_column("0", sa.Integer))
