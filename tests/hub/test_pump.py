@@ -241,25 +241,31 @@ class Alarms:
 
 
 async def test_the_alarm_rings_when_the_actor_wants_to_be_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One alarm, for the newest word; an instant that has passed rings at once; none when there is none."""
+    """One alarm, set anew for an earlier instant only; an instant that has passed rings at once; one that rings before
+    its time, because its reason has gone, wakes nobody and is set for what is due then.
+    """
     alarms = Alarms(monkeypatch)
     actor = Scripted()
     pump = pump_of(actor, HeldStore())
     pump.start()
-    for due_ms in (1_007_500, 1_002_000, 999_000, None):
+    for due_ms in (1_007_500, 1_007_500, 1_002_000, 1_060_000, None):
         actor.due_ms = due_ms
         await pump.post(Cancel(task_id="t"))
-    assert [delay_s for delay_s, _, _ in alarms.set] == [7.5, 2.0, 0.0]
-    assert all(handle.cancelled() for _, _, handle in alarms.set), "each new word replaces the alarm before"
-    actor.due_ms = 1_000_500
+    assert [delay_s for delay_s, _, _ in alarms.set] == [7.5, 2.0]
+    assert [handle.cancelled() for _, _, handle in alarms.set] == [True, False]
+    actor.due_ms = 1_060_000
+    alarms.set[-1][1]()
+    assert not any(isinstance(signal, Wake) for signal in actor.heard), "it rang too early"
+    assert alarms.set[-1][0] == 60.0
+    actor.due_ms = 999_000
     await pump.post(Cancel(task_id="t"))
     delay_s, ring, handle = alarms.set[-1]
-    actor.due_ms = None
     ring()
-    handle.cancel()
+    for _, _, handle in alarms.set:
+        handle.cancel()
     await pump.stop()
 
-    assert delay_s == 0.5
+    assert delay_s == 0.0
     assert isinstance(actor.heard[-1], Wake)
 
 

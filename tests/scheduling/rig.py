@@ -116,10 +116,11 @@ class Rig:
         """Hand a signal over and carry its effects out."""
         effects = self.scheduler.handle(signal, self.now_ms)
         for effect in effects:
-            self._carry_out(effect)
+            self.carry_out(effect)
         return effects
 
-    def _carry_out(self, effect: Effect) -> None:
+    def carry_out(self, effect: Effect) -> None:
+        """Play the shell for one effect."""
         self.effects.append(effect)
         match effect:
             case Emit():
@@ -150,20 +151,30 @@ class Rig:
                 for row in self.rows.values()
                 if row.state in LEASED_STATES and (row.endpoint, row.model) == (at.endpoint, at.model)
             ]
+            running += self.also_on(at)
             assert not running, f"{at} is to be unloaded while {running} run on it"
         assert effect.host not in {other.host for other in self.loading}, f"two changes at once on {effect.host}"
         self.loading.append(effect)
         self.loads.append(effect)
 
+    def also_on(self, at: ModelAt) -> list[str]:
+        """What else runs on a model: nothing, but see `LiveRig`."""
+        return []
+
     def _only_to_what_is_loaded(self, effect: Assign) -> None:
         task = effect.command.task
-        book = None if task.endpoint is None else self.scheduler.books.hosts.of_endpoint(task.endpoint)
-        if book is None or task.endpoint is None or task.model is None:
+        if task.endpoint is not None and task.model is not None:
+            self.is_loaded(task.id, task.endpoint, task.model)
+
+    def is_loaded(self, name: str, endpoint: str, model: str) -> None:
+        """Fail when a call goes to a managed place that does not have its model."""
+        book = self.scheduler.books.hosts.of_endpoint(endpoint)
+        if book is None:
             return
-        held = book.held.get(ModelAt(task.endpoint, task.model))
-        assert held is not None, f"{task.id} was sent to {task.endpoint}, where {task.model} is not loaded"
+        held = book.held.get(ModelAt(endpoint, model))
+        assert held is not None, f"{name} was sent to {endpoint}, where {model} is not loaded"
         # Leaving may be decided right after the assignment, in the same turn; the call is waited for then.
-        assert held.phase in {HeldPhase.READY, HeldPhase.LEAVING}, f"{task.id} was sent to a model that is {held.phase}"
+        assert held.phase in {HeldPhase.READY, HeldPhase.LEAVING}, f"{name} was sent to a model that is {held.phase}"
 
     def _update(self, command: UpdateTask) -> bool:
         row = self.rows[command.task.id]

@@ -36,6 +36,9 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Models that as many tasks of its batch use as may: no place of theirs is free for it."""
     planned: tuple[str, ...] = ()
     """Endpoints of the host where a plan in force has it: others are looked at only while none of these can be used."""
+    live: bool = False
+    """Somebody waits at the other end: where it failed is not tried again, the wait for a fallback is that of the
+    gateway, and no worker's own access is a way out."""
 
 
 class TargetType(StrEnum):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ostler.domain.decision import Decision
+from ostler.domain.errors import OstlerError
 from ostler.domain.states import Failure, FailureClass, Wait
 from ostler.domain.tasks import Priority, TaskFacts, Usage
 
@@ -55,6 +56,17 @@ class Denial(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_ms: int | None = None
     """When it makes sense to ask again, where that is known."""
     wait_ms: int = 0
+
+
+class DeniedError(OstlerError):
+    """A live call is not run; `denial` says why, and when it makes sense to ask again."""
+
+    http_status = 503
+    code = "denied"
+
+    def __init__(self, denial: Denial) -> None:
+        super().__init__(f"{denial.wait.code.value}: {denial.wait.detail or 'it cannot run now'}")
+        self.denial = denial
 
 
 class LiveEnded(msgspec.Struct, frozen=True, kw_only=True):

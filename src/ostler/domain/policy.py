@@ -107,6 +107,25 @@ class ResidencyPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Load ahead for tasks whose needs are all running."""
 
 
+class ContextRule(StrEnum):
+    """What becomes of a live call that needs more context than a model is loaded with."""
+
+    RELOAD = "reload"
+    """The engine loads the model anew, with room for it; where it cannot, as `reroute`."""
+    REROUTE = "reroute"
+    """It goes to another place that has the room."""
+    ERROR = "error"
+    """It is denied, with both figures."""
+
+
+class GatewayPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What live calls obey beside the rules for all work."""
+
+    fallback_wait_ms: int = 0
+    """How long a call waits for its tier before it takes the one step of an outage: nobody waits at a prompt."""
+    context_rule: ContextRule = ContextRule.RELOAD
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Catalogue and rules together: all of the profile that a decision depends on."""
 
@@ -114,5 +133,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     routing: RoutingPolicy = RoutingPolicy()
     scheduler: SchedulerPolicy = SchedulerPolicy()
     residency: ResidencyPolicy = ResidencyPolicy()
+    gateway: GatewayPolicy = GatewayPolicy()
     version: str = ""
     profile: str = "default"

@@ -20,7 +20,19 @@ from ostler.hub.committer import Committer
 from ostler.hub.handing import Handed, as_decided, hand_over, needed_results
 from ostler.hub.outbox import Outbox
 from ostler.scheduling import Scheduler
-from ostler.scheduling.effects import Apply, Assign, Effect, Emit, LoadModel, ProbeNow, Replan, Stop, UnloadModel
+from ostler.scheduling.effects import (
+    Apply,
+    Assign,
+    DenyCall,
+    Effect,
+    Emit,
+    LoadModel,
+    ProbeNow,
+    Replan,
+    RunCall,
+    Stop,
+    UnloadModel,
+)
 from ostler.scheduling.signals import CommandRefused, Signal, Wake
 
 
@@ -36,8 +48,10 @@ class Pump:
         self.outboxes: dict[str, Outbox] = {}
         self.probe_now: Callable[[str], None] = lambda _: None
         self.load: Callable[[LoadModel | UnloadModel], None] = lambda _: None
-        self.replan: Callable[[Replan], None] = lambda _: None
         """Begins a load or an unload; its end comes back as a signal."""
+        self.replan: Callable[[Replan], None] = lambda _: None
+        self.answer_call: Callable[[RunCall | DenyCall], None] = lambda _: None
+        """Takes the answer for a live call, which stores nothing: before what else the signal brought is durable."""
         self.fatal: asyncio.Future[BaseException] | None = None
         self.news = asyncio.Condition()
         """Notified whenever new events are durable."""
@@ -46,6 +60,7 @@ class Pump:
         self.closing = False
         """Set before the faces stop: followers end instead of being cut."""
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_ms = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -73,8 +88,29 @@ class Pump:
 
     def start_signal(self, signal: Signal) -> asyncio.Task[None]:
         """Handle a signal now; its effects are carried out by the returned task."""
+        return self._carry_on(self._handle(signal))
+
+    def tell(self, signal: Signal) -> None:
+        """As `start_signal`, for who does not wait. Where the only effects are answers to live calls, all is done when
+        this returns, without a task.
+        """
+        effects = self._handle(signal)
+        if effects:
+            _ = self._carry_on(effects)
+
+    def _handle(self, signal: Signal) -> list[Effect]:
+        """Have the actor decide and answer live calls; returns the other effects."""
         effects = self.scheduler.handle(signal, self.clock.now_ms())
         self._set_alarm()
+        others: list[Effect] = []
+        for effect in effects:
+            if isinstance(effect, RunCall | DenyCall):
+                self.answer_call(effect)
+            else:
+                others.append(effect)
+        return others
+
+    def _carry_on(self, effects: list[Effect]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._carry_out(effects))
         self._tasks.add(task)
         task.add_done_callback(self._carried)
@@ -108,6 +144,8 @@ class Pump:
                     else:
                         commands.append(AppendEvents(events=(effect.event,)))
                         stored.append(effect)
+                case RunCall() | DenyCall():
+                    pass  # answered at once, see `_handle`
                 case _:
                     self._hand_on(effect)
         if not commands:
@@ -198,19 +236,27 @@ class Pump:
             self.news.notify_all()
 
     def _set_alarm(self) -> None:
+        """Have the alarm ring when the actor wants it, or before: one that rings too early is set anew (`_ring`), which
+        is cheaper than moving it with each call that comes and goes.
+        """
+        due_ms = self.scheduler.next_wake_ms()
+        if due_ms is None or self._stopped or (self._alarm is not None and self._alarm_ms <= due_ms):
+            return
         if self._alarm is not None:
             self._alarm.cancel()
-            self._alarm = None
-        due_ms = self.scheduler.next_wake_ms()
-        if due_ms is None or self._stopped:
-            return
         delay_s = max(0, due_ms - self.clock.now_ms()) / 1000
         self._alarm = asyncio.get_running_loop().call_later(delay_s, self._ring)
+        self._alarm_ms = due_ms
 
     def _ring(self) -> None:
         self._alarm = None
-        if not self._stopped:
+        if self._stopped:
+            return
+        due_ms = self.scheduler.next_wake_ms()
+        if due_ms is not None and due_ms <= max(self._alarm_ms, self.clock.now_ms()):
             _ = self.start_signal(Wake())
+        else:
+            self._set_alarm()
 
     def _fatal(self, error: BaseException) -> None:
         if self.fatal is not None and not self.fatal.done():

@@ -58,3 +58,39 @@ def window_bucket(context_tokens: int, catalog: Catalog) -> int:
     """How many of the catalogue's distinct windows are too small for the need."""
     windows = sorted({model.context_tokens for model in catalog.models.values() if model.context_tokens is not None})
     return bisect_left(windows, context_tokens)
+
+
+CONTEXT_FLOOR_TOKENS = 4_096
+"""Needs up to this are one class: nothing is loaded with less."""
+
+
+def call_shape(facts: TaskFacts) -> tuple[Hashable, ...]:
+    """All of a live call that a decision depends on, apart from when it is asked: equal shapes are one question."""
+    found = facts.classification
+    return (
+        facts.tier,
+        facts.model,
+        facts.fallback_models,
+        facts.endpoint,
+        facts.local_only,
+        facts.capabilities,
+        facts.prompt_tokens,
+        facts.output_tokens,
+        facts.expected_ms,
+        facts.context_tokens,
+        found.complexity,
+        found.task_type,
+        facts.repo,
+        facts.recent_errors,
+    )
+
+
+def call_class(facts: TaskFacts, excluded: tuple[str, ...]) -> tuple[Hashable, ...]:
+    """The key of a waiting live call: as `route_class`, but of what was asked alone, so that it costs next to nothing.
+
+    Windows are told apart by octaves: what is loaded changes while calls wait. Whoever becomes the head of a class is
+    decided for on its own.
+    """
+    shape = call_shape(facts)
+    context = max(facts.context_tokens, CONTEXT_FLOOR_TOKENS).bit_length()
+    return (*shape[:6], context, *shape[10:], excluded)

@@ -89,6 +89,8 @@ def _decide(question: Question) -> Verdict:
     if aim.start is None:
         return _no_route(record, aim.blocked)
     if not snapshot.endpoints and facts.endpoint is None:
+        if request.live:
+            return _no_route(record, "no endpoint is registered")
         if not facts.local_only:
             return record.worker()
         return _no_route(record, "no endpoint is registered, and what a worker's own access reaches may not be local")

@@ -45,7 +45,7 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True):
 
 def find_fallback(question: Question, aim: Aim, found: Survey) -> Fallback | None:
     """What may replace the unavailable tier or model of `found`; `None` when nothing may."""
-    facts, routing = question.facts, question.policy.routing
+    facts = question.facts
     targets = [*_models(question)]
     if facts.model is None and facts.endpoint is None:
         targets += _targets(question, aim, found.tier)
@@ -53,7 +53,14 @@ def find_fallback(question: Question, aim: Aim, found: Survey) -> Fallback | Non
         return None
     queued_ms = question.request.queued_ms
     since_ms = max(queued_ms, found.outage_since_ms() or queued_ms)
-    return Fallback(targets=tuple(targets), since_ms=since_ms, at_ms=since_ms + routing.fallback_wait_ms)
+    return Fallback(targets=tuple(targets), since_ms=since_ms, at_ms=since_ms + _wait_ms(question, found))
+
+
+def _wait_ms(question: Question, found: Survey) -> int:
+    """How long the tier is waited for. A place that a live call has failed on is not: it will not be tried again."""
+    if not question.request.live:
+        return question.policy.routing.fallback_wait_ms
+    return 0 if found.excluded else question.policy.gateway.fallback_wait_ms
 
 
 def _models(question: Question) -> Iterator[Target]:

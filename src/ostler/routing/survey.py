@@ -3,7 +3,8 @@
 Every (endpoint, model) that serves a fit model ends in exactly one of four lists: an offer, busy (usable, no free
 slot), excluded (usable, but the last attempt failed there), refused. From them follows the state of the tier: something
 to choose from, full, or unavailable; only the last one lets a task leave the tier. When everything usable is excluded,
-the exclusion is lifted: trying again where it failed beats waiting for ever.
+the exclusion is lifted: trying again where it failed beats waiting for ever. Not for a live call, whose caller would
+wait for the same failure once more: there it leaves the tier unavailable.
 
 On a managed host a model that is not loaded is an offer like any other, its swap counted in; when it is the best one,
 the task waits for the load (see `record.swap`). One that failed to load a moment ago is refused.
@@ -152,7 +153,7 @@ class Surveyor:
                 self._sort(place.endpoint, place.view, contender, found)
         else:
             found.excluded.extend(place for place, _ in elsewhere)
-        if spared and not found.available:
+        if spared and not found.available and not self._question.request.live:
             found.lifted = True
             for place, contender in spared:
                 self._sort(place.endpoint, place.view, contender, found)

@@ -102,9 +102,9 @@ def unavailable(found: Survey, question: Question) -> str:
         f"{kind} {name}" for kind, name in (("model", facts.model), ("endpoint", facts.endpoint)) if name is not None
     ]
     subject = f"{' of '.join(pins)} is not available" if pins else f"no endpoint of {found.tier.name} is available"
-    if found.refused:
+    if out := [*found.excluded, *found.refused]:
         # An endpoint that serves several models of the tier is refused once for each, mostly for the same reason.
-        ordered = heapq.nsmallest(len(found.refused), found.refused, key=nearness)
+        ordered = heapq.nsmallest(len(out), out, key=nearness)
         said = tuple(dict.fromkeys(f"{place.endpoint} {refusal(place, question)}" for place in ordered))
         more = f", and {len(said) - NAMED} more" if len(said) > NAMED else ""
         return f"{subject}: {', '.join(said[:NAMED])}{more}"

@@ -12,9 +12,10 @@ import msgspec
 
 from ostler.domain.clock import Clock
 from ostler.domain.event import Event
+from ostler.domain.live import Standing
 from ostler.domain.policy import Policy
 from ostler.domain.states import LEASED_STATES, Failure, FailureClass, TaskState, Wait, WaitCode
-from ostler.scheduling import following, loading, residency
+from ostler.scheduling import following, live, loading, residency
 from ostler.scheduling import signals as sig
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Effect
@@ -63,6 +64,8 @@ class Scheduler:
             if not residency.step(turn):
                 break
             run_round(turn)
+        if self.books.calls.due and live.deny_due(turn):
+            run_round(turn)
         return turn.effects
 
     def next_wake_ms(self) -> int | None:
@@ -83,8 +86,14 @@ class Scheduler:
             return msgspec.structs.replace(task.wait, detail=needs_detail(self.books, task_id))
         return task.wait
 
+    def standing(self, call_id: str) -> Standing | None:
+        """Where a live call stands; `None` when it does not wait or is not known."""
+        return live.standing(self.books, call_id)
+
     def _apply(self, turn: Turn, signal: sig.Signal) -> None:  # noqa: C901, PLR0912 - one branch for each signal
         match signal:
+            case sig.CallOffered() | sig.CallEnded() | sig.CallWithdrawn():
+                live.told(turn, signal)
             case sig.TasksAccepted():
                 accept(turn, signal.tasks, Settled(signal.settled, signal.lengths), signal.plan_by_ms)
             case sig.Restored():
@@ -165,6 +174,7 @@ class Scheduler:
                 int(task.priority),
                 place_of(books.following, task, books.paths.place(task)),
             )
+        live.policy_changed(turn)
         watch_tiers(turn)
 
     def _fire_timers(self, turn: Turn) -> None:
@@ -182,10 +192,10 @@ class Scheduler:
                 self._fallback(turn, name)
             case TimerKind.TTL:
                 expire(turn, name)
+            case TimerKind.CALL:
+                books.calls.due.append(name)
             case TimerKind.NOT_BEFORE | TimerKind.RETRY:
-                task = books.tasks.get(name)
-                if task is not None and task.state in (TaskState.SCHEDULED, TaskState.RETRY_WAIT, TaskState.QUEUED):
-                    place(turn, task)
+                self._time_came(turn, name)
             case TimerKind.ASSIGN | TimerKind.CANCEL:
                 self._never_answered(turn, kind, name)
             case TimerKind.SESSION:
@@ -199,6 +209,11 @@ class Scheduler:
                 alert_due(turn, name)
             case TimerKind.LATE | TimerKind.REPLAN:
                 following.due(turn, kind, name)
+
+    def _time_came(self, turn: Turn, task_id: str) -> None:
+        task = self.books.tasks.get(task_id)
+        if task is not None and task.state in (TaskState.SCHEDULED, TaskState.RETRY_WAIT, TaskState.QUEUED):
+            place(turn, task)
 
     def _fallback(self, turn: Turn, task_id: str) -> None:
         """A fallback instant has come: announce it and let the round use the tier beside."""

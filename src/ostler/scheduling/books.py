@@ -19,6 +19,7 @@ from ostler.domain.policy import Policy
 from ostler.domain.states import FINAL_STATES, TaskState, Wait, may_move
 from ostler.domain.tasks import Attempt, Task
 from ostler.scheduling.batches import Batches
+from ostler.scheduling.calls import Calls
 from ostler.scheduling.dependencies import Dependencies
 from ostler.scheduling.effects import Apply, Effect, Emit
 from ostler.scheduling.endpoints import Endpoints
@@ -41,6 +42,7 @@ class Books:
         """Every task that is not final."""
         self.attempts: dict[str, Attempt] = {}
         """The newest attempt of each leased task."""
+        self.calls = Calls()
         self.queue = WaitingQueue()
         self.dependencies = Dependencies()
         self.workers = Workers()

@@ -59,6 +59,26 @@ class Demand(NamedTuple):
     """When the next waiter loses its patience; `None` = nobody does."""
 
 
+class Waiter(NamedTuple):
+    """The first in line of a class: a task, or a live call, on which nothing else hangs."""
+
+    queued_ms: int
+    patient_from_ms: int
+    priority: Priority
+    chain_ms: int = 0
+
+
+def waiter(books: Books, name: str) -> Waiter:
+    """What waits under a name in the queue."""
+    live = books.calls.waiting.get(name)
+    if live is not None:
+        return Waiter(live.call.offered_ms, live.call.offered_ms, live.call.priority)
+    task = books.tasks[name]
+    queued_ms = task.queued_ms if task.queued_ms is not None else task.created_ms
+    patient_ms = patient_from_ms(books.following, task, queued_ms)
+    return Waiter(queued_ms, patient_ms, task.priority, books.paths.chain_ms(task.id))
+
+
 class _Wanted:
     """Wants while they are put together."""
 
@@ -97,8 +117,7 @@ class _Gathering:
         wishes = self._managed(task_class.hold.wishes if task_class.hold is not None else ())
         if head is None or not wishes:
             return
-        task = books.tasks[head[2]]
-        queued_ms = task.queued_ms if task.queued_ms is not None else task.created_ms
+        first_in_line = waiter(books, head[2])
         used: frozenset[str] = frozenset()
         for model in dict.fromkeys(wish.model for wish in wishes):
             first = next(wish for wish in wishes if wish.model == model)
@@ -110,11 +129,13 @@ class _Gathering:
             group, _ = self.wanted(wishes, model)
             group.waiting += task_class.size
             group.work_ms += work_ms
-            urgency = self.now_ms - queued_ms + PRIORITY_MS[task.priority] + books.paths.chain_ms(task.id)
+            urgency = (
+                self.now_ms - first_in_line.queued_ms + PRIORITY_MS[first_in_line.priority] + first_in_line.chain_ms
+            )
             group.urgency = urgency if group.urgency is None else max(group.urgency, urgency)
-            since_ms = patient_from_ms(books.following, task, queued_ms)
+            since_ms = first_in_line.patient_from_ms
             group.oldest_ms = since_ms if group.oldest_ms is None else min(group.oldest_ms, since_ms)
-            group.urgent = group.urgent or task.priority is Priority.URGENT
+            group.urgent = group.urgent or first_in_line.priority is Priority.URGENT
 
     def coming(self, task: Task, wishes: tuple[Wish, ...], at_ms: int) -> None:
         """A task whose needs are all running."""

@@ -5,6 +5,7 @@ import msgspec
 from ostler.domain.commands import Command, UpdateTask
 from ostler.domain.event import Event
 from ostler.domain.fleet import ModelAt
+from ostler.domain.live import Denial, Dispatch
 from ostler.domain.work import ModelRoute
 
 
@@ -68,6 +69,18 @@ class UnloadModel(msgspec.Struct, frozen=True, kw_only=True):
     model: str
 
 
+class RunCall(msgspec.Struct, frozen=True, kw_only=True):
+    """Let a live call go to its place; answered by exactly one `CallEnded` or `CallWithdrawn`. Stores nothing."""
+
+    dispatch: Dispatch
+
+
+class DenyCall(msgspec.Struct, frozen=True, kw_only=True):
+    """Tell a live call that it will not run; nothing is kept of it here. Stores nothing."""
+
+    denial: Denial
+
+
 class Replan(msgspec.Struct, frozen=True, kw_only=True):
     """Make a new plan for what is left of a batch, from how things are now.
 
@@ -81,4 +94,4 @@ class Replan(msgspec.Struct, frozen=True, kw_only=True):
     """What the plan in force did not foresee."""
 
 
-Effect = Apply | Assign | Stop | Emit | ProbeNow | LoadModel | UnloadModel | Replan
+Effect = Apply | Assign | Stop | Emit | ProbeNow | LoadModel | UnloadModel | Replan | RunCall | DenyCall

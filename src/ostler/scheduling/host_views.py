@@ -12,7 +12,7 @@ from ostler.domain.measured import Quantity
 from ostler.domain.tasks import Priority
 from ostler.residency.measured import Estimate
 from ostler.scheduling.books import Books
-from ostler.scheduling.demand import URGENT_PATIENCE_SHARE, gather, slots_of
+from ostler.scheduling.demand import URGENT_PATIENCE_SHARE, gather, slots_of, waiter
 from ostler.scheduling.hosts import Held, HostBook, Swap
 
 
@@ -122,13 +122,12 @@ def model_queues(books: Books, now_ms: int) -> tuple[ModelQueue, ...]:
         head = books.queue.head(key)
         if not wishes or head is None:
             continue
-        task, model = books.tasks[head[2]], wishes[0].model
+        first, model = waiter(books, head[2]), wishes[0].model
         queue = found.setdefault(model, _Queue())
         queue.waiting += task_class.size
-        queue.urgent = queue.urgent or task.priority is Priority.URGENT
+        queue.urgent = queue.urgent or first.priority is Priority.URGENT
         queue.hosts |= {wish.host for wish in wishes if wish.model == model}
-        if task.queued_ms is not None:
-            queue.oldest_ms = task.queued_ms if queue.oldest_ms is None else min(queue.oldest_ms, task.queued_ms)
+        queue.oldest_ms = first.queued_ms if queue.oldest_ms is None else min(queue.oldest_ms, first.queued_ms)
     unserved_ms = gather(books, now_ms).unserved_ms if found else {}
     return tuple(
         ModelQueue(

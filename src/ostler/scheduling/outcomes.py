@@ -140,7 +140,7 @@ def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) ->
     reason = books.cancelling.pop(task.id, None)
     if reason is not None:
         failure = Failure(kind=FailureClass.CANCELLED, message=reason, at_ms=turn.now_ms)
-    _blame(turn, task, failure)
+    blame(turn, task.endpoint, failure)
     step = next_step(
         task,
         failure.kind,
@@ -221,9 +221,9 @@ def _again(turn: Turn, task: Task, failure: Failure, step: NextStep, attempt: At
     place(turn, after)
 
 
-def _blame(turn: Turn, task: Task, failure: Failure) -> None:
-    """Charge the endpoint with what was its fault."""
-    books, name = turn.books, task.endpoint
+def blame(turn: Turn, name: str | None, failure: Failure) -> None:
+    """Charge the endpoint of an attempt with what was its fault."""
+    books = turn.books
     if name is None or name not in books.endpoints:
         return
     rule = RULES[failure.kind]

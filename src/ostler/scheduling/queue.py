@@ -188,6 +188,10 @@ class WaitingQueue:
                 self._unpark(task_class, pending)
             self.open(key)
 
+    def is_quiet(self, key: ClassKey) -> bool:
+        """Whether nothing of a class waits, and no class is to be looked at: who comes now is the first in line."""
+        return not self._open and key not in self.classes
+
     def take_open(self) -> set[ClassKey]:
         """The classes to look at; they are closed by `hold`, or left idle when they run empty."""
         opened, self._open = self._open, set()
@@ -197,6 +201,13 @@ class WaitingQueue:
         """The class of a waiting task."""
         key = self._class_of.get(task_id)
         return None if key is None else self.classes[key]
+
+    def ahead_of(self, task_id: str) -> int:
+        """How much of its class comes before a waiting task. O(tasks of the class)."""
+        task_class, own = self.class_of(task_id), self._heads.get(task_id)
+        if task_class is None or own is None:
+            return 0
+        return sum(head < own and self._is_live(task_class, head) for head in task_class.heap)
 
     def wait_of(self, task_id: str) -> Wait | None:
         """Why a waiting task waits at this moment; `None` when its class has not been looked at yet."""

@@ -21,9 +21,11 @@ from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Task, TaskKind
 from ostler.domain.work import ModelRoute
 from ostler.routing.decide import decide
+from ostler.scheduling import live
 from ostler.scheduling.batches import limits_key, resource
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Assign
+from ostler.scheduling.engine_terms import engine_terms
 from ostler.scheduling.guiding import not_before_ms
 from ostler.scheduling.intake import forget, route_request
 from ostler.scheduling.queue import WORKERS, ClassKey, PendingFallback
@@ -32,9 +34,6 @@ from ostler.scheduling.timers import TimerKind
 
 MAX_PARKED = 64
 """Tasks of one class that wait for their fallback instant at once; the others come after them anyway."""
-
-KEEP_LOADED_S = 1_800
-"""How long the engine of a managed host is told to keep a model after a call: who decides about its leaving is us."""
 
 STORED_CODES = frozenset(
     {
@@ -71,6 +70,8 @@ def run_round(turn: Turn) -> None:
 def _serve(turn: Turn, snapshot: FleetSnapshot, key: ClassKey, task_id: str) -> bool:
     """Try one head; whether the next of its class should be tried."""
     books = turn.books
+    if task_id in books.calls.waiting:
+        return live.serve(turn, snapshot, key, task_id)
     task = books.tasks[task_id]
     started_us = books.clock.stopwatch_us()
     request = route_request(books, task, turn.now_ms, generation=task.generation + 1)
@@ -260,12 +261,7 @@ def _model_route(turn: Turn, decision: Decision) -> ModelRoute | None:
     tiers = turn.books.policy.catalog.tiers
     limit = next((tier.max_output_tokens for tier in tiers if tier.name == decision.effective_tier), 2048)
     spec = turn.books.endpoints.views[name].spec
-    known = turn.books.policy.catalog.models.get(model)
-    context_tokens = known.context_tokens if known is not None and spec.kind == "ollama" else None
-    held = turn.books.hosts.of(ModelAt(name, model))
-    if held is not None and held.context_tokens is not None:
-        context_tokens = held.context_tokens  # another size would load it anew
-    keep_alive_s = KEEP_LOADED_S if held is not None else None
+    context_tokens, keep_alive_s = engine_terms(turn.books, spec, model)
     return ModelRoute(
         endpoint=spec, model=model, max_output_tokens=limit, context_tokens=context_tokens, keep_alive_s=keep_alive_s
     )

@@ -7,6 +7,7 @@ import msgspec
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import Refused
 from ostler.domain.fleet import HostReport, Probe, Resident, Session, Unloaded
+from ostler.domain.live import LiveCall, LiveEnded
 from ostler.domain.measured import Measurement
 from ostler.domain.policy import Policy
 from ostler.domain.states import Failure
@@ -62,6 +63,24 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
 
     session_id: str
     report: Report
+
+
+class CallOffered(msgspec.Struct, frozen=True, kw_only=True):
+    """A live call is to run, or to run again elsewhere (`attempt` one higher); answered by `RunCall` or `DenyCall`."""
+
+    call: LiveCall
+
+
+class CallWithdrawn(msgspec.Struct, frozen=True, kw_only=True):
+    """Nobody waits for a live call any more, whether it waits or runs."""
+
+    call_id: str
+
+
+class CallEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt of a live call came to its end; one of an older attempt changes nothing."""
+
+    end: LiveEnded
 
 
 class Probed(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,6 +241,9 @@ Signal = (
     | WorkerRenewed
     | WorkerLeft
     | Reported
+    | CallOffered
+    | CallWithdrawn
+    | CallEnded
     | Probed
     | EndpointAdded
     | EndpointRemoved

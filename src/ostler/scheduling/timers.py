@@ -25,6 +25,8 @@ class TimerKind(StrEnum):
     """A running task takes longer than its plan allows."""
     REPLAN = "replan"
     RESIDENCY = "residency"
+    CALL = "call"
+    """A live call is to have begun by then."""
 
 
 class Timers:

@@ -1,0 +1,94 @@
+"""Where live calls of the gateway meet the scheduler: admitted or denied, ended, withdrawn. Nothing is stored.
+
+`admit` asks the actor in the same breath: a call that can run, or never can, has its answer without a switch of tasks.
+One that has to wait does so for as long as its caller does: when `admit` is cancelled, the call is withdrawn, also when
+its answer was on its way already, so that no slot is held for somebody who has left.
+"""
+
+import asyncio
+
+from ostler.domain.live import Denial, DeniedError, Dispatch, LiveCall, LiveEnded, Standing
+from ostler.domain.states import Wait, WaitCode
+from ostler.hub.pump import Pump
+from ostler.scheduling.effects import DenyCall, RunCall
+from ostler.scheduling.signals import CallEnded, CallOffered, CallWithdrawn
+
+Answer = RunCall | DenyCall
+STOPPING_RETRY_MS = 1_000
+
+
+class LiveDesk:
+    """Admits live calls. Of one call, at most one `admit` is under way at a time."""
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump = pump
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._offering = ""
+        self._answer: Answer | None = None
+        self._closed = False
+        pump.answer_call = self._answered
+
+    async def admit(self, call: LiveCall) -> Dispatch:
+        """Wait until the call may run; its slot is taken from then on, until `ended` or `withdraw`.
+
+        Raises `DeniedError` when it will not run.
+        """
+        if self._closed:
+            raise _stopping(call.id, call.attempt)
+        self._offering, self._answer = call.id, None
+        self._pump.tell(CallOffered(call=call))
+        answer, self._offering, self._answer = self._answer, "", None
+        if answer is None:
+            answer = await self._wait_for(call)
+        if isinstance(answer, DenyCall):
+            raise DeniedError(answer.denial)
+        return answer.dispatch
+
+    async def _wait_for(self, call: LiveCall) -> Answer:
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[call.id] = future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.withdraw(call.id)
+            raise
+        finally:
+            if self._waiting.get(call.id) is future:
+                del self._waiting[call.id]
+
+    def _answered(self, answer: Answer) -> None:
+        call_id = answer.dispatch.call_id if isinstance(answer, RunCall) else answer.denial.call_id
+        if call_id == self._offering:
+            self._answer = answer
+            return
+        future = self._waiting.get(call_id)
+        if future is not None and not future.done():
+            future.set_result(answer)
+
+    def ended(self, end: LiveEnded) -> None:
+        """An attempt ended; saying so twice, or too late, changes nothing."""
+        self._pump.tell(CallEnded(end=end))
+
+    def withdraw(self, call_id: str) -> None:
+        """Nobody waits for the call any more: it leaves the queue, or frees its slot. An `admit` of it is cancelled."""
+        self._pump.tell(CallWithdrawn(call_id=call_id))
+        future = self._waiting.pop(call_id, None)
+        if future is not None:
+            future.cancel()
+
+    def standing(self, call_id: str) -> Standing | None:
+        """Where a waiting call stands; `None` when it does not wait."""
+        return self._pump.scheduler.standing(call_id)
+
+    def close(self) -> None:
+        """Deny what waits and what will come: the hub stops."""
+        self._closed = True
+        for call_id, future in list(self._waiting.items()):
+            self._pump.tell(CallWithdrawn(call_id=call_id))
+            if not future.done():
+                future.set_exception(_stopping(call_id, 1))
+
+
+def _stopping(call_id: str, attempt: int) -> DeniedError:
+    wait = Wait(code=WaitCode.CAPACITY, since_ms=0, detail="the hub is stopping")
+    return DeniedError(Denial(call_id=call_id, attempt=attempt, wait=wait, retry_after_ms=STOPPING_RETRY_MS))
