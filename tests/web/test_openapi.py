@@ -51,6 +51,14 @@ def test_a_route_is_fully_described(row: Route) -> None:
     assert (operation["security"] == []) == (row.access is Access.OPEN)
 
 
+def test_a_body_is_called_required_where_its_absence_is_refused() -> None:
+    """A generated client knows which documents it can leave out."""
+    paths = describe(ROUTES)["paths"]
+
+    assert paths["/hub/tasks"]["post"]["requestBody"]["required"]
+    assert not paths["/hub/tasks/{id}/cancel"]["post"]["requestBody"]["required"]
+
+
 def test_handlers_have_names_of_their_own() -> None:
     """Operation ids are unique, as generated clients need them to be."""
     names = [row.handler.__name__ for row in ROUTES]

@@ -8,6 +8,7 @@ import msgspec
 from ostler.hub.views import ErrorAnswer
 from ostler.version import __version__
 from ostler.web.call import Access, Route
+from ostler.web.decode import is_optional
 from ostler.web.errors import FORM
 
 _REF = "#/components/schemas/{name}"
@@ -61,7 +62,8 @@ def _operation(row: Route, answer: object, body: object, parameters: list[dict[s
         }
     if row.takes_body:
         kinds = (_DOCUMENT_TYPE, FORM) if row.takes_forms else (_DOCUMENT_TYPE,)
-        operation["requestBody"] = {"content": {kind: {"schema": body} for kind in kinds}}
+        content = {kind: {"schema": body} for kind in kinds}
+        operation["requestBody"] = {"required": not is_optional(row.body), "content": content}
     return operation
 
 
