@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # Where the simulated default can be replaced by a real engine, this names the interpreter that has it.
 export OSTLER_ENGINE_PYTHON ?= $(CURDIR)/$(ENGINE_VENV)/bin/python
 export PYTHON
+# Set to run the tests without real agent command lines, where npm has no way to fetch them.
+export WITHOUT_AGENTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-engine check format bench engine lock clean
@@ -17,7 +19,7 @@ help: ## list the targets
 run: $(VENV)/core.stamp $(if $(filter llama,$(ENGINE)),engine) ## start a hub with simulated hosts (ENGINE=llama: and a real llama.cpp)
 	@$(BIN)/ostler demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
-test: $(VENV)/dev.stamp ## run the tests, except those that need the real engine (ARGS=... for pytest)
+test: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) ## run the tests, except those that need the real engine (ARGS=... for pytest)
 	@$(BIN)/pytest -m "not engine" $(ARGS)
 
 test-engine: $(VENV)/dev.stamp engine ## run the tests against a real llama.cpp
@@ -52,6 +54,11 @@ $(VENV)/core.stamp: requirements/core.lock requirements/build.lock pyproject.tom
 
 $(VENV)/dev.stamp: requirements/dev.lock $(VENV)/core.stamp
 	@scripts/venv.sh $(VENV) requirements/dev.lock
+	@touch $@
+
+# The link is kept in the environment; what it points to is shared by all clones of this user.
+$(VENV)/agents.stamp: tests/agents/package-lock.json tests/agents/package.json scripts/agents.sh | $(VENV)/core.stamp
+	@scripts/agents.sh $(VENV)/agents
 	@touch $@
 
 $(ENGINE_VENV)/engine.stamp: requirements/engine.lock requirements/llama.lock scripts/engine.sh scripts/venv.sh

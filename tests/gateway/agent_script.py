@@ -1,0 +1,67 @@
+"""The model of a headless agent's run: first it calls a tool, and when the result is there it says that it is done.
+
+The tool is chosen from those the request offers, by what agent command lines call theirs: a tool that writes a file,
+else one that runs a command. Requests without tools (a title for the session, a summary) get a short text.
+"""
+
+from collections.abc import Sequence
+
+from tests.gateway.dialects import AnswerDialect, Said, Tool
+from tests.gateway.plays import answers
+from tests.gateway.upstream import Call, Json, Play, Step
+
+FINAL_TEXT = "The stable is swept and the note is written."
+SIDE_TEXT = "A note for the stable"
+WRITERS = ("write", "write_file", "create_file")
+SHELLS = ("bash", "shell", "run_command")
+PATH_FIELDS = ("file_path", "filePath", "path", "filename")
+
+
+def writes_note(path: str, content: str) -> Play:
+    """The play of an agent that leaves `content` in the file `path`."""
+
+    def agent(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
+        return answers(what_it_says(call.json, dialect, path, content))(call, dialect)
+
+    return agent
+
+
+def what_it_says(body: Json, dialect: AnswerDialect, path: str, content: str) -> Said:
+    """The answer to one request of the run."""
+    tools = dict(_offered(body))
+    if not tools:
+        return Said(text=SIDE_TEXT)
+    if has_result(body):
+        return Said(text=FINAL_TEXT)
+    return Said(text="I write the note.", tools=(_chosen(tools, path, content),), finish="tools")
+
+
+def has_result(body: Json) -> bool:
+    """Whether a tool has given its result, in any of the formats."""
+    for turn in body["messages"]:
+        if turn["role"] == "tool":
+            return True
+        content = turn.get("content")
+        blocks = content if isinstance(content, list) else []
+        if any(block.get("type") == "tool_result" for block in blocks):
+            return True
+    return False
+
+
+def _offered(body: Json) -> list[tuple[str, Json]]:
+    """Names and schemas of the tools of a request, in any of the formats."""
+    functions = [tool.get("function", tool) for tool in body.get("tools") or ()]
+    schemas = [function.get("parameters", function.get("input_schema", {})) for function in functions]
+    return [(function["name"], schema) for function, schema in zip(functions, schemas, strict=True)]
+
+
+def _chosen(tools: dict[str, Json], path: str, content: str) -> Tool:
+    by_name = {name.lower(): name for name in tools}
+    for wanted in WRITERS:
+        if wanted in by_name:
+            name = by_name[wanted]
+            field = next(field for field in PATH_FIELDS if field in tools[name]["properties"])
+            return Tool("call_note_1", name, {field: path, "content": content})
+    shell = next(by_name[wanted] for wanted in SHELLS if wanted in by_name)
+    arguments = {"command": f"printf '%s' '{content}' > '{path}'", "description": "Write the note"}
+    return Tool("call_note_1", shell, arguments)
