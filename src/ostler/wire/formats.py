@@ -11,4 +11,8 @@ from ostler.wire.codec import Codec, Format
 @cache
 def codec(form: Format) -> Codec:
     """The codec of a format. Raises `LookupError` for one that cannot be spoken."""
+    if form is Format.ANTHROPIC:
+        from ostler.wire.anthropic import Anthropic  # noqa: PLC0415 -- loaded when it is spoken
+
+        return Anthropic()
     raise LookupError(f"no codec for {form.value}")

@@ -289,7 +289,10 @@ Piece = Started | TextPiece | ThinkingPiece | ToolStarted | ToolPiece | RefusalP
 
 
 class Encoded(msgspec.Struct, frozen=True, kw_only=True):
-    """A body in one format, and what of the request that format cannot say (names of fields, for people)."""
+    """A body in one format, what of the request that format cannot say (names of fields, for people), and what it
+    demands that the request did not say, with what was chosen.
+    """
 
     body: bytes
     dropped: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
