@@ -75,7 +75,7 @@ def test_the_search_tells_how_far_it_is() -> None:
 
 
 def test_a_very_large_problem_goes_straight_to_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There the rules only take time."""
+    """There a short search first would only take time."""
     monkeypatch.setattr(plan_search, "RULES_MAX", 13)
     told: list[str] = []
     plan = Search(TABLE, seconds=0.3, seed=1, tell=told.append).plan(PORTFOLIO)

@@ -136,3 +136,57 @@ def test_needs_come_before_those_that_need_them(instance: Instance) -> None:
         for number in order
         for after in compiled.successors[number]
     ), "a rank is at least each path through those that follow"
+
+
+def test_a_change_on_the_way_makes_a_chain_longer() -> None:
+    """`large` and `other` never fit together: between them lie an unload and a load; `small` fits beside either."""
+    chain = (task("a", "large", 100), task("b", "other", 100, "a"), task("c", "small", 100, "b"))
+
+    compiled = Compiled(Instance(hosts=(one_host(25),), tasks=chain))
+
+    assert compiled.path == [300, 200, 100]
+    assert compiled.rank == [300 + 60 + 200, 200, 100]
+
+
+def test_a_limit_of_residents_makes_changes_too() -> None:
+    """Two models that would fit by memory do not where one alone may be resident."""
+    host = one_host().models
+    alone = PlanHost(name="box", memory_bytes=99, models=host, max_resident=1)
+
+    compiled = Compiled(Instance(hosts=(alone,), tasks=(task("a", "small", 5), task("b", "large", 5, "a"))))
+
+    assert compiled.rank == [10 + 15 + 200, 5]
+
+
+def test_hosts_share_a_change() -> None:
+    """Of two hosts one changes, and the other goes on meanwhile."""
+    hosts = tuple(PlanHost(name=name, memory_bytes=24, models=one_host().models) for name in ("a", "b"))
+    chain = (task("a", "large", 100), task("b", "other", 100, "a"))
+
+    assert Compiled(Instance(hosts=hosts, tasks=chain)).rank == [200 + (60 + 200) // 2, 100]
+
+
+def test_where_one_host_can_hold_both_nothing_changes() -> None:
+    """Nor where the second task runs elsewhere anyway."""
+    models = one_host().models
+    roomy = PlanHost(name="roomy", memory_bytes=48, models=models)
+    first = PlanTask(id="a", choices=(Choice(models=("large",), duration_ms=100, hosts=("box",)),))
+    second = PlanTask(id="b", needs=("a",), choices=(Choice(models=("other",), duration_ms=100, hosts=("roomy",)),))
+
+    for tasks in ((task("a", "large", 100), task("b", "other", 100, "a")), (first, second)):
+        assert Compiled(Instance(hosts=(one_host(), roomy), tasks=tasks)).rank == [200, 100]
+
+
+@given(instances())
+def test_a_rank_lies_between_the_path_and_the_path_with_every_change(instance: Instance) -> None:
+    """No change is gained, and none counts twice."""
+    compiled = Compiled(instance)
+    dearest = sum(one.load_ms + one.unload_ms for host in compiled.footprints for one in host.values())
+
+    for number in range(compiled.size):
+        assert compiled.path[number] <= compiled.rank[number], "a change never makes a chain shorter"
+        assert compiled.rank[number] <= compiled.path[number] + dearest * compiled.size, "one change for each need"
+        for after in compiled.successors[number]:
+            assert 0 <= compiled.change_ms(number, after) <= dearest, (
+                "a change is an unload and a load of what is known"
+            )

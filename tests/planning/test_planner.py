@@ -13,7 +13,7 @@ from ostler.planning.pilot import pilot, run_value
 from ostler.planning.plan import Plan
 from ostler.planning.plan_checker import check_plan
 from ostler.planning.planner import make_plan
-from ostler.planning.portfolio import POOL, Setting, best_setting, full_grid, keys_of, quick_grid, told
+from ostler.planning.portfolio import POOL, SHAKEN, Setting, best_setting, full_grid, keys_of, quick_grid, told
 from ostler.planning.rivals import RIVALS, rival
 from ostler.planning.value import plan_value
 from ostler.residency.rule import LIVE
@@ -41,6 +41,16 @@ def test_an_order_is_shaken_the_same_way_each_time() -> None:
     assert keys_of(compiled, 0) == compiled.rank
     assert first == keys_of(compiled, 1) != second
     assert all(rank // 2 - 1 <= key <= rank * 3 // 2 for key, rank in zip(first, compiled.rank, strict=True))
+
+
+def test_every_second_round_of_shakes_is_of_the_path_without_changes() -> None:
+    """Where a change counts for little, an order by ranks would be shaken around the wrong middle."""
+    compiled = Compiled(random_instance(5, 40, 1, regime="call"))
+
+    keys = keys_of(compiled, len(SHAKEN))
+
+    assert compiled.path != compiled.rank
+    assert all(path // 2 - 1 <= key <= path * 3 // 2 for key, path in zip(keys, compiled.path, strict=True))
 
 
 def test_a_setting_is_told_by_what_differs() -> None:
@@ -124,6 +134,19 @@ def test_the_portfolio_is_no_worse_than_anyone(instance: Instance) -> None:
     others += [found for name in RIVALS if (found := rival(compiled, name)) is not None]
     for other in others:
         assert plan_value(instance, plan) <= plan_value(instance, other), f"no worse than {other.strategy}"
+
+
+def test_the_portfolio_is_no_worse_than_anyone_at_any_size() -> None:
+    """Not even without any effort, on a problem too large for a search."""
+    instance = random_instance(1, 2_500, 2, shape="jobs", regime="call")
+
+    plan = make_plan(instance, "portfolio", Count(0), Random(1))
+
+    compiled = Compiled(instance)
+    rivals = [found for name in RIVALS if (found := rival(compiled, name)) is not None]
+    assert len(rivals) == len(RIVALS)
+    best = min([*rivals, make_plan(instance, "live", Count(0), Random(1))], key=lambda one: one.makespan_ms)
+    assert plan.makespan_ms <= best.makespan_ms, f"no worse than {best.strategy}"
 
 
 def test_the_same_count_and_dice_give_the_same_plan() -> None:

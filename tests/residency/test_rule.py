@@ -80,19 +80,33 @@ def test_each_way_a_pair_can_be_no_place() -> None:
 
 
 def test_a_replica_is_added_only_if_the_queue_outlasts_its_load() -> None:
-    """3. Two slots clear 300 ms of work in 150 ms, sooner than a load of 200 ms; 900 ms they do not."""
+    """3. Two slots clear 300 ms of work in 150 ms, sooner than a load of 200 ms; 1,100 ms they do not."""
     short, verdicts = ask(State([box("large", name="a"), box(name="b")], [waiting("large", work_ms=300)]))
-    long, _ = ask(State([box("large", name="a"), box(name="b")], [waiting("large", work_ms=900)]))
+    long, _ = ask(State([box("large", name="a"), box(name="b")], [waiting("large", work_ms=1_100)]))
 
     assert (short, verdicts["large@b"]) == (None, rule.REPLICAS_SUFFICE)
     assert isinstance(long, Load)
     assert long.host == "b"
-    assert dict(long.terms)["work_ms"] == 0.5 * 900 / 2, "work counts half for an additional replica"
+    assert dict(long.terms)["work_ms"] == 0.5 * 1_100 / 4, "half, and over the slots of both replicas"
+
+
+def test_hosts_are_shared_out_among_models_by_their_work() -> None:
+    """8. Six empty hosts, twice as much work for one model as for the other: four hosts and two, not five and one."""
+    hosts = [box(name=f"h{number}") for number in range(6)]
+    state = State(hosts, [waiting("large", work_ms=80_000, urgency=0), waiting("other", work_ms=40_000, urgency=0)])
+
+    for _ in hosts:
+        move, _ = ask(state)
+        assert isinstance(move, Load)
+        next(host for host in hosts if host.name == move.host).swap = Swap((move.model,), (), NOW + 200)
+
+    models = [host.swap.models[0] for host in hosts if host.swap is not None]
+    assert (models.count("large"), models.count("other")) == (4, 2)
 
 
 def test_gamma_asks_for_a_longer_queue() -> None:
     """3. With gamma 3 the queue must outlast the load three times."""
-    state = State([box("large", name="a"), box(name="b")], [waiting("large", work_ms=900)])
+    state = State([box("large", name="a"), box(name="b")], [waiting("large", work_ms=1_100)])
 
     assert ask(state, LIVE._replace(gamma=3.0))[0] is None
 

@@ -28,7 +28,7 @@ LIVE, PORTFOLIO, OPTIMAL = "live", "portfolio", "optimal"
 FIRST_SHARE, QUICK_SHARE = 0.1, 0.03
 """Of the time for one plan: the first search, and a plan among many."""
 RULES_MAX = 2_000
-"""Beyond so many tasks the rules take longer than the search and are never better."""
+"""Beyond so many tasks one long search is all, the rules among its candidates; before it a short one is worth it."""
 FEWEST_LOADS_MAX = 100
 """Up to so many tasks the exact solver is asked for the fewest loads, too, where the search has reached the bound."""
 PROOF_WORKERS, PRICED_WORKERS = 3, 4

@@ -4,9 +4,14 @@ Tasks and hosts are known by their place in the instance. A *class* is a kind of
 at once, the hosts where they may run, and the memory that a task takes itself. A task has one *option* for each of its
 choices that some host can serve; of two in one class the cheaper, then the shorter.
 
-    rank[j] = shortest duration of j + the largest rank among those that need j     (upward rank, the default key)
+    path[j] = shortest duration of j + the largest path among those that need j      (upward rank)
+    rank[j] = the same with changes counted on the way                               (the default key)
 
-Cost: O(tasks + needs + choices x hosts).
+A change is what a host that cannot hold the models of both tasks at once has to unload and load between them. Where
+one host could hold both, or only the second can run there, nothing has to change. Of `n` hosts that could take the
+second task one has to change for it, and n - 1 go on meanwhile: each bears an n-th.
+
+Cost: O(tasks + needs + choices x hosts), and O(hosts) for each pair of classes of which one needs the other.
 """
 
 from typing import NamedTuple
@@ -43,6 +48,7 @@ class Compiled:
     """The instance in numbers."""
 
     __slots__ = (
+        "_changes",
         "classes",
         "dated",
         "footprints",
@@ -50,6 +56,7 @@ class Compiled:
         "instance",
         "needs",
         "options",
+        "path",
         "plain",
         "priced",
         "rank",
@@ -77,7 +84,8 @@ class Compiled:
         self.options: list[tuple[Option, ...]] = []
         self._set_options()
         self.shortest = [min((self._lasts(option) for option in options), default=0) for options in self.options]
-        self.rank = self.ranks(self.shortest)
+        self._changes: dict[tuple[int, int], int] = {}
+        self.path, self.rank = self._paths(changes=False), self._paths(changes=True)
         self.plain = all(len(kind.models) == 1 and not kind.memory_bytes for kind in self.classes)
         """Whether every task needs one model and no memory of its own: the common case, made fast."""
         self.dated = any(task.deadline_ms is not None for task in instance.tasks)
@@ -102,12 +110,39 @@ class Compiled:
     def _lasts(self, option: Option) -> int:
         return paced(option.duration_ms, self.classes[option.kind].paces[0])
 
-    def ranks(self, durations: list[int]) -> list[int]:
-        """Upward ranks for the given durations."""
-        rank = [0] * self.size
+    def _paths(self, *, changes: bool) -> list[int]:
+        path = [0] * self.size
         for place in reversed(self.topological()):
-            rank[place] = durations[place] + max((rank[after] for after in self.successors[place]), default=0)
-        return rank
+            longest_ms = 0
+            for after in self.successors[place]:
+                path_ms = path[after] + (self.change_ms(place, after) if changes else 0)
+                longest_ms = max(longest_ms, path_ms)
+            path[place] = self.shortest[place] + longest_ms
+        return path
+
+    def change_ms(self, task: int, after: int) -> int:
+        """What lies between a task and one that needs it: the least change between two of their options."""
+        least_ms: int | None = None
+        for option in self.options[task]:
+            for other in self.options[after]:
+                pair = (option.kind, other.kind)
+                if (known_ms := self._changes.get(pair)) is None:
+                    known_ms = self._changes[pair] = self._change_ms(self.classes[pair[0]], self.classes[pair[1]])
+                least_ms = known_ms if least_ms is None else min(least_ms, known_ms)
+        return least_ms or 0
+
+    def _change_ms(self, first: Class, second: Class) -> int:
+        if first.models == second.models:
+            return 0
+        least_ms: int | None = None
+        for place in second.hosts:
+            host, sizes = self.instance.hosts[place], self.footprints[place]
+            if place not in first.hosts or _fit_together(first, second, host):
+                return 0
+            change_ms = sum(sizes[model].unload_ms for model in first.models if model not in second.models)
+            change_ms += sum(sizes[model].load_ms for model in second.models if model not in first.models)
+            least_ms = change_ms if least_ms is None else min(least_ms, change_ms)
+        return (least_ms or 0) // max(1, len(second.hosts))
 
     def topological(self) -> list[int]:
         """Places so that needs come first."""
@@ -119,6 +154,13 @@ class Compiled:
                 if not missing[after]:
                     order.append(after)
         return order
+
+
+def _fit_together(first: Class, second: Class, host: PlanHost) -> bool:
+    models = {*first.models, *second.models}
+    if host.max_resident is not None and len(models) > host.max_resident:
+        return False
+    return host.memory_bytes is None or sum(host.models[model].memory_bytes for model in models) <= host.memory_bytes
 
 
 def _dearness(option: Option) -> tuple[int, int]:

@@ -4,9 +4,9 @@
     portfolio   that policy with many settings, what rivals would do, then search while the effort lasts:
                 pilot where tasks need several models or memory of their own, explicit episodes everywhere else
 
-`portfolio` is never worse than `live` or than any rival that can do the work: all are among its candidates. Same
-instance, effort by count and dice: same plan. `model-first`, `dependency-first` and `hybrid` are those of `strategies`;
-others are handed in as makers (see `Maker`).
+`portfolio` is never worse than `live` or than any rival that can do the work, at any size: all are among its
+candidates. Same instance, effort by count and dice: same plan. `model-first`, `dependency-first` and `hybrid` are those
+of `strategies`; others are handed in as makers (see `Maker`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,11 +32,7 @@ Maker = Callable[[Instance, Effort, Dice], Plan]
 
 OWN = ("live", "portfolio")
 """Strategies that need no maker."""
-RIVALS_MAX = 2_000
-"""Tasks up to which rivals are simulated too."""
 STARTS_MAX = 10
-RULES_MAX = 500
-"""Tasks up to which the named rules are tried too."""
 
 
 def make_plan(
@@ -69,6 +65,7 @@ def live(instance: Instance, effort: Effort, dice: Dice) -> Plan:
 def portfolio(instance: Instance, effort: Effort, dice: Dice, floor_ms: int = 0) -> Plan:
     """The best of settings, rivals and search. `floor_ms`: a lower bound; at that makespan the search is over."""
     compiled = Compiled(instance)
+    others = list(_others(compiled))  # first: the settings take whatever time is left
     plans: list[Plan] = []
     for options, opened in openings(compiled):
         found = best_setting(compiled, effort, options=options, floor_ms=floor_ms)
@@ -78,7 +75,7 @@ def portfolio(instance: Instance, effort: Effort, dice: Dice, floor_ms: int = 0)
             run = pilot(compiled, found.setting.params, effort, options=options)
             if not run.left:
                 plans.append(run.plan("portfolio", f"piloted from: {told(found.setting)}{opened}"))
-    plans += _others(compiled)
+    plans += others
     if not plans:
         return _complete(Run(compiled).go()).plan("portfolio")
     plans.sort(key=lambda plan: plan_value(instance, plan))
@@ -91,15 +88,11 @@ def portfolio(instance: Instance, effort: Effort, dice: Dice, floor_ms: int = 0)
 
 
 def _others(compiled: Compiled) -> Iterator[Plan]:
-    """What rivals and the named rules would do, where it is cheap to know."""
-    if compiled.size > RIVALS_MAX:
-        return
+    """What rivals and the named rules would do: nine simulations, at any size and whatever the effort."""
     for name in RIVALS:
         found = rival(compiled, name)
         if found is not None:
             yield msgspec.structs.replace(found, strategy="portfolio", detail=f"as {name}")
-    if compiled.size > RULES_MAX:
-        return
     for name in sorted(ORDERS):
         try:
             made = planned(compiled.instance, name)

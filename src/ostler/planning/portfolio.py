@@ -78,12 +78,15 @@ def _shaken(shakes: Iterable[int]) -> Iterator[Setting]:
 
 
 def keys_of(compiled: Compiled, shake: int) -> list[int]:
-    """The keys of an order: each rank times a factor between a half and three halves, the same for the same shake."""
+    """The keys of an order: each rank times a factor between a half and three halves, the same for the same shake.
+
+    Each second round of settings shakes the plain path instead, in which no change counts.
+    """
     if not shake:
         return compiled.rank
     state = shake
     keys = []
-    for rank in compiled.rank:
+    for rank in compiled.path if shake // len(SHAKEN) % 2 else compiled.rank:
         state = (state * MULTIPLIER + INCREMENT) % (1 << 64)
         keys.append(rank * (512 + (state >> 54)) // 1024)
     return keys

@@ -12,7 +12,7 @@ oldest request whose model is not loaded gets the next load, as soon as idle mod
 room. One load at a time. `drain` and `heft` are settings of our own rule (`residency.rule`).
 
 A task with several choices is done by its first. Only for tasks with one model each (`Compiled.plain`).
-Cost: O(log n) for an event, plus the length of a host's line for each event there.
+Cost: O(log n) for an event, plus the hosts for an arrival and the models that wait on a host for an event there.
 """
 
 import math
@@ -37,7 +37,7 @@ RIVALS: Final = ("fifo", *ROUTERS, "drain", "heft")
 def rival(compiled: Compiled, name: str) -> Plan | None:
     """The plan of a rival; `None` if it cannot do the work. Raises `KeyError` for an unknown name."""
     if name in {"drain", "heft"}:
-        run = Run(compiled, DRAIN if name == "drain" else HEFT).go()
+        run = Run(compiled, DRAIN if name == "drain" else HEFT, keys=compiled.path).go()
         return None if run.left else run.plan(name)
     if name not in RIVALS:
         raise KeyError(name)
@@ -59,7 +59,8 @@ class _Host:
         names = sorted(spec.models) if spec.cloud else spec.resident
         self.stays = {model: Stay(model, compiled, place, 0, initial=True) for model in names}
         self.used = dict.fromkeys(names, 0)
-        self.line: list[int] = []
+        self.lines: dict[str, deque[tuple[int, int]]] = {}
+        """By model, what waits: number of arrival, task."""
         self.work_ms = 0.0
 
     def loading(self) -> bool:
@@ -87,6 +88,9 @@ class _Routed:
         self.queue: deque[int] = deque()
         self.gone: list[tuple[int, Stay]] = []
         self.turn = 0
+        self.arrived = 0
+        self.stirred: set[int] = set()
+        """Hosts at which something has happened."""
         self.now_ms = 0
         self.left = compiled.size
         self.missing = compiled.gates[:]
@@ -111,8 +115,10 @@ class _Routed:
                 elif kind == UNLOADED:
                     host = self.hosts[number]
                     self.gone.append((number, host.stays.pop(model)))
+                    self.stirred.add(number)
                 elif kind == LOADED:
                     self.hosts[number].stays[model].phase = READY
+                    self.stirred.add(number)
                 else:
                     self._gate(number)
             self._serve_all()
@@ -126,6 +132,7 @@ class _Routed:
             stay.busy -= 1
             host.used[stay.model] = self.now_ms
             host.work_ms -= ran[1].duration_ms / stay.footprint.slots
+            self.stirred.add(host.place)
         for after in self.compiled.successors[task]:
             self._gate(after)
 
@@ -148,32 +155,29 @@ class _Routed:
             wanted = warm if warm and self.name == "affinity" else able
             host = min(wanted, key=lambda one: (one.work_ms, one.place))
         host.work_ms += option.duration_ms / self.compiled.footprints[host.place][model].slots
-        host.line.append(task)
+        host.lines.setdefault(model, deque()).append((self.arrived, task))
+        self.arrived += 1
+        self.stirred.add(host.place)
 
     def _serve_all(self) -> None:
         if self.name == "fifo":
             self._serve_strictly()
             return
-        for host in self.hosts:
-            if host.line:
-                self._serve(host)
+        for place in sorted(self.stirred):
+            self._serve(self.hosts[place])
+        self.stirred.clear()
 
     def _serve(self, host: _Host) -> None:
         """Loaded models pass; the oldest request for another gets the next load."""
-        waiting = []
-        wants_load: str | None = None
-        for task in host.line:
-            model = self.model[task]
+        oldest: tuple[int, str] | None = None
+        for model, line in host.lines.items():
             stay = host.stays.get(model)
-            if stay is not None and stay.phase == READY and stay.busy < stay.footprint.slots:
-                self._start(task, host)
-                continue
-            waiting.append(task)
-            if wants_load is None and (stay is None or stay.phase == UNLOADING):
-                wants_load = model
-        host.line = waiting
-        if wants_load is not None:
-            self._load(host, wants_load)
+            while line and stay is not None and self._has_slot(stay):
+                self._start(line.popleft()[1], host)
+            if line and (stay is None or stay.phase == UNLOADING) and (oldest is None or line[0][0] < oldest[0]):
+                oldest = line[0][0], model
+        if oldest is not None:
+            self._load(host, oldest[1])
 
     def _serve_strictly(self) -> None:
         while self.queue:

@@ -15,7 +15,8 @@
        both queues are cleared sooner if this replica changes over.
     7. A resident that gets work of about that urgency (less by no more than the swap) while the set would drain and
        leave, or within `look` x the swap after that, stays: wait and see.
-    8. score = `urgency_weight` x urgency + `work_weight` x waiting work / slots - available; work counts by
+    8. score = `urgency_weight` x urgency + `work_weight` x waiting work / slots after the load - available; all slots
+       count, those of other replicas too, so that hosts share the models out by their work; and work counts by
        `replica_share` where another replica exists.
 
 Overdue wants come first, oldest first; then the best score; ties go to what is available sooner, then to names. The
@@ -71,7 +72,7 @@ class Params(NamedTuple):
     """How many round trips of the swap more urgent a waiter must be to interrupt a queue. Infinite: never."""
     look: float = 1.0
     """How many swaps ahead a resident's coming work protects it."""
-    gamma: float = 2.0
+    gamma: float = 2.5
     """A replica is added only if the queue outlasts so many times its load."""
     prefetch: bool = True
     backfill: bool = True
@@ -239,7 +240,7 @@ class _Look:
         params = self.params
         share = params.replica_share if slots else 1.0
         urgency_term = params.urgency_weight * urgency
-        work_term = params.work_weight * share * work_ms / _slots(host, want)
+        work_term = params.work_weight * share * work_ms / (slots + _slots(host, want))
         score = urgency_term + work_term - available_ms
         key = (1.0, -want.oldest_ms, score, -available_ms) if want.overdue else (0.0, 0.0, score, -available_ms)
         if self.considered is not None:
