@@ -15,4 +15,8 @@ def codec(form: Format) -> Codec:
         from ostler.wire.anthropic import Anthropic  # noqa: PLC0415 -- loaded when it is spoken
 
         return Anthropic()
+    if form is Format.OPENAI_CHAT:
+        from ostler.wire.openai_chat import OpenAIChat  # noqa: PLC0415 -- loaded when it is spoken
+
+        return OpenAIChat()
     raise LookupError(f"no codec for {form.value}")

@@ -144,6 +144,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
     parallel_tools: bool | None = None
+    legacy_functions: bool = False
+    """The caller named its tools `functions` and wants calls told in that older form (OpenAI chat)."""
     max_output_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None

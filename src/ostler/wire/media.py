@@ -1,0 +1,29 @@
+"""`data:` URLs, in which OpenAI's formats carry images and files, to media type and base64 and back. Pure."""
+
+from ostler.domain.errors import InvalidInputError
+
+_HEAD_MAX = 200
+"""A media type with its parameters is far shorter; megabytes of data are not searched for a comma."""
+
+
+def data_url(media_type: str, data: str) -> str:
+    """Base64 data as a URL.
+
+    >>> data_url("image/png", "aGk=")
+    'data:image/png;base64,aGk='
+    """
+    return f"data:{media_type};base64,{data}"
+
+
+def from_data_url(url: str, where: str, default_type: str) -> tuple[str, str]:
+    """Media type and base64 data of a `data:` URL. Raises `InvalidInputError`.
+
+    >>> from_data_url("data:image/png;base64,aGk=", "", "image/jpeg")
+    ('image/png', 'aGk=')
+    """
+    comma = url.find(",", 0, _HEAD_MAX)
+    head = url[len("data:") : comma].split(";") if comma >= 0 else [""]
+    if head[-1].strip().lower() != "base64":
+        remedy = "write it as data:image/png;base64,... (or give an https:// address)"
+        raise InvalidInputError("is no base64 data URL", where=where, remedy=remedy)
+    return head[0].strip().lower() or default_type, url[comma + 1 :]

@@ -1,0 +1,126 @@
+"""OpenAI's chat completions (`/v1/chat/completions`), the format most servers speak.
+
+`peek` decodes only the fields it names; messages stay bytes, of which kind and size are taken. The rest is in the
+modules beside this one: `openai_chat_ask` and `openai_chat_request` have requests, `openai_chat_answer`,
+`openai_chat_stream` and `openai_chat_writer` answers.
+"""
+
+import re
+
+import msgspec
+
+from ostler.domain.errors import InvalidInputError
+from ostler.wire.codec import Fault, Format, Peek, StreamReader, StreamTap, StreamWriter
+from ostler.wire.fields import typed
+from ostler.wire.openai_chat_answer import decode_answer, encode_answer
+from ostler.wire.openai_chat_ask import MODEL_REMEDY, decode_ask
+from ostler.wire.openai_chat_request import Dialect, encode_ask
+from ostler.wire.openai_chat_stream import ChatReader, ChatTap
+from ostler.wire.openai_chat_writer import ChatWriter
+from ostler.wire.openai_faults import error_body
+from ostler.wire.rename import renamed
+from ostler.wire.talk import Answer, Ask, Encoded
+
+_IMAGE = re.compile(rb'"type"\s*:\s*"image_url"')
+_BASE64 = re.compile(rb";base64,[A-Za-z0-9+/=_-]*")
+_EMPTY = (b"", b"null", b"[]")
+
+
+class _Message(msgspec.Struct):
+    role: str = ""
+    content: msgspec.Raw = msgspec.Raw()
+    tool_calls: msgspec.Raw = msgspec.Raw()
+
+
+class _Request(msgspec.Struct):
+    model: str
+    messages: list[_Message]
+    stream: bool | None = None
+    max_tokens: int | float | None = None
+    max_completion_tokens: int | float | None = None
+    n: int | float | None = None
+    tools: msgspec.Raw = msgspec.Raw()
+    functions: msgspec.Raw = msgspec.Raw()
+    reasoning_effort: str | None = None
+    reasoning: msgspec.Raw = msgspec.Raw()
+
+
+_DECODER = msgspec.json.Decoder(_Request)
+
+
+class OpenAIChat:
+    """Both sides of chat completions. `dialect` says what the endpoint written to takes."""
+
+    format = Format.OPENAI_CHAT
+    stream_type = "text/event-stream"
+
+    def __init__(self, dialect: Dialect | None = None) -> None:
+        self._dialect = dialect or Dialect()
+
+    def peek(self, body: bytes) -> Peek:
+        """What a decision needs. Base64 data of images does not count as prompt."""
+        request = typed(_DECODER, body)
+        if not request.model:
+            raise InvalidInputError("is empty", where="model", remedy=MODEL_REMEDY)
+        limit = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
+        images, chars = _measure(request.messages)
+        tools = [bytes(raw) for raw in (request.tools, request.functions)]
+        return Peek(
+            model=request.model,
+            stream=bool(request.stream),
+            max_output_tokens=None if limit is None else int(limit),
+            tools=any(raw not in _EMPTY for raw in tools),
+            images=images,
+            thinking=request.reasoning_effort not in (None, "none") or bytes(request.reasoning) not in _EMPTY,
+            prefill=bool(request.messages) and request.messages[-1].role == "assistant",
+            choices=max(1, int(request.n or 1)),
+            prompt_chars=chars + sum(len(raw) for raw in tools),
+        )
+
+    def renamed(self, body: bytes, model: str) -> bytes:
+        """The same request for another model. `body` is one that `peek` has read."""
+        return renamed(body, model)
+
+    def decode_ask(self, body: bytes) -> Ask:
+        """See `openai_chat_ask.decode_ask`."""
+        return decode_ask(body)
+
+    def encode_ask(self, ask: Ask) -> Encoded:
+        """See `openai_chat_request.encode_ask`."""
+        return encode_ask(ask, self._dialect)
+
+    def decode_answer(self, body: bytes) -> Answer:
+        """See `openai_chat_answer.decode_answer`."""
+        return decode_answer(body)
+
+    def encode_answer(self, answer: Answer, ask: Ask) -> bytes:
+        """See `openai_chat_answer.encode_answer`."""
+        return encode_answer(answer, ask)
+
+    def reader(self) -> StreamReader:
+        """For a streamed answer of an endpoint."""
+        return ChatReader()
+
+    def tap(self) -> StreamTap:
+        """For a streamed answer that is handed on as it is."""
+        return ChatTap()
+
+    def writer(self, ask: Ask, answer_id: str, created_s: int) -> StreamWriter:
+        """For a streamed answer to a client."""
+        return ChatWriter(ask, answer_id, created_s)
+
+    def encode_fault(self, fault: Fault) -> bytes:
+        """The body of an error to a client."""
+        return error_body(fault)
+
+
+def _measure(messages: list[_Message]) -> tuple[bool, int]:
+    """Whether there are images, and about how many characters are read."""
+    images, chars = False, 0
+    for message in messages:
+        content = bytes(message.content)
+        chars += len(content) + len(bytes(message.tool_calls))
+        if content[:1] == b"[":
+            images = images or _IMAGE.search(content) is not None
+            chars -= sum(len(data) for data in _BASE64.findall(content)) if b";base64," in content else 0
+    return images, chars
