@@ -198,6 +198,8 @@ gateway:
   max_waiting: 50
   max_body: 8MB
   store_prompts: false
+  fallback_wait: 1s
+  context_rule: error
   drain: 10s
 agi_loop:
   interval_hours: 1

@@ -124,6 +124,12 @@ _PINS: list[tuple[str | None, str | None, str | None]] = [
     *product(("T0", "T2"), ("m0", None), ("e0", "e1")),
 ]
 _PLACES = [(), (), (), *((place,) for place in (*ENDPOINTS, "e0/m0", "e1/m1")), ("e0", "e1"), ENDPOINTS]
+_ALLOWED: list[tuple[frozenset[str], frozenset[str]]] = [
+    (frozenset({"m0", "m1"}), frozenset()),
+    (frozenset({"m2"}), frozenset({"T1", "T2"})),
+    (frozenset(), frozenset({"T0"})),
+    (frozenset(), frozenset({"T2", "T3"})),
+]
 _WAYS = tuple(FallbackDirection)
 
 
@@ -182,6 +188,7 @@ def make_task(rng: random.Random) -> TaskFacts:
     kind = rng.choice([TaskKind.CHAT] * 5 + [TaskKind.AGENT] * 4 + [TaskKind.COMMAND])
     complexity = rng.choice([*Complexity, Complexity.STANDARD])
     tier, model, endpoint = rng.choice(_PINS) if rng.random() < 0.2 else (None, None, None)
+    only_models, only_tiers = rng.choice(_ALLOWED) if rng.random() < 0.1 else (frozenset(), frozenset())
     return TaskFacts(
         id="task",
         kind=kind,
@@ -200,6 +207,8 @@ def make_task(rng: random.Random) -> TaskFacts:
         prompt_tokens=rng.randrange(40_000),
         context_tokens=rng.choice([3_999, 4_000, 4_001, 8_000, 32_001]) if rng.random() < 0.3 else 0,
         repo=rng.choice([None, "repo"]),
+        only_models=only_models,
+        only_tiers=only_tiers,
         recent_errors=("again",) * (rng.choice([2, 3, 6]) if rng.random() < 0.15 else 0),
     )
 

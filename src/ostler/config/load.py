@@ -23,7 +23,7 @@ from ostler.config.settings import HubSettings, LoadedProfile, WorkerSettings, p
 from ostler.config.show import effective_settings
 from ostler.config.sources import DEFAULT, Source, built_in, built_in_names, expand_user, find_profile, home, read_text
 from ostler.domain.errors import ProfileError, nearest
-from ostler.domain.policy import Policy
+from ostler.domain.policy import GatewayPolicy, Policy
 
 DATABASE_FILE = "ostler.db"
 
@@ -96,6 +96,7 @@ def _resolve(draft: Draft, source: Source, env: Mapping[str, str], cwd: Path) ->
         routing=routing,
         scheduler=file.scheduler,
         residency=file.residency,
+        gateway=GatewayPolicy(fallback_wait_ms=file.gateway.fallback_wait_ms, context_rule=file.gateway.context_rule),
         profile=file.name or source.name,
     )
     folder = cwd if source.built_in else source.path.parent

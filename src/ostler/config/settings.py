@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ostler.domain.policy import Policy
+from ostler.domain.policy import ContextRule, Policy
 from ostler.domain.tasks import TaskKind
 
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -99,6 +99,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_body_bytes: AtLeastOne = 32 * 1024 * 1024
     store_prompts: bool = False
     """Keep prompts and answers with the records of calls."""
+    fallback_wait_ms: int = 0
+    """How long a call waits for its tier before it takes the one step of an outage."""
+    context_rule: ContextRule = ContextRule.RELOAD
+    """What becomes of a call that needs more context than its model is loaded with."""
     drain_ms: Milliseconds = 30_000
     """When the hub stops: how long answers that have begun may go on."""
 

@@ -158,6 +158,13 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     unusable_since_ms: int | None = None
     """Since when no call may go there, for whatever reason (down, breaker open, rate limited, bad key)."""
     message: str = ""
+    windows: Mapping[str, int] = {}
+    """Largest context of models, as the endpoint itself lists them."""
+
+    def loaded_context(self, model: str) -> int | None:
+        """Context that the model is loaded with, the largest if there are several; `None` = not loaded, or not said."""
+        loaded = (resident.context_tokens for resident in self.residents or () if resident.model == model)
+        return max((context for context in loaded if context is not None), default=None)
 
     def serves(self, model: str) -> bool:
         """Whether the endpoint offers the model (normalised name)."""

@@ -45,6 +45,10 @@ def route_class(facts: TaskFacts, task: Task, policy: Policy) -> tuple[Hashable,
         # What is left when results have to be cut; the same for tasks without any.
         window_bucket(asked.context_tokens, policy.catalog),
         tuple(sorted(set(task.excluded))),
+        tuple(sorted(facts.only_models)),
+        tuple(sorted(facts.only_tiers)),
+        # Where not everything is allowed, only an open choice looks downward too.
+        bool(facts.only_models or facts.only_tiers) and facts.tier is not None,
     )
 
 
@@ -74,14 +78,17 @@ def call_shape(facts: TaskFacts) -> tuple[Hashable, ...]:
         facts.endpoint,
         facts.local_only,
         facts.capabilities,
+        facts.only_models,
+        facts.only_tiers,
+        facts.recent_errors,
+        facts.repo,
+        found.complexity,
+        found.task_type,
+        found.signals,
+        facts.context_tokens,
         facts.prompt_tokens,
         facts.output_tokens,
         facts.expected_ms,
-        facts.context_tokens,
-        found.complexity,
-        found.task_type,
-        facts.repo,
-        facts.recent_errors,
     )
 
 
@@ -91,6 +98,5 @@ def call_class(facts: TaskFacts, excluded: tuple[str, ...]) -> tuple[Hashable, .
     Windows are told apart by octaves: what is loaded changes while calls wait. Whoever becomes the head of a class is
     decided for on its own.
     """
-    shape = call_shape(facts)
     context = max(facts.context_tokens, CONTEXT_FLOOR_TOKENS).bit_length()
-    return (*shape[:6], context, *shape[10:], excluded)
+    return (*call_shape(facts)[:12], context, excluded)

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from ostler.domain.catalog import TierSpec
 from ostler.domain.decision import Cause, Hold, RouteRequest, Verdict
 from ostler.domain.fleet import FleetSnapshot
-from ostler.domain.policy import Policy
+from ostler.domain.policy import ContextRule, Policy
 from ostler.domain.states import WaitCode
 from ostler.routing import wording
 from ostler.routing.aim import find_aim
@@ -122,7 +122,7 @@ def _pass_over(record: Record, start: TierSpec) -> Screen | None:
         return _tier_of_endpoint(record, start, pinned)
     moves: list[tuple[TierSpec, Screen]] = []
     hurdle: Screen | None = None
-    for tier in question.ladder.above(start):
+    for tier in _in_turn(question, start):
         if hurdle is not None:
             moves.append((tier, hurdle))
         screened = screen(tier, question)
@@ -135,6 +135,16 @@ def _pass_over(record: Record, start: TierSpec) -> Screen | None:
             return None
         hurdle = screened
     return None
+
+
+def _in_turn(question: Question, start: TierSpec) -> tuple[TierSpec, ...]:
+    """The tiers to look at: upward; then, where whoever asks may not use everything and left the choice to us, also
+    downward from the start: some allowed tier is better than none.
+    """
+    facts, upward = question.facts, question.ladder.above(start)
+    if facts.tier is not None or facts.model is not None or not (facts.only_tiers or facts.only_models):
+        return upward
+    return (*upward, *reversed([tier for tier in question.ladder.models if tier not in upward]))
 
 
 def _tier_of_endpoint(record: Record, start: TierSpec, pinned: str) -> Screen | None:
@@ -164,7 +174,8 @@ def _tier_of_endpoint(record: Record, start: TierSpec, pinned: str) -> Screen | 
 def _unavailable(record: Record, found: Survey) -> Verdict:
     """Step 8: no call can go to the tier."""
     question, request = record.question, record.question.request
-    plan = find_fallback(question, record.aim, found)
+    strict = request.live and found.lacks_room() and question.policy.gateway.context_rule is ContextRule.ERROR
+    plan = None if strict else find_fallback(question, record.aim, found)
     if plan is None:
         return _down(record, found)
     if request.now_ms < plan.at_ms:
@@ -221,6 +232,8 @@ def _down(record: Record, found: Survey) -> Hold:
     detail = wording.unavailable(found, question)
     for other in record.surveys[1:]:
         detail = f"{detail}; {wording.unavailable(other, question)}"
+    if question.request.live and any(survey.lacks_room() for survey in record.surveys) and not _may_return(record):
+        return _no_route(record, detail)
     quota = (until for survey in record.surveys if (until := survey.quota_until_ms()) is not None)
     until_ms = min(quota, default=None)
     code = WaitCode.ENDPOINT_DOWN if until_ms is None else WaitCode.QUOTA_UNTIL
@@ -228,6 +241,10 @@ def _down(record: Record, found: Survey) -> Hold:
     if until_ms is None and (again_ms := min(loads, default=None)) is not None:
         code, until_ms = WaitCode.MODEL_SWAP, again_ms
     return record.hold(code, detail, since_ms=since_ms, next_check_ms=until_ms, blocked_on=_watch(record))
+
+
+def _may_return(record: Record) -> bool:
+    return any(survey.outages() for survey in record.surveys)
 
 
 def _no_route(record: Record, detail: str) -> Hold:

@@ -8,12 +8,16 @@ Tokens are estimated as characters / 4, rounded up, system prompt included: clos
 a window and a place, and never used to bill.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from ostler.domain.catalog import DIRECT, normal_model
+import msgspec
+
+from ostler.domain.catalog import DIRECT, Capability, normal_model
 from ostler.domain.errors import InvalidInputError, nearest
+from ostler.domain.fleet import EndpointView
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import TaskFacts, TaskKind, TaskSpec
+from ostler.routing.call_facts import ANSWER_ROOM_TOKENS, EXPLICIT, classify_call, step_up
 from ostler.routing.classify import classify
 from ostler.routing.handing import check_names, handed_needs
 from ostler.routing.keywords import KEYWORDS, Keywords
@@ -75,6 +79,74 @@ def describe(
         batch_limit=spec.batch_limit,
         batch_slots={_model_name(name, policy): slots for name, slots in sorted(spec.batch_slots.items())},
     )
+
+
+class CallWish(msgspec.Struct, frozen=True, kw_only=True):
+    """A live call as a gateway peeks it."""
+
+    model: str
+    """A model, an alias, a tier, `tier:NAME`, or `auto`."""
+    prompt_tokens: int = 0
+    max_output_tokens: int | None = None
+    context_tokens: int | None = None
+    """The window as the caller states it."""
+    capabilities: frozenset[Capability] = frozenset()
+    local_only: bool = False
+    only_models: frozenset[str] = frozenset()
+    """What its key may use, under any of their names; empty = any."""
+    only_tiers: frozenset[str] = frozenset()
+    text: str = ""
+    """The last words of the user; looked at for `auto` alone."""
+
+
+def describe_call(wish: CallWish, policy: Policy, views: Mapping[str, EndpointView]) -> TaskFacts:
+    """Derive the facts of a live call; equal wishes give equal facts. `views`: whose models may be named too.
+
+    O(1) for a model of the profile. Raises `InvalidInputError` for a name that nobody knows.
+    """
+    model, tier = _named(wish.model, policy, views)
+    is_open = model is None and tier is None
+    asked, usual = wish.max_output_tokens, policy.routing.default_output_tokens
+    prompt, window = step_up(wish.prompt_tokens), wish.context_tokens
+    room = step_up(min(asked, ANSWER_ROOM_TOKENS)) if asked is not None else usual
+    return TaskFacts(
+        id="call",
+        kind=TaskKind.CHAT,
+        classification=classify_call(wish.text, _type_ranks(policy, Ladder(policy.catalog))) if is_open else EXPLICIT,
+        tier=tier,
+        model=model,
+        local_only=wish.local_only,
+        capabilities=wish.capabilities,
+        prompt_tokens=prompt,
+        output_tokens=step_up(asked) if asked is not None and asked < usual else None,
+        context_tokens=window if window is not None else prompt + room,
+        window_stated=window is not None,
+        only_models=frozenset(_model_name(name, policy) for name in wish.only_models),
+        only_tiers=frozenset(policy.catalog.tier_aliases.get(name, name) for name in wish.only_tiers),
+    )
+
+
+def _named(model: str, policy: Policy, views: Mapping[str, EndpointView]) -> tuple[str | None, str | None]:
+    """The model or the tier that a call names, neither for `auto`."""
+    catalog, name = policy.catalog, normal_model(model)
+    if name in catalog.models:
+        return name, None
+    own = catalog.model_aliases.get(name)
+    if own is not None:
+        return own, None
+    tier = Ladder(catalog).find(name.removeprefix(TIER_PREFIX))
+    if tier is not None and tier.name != DIRECT:
+        return None, tier.name
+    if name.lower() == AUTO:
+        return None, None
+    if any(view.serves(name) for view in views.values()):
+        return name, None
+    known = {*catalog.models, *catalog.model_aliases, *catalog.tier_aliases, AUTO}
+    known.update(tier.name for tier in catalog.tiers if tier.name != DIRECT)
+    known -= {alias for alias, own in catalog.tier_aliases.items() if own == DIRECT}
+    known.update(name for view in views.values() for name in view.models)
+    what = f"there is no model '{model}'" if name else "the call names no model"
+    raise InvalidInputError(what, where="model", remedy=nearest(name, known))
 
 
 def _check_content(spec: TaskSpec) -> None:

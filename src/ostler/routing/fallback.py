@@ -57,10 +57,10 @@ def find_fallback(question: Question, aim: Aim, found: Survey) -> Fallback | Non
 
 
 def _wait_ms(question: Question, found: Survey) -> int:
-    """How long the tier is waited for. A place that a live call has failed on is not: it will not be tried again."""
+    """How long the tier is waited for. Not for a place where a live call failed or has no room: it is not tried."""
     if not question.request.live:
         return question.policy.routing.fallback_wait_ms
-    return 0 if found.excluded else question.policy.gateway.fallback_wait_ms
+    return 0 if found.excluded or found.lacks_room() else question.policy.gateway.fallback_wait_ms
 
 
 def _models(question: Question) -> Iterator[Target]:

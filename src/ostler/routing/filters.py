@@ -1,21 +1,22 @@
 """What can never take a task, and what cannot take it now.
 
-Two levels. `screen` (step 6) looks at a tier: which of its models have the context, the capabilities and the locality;
-a tier without any is passed over upward, which is no availability step. `refusal` (step 7) looks at one place: first
-what no recovery would change, then what keeps every call away from it for now. Slots and exclusions are judged by the
-survey, because they depend on what else there is. A filter that does not know lets pass: an unknown window or
-capability refuses nothing.
+Two levels. `screen` (step 6) looks at a tier: which of its models have the context, the capabilities and the locality,
+and may be used by whoever asks; a tier without any is passed over, which is no availability step. `refusal` (step 7)
+looks at one place: first what no recovery would change, then what keeps every call away from it for now. Slots and
+exclusions are judged by the survey, because they depend on what else there is. A filter that does not know lets pass:
+an unknown window or capability refuses nothing.
 """
 
 import msgspec
 
-from ostler.domain.catalog import ModelSpec, TierSpec
+from ostler.domain.catalog import EndpointKind, ModelSpec, TierSpec
 from ostler.domain.decision import Cause, Rejection
 from ostler.domain.fleet import BreakerState, EndpointView, Health
+from ostler.domain.policy import ContextRule
 from ostler.domain.tasks import TaskFacts
 from ostler.routing.question import Question
 
-NEVER = frozenset({Rejection.NOT_LOCAL, Rejection.PROVIDER, Rejection.DISABLED, Rejection.MEMORY})
+NEVER = frozenset({Rejection.NOT_LOCAL, Rejection.PROVIDER, Rejection.DISABLED, Rejection.MEMORY, Rejection.CONTEXT})
 """Refusals of a place that its recovery would not end."""
 
 
@@ -48,12 +49,15 @@ _HURDLES = {
     Rejection.CONTEXT: Cause.CONTEXT,
     Rejection.CAPABILITY: Cause.CAPABILITY,
     Rejection.NOT_LOCAL: Cause.LOCALITY,
+    Rejection.NOT_ALLOWED: Cause.NOT_ALLOWED,
 }
 _ORDER = tuple(_HURDLES.values())
 
 
 def unfitness(name: str, model: ModelSpec | None, facts: TaskFacts) -> Unfit | None:
     """Why a model can never take the task; `None` when it can, or when nothing is known that speaks against it."""
+    if facts.only_models and name not in facts.only_models:
+        return Unfit(name, Rejection.NOT_ALLOWED, "is not among the models that this key may use")
     if model is None:
         return None
     window = model.context_tokens
@@ -67,7 +71,10 @@ def unfitness(name: str, model: ModelSpec | None, facts: TaskFacts) -> Unfit | N
 
 def screen(tier: TierSpec, question: Question) -> Screen:
     """Step 6 for one tier."""
-    catalog = question.policy.catalog
+    catalog, only_tiers = question.policy.catalog, question.facts.only_tiers
+    if only_tiers and tier.name not in only_tiers:
+        outside = f"belongs to tier {tier.name}, which this key may not use"
+        return Screen((), tuple(Unfit(name, Rejection.NOT_ALLOWED, outside) for name in question.models(tier)))
     fit: list[str] = []
     unfit: list[Unfit] = []
     for name in question.models(tier):
@@ -127,6 +134,23 @@ def exceeds_memory(view: EndpointView, model: ModelSpec | None, question: Questi
         return False
     fits = model.memory_bytes <= host.memory_bytes - host.reserve_bytes
     return not fits and not (view.residents is not None and view.is_warm(model.name))
+
+
+def lacks_room(view: EndpointView, model: str, spec: ModelSpec | None, question: Question) -> bool:
+    """Whether a live call needs more context than it would have there: engines cut a prompt that is too long, and most
+    do so without a word. Ollama loads with another context when it is asked to; the others have what they started with.
+    """
+    need, window = question.facts.context_tokens, view.windows.get(model)
+    loaded = view.loaded_context(model)
+    if view.spec.kind is not EndpointKind.OLLAMA:
+        return any(limit is not None and need > limit for limit in (window, loaded))
+    if window is not None and need > window:
+        return True
+    if loaded is None or need <= loaded:
+        return False
+    # On a managed host every load of a model is with the context that the profile states for it.
+    grows = not view.managed or (spec is not None and spec.context_tokens is not None)
+    return not grows or question.policy.gateway.context_rule is not ContextRule.RELOAD
 
 
 def outage(view: EndpointView, now_ms: int) -> Rejection | None:

@@ -90,6 +90,10 @@ class Survey(msgspec.Struct, kw_only=True):
         limited = (r for r in self.refused if r.rejection is Rejection.RATE_LIMITED)
         return min((until for r in limited if (until := r.view.blocked_until_ms) is not None), default=None)
 
+    def lacks_room(self) -> bool:
+        """Whether a place was refused for its context, and none that a recovery would bring back is left."""
+        return any(r.rejection is Rejection.CONTEXT for r in self.refused) and not self.outages()
+
     def watch(self) -> set[str]:
         """Endpoints whose change could end a wait for this tier."""
         places: Iterable[Refusal] = (*self.busy, *self.excluded, *self.outages())
@@ -172,7 +176,7 @@ class Surveyor:
         restricted = filters.restricts(tier, question)
         sized = bool(question.policy.catalog.hosts)
         spared: list[Refusal] = []
-        planned = question.request.planned
+        planned, is_live = question.request.planned, question.request.live
         places = question.endpoints(model)
         if not places:
             found.unserved.append(model)
@@ -183,6 +187,8 @@ class Surveyor:
             rejection = filters.never_reason(view, tier, question) if restricted or not view.spec.enabled else None
             if rejection is None and sized and filters.exceeds_memory(view, contender.spec, question):
                 rejection = Rejection.MEMORY
+            if rejection is None and is_live and filters.lacks_room(view, model, contender.spec, question):
+                rejection = Rejection.CONTEXT
             rejection = rejection or filters.outage(view, now_ms)
             if rejection is not None:
                 found.refused.append(Refusal(name, model, rejection, view))

@@ -34,6 +34,7 @@ _REFUSED = {
     Rejection.PLANNED: "is not where the plan has it",
     Rejection.MEMORY: "can never hold the model in its memory",
     Rejection.DISABLED: "is disabled in the profile",
+    Rejection.CONTEXT: "has too small a context",
     Rejection.LOAD_FAILED: "could not load the model a moment ago",
     Rejection.NO_ROOM: "has no room for the model beside what is pinned",
 }
@@ -62,6 +63,8 @@ def refusal(place: Refusal, question: Question) -> str:
         case Rejection.BATCH_SLOT:
             most = question.facts.batch_slots.get(place.model, 0)
             return f"{text} ({most} of {most} of {place.model} taken by {question.facts.batch})"
+        case Rejection.CONTEXT:
+            return _context(place, question)
         case Rejection.MEMORY:
             return f"{text} ({_memory(place, question)})"
         case Rejection.LOAD_FAILED | Rejection.NO_ROOM if place.swap is not None and place.swap.message:
@@ -86,6 +89,14 @@ def _slots(place: Refusal, question: Question) -> str:
         return f"{in_flight} of {place.view.slots} taken"
     own = question.snapshot.in_flight_by_model.get((place.endpoint, place.model), 0)
     return f"{own} of {place.view.spec.slots_per_model.get(place.model, 0)} of {place.model} taken"
+
+
+def _context(place: Refusal, question: Question) -> str:
+    need, loaded = question.facts.context_tokens, place.view.loaded_context(place.model)
+    window = place.view.windows.get(place.model)
+    if loaded is None or (window is not None and window < need):
+        return f"has a window of {window} tokens for {place.model}, the call needs {need}"
+    return f"has {place.model} loaded with a context of {loaded} tokens, the call needs {need}"
 
 
 def _memory(place: Refusal, question: Question) -> str:
@@ -198,6 +209,7 @@ _NEARNESS = {
             Rejection.DOWN,
             Rejection.KEY_INVALID,
             Rejection.NO_ROOM,
+            Rejection.CONTEXT,
             Rejection.MEMORY,
             Rejection.PROVIDER,
             Rejection.NOT_LOCAL,

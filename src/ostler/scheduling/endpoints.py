@@ -8,6 +8,8 @@ After an outage the slots open gradually (`ramp_start`, doubled by each success)
 Views are rebuilt only for an endpoint that changed. All methods are O(models of the endpoint).
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from ostler.domain.catalog import EndpointSpec, normal_model
@@ -42,6 +44,8 @@ class EndpointState(msgspec.Struct, kw_only=True):
     announced: bool | None = None
     """Whether the last event said usable; `None` = none was sent yet."""
     message: str = ""
+    windows: Mapping[str, int] = {}
+    """Largest context of models, as listed."""
 
     def usable(self) -> bool:
         """Whether a call may go there, slots aside."""
@@ -82,6 +86,7 @@ class EndpointState(msgspec.Struct, kw_only=True):
             slots=self.slots(),
             unusable_since_ms=self.unusable_since_ms,
             message=self.message,
+            windows=self.windows,
         )
 
 
@@ -151,6 +156,8 @@ class Endpoints:
     def _listed(self, state: EndpointState, probe: Probe, now_ms: int) -> list[Event]:
         state.listed = frozenset(normal_model(name) for name in probe.models)
         state.message = ""
+        if probe.context_tokens:
+            state.windows = {normal_model(name): window for name, window in sorted(probe.context_tokens.items())}
         before = state.seen_loaded
         after = None if probe.residents is None else frozenset(resident.model for resident in probe.residents)
         state.seen_loaded = after
@@ -259,12 +266,21 @@ class Endpoints:
             due.append(state.blocked_until_ms)
         return min(due, default=None)
 
-    def mark_resident(self, name: str, model: str) -> None:
-        """A call on this model is going there, so it will be loaded: the listing is stale until the next probe."""
+    def mark_resident(self, name: str, model: str, context_tokens: int | None = None) -> None:
+        """A call on this model is going there, so it will be loaded: the listing is stale until the next probe.
+        `context_tokens`: what it will be loaded with, where the call says so; never less than it has.
+        """
         state = self._states.get(name)
-        if state is None or state.residents is None or any(known.model == model for known in state.residents):
+        if state is None or state.residents is None:
             return
-        state.residents = (*state.residents, Resident(model=model))
+        known = next((resident for resident in state.residents if resident.model == model), None)
+        if known is None:
+            state.residents = (*state.residents, Resident(model=model, context_tokens=context_tokens))
+        elif context_tokens is not None and not state.managed and (known.context_tokens or 0) < context_tokens:
+            anew = Resident(model=model, context_tokens=context_tokens)
+            state.residents = tuple(anew if resident is known else resident for resident in state.residents)
+        else:
+            return
         self._refresh(state)
 
     def set_usable(self, name: str, residents: tuple[Resident, ...], *, managed: bool = True) -> None:

@@ -23,7 +23,7 @@ from ostler.routing.decide import decide
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.calls import Live
 from ostler.scheduling.effects import DenyCall, RunCall
-from ostler.scheduling.engine_terms import engine_terms
+from ostler.scheduling.engine_terms import live_terms
 from ostler.scheduling.loading import call_measured
 from ostler.scheduling.outcomes import blame, touched
 from ostler.scheduling.signals import CallEnded, CallOffered, CallWithdrawn
@@ -128,7 +128,8 @@ def _run(turn: Turn, live: Live, decision: Decision, decided_us: int) -> None:
     books, call, now_ms = turn.books, live.call, turn.now_ms
     _leave_queue(books, live)
     endpoint, model = decision.selected_endpoint or "", decision.selected_model or ""
-    context_tokens, keep_alive_s = engine_terms(books, books.endpoints.views[endpoint].spec, model)
+    view, need_tokens = books.endpoints.views[endpoint], call.facts.context_tokens
+    context_tokens, keep_alive_s = live_terms(books, view, model, need_tokens)
     live.dispatch = Dispatch(
         call_id=call.id,
         attempt=call.attempt,
@@ -145,7 +146,7 @@ def _run(turn: Turn, live: Live, decision: Decision, decided_us: int) -> None:
     cost = decision.estimate
     call_ms = 0 if cost is None else cost.prefill_ms + cost.decode_ms
     books.hosts.call_began(ModelAt(endpoint, model), live.name, call_ms, now_ms)
-    books.endpoints.mark_resident(endpoint, model)
+    books.endpoints.mark_resident(endpoint, model, context_tokens)
     turn.effects.append(RunCall(dispatch=live.dispatch))
 
 
