@@ -26,7 +26,7 @@ class Tool:
     @property
     def text(self) -> str:
         """Its arguments as the model writes them."""
-        return json.dumps(self.arguments)
+        return json.dumps(self.arguments, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,9 @@ class AnswerDialect(Dialect):
     """How many of the last frames say that the answer is whole."""
     opening_frames: int
     """How many of the first frames carry nothing of the answer."""
+
+    def __init__(self, models: tuple[str, ...] = (MODEL,)) -> None:
+        self.models = models
 
     def wants_stream(self, body: Json) -> bool:
         """Whether a request asks for a stream."""
@@ -134,8 +137,8 @@ class OpenAI(AnswerDialect):
 
     def fixed(self, method: str, path: str, body: bytes) -> Json | None:
         if path.endswith("/models"):
-            row = {"id": MODEL, "object": "model", "created": 1, "owned_by": "simulated", "max_model_len": 32_768}
-            return {"object": "list", "data": [row]}
+            row = {"object": "model", "created": 1, "owned_by": "simulated", "max_model_len": CONTEXT_TOKENS}
+            return {"object": "list", "data": [{"id": name, **row} for name in self.models]}
         if path.endswith("/embeddings"):
             asked = json.loads(body)
             inputs = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
@@ -201,8 +204,9 @@ class Anthropic(AnswerDialect):
 
     def fixed(self, method: str, path: str, body: bytes) -> Json | None:
         if path.endswith("/models"):
-            row = {"type": "model", "id": MODEL, "display_name": "Simulated", "created_at": "2026-01-01T00:00:00Z"}
-            return {"data": [row], "has_more": False, "first_id": MODEL, "last_id": MODEL}
+            row = {"type": "model", "display_name": "Simulated", "created_at": "2026-01-01T00:00:00Z"}
+            rows = [{"id": name, **row} for name in self.models]
+            return {"data": rows, "has_more": False, "first_id": self.models[0], "last_id": self.models[-1]}
         return {"input_tokens": PROMPT_TOKENS} if path.endswith("/count_tokens") else None
 
     def usage(self, output_tokens: int) -> Json:
@@ -280,15 +284,16 @@ class Ollama(AnswerDialect):
 
     def fixed(self, method: str, path: str, body: bytes) -> Json | None:
         details = {"family": "llama", "parameter_size": "3B", "quantization_level": "Q4_K_M", "format": "gguf"}
-        row = {"name": MODEL, "model": MODEL, "size": 2_000_000_000, "digest": "0" * 64, "details": details}
+        facts = {"size": 2_000_000_000, "digest": "0" * 64, "details": details}
+        rows = [{"name": name, "model": name, **facts} for name in self.models]
         match path:
             case "/api/version":
                 return {"version": "0.99.0"}
             case "/api/tags":
-                return {"models": [{**row, "modified_at": "2026-01-01T00:00:00Z"}]}
+                return {"models": [{**row, "modified_at": "2026-01-01T00:00:00Z"} for row in rows]}
             case "/api/ps":
-                loaded = {"expires_at": "2099-01-01T00:00:00Z", "size_vram": row["size"]}
-                return {"models": [{**row, **loaded, "context_length": CONTEXT_TOKENS}]}
+                loaded = {"expires_at": "2099-01-01T00:00:00Z", "size_vram": facts["size"]}
+                return {"models": [{**row, **loaded, "context_length": CONTEXT_TOKENS} for row in rows]}
             case "/api/show":
                 info = {"general.architecture": "llama", "llama.context_length": CONTEXT_TOKENS}
                 return {"details": details, "model_info": info, "capabilities": ["completion", "tools", "vision"]}

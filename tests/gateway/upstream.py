@@ -120,6 +120,7 @@ class Upstream:
         self.other_requests: list[tuple[str, str]] = []
         self.connections_open = 0
         self.port = 0
+        self._default = default
         self._script = _Script(default)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=f"upstream-{dialect.name}", daemon=True)
@@ -134,6 +135,15 @@ class Upstream:
     def script(self, *plays: Play, then: Play | None = None) -> None:
         """Play these for the coming requests, in order; `then` replaces the default play after them."""
         self._script = _Script(then or self._script.default, list(plays))
+
+    def share_script(self, other: "Upstream") -> None:
+        """Take plays from the script of another upstream, each once among the two."""
+        self._script = other._script
+
+    def forget(self) -> None:
+        """Forget what was asked, and play the default of the beginning again."""
+        self.calls, self.other_requests = [], []
+        self._script = _Script(self._default)
 
     def wait_for(self, count: int) -> list[Call]:
         """Wait until `count` requests for an answer have come; they are returned."""
