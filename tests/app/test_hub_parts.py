@@ -1,6 +1,7 @@
 """A hub put together over a store: everything that was accepted goes on, in whatever state the last one left it."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,20 +12,22 @@ from ostler.app.hub_parts import HubParts
 from ostler.app.profiles import Chosen
 from ostler.config.load import load_profile
 from ostler.domain.catalog import EndpointSpec
-from ostler.domain.commands import PutEndpoint, SubmitTasks
-from ostler.domain.errors import NotFoundError
+from ostler.domain.commands import Command, PruneCalls, PutCalls, PutEndpoint, Result, SubmitTasks
+from ostler.domain.errors import LimitReachedError, NotFoundError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe, ProbeStatus, Session, WorkerOffer
-from ostler.domain.ports import TaskQuery
+from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.states import FINAL_STATES, Failure, FailureClass, TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.domain.work import Finished, Report, Started
 from ostler.fleet.drivers import DriverSet
 from ostler.hub.accept import new_tasks
+from ostler.hub.gateway_views import KeyWish
 from ostler.hub.link import LocalLink
 from ostler.store.memory import MemoryStore
 from ostler.workers.timing import SystemTiming
 from tests.scheduling.rig import local, three_tiers
+from tests.store.rows_made import make_call
 
 TIMING = SystemTiming(through_suspend=False)
 LATER_MS = TIMING.now_ms() + 3_600_000
@@ -279,4 +282,52 @@ async def test_every_open_task_is_in_a_state_that_goes_on_by_itself_or_waits_for
             assert task.session in books.workers.states
         elif task.state is not S.NEEDS_HUMAN:
             assert parts.pump.scheduler.next_wake_ms() is not None
+    await parts.stop()
+
+
+async def test_keys_and_the_last_records_of_calls_outlive_the_hub() -> None:
+    """What was recorded a moment before the end is written; the next hub knows the key and what it has spent."""
+    store = KeptStore()
+    parts = await started(store)
+    made = await parts.hub.make_key(KeyWish(name="laptop", limit_micro_usd=5))
+    key = parts.hub.gateway.ring.find(made.key)
+    assert key is not None
+    record = make_call("c-1", at_ms=TIMING.now_ms(), key="laptop", cost_micro_usd=5)
+    parts.hub.gateway.book.add(record)
+
+    await parts.stop()
+
+    assert await store.calls(CallQuery()) == [record]
+    again = await started(store)
+    assert again.hub.gateway.ring.find(made.key) == key
+    with pytest.raises(LimitReachedError, match="in all"):
+        again.hub.gateway.ring.check(key)
+    await again.stop()
+
+
+class PrunedStore(KeptStore):
+    """Says when something was pruned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pruned = asyncio.Event()
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        results = await super().apply(commands)
+        if any(isinstance(command, PruneCalls) for command in commands):
+            self.pruned.set()
+        return results
+
+
+async def test_old_calls_are_pruned_when_the_hub_starts() -> None:
+    """For how long they are kept is said by the profile."""
+    store = PrunedStore()
+    await store.apply([PutCalls(records=(make_call("c-old", at_ms=1), make_call("c-new", at_ms=TIMING.now_ms())))])
+
+    parts = await started(store)
+    async with asyncio.timeout(5):
+        await store.pruned.wait()
+
+    assert parts.hub.gateway.keep_calls_ms == 30 * 86_400_000
+    assert [record.id for record in await store.calls(CallQuery())] == ["c-new"]
     await parts.stop()

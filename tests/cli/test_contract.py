@@ -11,14 +11,17 @@ import pytest
 
 from ostler.client.hub_client import Done, HubClient, RouteAnswer
 from ostler.client.transport import Transport
+from ostler.domain.ports import CallQuery
 from ostler.domain.tasks import TaskSpec
+from ostler.hub.gateway_views import KeyWish
 from ostler.web import bodies
 from ostler.web.call import Access
 from ostler.web.routes import hub_routes
-from tests.web import samples
+from tests.web import call_samples, samples
 from tests.web.recording_hub import ServedHub
 
 SPEC = TaskSpec(id="t-1", prompt="x")
+WISH = KeyWish(name="mac", models=("m",), limit_micro_usd=1, limit_window="day")
 Ask = Callable[[HubClient], Any]
 
 CALLS: dict[str, tuple[Ask, object]] = {
@@ -49,6 +52,11 @@ CALLS: dict[str, tuple[Ask, object]] = {
     "workers": (lambda hub: hub.workers(), samples.WORKERS),
     "settings": (lambda hub: hub.settings(), samples.SETTINGS),
     "make_token": (lambda hub: hub.make_token("mac", "worker").token, "ostler-secret"),
+    "make_key": (lambda hub: hub.make_key(WISH), call_samples.made(WISH)),
+    "keys": (lambda hub: hub.keys(), call_samples.KEYS),
+    "revoke_key": (lambda hub: hub.revoke_key("old"), call_samples.GONE),
+    "calls": (lambda hub: hub.calls(CallQuery(key="a b", failed=True)), call_samples.CALLS),
+    "call": (lambda hub: hub.call(call_samples.CALL_ID), call_samples.CALL),
     "revoke_token": (lambda hub: hub.revoke_token("mac"), None),
 }
 

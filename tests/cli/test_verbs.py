@@ -25,6 +25,7 @@ from ostler.hub.views import (
 )
 from ostler.web.bodies import Done, RouteAnswer
 from tests.cli.conftest import Ostler
+from tests.cli.gateway_rows import GATEWAY
 from tests.web import samples
 from tests.web.recording_hub import ServedHub
 
@@ -96,6 +97,7 @@ ASKING: list[tuple[tuple[str, ...], tuple[Any, ...], type, list[str]]] = [
     (("config", "show", "--running"), ("settings",), SettingList, ["routing.fallback_wait_ms", "ostler.yaml:4"]),
     (("tokens", "create", "mac"), ("make_token", "mac", "worker"), TokenMade, ["ostler-secret"]),
     (("tokens", "create", "ci", "--scope", "admin"), ("make_token", "ci", "admin"), TokenMade, ["ostler-secret"]),
+    *GATEWAY,
     (("tokens", "revoke", "mac"), ("revoke_token", "mac"), Done, ["revoked mac"]),
 ]
 IDS = [" ".join(row[0]) for row in ASKING]

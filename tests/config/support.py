@@ -200,6 +200,7 @@ gateway:
   store_prompts: false
   fallback_wait: 1s
   context_rule: error
+  keep_calls: 7d
   drain: 10s
 agi_loop:
   interval_hours: 1

@@ -15,11 +15,12 @@ from ostler.domain.decision import Verdict
 from ostler.domain.errors import OstlerError
 from ostler.domain.event import Event
 from ostler.domain.fleet import HostReport, Probe, Session, WorkerOffer
-from ostler.domain.ports import TaskQuery
+from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.work import Poll, Report
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
+from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.results import run_results
 from ostler.hub.views import (
@@ -38,7 +39,7 @@ from ostler.hub.views import (
 )
 from ostler.web.app import build_app
 from ostler.web.serve import ServeSettings
-from tests.web import samples
+from tests.web import call_samples, samples
 
 PATIENCE_S = 5.0
 TOKENS = {"worker-token": {"worker"}, "admin-token": {"worker", "admin"}}
@@ -275,6 +276,26 @@ class RecordingHub:
 
     async def revoke_token(self, name: str) -> None:
         self.record("revoke_token", name)
+
+    async def make_key(self, wish: KeyWish) -> KeyMade:
+        self.record("make_key", wish)
+        return call_samples.made(wish)
+
+    async def keys(self) -> KeyList:
+        self.record("keys")
+        return call_samples.KEYS
+
+    async def revoke_key(self, name: str) -> KeyRow:
+        self.record("revoke_key", name)
+        return call_samples.GONE
+
+    async def live_calls(self, query: CallQuery) -> CallList:
+        self.record("live_calls", query)
+        return CallList(calls=(), now_ms=samples.NOW_MS) if query.key == "nobody" else call_samples.CALLS
+
+    async def live_call(self, call_id: str) -> CallAnswer:
+        self.record("live_call", call_id)
+        return call_samples.CALL
 
     async def allowed(self, token: str, scope: str) -> bool:
         return scope in TOKENS.get(token, set())

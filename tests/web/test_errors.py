@@ -9,6 +9,7 @@ from ostler.domain.errors import (
     ConflictError,
     CycleError,
     InvalidInputError,
+    LimitReachedError,
     NotAllowedError,
     NotFoundError,
     OstlerError,
@@ -24,6 +25,7 @@ ERRORS: list[tuple[OstlerError, int, str]] = [
     (NotAllowedError("not here", where="box"), 403, "not_allowed"),
     (NotFoundError("no task 't-x'", where="task"), 404, "not_found"),
     (ConflictError("it is final", remedy="retry it"), 409, "conflict"),
+    (LimitReachedError("it has spent $5.00 of $5.00", remedy="its day ends soon"), 429, "limit_reached"),
     (UnreachableError("no answer", where="http://x"), 502, "unreachable"),
 ]
 
@@ -110,6 +112,15 @@ BAD_BODIES: list[tuple[str, str, bytes, str, str, str]] = [
         "$",
         "did you mean 'slots'?",
     ),
+    (
+        "key window",
+        "/hub/keys",
+        b'{"name": "a", "limit_window": "dya"}',
+        "'dya'",
+        "$.limit_window",
+        "did you mean 'day'?",
+    ),
+    ("key field", "/hub/keys", b'{"name": "a", "modles": []}', "`modles`", "$", "did you mean 'models'?"),
     ("token scope", "/hub/tokens", b'{"name": "a", "scope": "admn"}', "'admn'", "$.scope", "did you mean 'admin'?"),
 ]
 

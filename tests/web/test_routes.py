@@ -7,11 +7,12 @@ import msgspec
 import pytest
 
 from ostler.domain.fleet import Probe, Session
-from ostler.domain.ports import TaskQuery
+from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.states import TaskState
-from ostler.domain.tasks import Task, TaskSpec
+from ostler.domain.tasks import Priority, Task, TaskSpec
 from ostler.domain.work import Finished, Poll, Report, Started
 from ostler.hub.fleet_views import HostRow, LoadOrder, ModelChange, UnloadOrder
+from ostler.hub.gateway_views import KeyMade, KeyRow, KeyWish
 from ostler.hub.plan_views import PlanWish
 from ostler.hub.views import (
     EndpointList,
@@ -26,7 +27,7 @@ from ostler.hub.views import (
     WorkerList,
 )
 from ostler.web.bodies import Done, Health, Lease, RouteAnswer
-from tests.web import samples
+from tests.web import call_samples, samples
 from tests.web.asking import ask
 from tests.web.recording_hub import ServedHub, eventually
 
@@ -35,6 +36,14 @@ SPEC = samples.SPEC
 SOON = PlanWish(seconds=1.0)
 
 READING: list[tuple[str, tuple[Any, ...], object]] = [
+    ("/hub/keys", ("keys",), call_samples.KEYS),
+    ("/hub/calls", ("live_calls", CallQuery()), call_samples.CALLS),
+    (
+        "/hub/calls?key=k&model=m&endpoint=e&failed=true&limit=7&before=c-1",
+        ("live_calls", CallQuery(key="k", model="m", endpoint="e", failed=True, limit=7, before="c-1")),
+        call_samples.CALLS,
+    ),
+    ("/hub/calls/c-1", ("live_call", "c-1"), call_samples.CALL),
     ("/hub/status", ("status",), samples.STATUS),
     ("/hub/tasks/t-one", ("task", "t-one"), samples.ANSWER),
     ("/hub/tasks/t%3Aone/why", ("why", "t:one"), samples.WHY),
@@ -106,6 +115,37 @@ CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
     ),
     ("POST", "/hub/tokens", {"name": "mac", "scope": "admin"}, 201, ("make_token", "mac", "admin"), TokenMade),
     ("DELETE", "/hub/tokens/mac", None, 200, ("revoke_token", "mac"), Done),
+    ("POST", "/hub/keys", {"name": "laptop"}, 201, ("make_key", KeyWish(name="laptop")), KeyMade),
+    (
+        "POST",
+        "/hub/keys",
+        {
+            "name": "agent",
+            "models": ["sonnet"],
+            "tiers": ["strong"],
+            "task": "nightly",
+            "priority": 3,
+            "limit_micro_usd": 5_000_000,
+            "limit_window": "day",
+            "local_only": True,
+        },
+        201,
+        (
+            "make_key",
+            KeyWish(
+                name="agent",
+                models=("sonnet",),
+                tiers=("strong",),
+                task="nightly",
+                priority=Priority.LOW,
+                limit_micro_usd=5_000_000,
+                limit_window="day",
+                local_only=True,
+            ),
+        ),
+        KeyMade,
+    ),
+    ("DELETE", "/hub/keys/laptop", None, 200, ("revoke_key", "laptop"), KeyRow),
 ]
 
 

@@ -77,6 +77,8 @@ class HubParts:
         )
         parts.hub = Hub(pump, store, parts.desk, parts.plans, info, work.next_seq, saved_by)
         pump.start()
+        parts.hub.gateway.keep_calls_ms = chosen.profile.gateway.keep_calls_ms
+        await parts.hub.gateway.start()
         await parts._take_up(work, tuple(policy.catalog.endpoints.values()))
         return parts
 
@@ -141,6 +143,7 @@ class HubParts:
         await self.plans.close()
         await self.prober.stop()
         await self.desk.close()
+        await self.hub.gateway.stop()
         if self.pump.fatal is None or not self.pump.fatal.done():
             event = Event(name="hub.stopped", at_ms=self.pump.clock.now_ms())
             await self.pump.apply([AppendEvents(events=(event,))])

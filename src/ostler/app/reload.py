@@ -21,6 +21,7 @@ async def watch_profile(parts: HubParts, profile: LoadedProfile, path: str | Non
 
     def changed(loaded: LoadedProfile) -> None:
         parts.prober.set_policy(loaded.policy.scheduler)
+        parts.hub.gateway.keep_calls_ms = loaded.gateway.keep_calls_ms
         carry_out(asyncio.ensure_future(parts.hub.reload(loaded.policy, setting_rows(loaded))))
 
     def refused(text: str) -> None:

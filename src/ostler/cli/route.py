@@ -10,6 +10,7 @@ from ostler.cli.spec import build_spec, spec_options
 if TYPE_CHECKING:
     from ostler.client.hub_client import HubClient, RouteAnswer
     from ostler.domain.tasks import TaskSpec
+    from ostler.hub.gateway_views import CallAnswer
     from ostler.hub.views import Why
 
 QUESTION_ID = "it"
@@ -79,23 +80,24 @@ def _ask(
     return RouteAnswer(verdict=verdict, why=why), f"the profile {verdict.decision.profile} alone; no endpoint was asked"
 
 
-@click.command(epilog=example("ostler why t-k3v5q7aymz"))
-@click.argument("task_id", metavar="TASK")
+@click.command(epilog=example("ostler why t-k3v5q7aymz", "ostler why c-3dqsw5k2ha7pm4tzv6yr2nbxce"))
+@click.argument("asked", metavar="TASK|CALL")
 @click.option("--short", is_flag=True, help="Only the first line.")
 @json_option
 @hub_options
-def why(client: "HubClient", *, task_id: str, short: bool, as_json: bool) -> None:
-    """Explain where a task runs or ran, or why it does not run."""
+def why(client: "HubClient", *, asked: str, short: bool, as_json: bool) -> None:
+    """Explain where a task runs or ran, or why it does not run; or how a call of the gateway went and what it cost."""
     from ostler.cli import render
+    from ostler.domain.live import is_call_id
 
-    answer = client.why(task_id)
+    answer = client.call(asked) if is_call_id(asked) else client.why(asked)
     if as_json:
         render.print_json(answer)
         return
     print_why(answer, short=short)
 
 
-def print_why(why: "Why", *, short: bool) -> None:
+def print_why(why: "Why | CallAnswer", *, short: bool) -> None:
     """An explanation as text."""
     from ostler.cli.render import clean
 

@@ -1,6 +1,6 @@
 """Numbers in the words of people: instants, durations, money, sizes. Pure."""
 
-from ostler.domain.money import usd_text
+from ostler.domain.money import exact_usd_text, usd_text
 
 NONE = "-"
 """What stands where nothing is known."""
@@ -52,6 +52,15 @@ def money(micro_usd: int | None) -> str:
     ('$1.50', '$0.00', 'unknown')
     """
     return "unknown" if micro_usd is None else usd_text(micro_usd)
+
+
+def exact_money(micro_usd: int | None) -> str:
+    """An amount to the last micro-dollar; unknown is never shown as free.
+
+    >>> exact_money(10_484), exact_money(0), exact_money(None)
+    ('$0.010484', '$0.00', 'unknown')
+    """
+    return "unknown" if micro_usd is None else exact_usd_text(micro_usd)
 
 
 def size(amount_bytes: int | None) -> str:

@@ -13,8 +13,10 @@ from ostler.domain.decision import Verdict
 from ostler.domain.errors import UnreachableError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
+from ostler.domain.ports import CallQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
+from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.plan_views import RunPlan
 from ostler.hub.views import (
     EndpointList,
@@ -186,6 +188,35 @@ class HubClient:
     def revoke_token(self, name: str) -> None:
         """Revoke a token."""
         self._decoded(self._transport.ask("DELETE", f"/hub/tokens/{_part(name)}"), Done)
+
+    def make_key(self, wish: KeyWish) -> KeyMade:
+        """Make a key of the gateway."""
+        return self._post("/hub/keys", wish, KeyMade)
+
+    def keys(self) -> KeyList:
+        """All keys of the gateway."""
+        return self._get("/hub/keys", KeyList)
+
+    def revoke_key(self, name: str) -> KeyRow:
+        """Revoke a key of the gateway."""
+        return self._decoded(self._transport.ask("DELETE", f"/hub/keys/{_part(name)}", repeat=True), KeyRow)
+
+    def calls(self, query: CallQuery) -> CallList:
+        """Calls of the gateway, newest first."""
+        path = with_query(
+            "/hub/calls",
+            key=query.key or None,
+            model=query.model,
+            endpoint=query.endpoint,
+            failed="true" if query.failed else None,
+            limit=query.limit,
+            before=query.before,
+        )
+        return self._get(path, CallList)
+
+    def call(self, call_id: str) -> CallAnswer:
+        """Everything about one call of the gateway."""
+        return self._get(f"/hub/calls/{_part(call_id)}", CallAnswer)
 
     def follow(
         self, after: int | None, on_break: Callable[[str], None], on_connect: Callable[[], None] = _nothing

@@ -103,6 +103,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long a call waits for its tier before it takes the one step of an outage."""
     context_rule: ContextRule = ContextRule.RELOAD
     """What becomes of a call that needs more context than its model is loaded with."""
+    keep_calls_ms: Milliseconds = 30 * 86_400_000
+    """How long records of calls are kept; what they have cost is kept for good, by key and day."""
     drain_ms: Milliseconds = 30_000
     """When the hub stops: how long answers that have begun may go on."""
 

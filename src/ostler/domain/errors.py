@@ -116,6 +116,18 @@ class NotAllowedError(OstlerError):
     code = "not_allowed"
 
 
+class LimitReachedError(OstlerError):
+    """What may be spent in a window is spent. `retry_after_ms`: how long the window goes on; `None` = for ever."""
+
+    exit_code = ExitCode.REFUSED
+    http_status = 429
+    code = "limit_reached"
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "", retry_after_ms: int | None = None) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.retry_after_ms = retry_after_ms
+
+
 class UnreachableError(OstlerError):
     """Nothing answers at an address that the command needs."""
 

@@ -157,6 +157,18 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             ("planned_ms", "actual_ms"),
             ("batch", "version"),
         ),
+        "key.created": EventKind(
+            "A key of the gateway was made; a limit is in micro-dollars.",
+            ("limit_micro_usd",),
+            ("key", "task", "limit_window"),
+        ),
+        "key.revoked": EventKind("A key of the gateway was revoked; who presents it is refused.", (), ("key",)),
+        "call.records_dropped": EventKind(
+            "Records of gateway calls were lost, because the store took them more slowly than the calls came, or not at"
+            " all; what they cost was counted.",
+            ("dropped",),
+            ("reason",),
+        ),
         "worker.joined": EventKind("A worker joined.", (), ("session", "worker", "host")),
         "worker.left": EventKind("A worker left in good order.", (), ("session", "worker", "host")),
         "worker.suspect": EventKind("A worker missed a heartbeat.", ("silent_ms",), ("session", "worker", "host")),

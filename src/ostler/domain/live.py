@@ -2,6 +2,7 @@
 the connection it came by. For the decision it is a task like any other (`TaskFacts`); this is what it has beyond that.
 """
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -10,6 +11,17 @@ from ostler.domain.decision import Decision
 from ostler.domain.errors import OstlerError
 from ostler.domain.states import Failure, FailureClass, Wait
 from ostler.domain.tasks import Priority, TaskFacts, Usage
+
+_CALL_ID = re.compile(r"c-[2-7a-z]{26}")
+
+
+def is_call_id(text: str) -> bool:
+    """Whether a text has the shape of the id of a live call, which no id of a task has that we gave.
+
+    >>> is_call_id("c-3dqsw5k2ha7pm4tzv6yr2nbxce"), is_call_id("c-my-task")
+    (True, False)
+    """
+    return _CALL_ID.fullmatch(text) is not None
 
 
 class LiveCall(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,17 @@ def usd_text(amount_micro_usd: int) -> str:
     return f"${value.normalize():f}"
 
 
+def exact_usd_text(amount_micro_usd: int) -> str:
+    """Micro-dollars for a person, to the last one: two digits at least, six at most.
+
+    >>> exact_usd_text(1_500_000), exact_usd_text(10_484), exact_usd_text(0)
+    ('$1.50', '$0.010484', '$0.00')
+    """
+    value = f"{Decimal(amount_micro_usd) / MICRO_USD_PER_USD:.6f}".rstrip("0")
+    whole, _, rest = value.partition(".")
+    return f"${whole}.{rest.ljust(2, '0')}"
+
+
 def tokens_cost_micro_usd(tokens: int, usd_per_million: float) -> int:
     """Cost of `tokens` at a price in USD for a million tokens, rounded up: never under-charged by rounding.
 

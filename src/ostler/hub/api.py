@@ -10,9 +10,10 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Verdict
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
-from ostler.domain.ports import HubLink, TaskQuery
+from ostler.domain.ports import CallQuery, HubLink, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
+from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.views import (
     EndpointList,
@@ -165,6 +166,26 @@ class HubApi(Protocol):
 
     async def revoke_token(self, name: str) -> None:
         """Make a token worthless."""
+        ...
+
+    async def make_key(self, wish: KeyWish) -> KeyMade:
+        """A new key of the gateway; shown this once. Refuses models and tiers that nobody knows."""
+        ...
+
+    async def keys(self) -> KeyList:
+        """All keys of the gateway with what they have spent."""
+        ...
+
+    async def revoke_key(self, name: str) -> KeyRow:
+        """Make a key of the gateway worthless."""
+        ...
+
+    async def live_calls(self, query: CallQuery) -> CallList:
+        """Calls of the gateway, newest first."""
+        ...
+
+    async def live_call(self, call_id: str) -> CallAnswer:
+        """Everything about one call of the gateway, explained."""
         ...
 
     async def allowed(self, token: str, scope: str) -> bool:

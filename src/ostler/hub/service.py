@@ -15,13 +15,15 @@ from ostler.domain.errors import ConflictError, NotFoundError, OstlerError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
 from ostler.domain.policy import Policy
-from ostler.domain.ports import HubLink, Store, TaskDetail, TaskQuery
+from ostler.domain.ports import CallQuery, HubLink, Store, TaskDetail, TaskQuery
 from ostler.domain.states import FailureClass, TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.accept import Fleet, as_it_runs, check_batch, disagreement, new_tasks, outside_needs
 from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.explaining import headline, verdict_why, why_lines
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
+from ostler.hub.gateway_desk import GatewayDesk
+from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.host_desk import HostDesk, SavedBy
 from ostler.hub.link import LocalLink
 from ostler.hub.needs import settled_needs, settled_now
@@ -77,6 +79,7 @@ class Hub:
         self._info = info
         self._next_seq = next_seq
         self._tokens = TokenDesk(pump, store)
+        self.gateway = GatewayDesk(pump, store)
         self._link = LocalLink(pump)
 
     @property
@@ -394,6 +397,26 @@ class Hub:
     async def revoke_token(self, name: str) -> None:
         """Revoke a token."""
         await self._tokens.revoke(name)
+
+    async def make_key(self, wish: KeyWish) -> KeyMade:
+        """Make a key of the gateway; it is shown this once."""
+        return await self.gateway.make_key(wish)
+
+    async def keys(self) -> KeyList:
+        """All keys of the gateway."""
+        return await self.gateway.keys()
+
+    async def revoke_key(self, name: str) -> KeyRow:
+        """Revoke a key of the gateway."""
+        return await self.gateway.revoke_key(name)
+
+    async def live_calls(self, query: CallQuery) -> CallList:
+        """Calls of the gateway, newest first."""
+        return await self.gateway.calls(query)
+
+    async def live_call(self, call_id: str) -> CallAnswer:
+        """Everything about one call of the gateway."""
+        return await self.gateway.call(call_id)
 
     async def allowed(self, token: str, scope: str) -> bool:
         """Whether a token is good for a scope."""

@@ -14,7 +14,7 @@ SCOPES = ("admin", "worker")
 
 def token_hash(token: str) -> str:
     """What is stored of a token. A plain hash is enough: the token has 256 bits of its own."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
 class TokenDesk:

@@ -11,17 +11,20 @@ import msgspec
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Verdict
 from ostler.domain.states import TaskState
-from ostler.domain.tasks import TaskSpec
+from ostler.domain.tasks import Priority, TaskSpec
 from ostler.hub.fleet_views import LoadOrder, SwapOrder, UnloadOrder
+from ostler.hub.gateway_views import KeyWish
 from ostler.hub.views import Why
 
 MAX_PAGE = 1000
 MAX_WAIT_MS = 60_000
 MAX_CHANGE_S = 600
+MAX_LIMIT_MICRO_USD = 10**15
 
 PageLimit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 Seq = Annotated[int, msgspec.Meta(ge=0)]
 ChangeSeconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_CHANGE_S)]
+LimitMicroUsd = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT_MICRO_USD)]
 
 
 class PlanBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +65,27 @@ class TokenBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     name: str
     scope: Literal["worker", "admin"] = "worker"
+
+
+class KeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key of the gateway to make. Empty `models` and `tiers` allow any; names may be aliases."""
+
+    name: str
+    models: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+    task: str = ""
+    """What its calls are charged to."""
+    priority: Priority = Priority.HIGH
+    limit_micro_usd: LimitMicroUsd | None = None
+    """Spent so much in the window, it is refused until the window is over."""
+    limit_window: Literal["day", "month", "total"] = "total"
+    """Days and months are those of UTC."""
+    local_only: bool = False
+    """Its calls stay on machines of the user."""
+
+    def wish(self) -> KeyWish:
+        """The wish as the hub knows it."""
+        return KeyWish(**{field: getattr(self, field) for field in KeyWish.__struct_fields__})
 
 
 class LoadBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -154,6 +178,19 @@ class TaskListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     batch: str | None = None
     limit: PageLimit = 100
     before: Seq | None = None
+
+
+class CallListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which calls: with a key, of a model (that answered or was asked for), of an endpoint, only failed ones, before
+    the call with this id.
+    """
+
+    key: str = ""
+    model: str | None = None
+    endpoint: str | None = None
+    failed: bool = False
+    limit: PageLimit = 100
+    before: str | None = None
 
 
 class ResultsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
-from ostler.domain.ports import TaskQuery
+from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.api import HubApi
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
+from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.views import (
     EndpointList,
@@ -25,12 +26,14 @@ from ostler.hub.views import (
 )
 from ostler.version import __version__
 from ostler.web.bodies import (
+    CallListQuery,
     CancelBody,
     Done,
     EndpointBody,
     EventQuery,
     Health,
     HostQuery,
+    KeyBody,
     LoadBody,
     NoQuery,
     PinBody,
@@ -239,3 +242,40 @@ async def revoke_token(api: HubApi, call: Call[None, NoQuery]) -> Done:
     """Revoke a token."""
     await api.revoke_token(call.path["name"])
     return Done()
+
+
+async def keys(api: HubApi, call: Call[None, NoQuery]) -> KeyList:
+    """All keys of the gateway, the revoked ones too, with what each has spent in its window and when it was used."""
+    del call
+    return await api.keys()
+
+
+async def make_key(api: HubApi, call: Call[KeyBody, NoQuery]) -> KeyMade:
+    """Make a key of the gateway; it is shown this once. Its name is never given again, not even after it is revoked."""
+    check_names({"$.name": call.body.name})
+    return await api.make_key(call.body.wish())
+
+
+async def revoke_key(api: HubApi, call: Call[None, NoQuery]) -> KeyRow:
+    """Revoke a key of the gateway; who presents it is refused from now on. Safe to repeat."""
+    return await api.revoke_key(call.path["name"])
+
+
+async def calls(api: HubApi, call: Call[None, CallListQuery]) -> CallList:
+    """Calls of the gateway, newest first, without prompts and answers. Go on with `before` = the `id` of the last."""
+    query = call.query
+    return await api.live_calls(
+        CallQuery(
+            key=query.key,
+            model=query.model,
+            endpoint=query.endpoint,
+            failed=query.failed,
+            limit=query.limit,
+            before=query.before,
+        )
+    )
+
+
+async def call_record(api: HubApi, call: Call[None, NoQuery]) -> CallAnswer:
+    """Everything about one call: its record with every attempt, the decision behind it, and both in words."""
+    return await api.live_call(call.path["id"])
