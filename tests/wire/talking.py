@@ -3,6 +3,7 @@
 import string
 from itertools import pairwise
 
+import msgspec
 from hypothesis import strategies as st
 
 from ostler.wire.codec import StreamReader
@@ -13,6 +14,7 @@ from ostler.wire.talk import (
     Effort,
     Finish,
     Image,
+    Json,
     Part,
     Piece,
     Shape,
@@ -133,6 +135,11 @@ def read(reader: StreamReader, chunks: list[bytes]) -> list[Piece]:
     """All pieces of a stream that came in these chunks."""
     pieces = [piece for chunk in chunks for piece in reader.feed(chunk)]
     return pieces + reader.end()
+
+
+def events_of(data: bytes) -> list[Json]:
+    """The events of a stream in which each has a name."""
+    return [msgspec.json.decode(block.split(b"\ndata: ")[1]) for block in data.split(b"\n\n") if block]
 
 
 JSON_VALUES = st.recursive(

@@ -119,7 +119,7 @@ def test_what_another_format_had_is_named_when_it_is_left_out() -> None:
     encoded = CODEC.encode_ask(ask)
 
     assert encoded.dropped == (
-        "container", "tools (web_search_20250305)", "effort.summary", "effort.budget_tokens", "keep_alive",
+        "container", "tools (web_search_20250305)", "effort.budget_tokens", "effort.summary", "keep_alive",
     )  # fmt: skip
     assert msgspec.json.decode(encoded.body) == {
         "model": "auto",

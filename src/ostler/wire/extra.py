@@ -17,6 +17,12 @@ _HOLDS_TALK: Mapping[str, str] = {
 }
 """Field of OpenAI's Responses format to what a client does instead."""
 
+_MAY_GO = frozenset({
+    "additional_tools", "code_interpreter_call", "configuration_update", "file_search_call", "image_generation_call",
+    "mcp_approval_request", "mcp_call", "mcp_list_tools", "web_search_call",
+})  # fmt: skip
+"""Items of an input that a model can go without: its answer has what came of them. Others are part of the talk."""
+
 
 def own_extra(ask: Ask, form: str) -> tuple[dict[str, object], tuple[str, ...]]:
     """Fields to be sent to this format as they came, and names of those that cannot be.
@@ -27,15 +33,24 @@ def own_extra(ask: Ask, form: str) -> tuple[dict[str, object], tuple[str, ...]]:
     if ask.origin == form:
         return dict(ask.extra), ()
     if ask.origin == "openai-responses":
-        for name, remedy in _HOLDS_TALK.items():
-            if ask.extra.get(name):
-                what = f"this model is served in another format ({form}), which has no such thing"
-                raise InvalidInputError(what, where=name, remedy=remedy)
+        _require_portable(ask.extra, form)
     return {}, tuple(name for field, value in sorted(ask.extra.items()) for name in _names(field, value))
 
 
+def _require_portable(extra: Mapping[str, object], form: str) -> None:
+    what = f"this model is served in another format ({form}), which has no such thing"
+    for field, value in sorted(extra.items()):
+        remedy = _HOLDS_TALK.get(field, "")
+        if field.startswith("input[") and isinstance(value, dict) and value.get("type") not in _MAY_GO:
+            remedy = "send it as a message or as a call of a function, or use a model that is served in this format"
+        if remedy and value:
+            raise InvalidInputError(what, where=field, remedy=remedy)
+
+
 def _names(field: str, value: object) -> list[str]:
-    """A field by its name; a list of tools by the type of each."""
+    """A field by its name, an item of an input by its type, a list of tools by the type of each."""
+    if field.startswith("input[") and isinstance(value, dict):
+        return [f"{field} ({value.get('type', '?')})"]
     if field == "tools" and isinstance(value, list):
         return [f"tools ({tool.get('type', '?')})" for tool in value if isinstance(tool, dict)]
     return [field]

@@ -19,4 +19,8 @@ def codec(form: Format) -> Codec:
         from ostler.wire.openai_chat import OpenAIChat  # noqa: PLC0415 -- loaded when it is spoken
 
         return OpenAIChat()
+    if form is Format.OPENAI_RESPONSES:
+        from ostler.wire.openai_responses import OpenAIResponses  # noqa: PLC0415 -- loaded when it is spoken
+
+        return OpenAIResponses()
     raise LookupError(f"no codec for {form.value}")

@@ -13,7 +13,7 @@ import msgspec
 from ostler.domain.errors import InvalidInputError, nearest
 from ostler.wire.codec import Format
 from ostler.wire.fields import Fields, short
-from ostler.wire.media import from_data_url
+from ostler.wire.media import document, from_data_url
 from ostler.wire.talk import (
     Ask,
     Document,
@@ -31,6 +31,7 @@ from ostler.wire.talk import (
     ToolUse,
     Turn,
 )
+from ostler.wire.turns import Turns
 
 MODEL_REMEDY = "name a model, an alias, tier:NAME, or auto"
 ELSEWHERE = "use a model that is served in this format, or leave it out"
@@ -166,37 +167,24 @@ def _tool_choice(top: Fields, extra: Json) -> ToolChoice | None:
 
 
 def _turns(top: Fields) -> tuple[Turn, ...]:
-    turns: list[Turn] = []
+    turns = Turns()
     call_id = ""
-    for message in top.objects("messages"):
+    for index, message in enumerate(top.objects("messages")):
         role = message.choice("role", _ROLES)
         if role in ("tool", "function"):
-            _add_user(turns, Turn(role="user", parts=(_result(message, role, call_id),)))
+            turns.add_user(Turn(role="user", parts=(_result(message, role, call_id),)))
         elif role == "assistant":
-            call_id = "call_" + "".join(char if char.isdigit() else "_" for char in message.where).strip("_")
-            turns.append(Turn(role=role, parts=tuple(_said(message, call_id)), name=message.text("name")))
+            call_id = f"call_{index}"
+            turns.add(Turn(role=role, parts=tuple(_said(message, call_id)), name=message.text("name")))
         else:
-            turn = Turn(
-                role="system" if role == "developer" else role,
-                parts=tuple(_content(message, "content")),
-                name=message.text("name"),
-            )
+            content, name = tuple(_content(message, "content")), message.text("name")
             if role == "user":
-                _add_user(turns, turn)
+                turns.add_user(Turn(role=role, parts=content, name=name))
             else:
-                turns.append(turn)
-    if not turns:
+                turns.add(Turn(role="system", parts=content, name=name))
+    if not turns.all():
         raise InvalidInputError("must hold at least one message", where=top.at("messages"))
-    return tuple(turns)
-
-
-def _add_user(turns: list[Turn], turn: Turn) -> None:
-    """Results that stand one after the other, and what the user says next, are one turn."""
-    last = turns[-1] if turns else None
-    if last and last.role == "user" and not turn.name and last.parts and isinstance(last.parts[-1], ToolResult):
-        turns[-1] = msgspec.structs.replace(last, parts=(*last.parts, *turn.parts))
-    else:
-        turns.append(turn)
+    return turns.all()
 
 
 def _result(message: Fields, role: str, call_id: str) -> ToolResult:
@@ -280,5 +268,5 @@ def _file(item: Fields) -> Document:
     if file.has("file_id"):
         what = "a file that is kept by a provider cannot be translated"
         raise InvalidInputError(what, where=file.at("file_id"), remedy="send its content as file_data")
-    media_type, data = from_data_url(file.named("file_data"), file.at("file_data"), "application/pdf")
-    return Document(media_type=media_type, data=data, name=file.text("filename"), cache=item.json("cache_control"))
+    data, cache = file.named("file_data"), item.json("cache_control")
+    return document(data, file.at("file_data"), name=file.text("filename"), cache=cache)

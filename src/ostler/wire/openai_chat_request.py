@@ -15,11 +15,11 @@ import msgspec
 from ostler.domain.errors import InvalidInputError
 from ostler.wire.codec import Format
 from ostler.wire.extra import own_extra
-from ostler.wire.media import data_url
+from ostler.wire.media import data_url, document_url
+from ostler.wire.openai_request import NO_PARAMETERS, RequestWriter
 from ostler.wire.talk import (
     Ask,
     Document,
-    Effort,
     Encoded,
     Image,
     Json,
@@ -34,13 +34,6 @@ from ostler.wire.talk import (
     ToolUse,
     Turn,
 )
-
-NO_PARAMETERS: Json = {"type": "object", "properties": {}}
-"""Schema of a function without parameters: an empty one is refused by some servers."""
-
-_LOW_BUDGET = 2_048
-_MEDIUM_BUDGET = 8_192
-"""Up to these many tokens of thinking, an effort is called low and medium."""
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,27 +79,18 @@ def encode_ask(ask: Ask, dialect: Dialect) -> Encoded:
         "reasoning_effort": said.effort(ask.effort),
         "user": ask.user or None,
     } | said.samplers(ask)
+    said.drop("effort.summary", ask.effort and ask.effort.summary)
     said.drop_engine_fields(ask)
     written = {name: value for name, value in fields.items() if value is not None}
     return Encoded(body=msgspec.json.encode(written | body), dropped=tuple(said.dropped))
 
 
-class _Writer:
-    """Writes turns and tools, and remembers what it left out, each thing once."""
+class _Writer(RequestWriter):
+    """Writes turns and tools of chat completions."""
 
     def __init__(self, dialect: Dialect, dropped: Iterable[str]) -> None:
+        super().__init__(dropped)
         self._dialect = dialect
-        self.dropped: dict[str, None] = dict.fromkeys(dropped)
-
-    def drop(self, name: str, when: object) -> None:
-        if when:
-            self.dropped[name] = None
-
-    def drop_engine_fields(self, ask: Ask) -> None:
-        self.drop("context_tokens", ask.context_tokens is not None)
-        self.drop("keep_alive", ask.keep_alive is not None)
-        self.drop("raw_prompt", ask.raw_prompt)
-        self.drop("suffix", ask.suffix)
 
     def samplers(self, ask: Ask) -> dict[str, object]:
         said: dict[str, object] = {"top_k": ask.top_k, "min_p": ask.min_p}
@@ -115,20 +99,6 @@ class _Writer:
         for name, value in said.items():
             self.drop(name, value is not None)
         return {}
-
-    def effort(self, effort: Effort | None) -> str | None:
-        if effort is None:
-            return None
-        self.drop("effort.summary", effort.summary)
-        if not effort.enabled:
-            return "none"
-        self.drop("effort.budget_tokens", effort.budget_tokens is not None)
-        self.drop("effort.adaptive", effort.adaptive)
-        if effort.level or effort.budget_tokens is None:
-            return effort.level or None
-        if effort.budget_tokens <= _LOW_BUDGET:
-            return "low"
-        return "medium" if effort.budget_tokens <= _MEDIUM_BUDGET else "high"
 
     def tool(self, tool: Tool) -> Json:
         self.drop("cache_control", tool.cache)
@@ -224,7 +194,7 @@ def _document(part: Document) -> Json:
     if part.media_type == "text/plain":
         return {"type": "text", "text": f"{part.name}\n\n{part.data}" if part.name else part.data}
     file: Json = {"filename": part.name} if part.name else {}
-    file["file_data"] = data_url(part.media_type or "application/pdf", part.data)
+    file["file_data"] = document_url(part)
     return {"type": "file", "file": file}
 
 

@@ -64,6 +64,9 @@ class SseTap:
     An end marker is seen also where the stream ends without a line end after it. Lines after it are not looked at.
     """
 
+    marked = True
+    """Whether the format ends its streams with `[DONE]`; else `_parse` says when it is at its end."""
+
     def __init__(self) -> None:
         self.done = False
         self.content = False
@@ -85,15 +88,13 @@ class SseTap:
         for line in lines:
             if line.startswith(b"data:") and not self._ended:
                 self._data(line[5:].strip())
-        if not self._ended:
+        if self.marked and not self._ended:
             self._tail = (self._tail + chunk[-_MARKER_MAX:])[-_MARKER_MAX:]
             self.done = _MARKER.search(self._tail) is not None
 
     def _data(self, data: bytes) -> None:
-        if data == DONE:
-            self.done = self._ended = True
-            return
-        if not data:
+        if not data or data == DONE:
+            self.done = self._ended = self.marked and data == DONE
             return
         if data[:1] != b"{" or data[-1:] != b"}":
             raise malformed("an event is not what this API sends", data, emitted=self.content)
