@@ -2,9 +2,9 @@
 
 import pytest
 
+from ostler.domain.sites import host_name, is_loopback, is_same_site
 from ostler.web.app import build_app
 from ostler.web.call import Access
-from ostler.web.guard import host_name, is_loopback, is_same_site
 from ostler.web.routes import hub_routes
 from tests.web.asking import ask
 from tests.web.recording_hub import RecordingHub, ServedHub, served_hub

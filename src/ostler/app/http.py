@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from ostler.domain.errors import InvalidInputError
 from ostler.hub.api import HubApi
@@ -18,8 +19,9 @@ GRACE_S = 3
 class Listener:
     """Serves a hub on an address. Beyond loopback every request needs a token."""
 
-    def __init__(self, hub: HubApi, host: str, port: int) -> None:
+    def __init__(self, hub: HubApi, host: str, port: int, *, front: Callable[[ASGIApp], ASGIApp] | None = None) -> None:
         self._hub = hub
+        self._front = front
         self._host = host
         self._port = port
         self._server: _Server | None = None
@@ -32,7 +34,9 @@ class Listener:
         host, port = listener.getsockname()[:2]
         shown = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
         self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-        app = build_app(self._hub, require_token=self._host not in LOOPBACK)
+        app: ASGIApp = build_app(self._hub, require_token=self._host not in LOOPBACK)
+        if self._front is not None:
+            app = self._front(app)
         config = uvicorn.Config(
             app,
             log_config=None,

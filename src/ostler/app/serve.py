@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from ostler.app import logs, profiles, worker_parts
+from ostler.app.gateway_parts import GatewayParts
 from ostler.app.http import LOOPBACK, Listener
 from ostler.app.hub_parts import HubParts, open_store
 from ostler.app.loop import clock, stop_requested
@@ -50,7 +51,10 @@ async def serve_hub(options: UpOptions) -> None:
     drivers = DriverSet(os.environ, timing, limits)
     store = await open_store(folder, settings.database)
     parts = await HubParts.start(chosen, store, drivers, timing)
-    listener = Listener(parts.hub, settings.host, settings.port)
+    public = settings.host not in LOOPBACK
+    gateway = GatewayParts(parts, chosen.profile.gateway, timing, limits, public=public)
+    front = gateway.front() if chosen.profile.gateway.enabled else None
+    listener = Listener(parts.hub, settings.host, settings.port, front=front)
     worker: Worker | None = None
     watching: asyncio.Task[None] | None = None
     try:
@@ -72,6 +76,7 @@ async def serve_hub(options: UpOptions) -> None:
         if watching is not None:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+        await gateway.stop()
         await parts.pump.close_followers()
         for outbox in parts.pump.outboxes.values():
             outbox.start_drain()

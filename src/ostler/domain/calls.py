@@ -62,3 +62,17 @@ class CallError(Exception):
         self.message = message
         self.retry_after_ms = retry_after_ms
         self.emitted = emitted
+        self.status: int | None = None
+        """HTTP status of the answer that failed, where there was one."""
+        self.body = b""
+        """What the endpoint said, where a caller of the same wire format may be handed it as it is."""
+
+
+class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request in the wire format of an endpoint, ready but for address and key."""
+
+    path: str
+    """Behind the version segment of the address: `/chat/completions`."""
+    body: bytes
+    headers: Mapping[str, str] = {}
+    """What is handed on of the caller's own headers, such as `anthropic-beta`."""

@@ -3,12 +3,12 @@
 Every store, driver and link passes the conformance suite of its port.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from ostler.domain.calls import Completion, Delta, ModelCall
+from ostler.domain.calls import Completion, Delta, ModelCall, UpstreamRequest
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import Command, Result
 from ostler.domain.decision import Decision
@@ -174,6 +174,38 @@ class EndpointDriver(Protocol):
 
     async def unload(self, spec: EndpointSpec, model: str) -> bool:
         """Unload a model. `False`: this kind of endpoint cannot."""
+        ...
+
+
+class UpstreamAnswer(Protocol):
+    """A good answer being read (status 200 to 299). Whoever has it closes it, whatever happens."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+
+    async def read(self) -> bytes:
+        """What has arrived, at least one byte; `b""` at the end. Raises `CallError` when it breaks off."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back after a whole answer; before its end hang up, which stops the endpoint. Safe to
+        repeat.
+        """
+        ...
+
+
+class Upstream(Protocol):
+    """Hands requests to endpoints as they are, with the address and key of each. No retries but of a pooled connection
+    that was dead before a byte was answered; no limits of time: the caller cancels.
+    """
+
+    async def send(self, spec: EndpointSpec, request: UpstreamRequest) -> UpstreamAnswer:
+        """Send, and wait for the head of the answer. Raises `CallError`, also for an answer that is not good."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections. Safe to repeat."""
         ...
 
 

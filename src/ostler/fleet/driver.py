@@ -135,6 +135,18 @@ class WireDriver(ABC):
             )
         return key
 
+    def address(self, spec: EndpointSpec) -> tuple[str, dict[str, str]]:
+        """The address that paths are appended to, and the headers with the key. Raises `CallError` without a key."""
+        return self._base(spec.url), self._key_headers(self._key(spec))
+
+    def failed(self, spec: EndpointSpec, reply: HttpReply) -> CallError:
+        """The error for an answer other than success, in words that fit the endpoint."""
+        return self._failed(spec, reply)
+
+    def secret(self, spec: EndpointSpec) -> str:
+        """The key of an endpoint, for keeping it out of texts; empty when none is configured."""
+        return self._key(spec)
+
     def _request(self, spec: EndpointSpec, path: str, body: object = None) -> HttpRequest:
         """A request to `path`; a POST when there is a body. Raises `CallError` without a key."""
         return HttpRequest(

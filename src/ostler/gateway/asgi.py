@@ -1,0 +1,74 @@
+"""The gateway's face: its paths answered, every other path handed on to the application behind it.
+
+A small dispatcher instead of a framework: these paths are asked thousands of times a second, and each layer costs as
+much as the decision. Nothing that goes wrong here leaves a client without an answer in its own format.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from ostler.domain.errors import OstlerError
+from ostler.gateway.faults import headers_of, of_ours
+from ostler.gateway.inbound import ClientGoneError, Head, Receive, Scope, Send
+from ostler.gateway.outlet import answer_whole
+from ostler.gateway.service import Gateway
+from ostler.wire.codec import Fault, Format
+from ostler.wire.formats import codec
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Handler = Callable[[Head, Receive, Send], Awaitable[None]]
+
+TALKS: Mapping[str, Format] = {
+    "/v1/chat/completions": Format.OPENAI_CHAT,
+    "/v1/responses": Format.OPENAI_RESPONSES,
+    "/v1/messages": Format.ANTHROPIC,
+    "/api/chat": Format.OLLAMA_CHAT,
+    "/api/generate": Format.OLLAMA_GENERATE,
+}
+
+
+class GatewayApp:
+    """ASGI application in front of another one."""
+
+    def __init__(self, gateway: Gateway, behind: App) -> None:
+        self._gateway = gateway
+        self._behind = behind
+        self._log = structlog.get_logger("ostler.gateway")
+        self._others: Mapping[tuple[str, str], tuple[Format, Handler]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or hand it on."""
+        if scope["type"] != "http":
+            await self._behind(scope, receive, send)
+            return
+        path = scope["path"]
+        asked = TALKS.get(path)
+        if asked is not None and scope["method"] == "POST":
+            await self._answer(asked, None, scope, receive, send)
+            return
+        other = self._others.get((scope["method"], path)) or self._below(scope["method"], path)
+        if other is None:
+            await self._behind(scope, receive, send)
+            return
+        await self._answer(other[0], other[1], scope, receive, send)
+
+    def _below(self, method: str, path: str) -> tuple[Format, Handler] | None:
+        """Routes whose path goes on with the name of a model."""
+        return self._others.get((method, "/v1/models/*")) if path.startswith("/v1/models/") else None
+
+    async def _answer(self, asked: Format, handler: Handler | None, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            head = self._gateway.door.head(scope)
+            if handler is None:
+                await self._gateway.talk(asked, head, receive, send)
+            else:
+                await handler(head, receive, send)
+        except ClientGoneError:
+            return
+        except OstlerError as error:
+            await self._refuse(asked, of_ours(error), send)
+
+    async def _refuse(self, asked: Format, fault: Fault, send: Send) -> None:
+        headers = {"content-type": "application/json", **headers_of(fault)}
+        await answer_whole(send, fault.status, headers, codec(asked).encode_fault(fault))

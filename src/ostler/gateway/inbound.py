@@ -1,0 +1,168 @@
+"""The head and the body of a request, read once; what may not come in is refused here.
+
+A hub on loopback asks for no key, so a web page in the same person's browser must be kept out: a `Host` that is no name
+of ours was rebound, an `Origin` of another site is a foreign page. Programs send neither. A content type is not asked
+for: clients of Ollama send none, and a page of another site cannot hide its origin when it posts.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from typing import Any
+
+import msgspec
+
+from ostler.domain.errors import InvalidInputError, NotAllowedError, OstlerError
+from ostler.domain.sites import host_name, is_loopback, is_same_site
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+KEY_PREFIX = "ost-"
+"""Keys of ours begin so. On loopback any other one is what a client had to be given, and means nothing."""
+
+
+class ClientGoneError(Exception):
+    """The client went away before its request was whole."""
+
+
+class TooLargeError(OstlerError):
+    """The body is larger than the gateway reads."""
+
+    http_status = 413
+    code = "too_large"
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gateway reads of a request's head."""
+
+    method: str
+    path: str
+    query: str = ""
+    key: str = ""
+    """As sent in `Authorization` or `x-api-key`, without the scheme; empty = none."""
+    client: str = ""
+    length: int | None = None
+    passed: Mapping[str, str] = {}
+    """Headers for the endpoint, where it speaks the caller's format."""
+    own: Mapping[str, str] = {}
+    """`x-ostler-...` headers by the rest of their name."""
+
+
+_PASSED = frozenset({b"anthropic-beta", b"anthropic-version", b"openai-beta"})
+
+
+class Door:
+    """Admits requests by their heads. `hosts` = further names of this hub; `None` = any (then a key is needed)."""
+
+    def __init__(self, hosts: Collection[str] | None = ()) -> None:
+        self._hosts = None if hosts is None else frozenset(host.lower().rstrip(".") for host in hosts)
+        self._known: set[str] = set()
+
+    def head(self, scope: Scope) -> Head:
+        """The head of a request. Raises `NotAllowedError` for one that a foreign page sends."""
+        host = origin = key = client = ""
+        length: int | None = None
+        passed: dict[str, str] = {}
+        own: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value.decode("latin-1")
+            elif name == b"authorization":
+                key = _bearer(value.decode("latin-1")) or key
+            elif name == b"x-api-key":
+                key = key or value.decode("latin-1").strip()
+            elif name == b"content-length":
+                length = int(value) if value.isdigit() else None
+            elif name == b"user-agent":
+                client = value.decode("latin-1")[:120]
+            elif name == b"origin":
+                origin = value.decode("latin-1")
+            elif name in _PASSED:
+                passed[name.decode()] = value.decode("latin-1")
+            elif name.startswith(b"x-ostler-"):
+                own[name[9:].decode("latin-1")] = value.decode("latin-1")
+        self._check(host, origin)
+        return Head(
+            method=scope["method"],
+            path=scope["path"],
+            query=scope["query_string"].decode("latin-1"),
+            key=key,
+            client=client,
+            length=length,
+            passed=passed,
+            own=own,
+        )
+
+    def _check(self, host: str, origin: str) -> None:
+        if host not in self._known:
+            name = host_name(host)
+            if self._hosts is not None and not (is_loopback(name) or name in self._hosts):
+                raise NotAllowedError(
+                    f"this hub does not go by the name '{host}'",
+                    where="Host header",
+                    remedy="use http://127.0.0.1 with its port, or name this host when the hub is started",
+                )
+            if len(self._known) < 64:  # noqa: PLR2004 -- names differ by port alone; a bound against made-up ones
+                self._known.add(host)
+        if origin and not is_same_site(origin, host):
+            raise NotAllowedError(
+                f"a page of '{origin}' may not call models here",
+                where="Origin header",
+                remedy="call from a program, or from the hub's own pages",
+            )
+
+
+def _bearer(value: str) -> str:
+    scheme, _, rest = value.partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else ""
+
+
+async def read_body(receive: Receive, head: Head, limit_bytes: int) -> bytes:
+    """The whole body. Raises `TooLargeError`, `ClientGoneError`."""
+    if head.length is not None and head.length > limit_bytes:
+        raise _too_large(limit_bytes)
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ClientGoneError
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if len(body) > limit_bytes:
+            raise _too_large(limit_bytes)
+        return body
+    parts = bytearray(body)
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGoneError
+        parts += message.get("body", b"")
+        if len(parts) > limit_bytes:
+            raise _too_large(limit_bytes)
+    return bytes(parts)
+
+
+def _too_large(limit_bytes: int) -> TooLargeError:
+    remedy = "send less, or raise gateway.max_body in the profile"
+    return TooLargeError(f"the body is larger than {limit_bytes} bytes", where="body", remedy=remedy)
+
+
+def own_number(head: Head, name: str) -> float | None:
+    """A number in one of our own headers. Raises `InvalidInputError`."""
+    text = head.own.get(name)
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < 1e9:  # noqa: PLR2004 -- nan and infinity are refused with it
+        raise InvalidInputError(f"'{text}' is no number above 0", where=f"x-ostler-{name} header", remedy="say seconds")
+    return number
+
+
+def own_flag(head: Head, name: str) -> bool:
+    """A yes or no in one of our own headers; absent = no. Raises `InvalidInputError`."""
+    text = head.own.get(name, "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise InvalidInputError(f"'{text}' is neither true nor false", where=f"x-ostler-{name} header", remedy="true")
+    return text in ("true", "1")

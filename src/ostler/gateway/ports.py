@@ -1,0 +1,67 @@
+"""What the gateway needs of the hub: narrow, so that its tests run without one."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from ostler.config.settings import GatewaySettings
+from ostler.domain.clock import Clock
+from ostler.domain.decision import Decision
+from ostler.domain.fleet import EndpointView
+from ostler.domain.live import CallRecord, Dispatch, GatewayKey, LiveCall, LiveEnded, Standing
+from ostler.domain.policy import Policy
+from ostler.domain.ports import Upstream
+
+
+class Desk(Protocol):
+    """Where calls wait for their turn."""
+
+    async def admit(self, call: LiveCall) -> Dispatch:
+        """Wait until it may run. Raises `DeniedError`. Cancelling it withdraws the call."""
+        ...
+
+    def ended(self, end: LiveEnded) -> None:
+        """An attempt that was dispatched has ended; frees its slot."""
+        ...
+
+    def standing(self, call_id: str) -> Standing | None:
+        """Where a waiting call stands; `None` when it does not wait."""
+        ...
+
+
+class Keys(Protocol):
+    """Who may call."""
+
+    def find(self, raw_key: str) -> GatewayKey | None:
+        """The key, if it is one of ours and not revoked."""
+        ...
+
+    def check(self, key: GatewayKey) -> None:
+        """Raises `OstlerError` when its limit is reached."""
+        ...
+
+
+class Book(Protocol):
+    """Where finished calls are kept."""
+
+    def add(self, record: CallRecord, decision: Decision | None = None) -> None:
+        """Keep a record. Never waits, never raises."""
+        ...
+
+
+class Hub(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it together, as the composition root makes it."""
+
+    desk: Desk
+    keys: Keys
+    book: Book
+    upstream: Upstream
+    clock: Clock
+    policy: Callable[[], Policy]
+    views: Callable[[], Mapping[str, EndpointView]]
+    """Endpoints as the scheduler knows them now, by name."""
+    new_id: Callable[[], str]
+    """A fresh id for a call."""
+    settings: GatewaySettings
+    key_needed: bool

@@ -1,0 +1,73 @@
+"""From a request to the question put to the scheduler: what it needs, what it may use, how long it may wait."""
+
+import msgspec
+
+from ostler.config.settings import GatewaySettings
+from ostler.domain.errors import InvalidInputError, NotAllowedError, nearest
+from ostler.domain.live import GatewayKey, LiveCall
+from ostler.domain.tasks import Priority
+from ostler.gateway.inbound import Head, own_flag, own_number
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """How a call may be treated: by its key, its own headers and the profile."""
+
+    priority: Priority
+    deadline_s: float
+    queue_s: float
+    local_only: bool
+    whole: bool
+    """The caller wants a whole answer or none: nothing leaves before the end, so that it can be tried again."""
+
+
+def terms_of(head: Head, key: GatewayKey | None, settings: GatewaySettings) -> Terms:
+    """Raises `InvalidInputError` for a header of ours that says nothing valid."""
+    deadline_s = settings.deadline_ms / 1_000
+    asked_s = own_number(head, "deadline")
+    if asked_s is not None:
+        deadline_s = min(deadline_s, asked_s)
+    queue_s = settings.queue_ms / 1_000
+    asked_s = own_number(head, "queue")
+    if asked_s is not None:
+        queue_s = min(queue_s, asked_s)
+    return Terms(
+        priority=_priority(head, key),
+        deadline_s=deadline_s,
+        queue_s=min(queue_s, deadline_s),
+        local_only=own_flag(head, "local-only") or (key is not None and key.local_only),
+        whole=own_flag(head, "whole"),
+    )
+
+
+def _priority(head: Head, key: GatewayKey | None) -> Priority:
+    """As asked, but never before what the key allows."""
+    allowed = key.priority if key is not None else Priority.HIGH
+    text = head.own.get("priority")
+    if text is None:
+        return allowed
+    names = {priority.name.lower(): priority for priority in Priority}
+    asked = names.get(text.lower())
+    if asked is None:
+        raise InvalidInputError(
+            f"'{text}' is no priority", where="x-ostler-priority header", remedy=nearest(text, names)
+        )
+    return max(allowed, asked)
+
+
+def check_key_allows(key: GatewayKey | None, call: LiveCall) -> None:
+    """Raises `NotAllowedError` when the model or tier that the caller names is not among those of its key."""
+    if key is None:
+        return
+    facts = call.facts
+    if facts.model is not None and key.models and facts.model not in key.models:
+        raise NotAllowedError(
+            f"the key '{key.name}' may not use model {facts.model}",
+            where="model",
+            remedy=f"it may use {', '.join(key.models)}",
+        )
+    if facts.tier is not None and key.tiers and facts.tier not in key.tiers:
+        raise NotAllowedError(
+            f"the key '{key.name}' may not use tier {facts.tier}",
+            where="model",
+            remedy=f"it may use {', '.join(key.tiers)}",
+        )

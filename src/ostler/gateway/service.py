@@ -1,0 +1,179 @@
+"""The gateway: takes requests in, one method for each kind, and lets what is under way end when the hub stops."""
+
+import asyncio
+import contextlib
+
+import msgspec
+
+from ostler.domain.catalog import Capability
+from ostler.domain.errors import OstlerError
+from ostler.domain.live import GatewayKey, LiveCall
+from ostler.gateway.calls import CallRun
+from ostler.gateway.exchanges import Exchange, TalkExchange
+from ostler.gateway.inbound import (
+    KEY_PREFIX,
+    Door,
+    Head,
+    Receive,
+    Send,
+    read_body,
+)
+from ostler.gateway.outlet import Outlet
+from ostler.gateway.ports import Hub
+from ostler.gateway.question import Terms, check_key_allows, terms_of
+from ostler.gateway.records import DecisionNames, Story
+from ostler.gateway.watch import Cause, Watch
+from ostler.routing.facts import CHARACTERS_PER_TOKEN, CallWish, describe_call
+from ostler.wire.codec import Format, Peek
+from ostler.wire.formats import codec
+
+CLASSIFIED_CHARS = 4_000
+
+
+class NoKeyError(OstlerError):
+    """A key is needed, or the one that came is not ours."""
+
+    http_status = 401
+    code = "invalid_api_key"
+
+
+class BusyError(OstlerError):
+    """No more calls are taken in now."""
+
+    http_status = 503
+    code = "queue_full"
+    retry_after_ms = 1_000
+
+
+class Gateway:
+    """Serves live calls over a hub."""
+
+    def __init__(self, hub: Hub, door: Door) -> None:
+        self.hub = hub
+        self.door = door
+        self.open: set[Watch] = set()
+        """Calls under way."""
+        self._names = DecisionNames()
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def talk(self, asked: Format, head: Head, receive: Receive, send: Send) -> None:
+        """A request for an answer of a model. Raises `OstlerError` for what is refused before it became a call."""
+        hub = self.hub
+        key = self.key_of(head)
+        body = await read_body(receive, head, hub.settings.max_body_bytes)
+        story = self.story(head)
+        story.key, story.format = key, asked.value
+        peek = codec(asked).peek(body)
+        story.asked_model, story.stream = peek.model, peek.stream
+        exchange = TalkExchange(asked, head, body, peek, call_id=story.id, now_ms=story.at_ms)
+        if hub.settings.store_prompts:
+            story.prompt = body.decode("utf-8", "replace")
+        wish = wish_of(peek, exchange)
+        await self.carry_out(story, exchange, wish, asked, receive, send)
+
+    def story(self, head: Head) -> Story:
+        """The record of a new call."""
+        return Story(self.hub.new_id(), head, self.hub.clock, self._names)
+
+    async def carry_out(
+        self, story: Story, exchange: Exchange, wish: CallWish, asked: Format, receive: Receive, send: Send
+    ) -> None:
+        """Run one call to its end."""
+        hub = self.hub
+        terms = terms_of(story.head, story.key, hub.settings)
+        call = self._call(story, wish, terms)
+        watch = Watch(receive, terms.deadline_s)
+        self.open.add(watch)
+        self._idle.clear()
+        try:
+            run = CallRun(hub, story, exchange, terms, asked=asked, watch=watch, outlet=Outlet(send, watch))
+            await run.run(call)
+        finally:
+            self.open.discard(watch)
+            watch.close()
+            if not self.open:
+                self._idle.set()
+
+    def _call(self, story: Story, wish: CallWish, terms: Terms) -> LiveCall:
+        key = story.key
+        asked = msgspec.structs.replace(
+            wish,
+            local_only=terms.local_only,
+            only_models=frozenset(key.models) if key is not None else frozenset(),
+            only_tiers=frozenset(key.tiers) if key is not None else frozenset(),
+        )
+        facts = describe_call(asked, self.hub.policy(), self.hub.views())
+        call = LiveCall(
+            id=story.id,
+            facts=facts,
+            priority=terms.priority,
+            offered_ms=story.at_ms,
+            deadline_ms=story.at_ms + round(terms.queue_s * 1_000),
+        )
+        check_key_allows(key, call)
+        return call
+
+    def key_of(self, head: Head) -> GatewayKey | None:
+        """Who calls. Raises `NoKeyError`, and what its limit says.
+
+        On loopback no key is needed, and clients that cannot do without one send whatever they were given.
+        """
+        if self._stopping:
+            raise BusyError("the hub is stopping", remedy="try again in a moment")
+        if len(self.open) >= self.hub.settings.max_waiting + self._slots():
+            raise BusyError(
+                f"{len(self.open)} calls are under way or in line, as many as may be",
+                remedy="try again later, or raise gateway.max_waiting",
+            )
+        if head.key and (self.hub.key_needed or head.key.startswith(KEY_PREFIX)):
+            key = self.hub.keys.find(head.key)
+            if key is None:
+                raise NoKeyError("the key is not valid", where="key", remedy="'ostler keys create' makes one")
+            self.hub.keys.check(key)
+            return key
+        if self.hub.key_needed:
+            remedy = "send `Authorization: Bearer ...` or `x-api-key`; 'ostler keys create' makes one"
+            raise NoKeyError("a key is needed here", where="key", remedy=remedy)
+        return None
+
+    def _slots(self) -> int:
+        return sum(view.slots for view in self.hub.views().values())
+
+    async def stop(self, grace_s: float) -> None:
+        """Take nothing more in; let answers end within the grace, then end them. Safe to repeat."""
+        self._stopping = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._idle.wait()
+        for watch in list(self.open):
+            watch.stop(Cause.STOPPED)
+        await self._idle.wait()
+
+
+def wish_of(peek: Peek, exchange: TalkExchange) -> CallWish:
+    """What a request needs. Its text is looked at only where the choice of a model is ours."""
+    needs = {
+        Capability.TOOLS: peek.tools,
+        Capability.VISION: peek.images,
+    }
+    return CallWish(
+        model=peek.model,
+        prompt_tokens=-(-peek.prompt_chars // CHARACTERS_PER_TOKEN),
+        max_output_tokens=peek.max_output_tokens,
+        context_tokens=peek.context_tokens,
+        capabilities=frozenset(capability for capability, needed in needs.items() if needed),
+        text=_last_words(exchange) if is_open_choice(peek.model) else "",
+    )
+
+
+def is_open_choice(model: str) -> bool:
+    """Whether a name leaves the choice of a tier to us."""
+    return model.strip().lower() == "auto"
+
+
+def _last_words(exchange: TalkExchange) -> str:
+    ask = exchange.ask()
+    said = next((turn.text for turn in reversed(ask.turns) if turn.role == "user" and turn.text), "")
+    return said[-CLASSIFIED_CHARS:]

@@ -1,0 +1,124 @@
+"""Attempts that fail before a byte has left: where the call goes next, and what its client is told in the end."""
+
+import pytest
+
+from ostler.domain.calls import CallError
+from ostler.domain.states import FailureClass
+from tests.gateway.stage import ASK, OPENING, STREAM, WHOLE, Desk, Stage
+from tests.gateway.support import Answer, Piece, Upstream
+
+
+def broken(kind: FailureClass, retry_after_ms: int | None = None) -> CallError:
+    return CallError(kind, f"it is {kind.value}", retry_after_ms=retry_after_ms)
+
+
+SIDEWAYS = [
+    FailureClass.RATE_LIMIT,
+    FailureClass.QUOTA,
+    FailureClass.OVERLOADED,
+    FailureClass.SERVER,
+    FailureClass.NETWORK,
+    FailureClass.MODEL_MISSING,
+    FailureClass.OUT_OF_MEMORY,
+    FailureClass.MALFORMED,
+]
+
+
+@pytest.mark.parametrize("kind", SIDEWAYS)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_failure_before_the_first_byte_goes_sideways(kind: FailureClass, stream: bool) -> None:
+    """The client sees a good answer and, in a header, that it came from elsewhere."""
+    good = Answer(STREAM if stream else [WHOLE])
+    stage = Stage(Upstream(broken(kind), good), Desk("a", "b"))
+    client = await stage.call(ASK | {"stream": stream})
+    assert client.status == 200
+    assert client.headers["x-ostler-endpoint"] == "b"
+    assert "a failed" in client.headers["x-ostler-fallback"]
+    assert [attempt.failure for attempt in stage.record.attempts] == [kind, None]
+    assert stage.desk.offers[1].excluded
+
+
+@pytest.mark.parametrize("silence", [[5.0], [OPENING, 5.0]])
+async def test_a_first_token_that_does_not_come_goes_sideways(silence: list[Piece]) -> None:
+    """Headers alone, or an opening without content, are no first token."""
+    stage = Stage(Upstream(Answer(silence), Answer(STREAM)), Desk("a", "b"))
+    client = await stage.call(ASK | {"stream": True})
+    assert client.status == 200
+    assert stage.record.attempts[0].failure is FailureClass.TIMEOUT
+    assert client.headers["x-ostler-endpoint"] == "b"
+
+
+async def test_an_endpoint_that_never_answers_is_left() -> None:
+    """No head at all: the limit for the first token counts from the sending."""
+    stage = Stage(Upstream(5.0, Answer([WHOLE])), Desk("a", "b"))
+    stage.upstream._script[0:1] = [5.0, Answer([WHOLE])]
+    client = await stage.call(ASK)
+    assert stage.record.attempts[0].failure is FailureClass.TIMEOUT
+    assert client.status in (200, 504)
+
+
+@pytest.mark.parametrize("kind", [FailureClass.AUTH, FailureClass.REFUSAL, FailureClass.CAPABILITY])
+async def test_what_no_other_place_may_mend_is_told_at_once(kind: FailureClass) -> None:
+    """One attempt, and no second one although there is another endpoint."""
+    stage = Stage(Upstream(broken(kind), Answer([WHOLE])), Desk("a", "b"))
+    client = await stage.call(ASK)
+    assert client.status == {"auth": 502, "refusal": 400, "capability": 400}[kind.value]
+    assert kind.value in client.json()["error"]["message"]
+    assert len(stage.upstream.sent) == 1
+    if kind is FailureClass.AUTH:
+        assert client.headers["x-should-retry"] == "false"
+
+
+async def test_a_stand_in_that_cannot_take_the_request_is_skipped() -> None:
+    """And when nothing else is left, the client is told what was wrong at first."""
+    stage = Stage(
+        Upstream(broken(FailureClass.SERVER), broken(FailureClass.CAPABILITY), Answer([WHOLE])), Desk("a", "b", "c")
+    )
+    client = await stage.call(ASK)
+    assert client.status == 200
+    assert client.headers["x-ostler-endpoint"] == "c"
+    stage = Stage(Upstream(broken(FailureClass.OUT_OF_MEMORY), broken(FailureClass.CONTEXT_TOO_LONG)), Desk("a", "b"))
+    client = await stage.call(ASK)
+    assert client.status == 503
+    assert stage.record.failure is FailureClass.OUT_OF_MEMORY
+
+
+async def test_one_server_error_with_nowhere_else_to_go_is_tried_once_more() -> None:
+    """The only endpoint failed once: the second try at the same place answers."""
+    stage = Stage(Upstream(broken(FailureClass.SERVER), Answer([WHOLE])))
+    client = await stage.call(ASK)
+    assert client.status == 200
+    assert len(stage.record.attempts) == 2
+
+
+async def test_a_server_that_keeps_failing_is_tried_twice_and_no_more() -> None:
+    """Then the client is told, with both attempts in the message."""
+    stage = Stage(Upstream(broken(FailureClass.SERVER), broken(FailureClass.SERVER), Answer([WHOLE])))
+    client = await stage.call(ASK)
+    assert client.status == 502
+    assert "2 attempts" in client.json()["error"]["message"]
+    assert len(stage.upstream.sent) == 2
+
+
+async def test_a_rate_limit_says_when_to_come_back() -> None:
+    """The endpoint's own wait is longer than a call may wait in line, so the client gets it."""
+    stage = Stage(Upstream(broken(FailureClass.RATE_LIMIT, 60_000)))
+    client = await stage.call(ASK)
+    assert (client.status, client.headers["retry-after"]) == (429, "60")
+    assert len(stage.upstream.sent) == 1
+
+
+async def test_a_short_rate_limit_is_waited_out_in_line() -> None:
+    """The call goes back into the queue without an exclusion, where the endpoint's block holds it."""
+    stage = Stage(Upstream(broken(FailureClass.RATE_LIMIT, 500), Answer([WHOLE])))
+    client = await stage.call(ASK)
+    assert client.status == 200
+    assert stage.desk.offers[-1].excluded == ()
+
+
+async def test_no_more_attempts_than_allowed() -> None:
+    """Three endpoints fail, and a fourth is not asked."""
+    stage = Stage(Upstream(*[broken(FailureClass.SERVER)] * 3, Answer([WHOLE])), Desk("a", "b", "c", "d"))
+    client = await stage.call(ASK)
+    assert client.status == 502
+    assert len(stage.upstream.sent) == 3
