@@ -105,12 +105,13 @@ class Gateway:
             only_tiers=frozenset(key.tiers) if key is not None else frozenset(),
         )
         facts = describe_call(asked, self.hub.policy(), self.hub.views())
+        now_ms = self.hub.clock.now_ms()
         call = LiveCall(
             id=story.id,
             facts=facts,
             priority=terms.priority,
-            offered_ms=story.at_ms,
-            deadline_ms=story.at_ms + round(terms.queue_s * 1_000),
+            offered_ms=now_ms,
+            deadline_ms=now_ms + round(terms.queue_s * 1_000),
         )
         check_key_allows(key, call)
         return call
