@@ -262,7 +262,7 @@ def test_an_unrelated_endpoint_changes_nothing(request: RouteRequest, snapshot: 
 def test_work_goes_below_its_minimum_only_on_the_record(
     request: RouteRequest, snapshot: FleetSnapshot, policy: Policy
 ) -> None:
-    """By a stated choice, because nothing above is enabled, or by a step down that says so."""
+    """By a stated choice, because nothing above is enabled or allowed, or by a step down that says so."""
     decision = decide(request, snapshot, policy).decision
     ladder = Ladder(policy.catalog)
     task = request.facts
@@ -270,7 +270,8 @@ def test_work_goes_below_its_minimum_only_on_the_record(
     if ladder.position(decision.effective_tier) < ladder.position(decision.minimum_tier):
         causes = {step.cause for step in decision.adjustments}
         step_down = [step for step in decision.adjustments if step.cause is Cause.AVAILABILITY]
-        assert Cause.DISABLED in causes or step_down or isinstance(decide(request, snapshot, policy), Hold)
+        limited = (task.only_models or task.only_tiers) and "below the minimum" in decision.adjustments[-1].reason
+        assert Cause.DISABLED in causes or limited or step_down or isinstance(decide(request, snapshot, policy), Hold)
         assert all("below the minimum" in step.reason for step in step_down)
 
 

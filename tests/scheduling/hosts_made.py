@@ -47,10 +47,15 @@ def host(name: str, memory_gib: int = 32, **fields: object) -> HostSpec:
 def rig_with(*names: str, slots: int = 1, rules: Policy | None = None, loaded: tuple[str, ...] = ()) -> Rig:
     """A rig with a worker and an Ollama on each of these machines, `box` by default; `loaded` is in memory there."""
     rig = Rig(rules or policy(*(host(name) for name in names)))
+    furnish(rig, *names, slots=slots, loaded=loaded)
+    return rig
+
+
+def furnish(rig: Rig, *names: str, slots: int = 1, loaded: tuple[str, ...] = ()) -> None:
+    """Give a rig a worker and these machines."""
     rig.worker(chat=64)
     for name in names or ("box",):
         rig.up(local(name, slots=slots), models=MODELS, residents=loaded)
-    return rig
 
 
 def ask(rig: Rig, task_id: str, model: str, **fields: object) -> str:

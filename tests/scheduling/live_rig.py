@@ -46,6 +46,7 @@ class LiveRig(Rig):
             case RunCall(dispatch=dispatch):
                 call = self.offered.pop(dispatch.call_id)
                 assert dispatch.attempt == call.attempt
+                self._is_first(call)
                 self.is_loaded(dispatch.call_id, dispatch.endpoint, dispatch.model)
                 self.running[call.id] = dispatch
                 self.order.append(call.id)
@@ -53,6 +54,13 @@ class LiveRig(Rig):
                 assert denial.attempt == self.offered.pop(denial.call_id).attempt
                 self.denied[denial.call_id] = denial
         super().carry_out(effect)
+
+    def _is_first(self, call: LiveCall) -> None:
+        """Fail when a call overtakes one that asks the same."""
+        for other in self.offered.values():
+            if other.excluded == call.excluded and other.facts == call.facts:
+                before = (other.priority, other.offered_ms) < (call.priority, call.offered_ms)
+                assert not before, f"{call.id} runs before {other.id}"
 
     def also_on(self, at: ModelAt) -> list[str]:
         """Live calls that run on a model."""

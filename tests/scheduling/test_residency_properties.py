@@ -18,7 +18,7 @@ from ostler.domain.states import FINAL_STATES, LEASED_STATES, FailureClass, Task
 from ostler.domain.tasks import Priority
 from ostler.scheduling import signals as sig
 from ostler.scheduling.effects import LoadModel, UnloadModel
-from tests.scheduling.hosts_made import MODELS, ask, host, policy, rig_with
+from tests.scheduling.hosts_made import MODELS, ask, furnish, host, policy, rig_with
 from tests.scheduling.rig import Rig
 
 HOSTS = ("alpha", "beta")
@@ -30,6 +30,9 @@ ROOM = {"alpha": 30, "beta": 24}
 class Machines(RuleBasedStateMachine):
     """Anything may happen in any order."""
 
+    kind_of_rig: type[Rig] = Rig
+    rig: Rig
+
     @initialize(slots=st.integers(1, 3), limit=st.sampled_from([None, 1, 2]), preload=st.booleans())
     def begin(self, slots: int, limit: int | None, preload: bool) -> None:
         rules = policy(
@@ -37,7 +40,8 @@ class Machines(RuleBasedStateMachine):
             host("beta", 26, pinned=("small",)),
             patience_ms=60_000,
         )
-        self.rig = rig_with(*HOSTS, slots=slots, rules=rules)
+        self.rig = self.kind_of_rig(rules)
+        furnish(self.rig, *HOSTS, slots=slots)
         self.count = 0
 
     @rule(

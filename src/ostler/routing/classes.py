@@ -66,37 +66,40 @@ def window_bucket(context_tokens: int, catalog: Catalog) -> int:
 
 CONTEXT_FLOOR_TOKENS = 4_096
 """Needs up to this are one class: nothing is loaded with less."""
+SHAPE_WITHOUT_LENGTHS = 14
+"""So much of a shape says what a call may use; the rest is how long it is."""
 
 
 def call_shape(facts: TaskFacts) -> tuple[Hashable, ...]:
     """All of a live call that a decision depends on, apart from when it is asked: equal shapes are one question."""
     found = facts.classification
     return (
+        facts.kind,
+        facts.has_command,
         facts.tier,
         facts.model,
         facts.fallback_models,
         facts.endpoint,
         facts.local_only,
-        facts.capabilities,
-        facts.only_models,
-        facts.only_tiers,
+        tuple(sorted(facts.capabilities)) if facts.capabilities else (),
+        tuple(sorted(facts.only_models)) if facts.only_models else (),
+        tuple(sorted(facts.only_tiers)) if facts.only_tiers else (),
         facts.recent_errors,
         facts.repo,
         found.complexity,
         found.task_type,
-        found.signals,
         facts.context_tokens,
         facts.prompt_tokens,
         facts.output_tokens,
         facts.expected_ms,
+        found,  # moves nothing, but the record says it
     )
 
 
-def call_class(facts: TaskFacts, excluded: tuple[str, ...]) -> tuple[Hashable, ...]:
-    """The key of a waiting live call: as `route_class`, but of what was asked alone, so that it costs next to nothing.
+def call_class(shape: tuple[Hashable, ...], context_tokens: int) -> tuple[Hashable, ...]:
+    """The key of a waiting live call: as `route_class`, but of its shape alone, so that it costs next to nothing.
 
     Windows are told apart by octaves: what is loaded changes while calls wait. Whoever becomes the head of a class is
     decided for on its own.
     """
-    context = max(facts.context_tokens, CONTEXT_FLOOR_TOKENS).bit_length()
-    return (*call_shape(facts)[:12], context, excluded)
+    return (*shape[:SHAPE_WITHOUT_LENGTHS], max(context_tokens, CONTEXT_FLOOR_TOKENS).bit_length())

@@ -39,13 +39,14 @@ from ostler.routing.record import Detour, Record
 from ostler.routing.survey import Survey, Surveyor
 
 
-def decide(request: RouteRequest, snapshot: FleetSnapshot, policy: Policy) -> Verdict:
+def decide(request: RouteRequest, snapshot: FleetSnapshot, policy: Policy, *, ladder: Ladder | None = None) -> Verdict:
     """Route the task, or say why it waits. Raises nothing for any well-typed input.
 
     A model of the task that can never take it gives way to the next one that it names; where no model has room for
-    the results of needed tasks, they are cut. Both only when there is no route otherwise.
+    the results of needed tasks, they are cut. Both only when there is no route otherwise. `ladder`: that of
+    the policy, for who has it already.
     """
-    ladder = Ladder(policy.catalog)
+    ladder = ladder or Ladder(policy.catalog)
     models = chain(request.facts)
     step = step_of(request.facts, request.model_step)
     passed: tuple[str, ...] = ()
@@ -129,7 +130,7 @@ def _pass_over(record: Record, start: TierSpec) -> Screen | None:
         record.unfit.extend((tier.name, unfit) for unfit in screened.unfit)
         if screened.fit:
             for onto, failed in moves:
-                record.move(onto, failed.cause, failed.reason)
+                record.move(onto, failed.cause, failed.reason + (_below(record, onto) if onto is tier else ""))
             return screened
         if question.facts.model is not None:
             return None
@@ -206,11 +207,16 @@ def _step(record: Record, target: Target, why: str, waited_ms: int) -> None:
     if target.model is not None:
         record.stand_in(tier, target.model, f"{why}, after {wording.seconds(waited_ms)}", waited_ms)
         return
-    ladder = record.question.ladder
-    below = ladder.position(tier.name) < ladder.position(record.aim.minimum)
-    note = f"; {tier.name} is below the minimum {record.aim.minimum}" if below else ""
+    note = _below(record, tier)
     record.move(tier, Cause.AVAILABILITY, f"{why}, after {wording.seconds(waited_ms)}{note}")
     record.detour = Detour(reason=f"{why}{note}", from_tier=before, wait_ms=waited_ms)
+
+
+def _below(record: Record, tier: TierSpec) -> str:
+    """That a step leads below the minimum, where it does."""
+    ladder, minimum = record.question.ladder, record.aim.minimum
+    below = ladder.position(tier.name) < ladder.position(minimum)
+    return f"; {tier.name} is below the minimum {minimum}" if below else ""
 
 
 def _full(record: Record, found: Survey) -> Hold:

@@ -28,6 +28,7 @@ from ostler.scheduling.hosts import Hosts
 from ostler.scheduling.paths import Paths
 from ostler.scheduling.queue import WaitingQueue
 from ostler.scheduling.timers import Timers
+from ostler.scheduling.verdicts import Verdicts
 from ostler.scheduling.workers import Workers
 
 
@@ -43,6 +44,7 @@ class Books:
         self.attempts: dict[str, Attempt] = {}
         """The newest attempt of each leased task."""
         self.calls = Calls()
+        self.verdicts = Verdicts()
         self.queue = WaitingQueue()
         self.dependencies = Dependencies()
         self.workers = Workers()

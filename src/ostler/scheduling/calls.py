@@ -5,13 +5,20 @@ Invariants: a call is in `known` from its offer until it ended, was denied or wi
 has a `dispatch`.
 """
 
+from collections.abc import Hashable
+
 import msgspec
 
 from ostler.domain.live import Dispatch, LiveCall
+from ostler.routing.classes import call_shape
 
 LIVE_FIRST = -(1 << 62)
 """Among work of one priority somebody who waits for an answer comes before what was put into the queue."""
 CALLS_PER_MS_BITS = 20
+
+
+Question = tuple[tuple[Hashable, ...], tuple[str, ...]]
+"""(shape of the facts, places where it has failed)."""
 
 
 class Live(msgspec.Struct, kw_only=True):
@@ -22,6 +29,8 @@ class Live(msgspec.Struct, kw_only=True):
     """What it is called in the queue and in the books of hosts."""
     place: int
     """Its place among those of its priority."""
+    question: Question
+    """What it asks, without when and who: equal ones have equal answers."""
     dispatch: Dispatch | None = None
     """Where it runs."""
 
@@ -51,5 +60,6 @@ class Calls:
         self._count = self._count + 1 if call.offered_ms == self._newest_ms else 0
         self._newest_ms = call.offered_ms
         place = LIVE_FIRST + (call.offered_ms << CALLS_PER_MS_BITS) + self._count
-        live = self.known[call.id] = Live(call=call, name=f"\0call {call.id}", place=place)
+        question = (call_shape(call.facts), call.excluded)
+        live = self.known[call.id] = Live(call=call, name=f"\0call {call.id}", place=place, question=question)
         return live

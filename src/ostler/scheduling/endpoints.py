@@ -98,6 +98,8 @@ class Endpoints:
         self._states: dict[str, EndpointState] = {}
         self.views: dict[str, EndpointView] = {}
         self.by_model: dict[str, tuple[str, ...]] = {}
+        self.epoch = 0
+        """Rises whenever a view becomes another one."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._states
@@ -120,6 +122,7 @@ class Endpoints:
         if self._states.pop(name, None) is None:
             return []
         self._index(name, self.views.pop(name).models, frozenset())
+        self.epoch += 1
         return [Event(name="endpoint.removed", at_ms=now_ms, metadata={"endpoint": name})]
 
     def probed(self, probe: Probe, now_ms: int, *, busy: bool = False) -> list[Event]:
@@ -187,6 +190,8 @@ class Endpoints:
             return []
         events: list[Event] = []
         state.bad_calls = 0
+        if state.breaker is BreakerState.CLOSED and state.ramp_slots is None:
+            return events  # as almost always: nothing of it shows
         if state.breaker is BreakerState.HALF_OPEN:
             state.breaker, state.openings, state.ramp_slots = BreakerState.CLOSED, 0, self.policy.ramp_start
             events.append(_breaker_event(state, now_ms, "a call succeeded"))
@@ -326,6 +331,9 @@ class Endpoints:
         name = state.spec.name
         before = self.views[name].models if name in self.views else frozenset[str]()
         view = state.view()
+        if self.views.get(name) == view:
+            return
+        self.epoch += 1
         self.views[name] = view
         if view.models != before:
             self._index(name, before, view.models)

@@ -22,7 +22,7 @@ import msgspec
 from ostler.domain.catalog import Catalog, EndpointKind, HostSpec, Speeds
 from ostler.domain.decision import Wish
 from ostler.domain.fleet import EndpointView, HeldPhase, ModelAt, Probe, Resident
-from ostler.domain.measured import Measured
+from ostler.domain.measured import Measured, Measurement, Quantity
 from ostler.residency.measured import estimate, sampled
 from ostler.scheduling.speeds import MeasuredSpeeds
 from ostler.scheduling.swap_counts import SwapCounts
@@ -144,6 +144,9 @@ class Hosts:
         self.books: dict[str, HostBook] = {}
         self._in_flight = in_flight
         self.speeds = MeasuredSpeeds()
+        self.unsaved: dict[tuple[str, str, int, Quantity], Measurement] = {}
+        """Newest measurements that are not stored yet."""
+        self.saved_ms = 0
         self.dirty = False
         """Something changed that the rule should look at."""
         self.sizes: dict[ModelAt, int] = {}

@@ -12,14 +12,15 @@ Where an earlier attempt has failed, none is made again: when that was the last 
 Cost: an offer and an end on a fleet where nothing waits are O(1) beside the decision.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
-from ostler.domain.decision import Decision, Hold, Route, RouteRequest, Verdict
+from msgspec.structs import replace
+
+from ostler.domain.decision import Decision, Hold, Route, Verdict
 from ostler.domain.fleet import FleetSnapshot, ModelAt
 from ostler.domain.live import Denial, Dispatch, LiveCall, LiveEnded, Standing
 from ostler.domain.states import FailureClass, Wait, WaitCode
 from ostler.routing.classes import call_class
-from ostler.routing.decide import decide
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.calls import Live
 from ostler.scheduling.effects import DenyCall, RunCall
@@ -29,16 +30,20 @@ from ostler.scheduling.outcomes import blame, touched
 from ostler.scheduling.signals import CallEnded, CallOffered, CallWithdrawn
 from ostler.scheduling.swap_waits import swap_wait
 from ostler.scheduling.timers import TimerKind
+from ostler.scheduling.verdicts import Counts
 
 RETRY_AFTER_MIN_MS = 1_000
+SAVE_EVERY_MS = 5_000
+"""Speeds that calls have shown are stored so often at the most."""
 
 _LOST = frozenset({WaitCode.ENDPOINT_DOWN, WaitCode.QUOTA_UNTIL, WaitCode.FALLBACK_WAIT})
 """Reasons that leave a call nothing to wait for once it has failed somewhere."""
 
 
-def class_key(call: LiveCall) -> Hashable:
+def class_key(live: Live) -> Hashable:
     """The class in which a call waits; no task is ever in it."""
-    return ("live", call_class(call.facts, call.excluded))
+    shape, excluded = live.question
+    return ("live", call_class(shape, live.call.facts.context_tokens), excluded)
 
 
 def told(turn: Turn, signal: CallOffered | CallEnded | CallWithdrawn) -> None:
@@ -60,19 +65,21 @@ def offered(turn: Turn, call: LiveCall) -> None:
         if call.attempt <= known.call.attempt:
             return
         _forget(turn, known)
-    live, key = books.calls.add(call), class_key(call)
+    live = books.calls.add(call)
+    key = class_key(live) if books.queue.classes else None
     due_ms = books.timers.next_ms()
     if books.queue.is_quiet(key) and (due_ms is None or due_ms > turn.now_ms):
         # Nobody is before it: what a round would find is found at once.
         verdict, decided_us = _verdict(turn, live, None)
         if not _settled(turn, live, verdict, decided_us):
+            key = class_key(live)
             _enqueue(turn, live, key)
             _hold(turn, key, verdict)
         return
-    _enqueue(turn, live, key)
+    _enqueue(turn, live, class_key(live))
 
 
-def serve(turn: Turn, snapshot: FleetSnapshot, key: Hashable, name: str) -> bool:
+def serve(turn: Turn, snapshot: Callable[[], FleetSnapshot], key: Hashable, name: str) -> bool:
     """Try the head of a class of calls; whether the next one should be tried."""
     live = turn.books.calls.waiting[name]
     verdict, decided_us = _verdict(turn, live, snapshot)
@@ -82,14 +89,17 @@ def serve(turn: Turn, snapshot: FleetSnapshot, key: Hashable, name: str) -> bool
     return False
 
 
-def _verdict(turn: Turn, live: Live, snapshot: FleetSnapshot | None) -> tuple[Verdict, int]:
+def _verdict(turn: Turn, live: Live, snapshot: Callable[[], FleetSnapshot] | None) -> tuple[Verdict, int]:
     """What is decided for a call now, and how long that took."""
-    books, call = turn.books, live.call
+    books, call, now_ms = turn.books, live.call, turn.now_ms
     started_us = books.clock.stopwatch_us()
-    request = RouteRequest(
-        facts=call.facts, now_ms=turn.now_ms, queued_ms=call.offered_ms, excluded=call.excluded, live=True
-    )
-    verdict = decide(request, snapshot or books.snapshot(turn.now_ms), books.policy)
+    epoch, policy = books.endpoints.epoch, books.policy
+    counts = Counts(books.in_flight, books.in_flight_by_model)
+    verdict = books.verdicts.known(live.question, epoch, policy, counts, now_ms)
+    if verdict is None:
+        fleet = snapshot() if snapshot is not None else books.snapshot(now_ms)
+        managed = bool(books.hosts)
+        verdict = books.verdicts.decide(call, live.question, fleet, policy, epoch=epoch, managed=managed)
     return verdict, max(0, books.clock.stopwatch_us() - started_us)
 
 
@@ -191,7 +201,9 @@ def _wait_of(books: Books, live: Live) -> Wait:
     wait = books.queue.wait_of(live.name)
     if wait is None:
         return Wait(code=WaitCode.READY, since_ms=live.call.offered_ms)
-    return swap_wait(books, live.name, wait) if wait.code is WaitCode.MODEL_SWAP else wait
+    if wait.code is WaitCode.MODEL_SWAP:
+        wait = swap_wait(books, live.name, wait)
+    return replace(wait, since_ms=live.call.offered_ms)
 
 
 def _retry_after_ms(turn: Turn, live: Live, hold: Hold | None) -> int:
@@ -221,7 +233,7 @@ def ended(turn: Turn, end: LiveEnded) -> None:
     if end.failure is None:
         books.hosts.call_took(model, live.name, now_ms)
         if end.usage is not None:
-            call_measured(turn, endpoint, model, end.usage)
+            call_measured(turn, endpoint, model, end.usage, save_every_ms=SAVE_EVERY_MS)
     _forget(turn, live)
     if end.failure is None:
         touched(turn, endpoint, books.endpoints.call_ok(endpoint, now_ms))
@@ -241,7 +253,7 @@ def policy_changed(turn: Turn) -> None:
     books = turn.books
     for live in list(books.calls.waiting.values()):
         books.queue.remove(live.name)
-        books.queue.push(live.name, class_key(live.call), int(live.call.priority), live.place)
+        books.queue.push(live.name, class_key(live), int(live.call.priority), live.place)
 
 
 def standing(books: Books, call_id: str) -> Standing | None:

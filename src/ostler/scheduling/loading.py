@@ -180,21 +180,27 @@ def unload_ended(turn: Turn, signal: UnloadEnded) -> None:
     look_again(turn, book)
 
 
-def call_measured(turn: Turn, endpoint: str, model: str, usage: Usage) -> None:
-    """A call ended well and its engine said what it took: learn from it."""
-    view = turn.books.endpoints.views.get(endpoint)
-    if view is not None:
-        _measure(turn, view.spec.host, ModelAt(endpoint, model), samples_of(usage))
+def call_measured(turn: Turn, endpoint: str, model: str, usage: Usage, *, save_every_ms: int = 0) -> None:
+    """A call ended well and its engine said what it took: learn from it. `save_every_ms`: how much of what was learned
+    may be lost when the hub stops, so that not every call writes.
+    """
+    view, samples = turn.books.endpoints.views.get(endpoint), samples_of(usage)
+    if view is not None and samples:
+        _measure(turn, view.spec.host, ModelAt(endpoint, model), samples, save_every_ms)
 
 
-def _measure(turn: Turn, host: str, at: ModelAt, samples: dict[Quantity, float]) -> None:
+def _measure(turn: Turn, host: str, at: ModelAt, samples: dict[Quantity, float], save_every_ms: int = 0) -> None:
     books = turn.books
+    unsaved = books.hosts.unsaved
     held = books.hosts.of(at)
     context = held.context_tokens if held is not None else books.hosts.context_of(at.model, books.policy.catalog)
     place = (host, at.model, context or 0)
     rows = books.hosts.speeds.add(place, samples, books.policy.catalog, turn.now_ms)
-    if rows:
-        turn.effects.append(Apply(command=PutMeasurements(measurements=tuple(rows))))
+    unsaved.update({(*place, row.quantity): row for row in rows})
+    if unsaved and turn.now_ms >= books.hosts.saved_ms + save_every_ms:
+        turn.effects.append(Apply(command=PutMeasurements(measurements=tuple(unsaved.values()))))
+        books.hosts.saved_ms = turn.now_ms
+        unsaved.clear()
 
 
 def want_load(turn: Turn, wish: WantLoad) -> None:

@@ -54,28 +54,42 @@ def run_round(turn: Turn) -> None:
     opened = queue.take_open()
     if not opened:
         return
-    snapshot = turn.books.snapshot(turn.now_ms)
+    fleet = _Fleet(turn)
     order = [(head, key) for key in opened if (head := queue.head(key)) is not None]
     heap = [(head, index) for index, (head, _) in enumerate(order)]
     heapq.heapify(heap)
     while heap:
         head, index = heapq.heappop(heap)
         key = order[index][1]
-        if _serve(turn, snapshot, key, head[2]):
+        if _serve(turn, fleet, key, head[2]):
             following = queue.head(key)
             if following is not None:
                 heapq.heappush(heap, (following, index))
 
 
-def _serve(turn: Turn, snapshot: FleetSnapshot, key: ClassKey, task_id: str) -> bool:
+class _Fleet:
+    """The fleet as it is in one round, looked at when the first decision needs it."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._seen: FleetSnapshot | None = None
+
+    def snapshot(self) -> FleetSnapshot:
+        """The same in the whole round."""
+        if self._seen is None:
+            self._seen = self._turn.books.snapshot(self._turn.now_ms)
+        return self._seen
+
+
+def _serve(turn: Turn, fleet: _Fleet, key: ClassKey, task_id: str) -> bool:
     """Try one head; whether the next of its class should be tried."""
     books = turn.books
     if task_id in books.calls.waiting:
-        return live.serve(turn, snapshot, key, task_id)
+        return live.serve(turn, fleet.snapshot, key, task_id)
     task = books.tasks[task_id]
     started_us = books.clock.stopwatch_us()
     request = route_request(books, task, turn.now_ms, generation=task.generation + 1)
-    verdict = decide(request, snapshot, books.policy)
+    verdict = decide(request, fleet.snapshot(), books.policy)
     decided_us = max(0, books.clock.stopwatch_us() - started_us)
     if isinstance(verdict, Hold):
         return _hold(turn, key, task, verdict)
