@@ -228,6 +228,8 @@ def test_a_stream_that_stops_early_is_not_done() -> None:
 def test_a_last_event_without_its_blank_line_counts(missing: int) -> None:
     """Some servers close right after the last line."""
     assert read(WHOLE[:-missing])[1].done
+    assert watched(WHOLE[:-missing]).done
+    assert watched(*cut(WHOLE[:-missing], list(range(len(WHOLE))))).done
 
 
 def test_a_last_event_that_was_cut_is_dropped() -> None:

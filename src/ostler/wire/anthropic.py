@@ -1,8 +1,8 @@
 """The Messages API of Anthropic as a codec: `/v1/messages`, both sides, streaming and not."""
 
 from ostler.wire import anthropic_answer, anthropic_decode, anthropic_encode, anthropic_peek, anthropic_stream
-from ostler.wire.body import renamed
 from ostler.wire.codec import Fault, Format, Peek, StreamReader, StreamTap, StreamWriter
+from ostler.wire.rename import renamed
 from ostler.wire.talk import Answer, Ask, Encoded
 
 

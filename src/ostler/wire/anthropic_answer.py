@@ -11,9 +11,11 @@ import msgspec
 from ostler.domain.calls import CallError
 from ostler.domain.states import FailureClass
 from ostler.wire import anthropic_shapes as shapes
-from ostler.wire.anthropic_encode import tool_id, tool_input
-from ostler.wire.classify import classify_stream_error, one_line
+from ostler.wire.anthropic_encode import tool_id
+from ostler.wire.arguments import in_object
+from ostler.wire.classify import classify_stream_error
 from ostler.wire.codec import Fault
+from ostler.wire.sse import malformed
 from ostler.wire.talk import Answer, Finish, Json, Part, Refusal, Text, Thinking, Tokens, ToolUse
 
 _REPLY = msgspec.json.Decoder(shapes.Reply)
@@ -106,12 +108,6 @@ def explained(details: shapes.StopDetails | None) -> str:
     return "" if details is None else details.explanation or details.category or ""
 
 
-def malformed(what: str, body: bytes | memoryview = b"", *, emitted: bool = False) -> CallError:
-    """The endpoint sent something else than this API."""
-    shown = one_line(bytes(body[:400]).decode("utf-8", "replace"), 120)
-    return CallError(FailureClass.MALFORMED, f"{what}: {shown}" if shown else what, emitted=emitted)
-
-
 def failed(body: bytes, *, emitted: bool = False) -> CallError:
     """The endpoint reported an error."""
     fault = classify_stream_error(body, 0)
@@ -139,5 +135,5 @@ def _block(part: Part) -> Json | None:
             return {"type": "redacted_thinking", "data": part.redacted}
         return {"type": "thinking", "thinking": part.text, "signature": part.signature}
     if isinstance(part, ToolUse):
-        return {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": tool_input(part.arguments)}
+        return {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": in_object(part.arguments)}
     return None

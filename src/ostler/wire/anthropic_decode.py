@@ -11,8 +11,8 @@ import msgspec
 
 from ostler.domain.errors import InvalidInputError
 from ostler.wire import anthropic_shapes as shapes
-from ostler.wire.body import converted, fields, missing, parsed, text_of, unknown
 from ostler.wire.codec import Format
+from ostler.wire.fields import converted, members, missing, text_of, typed, unknown
 from ostler.wire.talk import (
     Ask,
     Document,
@@ -54,10 +54,10 @@ _NOTHING = (b"", b"null", b"[]")
 
 def decode_ask(body: bytes) -> Ask:
     """See `Codec.decode_ask`."""
-    request = parsed(_REQUEST, body)
+    request = typed(_REQUEST, body)
     if not request.model:
         raise missing("model", "")
-    extra: Json = {name: parsed(_ANY, raw, under=name) for name, raw in fields(body).items() if name not in _CONSUMED}
+    extra: Json = {name: typed(_ANY, raw, under=name) for name, raw in members(body).items() if name not in _CONSUMED}
     choice = request.tool_choice
     return Ask(
         model=request.model,
@@ -93,7 +93,7 @@ def _turns(request: shapes.Request, extra: Json) -> Iterator[Turn]:
     for position, message in enumerate(request.messages):
         at = f"messages[{position}]"
         if message.role not in ROLES:
-            raise unknown("role", message.role, ROLES, f"{at}.role")
+            raise unknown(message.role, ROLES, f"{at}.role")
         if isinstance(message.content, str):
             parts: tuple[Part, ...] = (Text(text=message.content),) if message.content else ()
         else:
@@ -108,10 +108,10 @@ def blocks_as_parts(blocks: list[shapes.Block], under: str, extra: Json) -> Iter
         if block.type in OWN_BLOCKS:
             extra[at] = _plain(block)
         elif block.type not in SHARED_BLOCKS:
-            raise unknown("type of block", block.type, SHARED_BLOCKS | OWN_BLOCKS, f"{at}.type")
+            raise unknown(block.type, SHARED_BLOCKS | OWN_BLOCKS, f"{at}.type")
         else:
             if bytes(block.citations) not in _NOTHING:
-                extra[f"{at}.citations"] = parsed(_ANY, block.citations, under=f"{at}.citations")
+                extra[f"{at}.citations"] = typed(_ANY, block.citations, under=f"{at}.citations")
             yield from _parts(block, at, extra)
 
 
@@ -145,7 +145,7 @@ def _medium(block: shapes.Block, at: str, extra: Json) -> Iterator[Part]:
         raise missing("source", at)
     valid = ("base64", "file", "url") + (() if block.type == "image" else ("content", "text"))
     if source.type not in valid:
-        raise unknown("type of source", source.type, valid, f"{at}.source.type")
+        raise unknown(source.type, valid, f"{at}.source.type")
     if block.context:
         extra[f"{at}.context"] = block.context
     if source.type == "file":
@@ -165,7 +165,7 @@ def _medium(block: shapes.Block, at: str, extra: Json) -> Iterator[Part]:
 
 
 def _tool_use(block: shapes.Block, at: str) -> ToolUse:
-    arguments = text_of(block.input, under=f"{at}.input")
+    arguments = text_of(block.input, where=f"{at}.input")
     if not arguments.startswith("{"):
         raise InvalidInputError(
             "the arguments of a tool are an object", where=f"{at}.input", remedy="send {} for a tool without arguments"
@@ -224,7 +224,7 @@ def _choice(choice: shapes.Choice | None) -> ToolChoice | None:
     if choice is None:
         return None
     if choice.type not in CHOICES:
-        raise unknown("tool choice", choice.type, CHOICES, "tool_choice.type")
+        raise unknown(choice.type, CHOICES, "tool_choice.type")
     if choice.type == "tool" and not choice.name:
         raise missing("name", "tool_choice")
     return ToolChoice(mode=CHOICES[choice.type], name=choice.name)
@@ -238,7 +238,7 @@ def _shape(request: shapes.Request) -> Shape | None:
     if wanted is None:
         return None
     if wanted.type != "json_schema":
-        raise unknown("form of answer", wanted.type, ("json_schema",), f"{where}.type")
+        raise unknown(wanted.type, ("json_schema",), f"{where}.type")
     if wanted.schema is None:
         raise missing("schema", where)
     return Shape(schema=wanted.schema)
@@ -248,7 +248,7 @@ def _effort(request: shapes.Request, extra: Json) -> Effort | None:
     thinking = request.thinking
     level = (request.output_config and request.output_config.effort) or ""
     if thinking is not None and thinking.type not in THINKING:
-        raise unknown("kind of thinking", thinking.type, THINKING, "thinking.type")
+        raise unknown(thinking.type, THINKING, "thinking.type")
     if thinking is None or thinking.type == "between_tools":
         if thinking is not None:
             extra["thinking"] = {"type": thinking.type}

@@ -16,7 +16,9 @@ from hashlib import blake2s
 
 import msgspec
 
+from ostler.wire.arguments import as_object, in_object
 from ostler.wire.codec import Format
+from ostler.wire.extra import own_extra
 from ostler.wire.talk import (
     Ask,
     Document,
@@ -41,7 +43,6 @@ _GOOD_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _BAD_ID_CHARS = re.compile(r"[^a-zA-Z0-9_-]")
 _EXTRA_TOOL = re.compile(r"tools\[(\d+)\](?:\.(\w+))?")
 _CHOICE = {"auto": "auto", "required": "any", "tool": "tool", "none": "none"}
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _PLACES: Mapping[type[Part], str] = {Thinking: "assistant", ToolUse: "assistant", ToolResult: "user"}
 _UNSAID = ("seed", "min_p", "presence_penalty", "frequency_penalty", "context_tokens", "keep_alive", "suffix")
 
@@ -62,29 +63,13 @@ def tool_id(given: str) -> str:
     return f"{_BAD_ID_CHARS.sub('_', given) or 'toolu'}_{blake2s(given.encode(), digest_size=4).hexdigest()}"
 
 
-def arguments_object(arguments: str) -> msgspec.Raw | None:
-    """Arguments as the object they are, else nothing."""
-    try:
-        _OBJECT.decode(arguments)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return None
-    return msgspec.Raw(arguments.encode())
-
-
-def tool_input(arguments: str) -> msgspec.Raw | Json:
-    """`input` must be an object: arguments that are none are handed on as text within one."""
-    found = arguments_object(arguments)
-    if found is not None:
-        return found
-    return {"arguments": arguments} if arguments.strip() else {}
-
-
 class _Writer:
     """Writes one request and keeps what could not be said."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._dropped: dict[str, None] = {}
+        self._own, foreign = own_extra(ask, Format.ANTHROPIC)
+        self._dropped: dict[str, None] = dict.fromkeys(foreign)
         self._added: list[str] = []
 
     def encoded(self) -> Encoded:
@@ -159,10 +144,10 @@ class _Writer:
 
     def _block(self, part: Part, at: str) -> Json | None:
         if isinstance(part, ToolUse):
-            if arguments_object(part.arguments) is None and part.arguments.strip():
+            if as_object(part.arguments) is None and part.arguments.strip():
                 self._drop(f"{at}: arguments of {part.name} that are no JSON object (sent as text)")
             made: Json = {"type": "tool_use", "id": tool_id(part.id), "name": part.name}
-            return _marked(made | {"input": tool_input(part.arguments)}, part)
+            return _marked(made | {"input": in_object(part.arguments)}, part)
         if isinstance(part, ToolResult):
             return self._result(part, at)
         if isinstance(part, Thinking):
@@ -236,9 +221,8 @@ class _Writer:
 
     def _tools(self, body: Json) -> None:
         ask = self._ask
-        own = self._own_extra()
         tools = [_tool(tool) for tool in ask.tools]
-        for position, name, value in sorted(_extra_tools(own), key=lambda found: (found[1] != "", found[0])):
+        for position, name, value in sorted(_extra_tools(self._own), key=lambda found: (found[1] != "", found[0])):
             if not name and isinstance(value, dict):
                 tools.insert(position, value)
             elif name and position < len(tools):
@@ -295,13 +279,9 @@ class _Writer:
             self._drop(f"effort {effort.level}")
         return {"effort": level} if level in EFFORTS else {}
 
-    def _own_extra(self) -> Json:
-        return dict(self._ask.extra) if self._ask.origin == Format.ANTHROPIC else {}
-
     def _extra(self, body: Json) -> None:
-        own = self._own_extra()
-        for name, value in self._ask.extra.items():
-            if name not in own or name.startswith(("messages[", "system[")):
+        for name, value in self._own.items():
+            if name.startswith(("messages[", "system[")):
                 self._drop(name)
             elif name == "metadata" and isinstance(value, dict):
                 body["metadata"] = value | ({"user_id": self._ask.user} if self._ask.user else {})

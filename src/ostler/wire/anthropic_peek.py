@@ -6,8 +6,8 @@ body without its images: near enough to choose a window by.
 
 import msgspec
 
-from ostler.wire.body import missing, parsed
 from ostler.wire.codec import Peek
+from ostler.wire.fields import missing, typed
 
 
 class _Block(msgspec.Struct, gc=False):
@@ -41,7 +41,7 @@ _NO_TOOLS = (b"", b"null", b"[]")
 
 def peek(body: bytes) -> Peek:
     """See `Codec.peek`."""
-    request = parsed(_REQUEST, body)
+    request = typed(_REQUEST, body)
     if not request.model:
         raise missing("model", "")
     images, image_bytes = 0, 0
@@ -68,6 +68,6 @@ def _images(blocks: list[_Block], position: int) -> tuple[int, int]:
         if block.type == "image":
             found, size = found + 1, size + len(memoryview(block.source))
         elif block.type == "tool_result" and bytes(block.content).startswith(b"["):
-            inner = _images(parsed(_BLOCKS, block.content, under=f"messages[{position}].content"), position)
+            inner = _images(typed(_BLOCKS, block.content, under=f"messages[{position}].content"), position)
             found, size = found + inner[0], size + inner[1]
     return found, size

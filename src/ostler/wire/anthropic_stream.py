@@ -13,10 +13,11 @@ import msgspec
 
 from ostler.domain.calls import CallError
 from ostler.wire import anthropic_shapes as shapes
-from ostler.wire.anthropic_answer import encode_fault, explained, failed, malformed, opening
+from ostler.wire.anthropic_answer import encode_fault, explained, failed, opening
 from ostler.wire.anthropic_encode import tool_id
 from ostler.wire.codec import Fault
 from ostler.wire.framing import LineSplitter, LineTooLongError, SseParser
+from ostler.wire.sse import malformed
 from ostler.wire.talk import (
     Ask,
     Counted,
@@ -35,6 +36,7 @@ from ostler.wire.talk import (
 
 _EVENT = msgspec.json.Decoder(shapes.Event)
 _DELTA = b'"content_block_delta"'
+_END = b'"message_stop"'
 
 
 def _parse(data: bytes, *, emitted: bool) -> shapes.Event:
@@ -66,7 +68,7 @@ class Reader:
         try:
             events = self._events.feed(chunk)
         except LineTooLongError as error:
-            raise malformed(str(error), emitted=self._content) from error
+            raise malformed(str(error), b"", emitted=self._content) from error
         return [piece for event in events for piece in self._event(event.data)]
 
     def end(self) -> list[Piece]:
@@ -172,12 +174,14 @@ class Tap:
         try:
             lines = self._lines.feed(chunk)
         except LineTooLongError as error:
-            raise malformed(str(error), emitted=self.content) from error
+            raise malformed(str(error), b"", emitted=self.content) from error
         for line in lines:
             if line.startswith(b"data:"):
                 self._data(line)
             elif self._open and not line:
                 raise malformed("an event is not what this API sends", self._open, emitted=self.content)
+        # Some servers close the connection without a line end after the last event.
+        self.done = self.done or (chunk.endswith(b"}") and _is_end(self._lines.pending()))
 
     def _data(self, line: bytes) -> None:
         if self.content and not self._open and _DELTA in line and line.endswith(b"}"):
@@ -215,6 +219,16 @@ class Tap:
             self.finish, self.content = shapes.finish_of(delta.stop_reason), True
         elif delta is not None and (delta.text or delta.thinking or delta.partial_json or delta.signature):
             self.content = True
+
+
+def _is_end(line: bytes) -> bool:
+    """Whether a line that is still open already reads as the end marker."""
+    if not line.startswith(b"data:") or _END not in line:
+        return False
+    try:
+        return _EVENT.decode(line[5:]).type == "message_stop"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 class Writer:

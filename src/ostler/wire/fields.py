@@ -22,23 +22,64 @@ _PLACE = re.compile(r" - at `\$\.?(.*)`\Z")
 _MISSING = re.compile(r"Object missing required field `(.+)`\Z")
 
 
-def typed(decoder: msgspec.json.Decoder[Read], body: bytes) -> Read:
-    """A body decoded into the decoder's type. Raises `InvalidInputError` with the place of what does not fit."""
+def typed(decoder: msgspec.json.Decoder[Read], body: bytes | msgspec.Raw, *, under: str = "") -> Read:
+    """A body decoded into the decoder's type. `under` = its path, where it is part of another.
+
+    Raises `InvalidInputError` with the place of what does not fit.
+    """
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        text = str(error)
-        found = _PLACE.search(text)
-        where = found[1] if found else ""
-        what = _PLACE.sub("", text)
-        if missing := _MISSING.match(what):
-            raise InvalidInputError("is missing", where=_under(where, missing[1])) from error
-        what = what.replace("`", "'").replace("Expected", "expected").replace("'object'", "an object")
-        raise InvalidInputError(what, where=where or "body") from error
+        raise misfit(error, under) from error
     except RecursionError as error:
-        raise InvalidInputError("is nested too deep", where="body") from error
+        raise InvalidInputError("is nested too deep", where=under or "body") from error
     except ValueError as error:
-        raise InvalidInputError(f"is not JSON: {error}", where="body", remedy="send one JSON object") from error
+        raise InvalidInputError(
+            f"is not JSON: {error}", where=under or "body", remedy="send one JSON object"
+        ) from error
+
+
+def converted(kind: type[Read], value: object, *, under: str) -> Read:
+    """A decoded value as a struct. Raises as `typed` does."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise misfit(error, under) from error
+
+
+def misfit(error: msgspec.ValidationError, under: str = "") -> InvalidInputError:
+    """What does not fit and where, to be raised."""
+    text = str(error)
+    found = _PLACE.search(text)
+    where = _under(under, found[1] if found else "")
+    what = _PLACE.sub("", text)
+    if lacking := _MISSING.match(what):
+        return missing(lacking[1], where)
+    what = what.replace("`", "'").replace("Expected", "expected").replace("'object'", "an object")
+    return InvalidInputError(what.replace("array", "a list"), where=where or "body")
+
+
+def missing(name: str, where: str = "") -> InvalidInputError:
+    """A field that must be there and is not, to be raised. `where` = the path of what it belongs to."""
+    return InvalidInputError("is missing", where=_under(where, name))
+
+
+def unknown(value: str, valid: Iterable[str], where: str) -> InvalidInputError:
+    """A word that is none of those this place knows, to be raised."""
+    return InvalidInputError(f"{short(value)} is not known here", where=where, remedy=nearest(value, valid))
+
+
+def members(body: bytes) -> dict[str, msgspec.Raw]:
+    """The fields at the top, their values as the text they are."""
+    return typed(_MEMBERS, body)
+
+
+def text_of(raw: msgspec.Raw, *, where: str) -> str:
+    """JSON text as it was written. Raises `InvalidInputError`."""
+    try:
+        return bytes(raw).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInputError("is no text in UTF-8", where=where) from error
 
 
 class Fields:
@@ -198,7 +239,9 @@ def _kind(value: object) -> str:
 
 
 def _under(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
+    """A path to a field; an index needs no dot."""
+    return f"{where}.{name}" if where and name and not name.startswith("[") else where + name
 
 
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OBJECT = msgspec.json.Decoder(Json)

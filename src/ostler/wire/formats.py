@@ -10,17 +10,25 @@ from ostler.wire.codec import Codec, Format
 
 @cache
 def codec(form: Format) -> Codec:
-    """The codec of a format. Raises `LookupError` for one that cannot be spoken."""
-    if form is Format.ANTHROPIC:
-        from ostler.wire.anthropic import Anthropic  # noqa: PLC0415 -- loaded when it is spoken
+    """The codec of a format."""
+    match form:
+        case Format.ANTHROPIC:
+            from ostler.wire.anthropic import Anthropic  # noqa: PLC0415 -- loaded when it is spoken
 
-        return Anthropic()
-    if form is Format.OPENAI_CHAT:
-        from ostler.wire.openai_chat import OpenAIChat  # noqa: PLC0415 -- loaded when it is spoken
+            return Anthropic()
+        case Format.OPENAI_CHAT:
+            from ostler.wire.openai_chat import OpenAIChat  # noqa: PLC0415 -- as above
 
-        return OpenAIChat()
-    if form is Format.OPENAI_RESPONSES:
-        from ostler.wire.openai_responses import OpenAIResponses  # noqa: PLC0415 -- loaded when it is spoken
+            return OpenAIChat()
+        case Format.OPENAI_RESPONSES:
+            from ostler.wire.openai_responses import OpenAIResponses  # noqa: PLC0415 -- as above
 
-        return OpenAIResponses()
-    raise LookupError(f"no codec for {form.value}")
+            return OpenAIResponses()
+        case Format.OLLAMA_CHAT:
+            from ostler.wire.ollama import OllamaChat  # noqa: PLC0415 -- as above
+
+            return OllamaChat()
+        case Format.OLLAMA_GENERATE:
+            from ostler.wire.ollama import OllamaGenerate  # noqa: PLC0415 -- as above
+
+            return OllamaGenerate()

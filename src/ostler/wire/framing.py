@@ -36,6 +36,10 @@ class LineSplitter:
         self._size = len(tail[-1])
         return [line.removesuffix(b"\r") for line in lines]
 
+    def pending(self) -> bytes:
+        """What came after the last line end; it stays there."""
+        return b"".join(self._parts)
+
     def rest(self) -> bytes:
         """Take what came after the last line end."""
         parts, self._parts, self._size = self._parts, [], 0
