@@ -4,6 +4,8 @@ A row is a `CallRecord` of usual size (one call in ten with two attempts), in ba
 its commit, several batches in flight. Beside it the floor: the same rows, made before the clock starts, inserted by
 the driver alone in transactions of as many, so that the share of the engine is known.
 
+Before that, what a call pays in memory: its key found and judged, its id made (microseconds, the best of five runs).
+
     python bench/calls.py --rounds 5
 """
 
@@ -13,12 +15,16 @@ import sqlite3
 import statistics
 import tempfile
 import time
+import timeit
 from collections.abc import Sequence
 from pathlib import Path
 
 from ostler.domain.commands import Applied, PutCalls
-from ostler.domain.live import CallAttempt, CallRecord
+from ostler.domain.live import CallAttempt, CallRecord, GatewayKey
 from ostler.domain.states import FailureClass
+from ostler.hub.call_ids import new_call_id
+from ostler.hub.key_ring import PREFIX, KeyRing
+from ostler.hub.tokens import token_hash
 from ostler.store import rows
 from ostler.store.sqlite import SqliteStore
 
@@ -108,10 +114,27 @@ async def measure_calls(rounds: int) -> None:
         print(f"{in_flight:>9}  {ours:>13.0f} {raw:>12.0f} {ratio:>7.2f}{below}")
 
 
+def measure_keys() -> None:
+    """The best of five runs of each."""
+    raw = f"{PREFIX}{'a' * 43}"
+    key = GatewayKey(
+        name="k", key_hash=token_hash(raw), created_ms=START_MS, models=("m",), limit_micro_usd=5, limit_window="month"
+    )
+    ring = KeyRing(lambda: START_MS)
+    ring.load([key], {})
+    for name, once in (
+        ("find a key", lambda: ring.find(raw)),
+        ("check it", lambda: ring.check(key, model="m")),
+        ("make an id", lambda: new_call_id(START_MS)),
+    ):
+        print(f"{name:>10}  {min(timeit.repeat(once, number=20_000, repeat=5)) / 20_000 * 1e6:.2f} us")
+
+
 def main() -> None:
     """Measure and print."""
     cli = argparse.ArgumentParser(description="Measure the records of gateway calls beside bare inserts.")
     cli.add_argument("--rounds", type=int, default=5)
+    measure_keys()
     asyncio.run(measure_calls(cli.parse_args().rounds))
 
 

@@ -107,4 +107,5 @@ def test_the_decision_follows_as_for_a_task() -> None:
     shared = [line for line in call_lines(make_call("c-2"), own, NOW_MS) if line.startswith("Decision")]
     assert shared == ["Decision, made 5.0 s ago, shared with other calls that asked the same"]
     assert own.summary in call_lines(make_call("c-1"), own, NOW_MS)
-    assert call_lines(make_call("c-1"), None, NOW_MS)[-1] == "The decision behind it is not kept."
+    assert call_lines(make_call(decision_key="d"), None, NOW_MS)[-1] == "The decision behind it is not kept."
+    assert call_lines(make_call(), None, NOW_MS)[-1] == "No decision was made."

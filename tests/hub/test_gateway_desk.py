@@ -172,7 +172,7 @@ async def test_a_hub_that_starts_again_knows_keys_and_what_they_have_spent() -> 
         desk = GatewayDesk(built.pump, store)
         await desk.start()
 
-        spent = {key.name: desk.ring.spent(key)[0] for key in keys}
+        spent = {key.name: desk.ring.use(key).micro_usd for key in keys}
 
         assert spent == {"daily": 4, "monthly": 8, "ever": 12, "shut": 12}
         desk.ring.check(keys[0])

@@ -3,7 +3,7 @@
 import pytest
 
 from ostler.domain.errors import ExitCode, LimitReachedError, NotAllowedError
-from ostler.domain.live import CallRecord, GatewayKey
+from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.hub.key_ring import KeyRing
 from ostler.hub.tokens import token_hash
 from ostler.hub.windows import DAY_MS, window_of
@@ -107,7 +107,8 @@ def test_what_is_not_the_key_s_is_not_charged_to_it() -> None:
     for record in (call(None), call(0), call(500, key=""), call(500, key="phone")):
         ring.charge(record)
 
-    assert ring.spent(key) == (0, window_of("day", NOON_MS))
+    assert (ring.use(key).micro_usd, ring.use(key).window) == (0, window_of("day", NOON_MS))
+    assert ring.use(key).calls == 2
 
 
 def test_what_was_spent_before_the_start_counts() -> None:
@@ -152,7 +153,7 @@ def test_a_limit_in_all_never_ends() -> None:
         ring.check(key)
 
     assert caught.value.retry_after_ms is None
-    assert ring.spent(key)[1].ends_ms is None
+    assert ring.use(key).window.ends_ms is None
 
 
 def test_a_new_key_has_spent_nothing() -> None:
@@ -164,4 +165,18 @@ def test_a_new_key_has_spent_nothing() -> None:
     ring.check(key)
     ring.charge(call(100))
 
-    assert ring.spent(key)[0] == 100
+    assert ring.use(key).micro_usd == 100
+
+
+def test_calls_are_counted_whatever_they_cost() -> None:
+    """From what the store knew on; the newest is the one that came in last, not the one that ended last."""
+    key = limited("day")
+    ring = KeyRing(lambda: NOON_MS)
+    ring.load([key], {}, KeySpend(since_ms=0, calls={"laptop": 40}, last_ms={"laptop": 7}))
+    assert (ring.use(key).calls, ring.use(key).last_ms) == (40, 7)
+
+    for at_ms in (NOON_MS, NOON_MS - 5):
+        ring.charge(call(None, at_ms=at_ms))
+
+    assert (ring.use(key).calls, ring.use(key).last_ms) == (42, NOON_MS)
+    assert ring.every_key() == [key]

@@ -13,7 +13,6 @@ which ones nobody names any more.
 import asyncio
 from collections import Counter, deque
 
-import msgspec
 import structlog
 
 from ostler.domain.commands import AppendEvents, Command, PutCalls
@@ -39,6 +38,29 @@ STOP_S = 5.0
 Entry = tuple[CallRecord, Decision | None]
 
 
+class _Tally:
+    """What calls of one model came to, counted up."""
+
+    __slots__ = ("calls", "cost_micro_usd", "input_tokens", "output_tokens", "unpriced")
+
+    def __init__(self) -> None:
+        self.calls = self.input_tokens = self.output_tokens = self.cost_micro_usd = self.unpriced = 0
+
+    def add(self, record: CallRecord) -> None:
+        self.calls += 1
+        for attempt in record.attempts:
+            self.input_tokens += attempt.input_tokens
+            self.output_tokens += attempt.output_tokens
+        if record.cost_micro_usd is None:
+            self.unpriced += 1
+        else:
+            self.cost_micro_usd += record.cost_micro_usd
+
+    def use(self) -> ModelUse:
+        """As it is told."""
+        return ModelUse(**{name: getattr(self, name) for name in self.__slots__})
+
+
 class CallBook:
     """Takes finished calls; needs a running event loop."""
 
@@ -57,7 +79,7 @@ class CallBook:
         self._calls = 0
         self._dropped = 0
         self._failures: Counter[str] = Counter()
-        self._models: dict[str, ModelUse] = {}
+        self._models: dict[str, _Tally] = {}
         self._log = structlog.get_logger("ostler.hub")
 
     def add(self, record: CallRecord, decision: Decision | None = None) -> None:
@@ -83,7 +105,7 @@ class CallBook:
         return CallTotals(
             calls=self._calls,
             failures=dict(self._failures),
-            models=dict(self._models),
+            models={model: tally.use() for model, tally in self._models.items()},
             unwritten=len(self._waiting),
             dropped=self._dropped,
         )
@@ -200,12 +222,7 @@ class CallBook:
         if record.failure is not None:
             self._failures[record.failure.value] += 1
         if record.model:
-            use = self._models.get(record.model, ModelUse())
-            self._models[record.model] = msgspec.structs.replace(
-                use,
-                calls=use.calls + 1,
-                input_tokens=use.input_tokens + sum(attempt.input_tokens for attempt in record.attempts),
-                output_tokens=use.output_tokens + sum(attempt.output_tokens for attempt in record.attempts),
-                cost_micro_usd=use.cost_micro_usd + (record.cost_micro_usd or 0),
-                unpriced=use.unpriced + (record.cost_micro_usd is None),
-            )
+            tally = self._models.get(record.model)
+            if tally is None:
+                tally = self._models[record.model] = _Tally()
+            tally.add(record)

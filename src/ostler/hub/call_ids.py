@@ -5,14 +5,20 @@ has, so `ostler why` knows by it what is asked about.
 """
 
 import secrets
+from functools import lru_cache
 
 _LETTERS = "234567abcdefghijklmnopqrstuvwxyz"
 """Base 32 in the order of the characters."""
-_CHANCE_BITS = 80
-_SHIFTS = range(5 * 25, -1, -5)
+_CHANCE_CHARS = 16
+_SHIFTS = range(5 * 9, -1, -5)
+_LETTER_OF_BYTE = bytes(ord(_LETTERS[byte % 32]) for byte in range(256))
 
 
 def new_call_id(now_ms: int) -> str:
     """A new id."""
-    number = (now_ms << _CHANCE_BITS) | secrets.randbits(_CHANCE_BITS)
-    return "c-" + "".join([_LETTERS[number >> shift & 31] for shift in _SHIFTS])
+    return _begin(now_ms) + secrets.token_bytes(_CHANCE_CHARS).translate(_LETTER_OF_BYTE).decode()
+
+
+@lru_cache(maxsize=8)
+def _begin(now_ms: int) -> str:
+    return "c-" + "".join([_LETTERS[now_ms >> shift & 31] for shift in _SHIFTS])

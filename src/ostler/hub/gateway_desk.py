@@ -15,7 +15,7 @@ from ostler.domain.catalog import Catalog, normal_model
 from ostler.domain.commands import PruneCalls, PutKey, Refused, RevokeKey
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, OstlerError, nearest
 from ostler.domain.event import Event
-from ostler.domain.live import GatewayKey, KeySpend
+from ostler.domain.live import GatewayKey
 from ostler.domain.ports import CallQuery, Store
 from ostler.hub.call_book import CallBook
 from ostler.hub.call_explaining import call_headline, call_lines
@@ -49,11 +49,14 @@ class GatewayDesk:
     async def start(self) -> None:
         """Take up the stored keys and what they have spent; prune old calls now and then."""
         keys, now_ms = await self._store.keys(), self._pump.clock.now_ms()
-        spent: dict[str, int] = {}
-        for window in sorted({key.limit_window for key in keys}):
-            found = await self._store.key_spend(window_of(window, now_ms).since_ms)
-            spent |= {key.name: found.micro_usd.get(key.name, 0) for key in keys if key.limit_window == window}
-        self.ring.load(keys, spent)
+        if keys:
+            used = await self._store.key_spend(0)
+            spent: dict[str, int] = {}
+            for window in sorted({key.limit_window for key in keys}):
+                since_ms = window_of(window, now_ms).since_ms
+                found = await self._store.key_spend(since_ms) if since_ms else used
+                spent |= {key.name: found.micro_usd.get(key.name, 0) for key in keys if key.limit_window == window}
+            self.ring.load(keys, spent, used)
         self._pruning = asyncio.create_task(self._prune_for_ever(), name="prune-calls")
 
     async def stop(self) -> None:
@@ -82,16 +85,14 @@ class GatewayDesk:
         )
         (result,) = await self._pump.apply([PutKey(key=key, event=_created(key))])
         if isinstance(result, Refused):
-            remedy = f"use another name, such as {await self._free_name(wish.name)}"
+            remedy = f"use another name, such as {self._free_name(wish.name)}"
             raise ConflictError(result.message, where="name", remedy=remedy)
         self.ring.put(key)
-        return KeyMade(key=raw, row=self._row(key, KeySpend(since_ms=0)))
+        return KeyMade(key=raw, row=self._row(key))
 
     async def keys(self) -> KeyList:
         """All keys with what they have spent."""
-        await self.book.flush()
-        used = await self._store.key_spend(0)
-        rows = tuple(self._row(key, used) for key in await self._store.keys())
+        rows = tuple(self._row(key) for key in self.ring.every_key())
         return KeyList(keys=rows, now_ms=self._pump.clock.now_ms())
 
     async def revoke_key(self, name: str) -> KeyRow:
@@ -99,12 +100,12 @@ class GatewayDesk:
         now_ms = self._pump.clock.now_ms()
         event = Event(name="key.revoked", at_ms=now_ms, metadata={"key": name})
         (result,) = await self._pump.apply([RevokeKey(name=name, at_ms=now_ms, event=event)])
-        keys = {key.name: key for key in await self._store.keys()}
         if isinstance(result, Refused):
-            open_keys = [key.name for key in keys.values() if key.revoked_ms is None]
+            open_keys = [key.name for key in self.ring.every_key() if key.revoked_ms is None]
             raise NotFoundError(f"there is no key named {name}", remedy=nearest(name, open_keys))
-        self.ring.put(keys[name])
-        return self._row(keys[name], await self._store.key_spend(0))
+        revoked = next(key for key in await self._store.keys() if key.name == name)
+        self.ring.put(revoked)
+        return self._row(revoked)
 
     async def calls(self, query: CallQuery) -> CallList:
         """Calls, newest first, without prompts and answers."""
@@ -153,12 +154,12 @@ class GatewayDesk:
         _refuse_unknown(names, [name in valid for name in wanted], valid, "models")
         return _once(wanted)
 
-    async def _free_name(self, stem: str) -> str:
-        taken = {key.name for key in await self._store.keys()}
+    def _free_name(self, stem: str) -> str:
+        taken = {key.name for key in self.ring.every_key()}
         return next(name for number in itertools.count(2) if (name := f"{stem}-{number}") not in taken)
 
-    def _row(self, key: GatewayKey, used: KeySpend) -> KeyRow:
-        spent, window = self.ring.spent(key)
+    def _row(self, key: GatewayKey) -> KeyRow:
+        use = self.ring.use(key)
         return KeyRow(
             name=key.name,
             created_ms=key.created_ms,
@@ -170,10 +171,10 @@ class GatewayDesk:
             local_only=key.local_only,
             limit_micro_usd=key.limit_micro_usd,
             limit_window=key.limit_window,
-            spent_micro_usd=spent,
-            window_ends_ms=window.ends_ms,
-            calls=used.calls.get(key.name, 0),
-            last_used_ms=used.last_ms.get(key.name),
+            spent_micro_usd=use.micro_usd,
+            window_ends_ms=use.window.ends_ms,
+            calls=use.calls,
+            last_used_ms=use.last_ms,
         )
 
 

@@ -1,14 +1,14 @@
 """Keys of the gateway in memory: which key a caller presents, and whether it may still spend.
 
-A lookup is one SHA-256 and one dictionary. What a key has spent in its window is kept here too: read from the store
-once, added to with every finished call, and begun anew when the window is over. A call counts in the window in which
-it came in. Calls under way are not counted until they end, so many at once can pass a limit by what they cost.
+A lookup is one SHA-256 and one dictionary. What a key has done, and spent in its window, is kept here too: read from
+the store once, added to with every finished call, and begun anew when the window is over. A call counts in the window
+in which it came in. Calls under way are not counted until they end, so many at once can pass a limit by what they cost.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 
 from ostler.domain.errors import LimitReachedError, NotAllowedError
-from ostler.domain.live import CallRecord, GatewayKey
+from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.money import exact_usd_text
 from ostler.hub.tokens import token_hash
 from ostler.hub.windows import Window, instant_text, window_of
@@ -17,31 +17,35 @@ PREFIX = "ost-"
 """Every key begins with it, so that a key that leaked is recognised as one."""
 
 
-class _Spent:
-    """What a key has spent in the newest window it was looked at in."""
+class KeyUse:
+    """What a key has done: calls in all, when the newest came in, and what it has spent in its newest window."""
 
-    __slots__ = ("micro_usd", "window")
+    __slots__ = ("calls", "last_ms", "micro_usd", "window")
 
-    def __init__(self, window: Window, micro_usd: int) -> None:
+    def __init__(self, window: Window, micro_usd: int = 0, calls: int = 0, last_ms: int | None = None) -> None:
         self.window = window
         self.micro_usd = micro_usd
+        self.calls = calls
+        self.last_ms = last_ms
 
 
 class KeyRing:
-    """All keys that are not revoked, by hash; what each has spent, by name. Used on one event loop."""
+    """All keys: those that are not revoked by hash, and by name what each has done. Used on one event loop."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
         self._by_hash: dict[str, GatewayKey] = {}
         self._by_name: dict[str, GatewayKey] = {}
-        self._spent: dict[str, _Spent] = {}
+        self._uses: dict[str, KeyUse] = {}
 
-    def load(self, keys: Iterable[GatewayKey], spent: Mapping[str, int]) -> None:
-        """Take up the stored keys, with what each has spent in its window of now, by name."""
-        now_ms = self._now_ms()
+    def load(self, keys: Iterable[GatewayKey], spent: Mapping[str, int], used: KeySpend | None = None) -> None:
+        """Take up the stored keys, with what each has spent in its window of now, and what all did since ever."""
+        now_ms, used = self._now_ms(), used or KeySpend(since_ms=0)
         for key in keys:
+            name = key.name
             self.put(key)
-            self._spent[key.name] = _Spent(window_of(key.limit_window, now_ms), spent.get(key.name, 0))
+            window = window_of(key.limit_window, now_ms)
+            self._uses[name] = KeyUse(window, spent.get(name, 0), used.calls.get(name, 0), used.last_ms.get(name))
 
     def put(self, key: GatewayKey) -> None:
         """A key is new or has changed; a revoked one opens nothing from now on."""
@@ -50,6 +54,10 @@ class KeyRing:
             self._by_hash[key.key_hash] = key
         else:
             self._by_hash.pop(key.key_hash, None)
+
+    def every_key(self) -> list[GatewayKey]:
+        """All of them by name, the revoked ones too."""
+        return [self._by_name[name] for name in sorted(self._by_name)]
 
     def find(self, raw_key: str) -> GatewayKey | None:
         """The key that a caller presents, if there is one and it is not revoked."""
@@ -68,39 +76,40 @@ class KeyRing:
         if tier and key.tiers and tier not in key.tiers:
             raise NotAllowedError(f"the key {name} is not for tier {tier}", where="tier", remedy=_only(key.tiers))
         if key.limit_micro_usd is not None:
-            spent = self._current(key)
-            if spent.micro_usd >= key.limit_micro_usd:
-                raise _limit_reached(key, spent, self._now_ms())
+            use = self.use(key)
+            if use.micro_usd >= key.limit_micro_usd:
+                raise _limit_reached(key, use, self._now_ms())
 
     def charge(self, record: CallRecord) -> None:
-        """A call with a key has ended. One whose window is over already counts for nothing any more."""
+        """A call with a key has ended. It costs nothing any more when its window is over already."""
         key = self._by_name.get(record.key)
-        if key is None or not record.cost_micro_usd:
+        if key is None:
             return
-        spent = self._current(key)
-        if record.at_ms >= spent.window.since_ms:
-            spent.micro_usd += record.cost_micro_usd
+        use = self.use(key)
+        use.calls += 1
+        if use.last_ms is None or record.at_ms > use.last_ms:
+            use.last_ms = record.at_ms
+        if record.cost_micro_usd and record.at_ms >= use.window.since_ms:
+            use.micro_usd += record.cost_micro_usd
 
-    def spent(self, key: GatewayKey) -> tuple[int, Window]:
-        """What a key has spent in its window, and which that is."""
-        found = self._current(key)
-        return found.micro_usd, found.window
-
-    def _current(self, key: GatewayKey) -> _Spent:
+    def use(self, key: GatewayKey) -> KeyUse:
+        """What a key has done until now, and spent in its window of now."""
         now_ms = self._now_ms()
-        spent = self._spent.get(key.name)
-        if spent is None or (spent.window.ends_ms is not None and now_ms >= spent.window.ends_ms):
-            spent = self._spent[key.name] = _Spent(window_of(key.limit_window, now_ms), 0)
-        return spent
+        use = self._uses.get(key.name)
+        if use is None:
+            use = self._uses[key.name] = KeyUse(window_of(key.limit_window, now_ms))
+        elif use.window.ends_ms is not None and now_ms >= use.window.ends_ms:
+            use.window, use.micro_usd = window_of(key.limit_window, now_ms), 0
+        return use
 
 
 def _only(names: tuple[str, ...]) -> str:
     return "it is for " + ", ".join(names)
 
 
-def _limit_reached(key: GatewayKey, spent: _Spent, now_ms: int) -> LimitReachedError:
-    limit, ends_ms = exact_usd_text(key.limit_micro_usd or 0), spent.window.ends_ms
-    what = f"the key {key.name} has spent {exact_usd_text(spent.micro_usd)} of {limit}"
+def _limit_reached(key: GatewayKey, use: KeyUse, now_ms: int) -> LimitReachedError:
+    limit, ends_ms = exact_usd_text(key.limit_micro_usd or 0), use.window.ends_ms
+    what = f"the key {key.name} has spent {exact_usd_text(use.micro_usd)} of {limit}"
     if ends_ms is None:
         return LimitReachedError(f"{what} in all", remedy="make a key with a higher limit")
     return LimitReachedError(

@@ -1,7 +1,7 @@
 """The reads about keys and calls of the gateway, like those of `reads`.
 
-Lists of calls walk one index from its newest end and stop at the limit; what no index knows (model, endpoint) is
-looked at row by row on the way, so a filter that few calls pass costs O(calls) in the worst case.
+Lists of calls walk one index from its newest end and stop at the limit. Model and endpoint are looked at on the way, in
+the index of all calls without their bodies; a filter that few calls pass costs O(calls) all the same.
 """
 
 from collections import Counter

@@ -203,7 +203,8 @@ call = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
     sqlite_strict=True,
 )
-sa.Index("call_at", call.c.at_ms, call.c.id)
+# What lists filter by is in it, so that a filter which few calls pass does not read all the bodies on its way.
+sa.Index("call_at", call.c.at_ms, call.c.id, call.c.model, call.c.asked_model, call.c.endpoint)
 # With the cost in it, what a key has spent is answered by the index alone, however long the bodies are.
 sa.Index(
     "call_of_key",

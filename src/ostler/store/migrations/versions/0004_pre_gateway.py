@@ -32,7 +32,7 @@ def upgrade() -> None:
         sa.Column("body", sa.Text, nullable=False),
         sqlite_strict=True,
     )
-    op.create_index("call_at", "call", ["at_ms", "id"])
+    op.create_index("call_at", "call", ["at_ms", "id", "model", "asked_model", "endpoint"])
     _partial_index("call_of_key", "call", ["key", "at_ms", "id", "cost_micro_usd"], "\"key\" != ''")
     _partial_index("call_failed", "call", ["at_ms", "id"], "failure IS NOT NULL")
     op.create_table(
