@@ -5,7 +5,7 @@
 One process, no store, no network: signals in, effects out, on fleets of 1, 2 and 16 endpoints. `alone`: one call at a
 time; `busy`: half of all slots stay taken; `waiting`: all slots taken and 1,000 calls wait, so that each end lets the
 next one run. CPU microseconds for one offer with its end, the best of five windows; the calls ask ten different
-questions. Target: at most 60.
+questions. Target: at most 60. `desk`: alone, through the hub's desk and pump, on an event loop.
 """
 
 import argparse
@@ -15,15 +15,19 @@ import time
 from collections import deque
 from itertools import count
 
+from ostler.app.loop import clock, run
 from ostler.domain.catalog import Catalog, CostClass, EndpointKind, EndpointSpec, ModelSpec, TierSpec
 from ostler.domain.fleet import Probe, ProbeStatus
 from ostler.domain.live import LiveCall, LiveEnded
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import Usage
+from ostler.hub.live_desk import LiveDesk
+from ostler.hub.pump import Pump
 from ostler.routing.facts import CallWish, describe_call
 from ostler.scheduling import Scheduler
 from ostler.scheduling.effects import RunCall
 from ostler.scheduling.signals import CallEnded, CallOffered, EndpointAdded, Probed
+from ostler.store.memory import MemoryStore
 
 SLOTS = 16
 WINDOWS = 5
@@ -124,6 +128,27 @@ def measured(fleet: Fleet, calls: int) -> float:
     return best
 
 
+async def through_the_desk(endpoints: int, calls: int) -> float:
+    """CPU microseconds for one call that is admitted and ends, as the gateway does it."""
+    fleet = Fleet(endpoints)
+    pump = Pump(fleet.scheduler, MemoryStore(), clock())
+    desk = LiveDesk(pump)
+    pump.start()
+    best = float("inf")
+    for window in range(WINDOWS + 1):
+        begun = time.process_time()
+        for number in range(calls // WINDOWS):
+            now_ms = pump.clock.now_ms()
+            facts = fleet.facts[number % QUESTIONS]
+            call = LiveCall(id=f"{window}-{number}", facts=facts, offered_ms=now_ms, deadline_ms=now_ms + 60_000)
+            dispatch = await desk.admit(call)
+            desk.ended(LiveEnded(call_id=dispatch.call_id, attempt=1))
+        if window:
+            best = min(best, (time.process_time() - begun) * 1e6 / (calls // WINDOWS))
+    await pump.stop()
+    return best
+
+
 def main() -> None:
     """Run and print."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,7 +163,7 @@ def main() -> None:
         profile.runcall(fleet.turn, args.calls)
         pstats.Stats(profile).sort_stats("tottime").print_stats(35)
         return
-    print("endpoints   alone us   busy us   1,000 waiting us   (CPU for one offer and end)")
+    print("endpoints   alone us   busy us   1,000 waiting us   desk us   (CPU for one offer and end)")
     for endpoints in (1, 2, 16):
         row = []
         for ahead in (0, endpoints * SLOTS // 2, endpoints * SLOTS + WAITING):
@@ -146,7 +171,8 @@ def main() -> None:
             for _ in range(ahead):
                 fleet.offer()
             row.append(measured(fleet, args.calls))
-        print(f"{endpoints:9}   {row[0]:8.1f}   {row[1]:7.1f}   {row[2]:16.1f}")
+        row.append(run(through_the_desk(endpoints, args.calls)))
+        print(f"{endpoints:9}   {row[0]:8.1f}   {row[1]:7.1f}   {row[2]:16.1f}   {row[3]:7.1f}")
 
 
 if __name__ == "__main__":

@@ -111,6 +111,8 @@ def test_a_change_says_what_goes_and_how_long(swap: SwapView, text: str) -> None
 
 QUEUES = [
     (ModelQueue(model="m", waiting=1, oldest_ms=None, hosts=()), "1 task waits for m"),
+    (ModelQueue(model="m", waiting=1, calls=1, oldest_ms=None, hosts=()), "1 live call waits for m"),
+    (ModelQueue(model="m", waiting=5, calls=3, oldest_ms=None, hosts=()), "2 tasks and 3 live calls wait for m"),
     (
         ModelQueue(model="m", waiting=2, oldest_ms=NOW_MS - 1_000, hosts=(), patience_ends_ms=NOW_MS),
         "2 tasks wait for m, the oldest for 1 s, patient no longer",
@@ -118,9 +120,9 @@ QUEUES = [
 ]
 
 
-@pytest.mark.parametrize(("queue", "text"), QUEUES, ids=["usable", "overdue"])
+@pytest.mark.parametrize(("queue", "text"), QUEUES, ids=["usable", "call", "both", "overdue"])
 def test_a_queue_tells_of_its_patience(queue: ModelQueue, text: str) -> None:
-    """Only where it counts: a model that is usable has none."""
+    """Only where it counts: a model that is usable has none. Live calls are told apart from tasks."""
     assert f"  {text}" in lines_of(queues=(queue,))
 
 

@@ -1,12 +1,17 @@
 """The hub at a glance: counts, groups of waiting work, the ladder, and why nothing runs."""
 
+import asyncio
+
 import msgspec
 
 from ostler.domain.fleet import ProbeStatus, WorkerOffer
+from ostler.domain.live import LiveCall
 from ostler.domain.tasks import Complexity, TaskKind, TaskSpec
 from ostler.domain.work import Finished
+from ostler.hub.live_desk import LiveDesk
 from ostler.hub.views import HubStatus
 from tests.hub.house import House, house
+from tests.scheduling.live_rig import call_facts
 from tests.scheduling.rig import cloud, local, three_tiers
 
 OFFER = WorkerOffer(name="w", host="h", slots={TaskKind.COMMAND: 1, TaskKind.CHAT: 1})
@@ -18,6 +23,10 @@ def command(task_id: str, **fields: object) -> TaskSpec:
 
 def chat(task_id: str, complexity: Complexity = Complexity.STANDARD) -> TaskSpec:
     return TaskSpec(id=task_id, prompt="say something", complexity=complexity)
+
+
+def live(call_id: str) -> LiveCall:
+    return LiveCall(id=call_id, facts=call_facts(), offered_ms=1_000_000, deadline_ms=9_000_000)
 
 
 def groups(status: HubStatus) -> list[tuple[str, str | None, int]]:
@@ -52,6 +61,24 @@ async def test_waiting_work_is_grouped_by_reason_detail_and_tier_largest_first()
         examples = [group.example for group in status.waiting]
         assert examples == ["d", "a", "c", "f"]
         assert "2 wait: deps" in status.idle_because
+
+
+async def test_live_calls_are_counted_and_are_no_idleness() -> None:
+    """Those that hold a slot, and those in line; tasks that wait behind them are told apart."""
+    async with house() as built:
+        await built.hub.add_endpoint(local("gpu"))
+        desk = LiveDesk(built.pump)
+        await built.hub.submit([chat("t")])
+        await desk.admit(live("c1"))
+        waiting = asyncio.create_task(desk.admit(live("c2")))
+        await asyncio.sleep(0)
+        status = await built.hub.status()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+        assert (status.calls_running, status.calls_waiting, status.in_flight) == (1, 1, 0)
+        assert sum(group.count for group in status.waiting) == 1
+        assert status.idle_because == ""
 
 
 async def test_work_that_runs_is_no_idleness_and_ends_are_counted_by_how() -> None:

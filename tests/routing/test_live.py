@@ -180,6 +180,15 @@ def test_after_a_failure_the_step_is_taken_at_once_whatever_the_wait() -> None:
     assert two.wait.code is WaitCode.ENDPOINT_DOWN
 
 
+def test_a_call_that_failed_waits_for_no_tier() -> None:
+    """Also when the place where it failed has gone down since."""
+    policy = replace(THREE_TIERS, gateway=GatewayPolicy(fallback_wait_ms=60_000))
+    down = fleets.view("gpu", SMALL.name, health=Health.DOWN)
+    decision = routed(decide(request(live=True, excluded=("gpu",)), fleet(down, CLOUD), policy))
+
+    assert decision.selected_endpoint == "cloud"
+
+
 @pytest.mark.parametrize("waited_ms", [0, 999, 1_000])
 def test_the_wait_for_a_tier_is_that_of_the_gateway(waited_ms: int) -> None:
     """Not that of tasks."""

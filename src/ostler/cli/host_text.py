@@ -99,7 +99,10 @@ def _swap(swap: SwapView, now_ms: int) -> str:
 
 
 def _queue(queue: ModelQueue, now_ms: int) -> str:
-    text = f"{words.count(queue.waiting, 'task')} {'waits' if queue.waiting == 1 else 'wait'} for {queue.model}"
+    tasks = queue.waiting - queue.calls
+    kinds = [words.count(tasks, "task")] if tasks or not queue.calls else []
+    kinds += [words.count(queue.calls, "live call")] if queue.calls else []
+    text = f"{' and '.join(kinds)} {'waits' if queue.waiting == 1 else 'wait'} for {queue.model}"
     if queue.oldest_ms is not None:
         text += f", the oldest for {words.duration(now_ms - queue.oldest_ms)}"
     if queue.patience_ends_ms is None:

@@ -57,10 +57,19 @@ def _print_head(answer: "HubStatus", url: str) -> None:
             ("profile", f"{answer.profile}{where}"),
             ("tasks", counts),
             ("running", words.count(answer.in_flight, "attempt")),
+            ("live", _live(answer.calls_running, answer.calls_waiting)),
             ("fleet", f"{endpoints}, {words.count(answer.workers, 'worker')}"),
             ("idle", f"nothing runs: {answer.idle_because}" if answer.idle_because else ""),
         ]
     )
+
+
+def _live(running: int, waiting: int) -> str:
+    from ostler.cli import words
+
+    if not running and not waiting:
+        return ""
+    return f"{words.count(running, 'call')} of the gateway" + (f", {waiting} in line" if waiting else "")
 
 
 def _print_waiting(answer: "HubStatus") -> None:

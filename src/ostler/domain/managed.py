@@ -53,6 +53,8 @@ class ModelQueue(msgspec.Struct, frozen=True, kw_only=True):
     oldest_ms: int | None
     """When the first of it entered the queue."""
     hosts: tuple[str, ...]
+    calls: int = 0
+    """So many of them are live calls; the others are tasks."""
     patience_ends_ms: int | None = None
     """When it overtakes the work that the residents are kept for; `None` = the model is usable, or on its way."""
 

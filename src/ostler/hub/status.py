@@ -33,8 +33,10 @@ def status(pump: Pump, info: HubInfo) -> HubStatus:
         endpoints_up=sum(view.health is Health.UP for view in views),
         endpoints_total=len(books.endpoints.views),
         workers=len(books.workers),
+        calls_running=books.calls.running,
+        calls_waiting=len(books.calls.waiting),
         last_event_seq=pump.last_seq,
-        idle_because=pump.committer.failing or _idle(waiting, running),
+        idle_because=pump.committer.failing or _idle(waiting, running + books.calls.running),
     )
 
 

@@ -188,11 +188,15 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, int]
     """Tasks that are not final, by state; and how many ended since the start, by final state."""
     in_flight: int
+    """Attempts of tasks."""
     waiting: tuple[WaitGroup, ...]
     tiers: tuple[TierRow, ...]
     endpoints_up: int
     endpoints_total: int
     workers: int
+    calls_running: int = 0
+    """Live calls of the gateway that hold a slot."""
+    calls_waiting: int = 0
     last_event_seq: int = 0
     """Number of the newest event, to follow from here."""
     idle_because: str = ""

@@ -57,10 +57,10 @@ def find_fallback(question: Question, aim: Aim, found: Survey) -> Fallback | Non
 
 
 def _wait_ms(question: Question, found: Survey) -> int:
-    """How long the tier is waited for. Not for a place where a live call failed or has no room: it is not tried."""
+    """How long the tier is waited for. A live call waits for none where it has failed already, or has no room."""
     if not question.request.live:
         return question.policy.routing.fallback_wait_ms
-    return 0 if found.excluded or found.lacks_room() else question.policy.gateway.fallback_wait_ms
+    return 0 if question.excluded or found.lacks_room() else question.policy.gateway.fallback_wait_ms
 
 
 def _models(question: Question) -> Iterator[Target]:

@@ -59,13 +59,9 @@ class Scheduler:
         self.books.seen_ms = max(now_ms, self.books.seen_ms)
         self._fire_timers(turn)
         following.watch(turn)
-        run_round(turn)
-        for _ in range(STEPS_MAX):
-            if not residency.step(turn):
-                break
-            run_round(turn)
+        _serve(turn)
         if self.books.calls.due and live.deny_due(turn):
-            run_round(turn)
+            _serve(turn)
         return turn.effects
 
     def next_wake_ms(self) -> int | None:
@@ -247,3 +243,12 @@ class Scheduler:
         if attempt is not None:
             attempt = msgspec.structs.replace(attempt, finished_ms=turn.now_ms, ok=False, failure=failure)
         failed(turn, task, failure, attempt)
+
+
+def _serve(turn: Turn) -> None:
+    """Give out what is free, and change what is loaded, until neither changes anything."""
+    run_round(turn)
+    for _ in range(STEPS_MAX):
+        if not residency.step(turn):
+            break
+        run_round(turn)

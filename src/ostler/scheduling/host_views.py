@@ -104,10 +104,10 @@ def _swap(swap: Swap) -> SwapView:
 class _Queue:
     """A queue while it is counted."""
 
-    __slots__ = ("hosts", "oldest_ms", "urgent", "waiting")
+    __slots__ = ("calls", "hosts", "oldest_ms", "urgent", "waiting")
 
     def __init__(self) -> None:
-        self.waiting = 0
+        self.waiting = self.calls = 0
         self.oldest_ms: int | None = None
         self.urgent = False
         self.hosts: set[str] = set()
@@ -125,6 +125,7 @@ def model_queues(books: Books, now_ms: int) -> tuple[ModelQueue, ...]:
         first, model = waiter(books, head[2]), wishes[0].model
         queue = found.setdefault(model, _Queue())
         queue.waiting += task_class.size
+        queue.calls += task_class.size if head[2] in books.calls.waiting else 0
         queue.urgent = queue.urgent or first.priority is Priority.URGENT
         queue.hosts |= {wish.host for wish in wishes if wish.model == model}
         queue.oldest_ms = first.queued_ms if queue.oldest_ms is None else min(queue.oldest_ms, first.queued_ms)
@@ -133,6 +134,7 @@ def model_queues(books: Books, now_ms: int) -> tuple[ModelQueue, ...]:
         ModelQueue(
             model=model,
             waiting=queue.waiting,
+            calls=queue.calls,
             oldest_ms=queue.oldest_ms,
             hosts=tuple(sorted(queue.hosts)),
             patience_ends_ms=_patience_ends_ms(
