@@ -24,17 +24,21 @@ class LineSplitter:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Lines completed by this chunk. Raises `LineTooLongError`."""
-        head, *tail = chunk.split(b"\n")
-        self._size += len(head)
+        lines = chunk.split(b"\n")
+        self._size += len(lines[0])
         if self._size > self._limit:
             raise LineTooLongError(f"a line of more than {self._limit} bytes")
-        self._parts.append(head)
-        if not tail:
+        rest = lines.pop()
+        if not lines:
+            self._parts.append(rest)
             return []
-        lines = [b"".join(self._parts), *tail[:-1]]
-        self._parts = [tail[-1]]
-        self._size = len(tail[-1])
-        return [line.removesuffix(b"\r") for line in lines]
+        first = lines[0]
+        if self._parts:
+            first = lines[0] = b"".join((*self._parts, first))
+        self._parts, self._size = [rest] if rest else [], len(rest)
+        if b"\r" in chunk or first.endswith(b"\r"):
+            return [line.removesuffix(b"\r") for line in lines]
+        return lines
 
     def pending(self) -> bytes:
         """What came after the last line end; it stays there."""

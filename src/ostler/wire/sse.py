@@ -88,7 +88,9 @@ class SseTap:
         for line in lines:
             if line.startswith(b"data:") and not self._ended:
                 self._data(line[5:].strip())
-        if self.marked and not self._ended:
+        if chunk.endswith(b"\n"):
+            self._tail = b"\n"  # no line is open
+        elif self.marked and not self._ended:
             self._tail = (self._tail + chunk[-_MARKER_MAX:])[-_MARKER_MAX:]
             self.done = _MARKER.search(self._tail) is not None
 
