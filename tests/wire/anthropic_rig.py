@@ -32,8 +32,11 @@ SDK_MEMBERS = {
 CACHE: dict[str, object] = {"type": "ephemeral", "ttl": "1h"}
 
 
+HELLO = {"role": "user", "content": "hi"}
+
+
 def read(**fields: object) -> Ask:
-    return CODEC.decode_ask(json.dumps({"model": "m", "max_tokens": 10, "messages": []} | fields).encode())
+    return CODEC.decode_ask(json.dumps({"model": "m", "max_tokens": 10, "messages": [HELLO]} | fields).encode())
 
 
 def said(text: str, role: str = "user") -> Turn:

@@ -224,7 +224,10 @@ def test_any_json_is_an_answer_or_a_failure_of_the_call(body: object) -> None:
 
 
 def test_an_error_with_a_good_status_is_still_an_error() -> None:
-    """Some proxies say 200 and then the error."""
+    """Some proxies say 200 and then the error, in their own words."""
+    with pytest.raises(CallError, match="slow down") as caught:
+        CODEC.decode_answer(b'{"error":{"code":"rate_limit_exceeded","message":"slow down"}}')
+    assert caught.value.kind is FailureClass.RATE_LIMIT
     with pytest.raises(CallError, match="Overloaded") as caught:
         CODEC.decode_answer(b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}')
     assert caught.value.kind is FailureClass.OVERLOADED

@@ -134,6 +134,7 @@ def test_a_search_result_is_read_as_the_text_it_is() -> None:
         ({"model": 1}, "model", "str"),
         ({"max_tokens": "many"}, "max_tokens", "int"),
         ({"messages": "hi"}, "messages", "a list"),
+        ({"messages": []}, "messages", "at least one"),
         ({"messages": [{"role": "usr", "content": "x"}]}, "messages[0].role", "did you mean 'user'?"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "missing"),
         ({"messages": [{"role": "user", "content": [{"type": "txt"}]}]}, "messages[0].content[0].type", "'text'"),

@@ -247,8 +247,18 @@ def test_an_end_marker_without_a_reason_is_an_end() -> None:
 
 
 def test_nothing_is_read_after_the_end() -> None:
-    """What a server sends after its end marker is not part of the answer."""
+    """What a server sends after its end marker is not part of the answer; some add the marker of another format."""
+    assert watched(WHOLE + b"data: [DONE]\n\n").done
+    assert read(WHOLE + b"data: [DONE]\n\n")[1].done
     assert read(WHOLE + sse(*block(9, {"type": "text", "text": "more"})))[0] == ANSWER
+
+
+@pytest.mark.parametrize("take", [read, watched])
+def test_an_error_without_a_type_is_still_one(take: Callable[[bytes], object]) -> None:
+    """Proxies write their own errors into a stream."""
+    with pytest.raises(CallError, match="slow down") as caught:
+        take(b'event: error\ndata: {"error":{"message":"slow down","code":"rate_limit_exceeded"}}\n\n')
+    assert caught.value.kind is FailureClass.RATE_LIMIT
 
 
 ERROR = sse({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})

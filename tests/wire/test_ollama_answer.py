@@ -261,6 +261,7 @@ def test_a_last_line_without_its_end_counts() -> None:
     assert watched(WHOLE[:-1]).done
     assert watched(*cut(WHOLE[:-1], list(range(len(WHOLE))))).tokens == TOKENS
     assert read(WHOLE + piece(content="more"))[0] == read(WHOLE)[0]
+    assert watched(WHOLE + b"nonsense\n").events == 6
 
 
 ERROR = b'{"error":"model requires more system memory (8 GiB) than is available (4 GiB)"}\n'

@@ -175,6 +175,7 @@ def test_no_limit_is_no_number() -> None:
 
     assert (ask.max_output_tokens, ask.context_tokens, ask.stop, ask.temperature) == (None, 4096, ("END",), None)
     assert "num_predict" not in written(ask)["options"]
+    assert chat(options={"num_predict": -2}).extra == {"options": {"num_predict": -2}}
 
 
 def test_a_prompt_is_a_talk_of_one_turn() -> None:

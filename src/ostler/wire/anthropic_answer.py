@@ -46,7 +46,7 @@ def decode_answer(body: bytes) -> Answer:
         reply = _REPLY.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed("the answer is not what this API sends", body) from error
-    if reply.type == "error":
+    if reply.type == "error" or (not reply.type and bytes(reply.error)):
         raise failed(body)
     if reply.content is None:
         raise malformed("the answer has no content", body)

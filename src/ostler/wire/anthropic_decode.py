@@ -90,6 +90,8 @@ def _system(request: shapes.Request, extra: Json) -> Iterator[Turn]:
 
 
 def _turns(request: shapes.Request, extra: Json) -> Iterator[Turn]:
+    if not request.messages:
+        raise InvalidInputError("holds no message", where="messages", remedy="send at least one turn of the user")
     for position, message in enumerate(request.messages):
         at = f"messages[{position}]"
         if message.role not in ROLES:

@@ -155,7 +155,7 @@ class StopDetails(msgspec.Struct):
 
 
 class Reply(msgspec.Struct):
-    """A whole answer; also the opening of a streamed one."""
+    """A whole answer; also the opening of a streamed one. Some proxies name no type in errors of their own."""
 
     id: str = ""
     model: str = ""
@@ -165,6 +165,7 @@ class Reply(msgspec.Struct):
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
     usage: Usage | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 class EventDelta(msgspec.Struct):
@@ -181,9 +182,10 @@ class EventDelta(msgspec.Struct):
 
 
 class Event(msgspec.Struct):
-    """One event of a stream."""
+    """One event of a stream. Some proxies name no type in errors of their own."""
 
-    type: str
+    type: str = ""
+    error: msgspec.Raw = msgspec.Raw()
     index: int = 0
     message: Reply | None = None
     content_block: Block | None = None

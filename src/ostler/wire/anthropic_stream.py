@@ -44,8 +44,10 @@ def _parse(data: bytes, *, emitted: bool) -> shapes.Event:
         event = _EVENT.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed("an event is not what this API sends", data, emitted=emitted) from error
-    if event.type == "error":
+    if event.type == "error" or (not event.type and bytes(event.error)):
         raise failed(data, emitted=emitted)
+    if not event.type:
+        raise malformed("an event has no type", data, emitted=emitted)
     return event
 
 
@@ -176,6 +178,8 @@ class Tap:
         except LineTooLongError as error:
             raise malformed(str(error), b"", emitted=self.content) from error
         for line in lines:
+            if self.done:
+                return
             if line.startswith(b"data:"):
                 self._data(line)
             elif self._open and not line:

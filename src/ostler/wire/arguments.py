@@ -1,13 +1,14 @@
 """Arguments of tools: JSON text as the model wrote it, for formats that want an object in its place. Pure.
 
 A model may write broken JSON, or be cut in the middle of it; that never breaks the request or answer that carries it.
+So the text is read whole before it is trusted, and then passed on as it was written.
 """
 
 import msgspec
 
 from ostler.wire.talk import Json
 
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OBJECT = msgspec.json.Decoder(Json)
 
 
 def as_object(arguments: str) -> msgspec.Raw | None:

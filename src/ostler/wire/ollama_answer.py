@@ -74,7 +74,7 @@ def encode_answer(answer: Answer, *, chat: bool) -> bytes:
         ],
     }
     return msgspec.json.encode(
-        _opening(answer.model, answer.created_s or 0)
+        {"model": answer.model, "created_at": shapes.timestamp(answer.created_s or 0)}
         | _said({name: value for name, value in message.items() if value or name == "content"}, chat=chat)
         | shapes.metrics(answer.finish, answer.tokens)
     )
@@ -158,6 +158,8 @@ class Tap:
         except LineTooLongError as error:
             raise malformed(str(error), b"", emitted=self.content) from error
         for data in lines:
+            if self.done:
+                return
             if self.content and data.endswith(_GOES_ON) and data.startswith(b"{") and b'"tool_calls"' not in data:
                 self.events += 1
             elif data.strip():
@@ -190,7 +192,7 @@ class Writer:
 
     def __init__(self, ask: Ask, created_s: int, *, chat: bool) -> None:
         self._model = ask.model
-        self._created_s = created_s
+        self._created_at = shapes.timestamp(created_s)
         self._chat = chat
         self._tokens = Tokens()
         self._open: dict[int, tuple[str, str, list[str]]] = {}
@@ -233,12 +235,8 @@ class Writer:
         return lines
 
     def _line(self, message: Json, end: Json | None = None) -> bytes:
-        fields = _opening(self._model, self._created_s) | _said(message, chat=self._chat)
+        fields = {"model": self._model, "created_at": self._created_at} | _said(message, chat=self._chat)
         return msgspec.json.encode(fields | ({"done": False} if end is None else end)) + b"\n"
-
-
-def _opening(model: str, created_s: int) -> Json:
-    return {"model": model, "created_at": shapes.timestamp(created_s)}
 
 
 def _said(message: Json, *, chat: bool) -> Json:

@@ -16,6 +16,7 @@ from ostler.wire.fields import members, missing, text_of, typed, unknown
 from ostler.wire.talk import Ask, Effort, Image, Json, Part, Shape, Text, Thinking, Tool, ToolResult, ToolUse, Turn
 
 ROLES = ("assistant", "system", "tool", "user")
+NO_LIMIT = -1
 LEVELS = ("high", "low", "max", "medium")
 _SIGNS = (("iVBORw0KGgo", "image/png"), ("/9j/", "image/jpeg"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp"))
 _INTEGERS = {"num_predict": "max_output_tokens", "num_ctx": "context_tokens", "top_k": "top_k", "seed": "seed"}
@@ -173,7 +174,10 @@ def _effort(think: bool | str | None) -> Effort | None:  # noqa: FBT001 -- the f
 
 
 def _options(options: Json, extra: Json) -> Json:
-    """Options as fields of `Ask`; those that have no place stay together. Numbers below 0 mean no limit here."""
+    """Options as fields of `Ask`; those that have no place stay together.
+
+    A limit of -1 is none; other numbers below 0 mean something to Ollama alone.
+    """
     rest = {name: value for name, value in options.items() if value is not None}
     found: Json = {}
     for name, field in _INTEGERS.items():
@@ -184,6 +188,8 @@ def _options(options: Json, extra: Json) -> Json:
             raise _not_that(name, "an integer")
         if name == "seed" or value >= 0:
             found[field] = int(value)
+        elif value != NO_LIMIT:
+            rest[name] = value
     for name in _NUMBERS:
         value = rest.pop(name, None)
         if value is None:
