@@ -106,6 +106,7 @@ def test_the_decision_follows_as_for_a_task() -> None:
     assert "Decision, made 5.0 s ago" in call_lines(make_call("c-1"), own, NOW_MS)
     shared = [line for line in call_lines(make_call("c-2"), own, NOW_MS) if line.startswith("Decision")]
     assert shared == ["Decision, made 5.0 s ago, shared with other calls that asked the same"]
+    assert "Decision, made 5.0 s ago" in call_lines(make_call("c-3", decision_key="c-3"), own, NOW_MS)
     assert own.summary in call_lines(make_call("c-1"), own, NOW_MS)
     assert call_lines(make_call(decision_key="d"), None, NOW_MS)[-1] == "The decision behind it is not kept."
     assert call_lines(make_call(), None, NOW_MS)[-1] == "No decision was made."

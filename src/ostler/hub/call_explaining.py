@@ -50,7 +50,8 @@ def call_lines(record: CallRecord, decision: Decision | None, now_ms: int) -> tu
     if decision is None:
         return (*lines, "", "The decision behind it is not kept." if record.decision_key else "No decision was made.")
     age = seconds(max(0, now_ms - decision.decided_ms))
-    shared = "" if decision.task_id == record.id else ", shared with other calls that asked the same"
+    own = record.id in {record.decision_key, decision.task_id}
+    shared = "" if own else ", shared with other calls that asked the same"
     return (*lines, "", f"Decision, made {age} ago{shared}", *plain(explain(decision)))
 
 

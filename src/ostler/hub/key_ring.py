@@ -63,18 +63,10 @@ class KeyRing:
         """The key that a caller presents, if there is one and it is not revoked."""
         return self._by_hash.get(token_hash(raw_key)) if raw_key.startswith(PREFIX) else None
 
-    def check(self, key: GatewayKey, *, model: str = "", tier: str = "") -> None:
-        """Whether a key may be used now, and for this model and tier (by their own names; empty = not asked).
-
-        Raises `NotAllowedError` for a revoked key and for what the key is not for, `LimitReachedError`.
-        """
-        name = key.name
+    def check(self, key: GatewayKey) -> None:
+        """Whether a key may be used now. Raises `NotAllowedError` for one that was revoked, `LimitReachedError`."""
         if key.key_hash not in self._by_hash:
-            raise NotAllowedError(f"the key {name} was revoked", remedy="ask for another one")
-        if model and key.models and model not in key.models:
-            raise NotAllowedError(f"the key {name} is not for {model}", where="model", remedy=_only(key.models))
-        if tier and key.tiers and tier not in key.tiers:
-            raise NotAllowedError(f"the key {name} is not for tier {tier}", where="tier", remedy=_only(key.tiers))
+            raise NotAllowedError(f"the key {key.name} was revoked", remedy="ask for another one")
         if key.limit_micro_usd is not None:
             use = self.use(key)
             if use.micro_usd >= key.limit_micro_usd:
@@ -101,10 +93,6 @@ class KeyRing:
         elif use.window.ends_ms is not None and now_ms >= use.window.ends_ms:
             use.window, use.micro_usd = window_of(key.limit_window, now_ms), 0
         return use
-
-
-def _only(names: tuple[str, ...]) -> str:
-    return "it is for " + ", ".join(names)
 
 
 def _limit_reached(key: GatewayKey, use: KeyUse, now_ms: int) -> LimitReachedError:
