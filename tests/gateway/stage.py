@@ -20,6 +20,7 @@ from ostler.gateway.service import Gateway
 from tests.gateway.support import Client, Clock, Upstream, ids
 
 ASK = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+ANTHROPIC_ASK = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]}
 WHOLE = msgspec.json.encode(
     {
         "id": "x",

@@ -8,7 +8,7 @@ import pytest
 from ostler.domain.calls import CallError
 from ostler.domain.live import Denial
 from ostler.domain.states import FailureClass, Wait, WaitCode
-from tests.gateway.stage import ASK, COUNTS, DONE, ENDING, OPENING, STREAM, WHOLE, WORDS, Desk, Stage
+from tests.gateway.stage import ANTHROPIC_ASK, ASK, COUNTS, DONE, ENDING, OPENING, STREAM, WHOLE, WORDS, Desk, Stage
 from tests.gateway.support import Answer, Client, Piece, Upstream
 
 
@@ -249,9 +249,6 @@ async def test_a_prompt_is_kept_only_where_the_profile_says_so() -> None:
     stage = Stage(Upstream(Answer([WHOLE])), store_prompts=True)
     await stage.call(ASK)
     assert "hello" in (stage.record.prompt or "")
-
-
-ANTHROPIC_ASK = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]}
 
 
 async def test_another_format_is_translated_both_ways() -> None:

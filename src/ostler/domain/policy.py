@@ -114,6 +114,8 @@ class ContextRule(StrEnum):
     """The engine loads the model anew, with room for it; where it cannot, as `reroute`."""
     REROUTE = "reroute"
     """It goes to another place that has the room."""
+    TRIM = "trim"
+    """It goes to another place that has the room; where there is none, its oldest turns are left out."""
     ERROR = "error"
     """It is denied, with both figures."""
 

@@ -8,11 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from ostler.domain.calls import CallError
 from ostler.domain.errors import OstlerError
-from ostler.gateway.faults import headers_of, of_ours
+from ostler.gateway.faults import headers_of, of_call, of_ours
 from ostler.gateway.inbound import ClientGoneError, Head, Receive, Scope, Send
+from ostler.gateway.listing import ROUTES, Listings
 from ostler.gateway.outlet import answer_whole
 from ostler.gateway.service import Gateway
+from ostler.gateway.vectors import FACES, Vectors
 from ostler.wire.codec import Fault, Format
 from ostler.wire.formats import codec
 
@@ -35,7 +38,11 @@ class GatewayApp:
         self._gateway = gateway
         self._behind = behind
         self._log = structlog.get_logger("ostler.gateway")
-        self._others: Mapping[tuple[str, str], tuple[Format, Handler]] = {}
+        listings, vectors = Listings(gateway), Vectors(gateway)
+        self._others: Mapping[tuple[str, str], tuple[Format, Handler]] = {
+            **{key: (route.face, getattr(listings, route.handler)) for key, route in ROUTES.items()},
+            **{("POST", path): (face, vectors.answer) for path, (_, face) in FACES.items()},
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it on."""
@@ -68,6 +75,8 @@ class GatewayApp:
             return
         except OstlerError as error:
             await self._refuse(asked, of_ours(error), send)
+        except CallError as error:
+            await self._refuse(asked, of_call(error, ()), send)
 
     async def _refuse(self, asked: Format, fault: Fault, send: Send) -> None:
         headers = {"content-type": "application/json", **headers_of(fault)}

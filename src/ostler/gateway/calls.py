@@ -20,6 +20,7 @@ from ostler.domain.calls import CallError
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.errors import OstlerError
 from ostler.domain.live import CallAttempt, Denial, DeniedError, Dispatch, LiveCall, LiveEnded
+from ostler.domain.policy import ContextRule
 from ostler.domain.ports import UpstreamAnswer
 from ostler.domain.states import Failure, FailureClass
 from ostler.gateway.exchanges import Exchange, Heard
@@ -30,6 +31,7 @@ from ostler.gateway.ports import Hub
 from ostler.gateway.question import Terms
 from ostler.gateway.records import Spent, Story, attempt_of, spent, usage_of, usd
 from ostler.gateway.relay import Relay
+from ostler.gateway.room import room_for
 from ostler.gateway.watch import Cause, Watch
 from ostler.wire.codec import Fault, Format
 from ostler.wire.formats import codec
@@ -112,7 +114,11 @@ class CallRun:
                 dispatch = await self._admitted(call)
             except DeniedError as denied:
                 if first is None:
-                    return of_denial(denied.denial)
+                    shorter = self._shorter(call, denied.denial)
+                    if shorter is None:
+                        return of_denial(denied.denial)
+                    call = shorter
+                    continue
                 other = None if again else self._once_more(call, move, first, denied.denial)
                 if other is None:
                     return of_call(first, self._story.attempts)
@@ -133,6 +139,23 @@ class CallRun:
                 return of_call(first if stand_in else error, self._story.attempts)
             lost = excluded_by(error.kind, dispatch.endpoint, dispatch.model)
             call = msgspec.structs.replace(call, attempt=call.attempt + 1, excluded=(*call.excluded, lost))
+
+    def _shorter(self, call: LiveCall, denial: Denial) -> LiveCall | None:
+        """The call with its oldest turns left out, where it was denied for want of room and the profile says so."""
+        hub, facts = self._hub, call.facts
+        if hub.policy().gateway.context_rule is not ContextRule.TRIM or self._exchange.trimmed_turns:
+            return None
+        room = room_for(facts, hub.policy(), hub.views())
+        if room is None or room >= facts.context_tokens:
+            return None
+        answer_tokens = max(0, facts.context_tokens - facts.prompt_tokens)
+        length = self._exchange.trim(room - answer_tokens)
+        if length is None:
+            return None
+        self._story.trimmed_turns = self._exchange.trimmed_turns
+        self._prompt_tokens = length
+        shorter = msgspec.structs.replace(facts, prompt_tokens=length, context_tokens=length + answer_tokens)
+        return msgspec.structs.replace(call, facts=shorter, attempt=denial.attempt + 1)
 
     def _once_more(self, call: LiveCall, move: Move, first: CallError, denial: Denial) -> LiveCall | None:
         """The call for the same place, when nothing else is left; `None` when that is no use."""

@@ -19,6 +19,7 @@ from ostler.gateway.relay import RawRelay, Relay, TranslatingRelay, Trim, withou
 from ostler.wire.codec import Codec, Format, Peek
 from ostler.wire.formats import codec
 from ostler.wire.talk import Ask, Finish, Tokens
+from ostler.wire.trim import trimmed
 
 _FLAG = b'"stream_options"'
 
@@ -39,9 +40,17 @@ class Exchange(Protocol):
     stream_type: str
     dropped: tuple[str, ...]
     """What the format of the newest attempt cannot say."""
+    trimmed_turns: int
+    """How many turns were left out for want of room."""
 
     def request(self, dispatch: Dispatch, spec: EndpointSpec) -> UpstreamRequest:
         """What is sent for an attempt. Raises `CallError` when the endpoint can never take it."""
+        ...
+
+    def trim(self, prompt_tokens: int) -> int | None:
+        """Leave out the oldest turns until the prompt has so many tokens at most. The estimated length it has then;
+        `None` when it cannot be made so short.
+        """
         ...
 
     def relay(self, dispatch: Dispatch) -> Relay:
@@ -73,6 +82,7 @@ class TalkExchange:
         self.streams = peek.stream
         self.stream_type = self._mine.stream_type
         self.dropped: tuple[str, ...] = ()
+        self.trimmed_turns = 0
 
     def ask(self) -> Ask:
         """The request in the form all formats share; decoded when it is first needed. Raises `InvalidInputError`."""
@@ -118,6 +128,16 @@ class TalkExchange:
             self._trims = True
             return b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
         return body
+
+    def trim(self, prompt_tokens: int) -> int | None:
+        """See `Exchange.trim`."""
+        shorter = trimmed(self.ask(), prompt_tokens)
+        if not shorter.dropped_turns or shorter.tokens > prompt_tokens:
+            return None
+        self._ask = shorter.ask
+        self._body = self._mine.encode_ask(shorter.ask).body
+        self.trimmed_turns += shorter.dropped_turns
+        return shorter.tokens
 
     def relay(self, dispatch: Dispatch) -> Relay:
         """See `Exchange.relay`."""

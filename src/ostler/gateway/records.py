@@ -57,6 +57,7 @@ class Story:
         self.wait_ms = 0
         self.first_token_ms: int | None = None
         self.dropped: tuple[str, ...] = ()
+        self.trimmed_turns = 0
         self.prompt: str | None = None
         self.answer: str | None = None
         self._sent_us: int | None = None
@@ -102,6 +103,8 @@ class Story:
         }
         if self.fallback:
             headers["x-ostler-fallback"] = _header_text(self.fallback)
+        if self.trimmed_turns:
+            headers["x-ostler-trimmed"] = str(self.trimmed_turns)
         if self.dropped:
             headers["x-ostler-dropped"] = _header_text(", ".join(self.dropped))
         return headers
@@ -136,10 +139,13 @@ class Story:
             overhead_us=self.overhead_us,
             cost_micro_usd=None if unknown else sum(cost or 0 for cost in known),
             cost_basis=_basis(self.attempts),
-            dropped=self.dropped,
+            dropped=(*self.dropped, *self._trimmed()),
             prompt=self.prompt,
             answer=self.answer,
         )
+
+    def _trimmed(self) -> tuple[str, ...]:
+        return (f"the oldest {self.trimmed_turns} turns, for want of room",) if self.trimmed_turns else ()
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):

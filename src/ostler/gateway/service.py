@@ -5,9 +5,11 @@ import contextlib
 
 import msgspec
 
-from ostler.domain.catalog import Capability
+from ostler.domain.calls import CallError, UpstreamRequest
+from ostler.domain.catalog import Capability, EndpointSpec
 from ostler.domain.errors import OstlerError
 from ostler.domain.live import GatewayKey, LiveCall
+from ostler.domain.states import FailureClass
 from ostler.gateway.calls import CallRun
 from ostler.gateway.exchanges import Exchange, TalkExchange
 from ostler.gateway.inbound import (
@@ -123,21 +125,43 @@ class Gateway:
         """
         if self._stopping:
             raise BusyError("the hub is stopping", remedy="try again in a moment")
+        key = self.who(head)
         if len(self.open) >= self.hub.settings.max_waiting + self._slots():
             raise BusyError(
                 f"{len(self.open)} calls are under way or in line, as many as may be",
                 remedy="try again later, or raise gateway.max_waiting",
             )
+        if key is not None:
+            self.hub.keys.check(key)
+        return key
+
+    def who(self, head: Head) -> GatewayKey | None:
+        """Who asks. Raises `NoKeyError`."""
         if head.key and (self.hub.key_needed or head.key.startswith(KEY_PREFIX)):
             key = self.hub.keys.find(head.key)
             if key is None:
                 raise NoKeyError("the key is not valid", where="key", remedy="'ostler keys create' makes one")
-            self.hub.keys.check(key)
             return key
         if self.hub.key_needed:
             remedy = "send `Authorization: Bearer ...` or `x-api-key`; 'ostler keys create' makes one"
             raise NoKeyError("a key is needed here", where="key", remedy=remedy)
         return None
+
+    async def fetch(self, spec: EndpointSpec, request: UpstreamRequest) -> bytes:
+        """A whole answer that no slot is needed for. Raises `CallError`."""
+        limit_s = self.hub.settings.first_token_ms / 1_000
+        try:
+            async with asyncio.timeout(limit_s):
+                answer = await self.hub.upstream.send(spec, request)
+                try:
+                    parts = []
+                    while chunk := await answer.read():
+                        parts.append(chunk)
+                    return b"".join(parts)
+                finally:
+                    answer.close()
+        except TimeoutError:
+            raise CallError(FailureClass.TIMEOUT, f"no answer from {spec.name} within {limit_s:g} s") from None
 
     def _slots(self) -> int:
         return sum(view.slots for view in self.hub.views().values())
