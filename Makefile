@@ -36,7 +36,10 @@ format: $(VENV)/dev.stamp ## format the code and mend what the linter can mend i
 	@$(BIN)/ruff check --fix
 
 bench: $(VENV)/dev.stamp ## run every benchmark, briefly
-	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+	@for bench in bench/*.py; do \
+		case $$bench in bench/gateway.py) brief=--quick;; *) brief=;; esac; \
+		echo "== $$bench"; $(BIN)/python $$bench $$brief || exit 1; \
+	done
 
 engine: $(ENGINE_VENV)/engine.stamp ## compile llama.cpp once and install it into an environment of its own
 
