@@ -36,7 +36,8 @@ from ostler.wire.talk import (
     ToolStarted,
     ToolUse,
 )
-from tests.wire.talks import answers, cut, cuts, near, words
+from tests.wire.talking import cut
+from tests.wire.talks import answers, cuts, near, words
 
 CODEC = Anthropic()
 ASK = Ask(model="m")
