@@ -12,7 +12,7 @@ MODEL = "simulated-model"
 PROMPT_TOKENS = 11
 CACHED_TOKENS = 4
 ANSWER_TOKENS = 7
-CONTEXT_TOKENS = 32_768
+CONTEXT_TOKENS = 200_000
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from tests.gateway.upstream import (
 )
 
 GOOD = Said()
+SEEN = Pause(0.05)
+"""Long enough for what came before a fault to be read and handed on, so that the fault does not come with it."""
 RATE_LIMIT = Error(429, "rate_limit", "Rate limit reached for requests (simulated).")
 QUOTA = Error(429, "quota", "You exceeded your current quota, please check your plan (simulated).")
 SERVER = Error(500, "server", "The server had an error (simulated).")
@@ -90,12 +92,12 @@ def slow_first(seconds: float) -> Play:
 
 def cut(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
     """The connection closes after two thirds."""
-    return [*_part(call, dialect), Ending.CLOSE]
+    return [*_part(call, dialect), SEEN, Ending.CLOSE]
 
 
 def cut_by_reset(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
     """The connection breaks after two thirds."""
-    return [*_part(call, dialect), Ending.RESET]
+    return [*_part(call, dialect), SEEN, Ending.RESET]
 
 
 def stall(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
@@ -112,19 +114,20 @@ def malformed(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
         return body_answer(200, "application/json", body[: len(body) // 2])
     frames = dialect.frames(GOOD)
     middle = len(frames) // 2
-    broken = [*frames[:middle], dialect.malformed_frame(), *frames[middle:]]
-    return [head(200, dialect.stream_type), *map(Frame, broken), END_OF_CHUNKS]
+    broken = [dialect.malformed_frame(), *frames[middle:]]
+    begun: list[Step] = [head(200, dialect.stream_type), *map(Frame, frames[:middle])]
+    return [*begun, SEEN, *map(Frame, broken), END_OF_CHUNKS]
 
 
 def missing_end(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
     """The stream closes in good order, without the marker that says it is whole."""
     frames = dialect.frames(GOOD)[: -dialect.end_markers]
-    return [head(200, dialect.stream_type), *map(Frame, frames), END_OF_CHUNKS]
+    return [head(200, dialect.stream_type), *map(Frame, frames), SEEN, END_OF_CHUNKS]
 
 
 def error_in_stream(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
     """An error event after two thirds, then a close in good order."""
-    return [*_part(call, dialect), Frame(dialect.error_frame(SERVER)), END_OF_CHUNKS]
+    return [*_part(call, dialect), SEEN, Frame(dialect.error_frame(SERVER)), END_OF_CHUNKS]
 
 
 def empty(call: Call, dialect: AnswerDialect) -> Sequence[Step]:

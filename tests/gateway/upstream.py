@@ -126,6 +126,7 @@ class Upstream:
         self._thread = threading.Thread(target=self._run, name=f"upstream-{dialect.name}", daemon=True)
         self._ready = threading.Event()
         self._stop = asyncio.Event()
+        self._talks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -141,7 +142,9 @@ class Upstream:
         self._script = other._script
 
     def forget(self) -> None:
-        """Forget what was asked, and play the default of the beginning again."""
+        """Forget what was asked, play the default of the beginning again, and close all connections."""
+        self._loop.call_soon_threadsafe(self._hang_up)
+        eventually(self._is_quiet, "all connections are closed")
         self.calls, self.other_requests = [], []
         self._script = _Script(self._default)
 
@@ -171,7 +174,7 @@ class Upstream:
             self._loop.close()
 
     async def _serve(self) -> None:
-        talks: set[asyncio.Task[None]] = set()
+        talks = self._talks
 
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
@@ -179,7 +182,8 @@ class Upstream:
             talks.add(task)
             self.connections_open += 1
             try:
-                await self._connection(reader, writer)
+                with contextlib.suppress(asyncio.CancelledError):  # that is how `_hang_up` ends it
+                    await self._connection(reader, writer)
             finally:
                 self.connections_open -= 1
                 talks.discard(task)
@@ -189,9 +193,17 @@ class Upstream:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for task in list(talks):
-            task.cancel()
+        self._hang_up()
         await asyncio.gather(*talks, return_exceptions=True)
+
+    def _is_quiet(self) -> bool:
+        if self.connections_open:
+            self._loop.call_soon_threadsafe(self._hang_up)  # one may have come in meanwhile
+        return self.connections_open == 0
+
+    def _hang_up(self) -> None:
+        for task in list(self._talks):
+            task.cancel()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

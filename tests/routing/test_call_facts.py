@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ostler.domain.catalog import Capability
-from ostler.domain.errors import InvalidInputError
+from ostler.domain.errors import InvalidInputError, NotFoundError
 from ostler.domain.fleet import EndpointView
 from ostler.domain.tasks import Complexity, TaskFacts
 from ostler.routing.call_facts import ANSWER_ROOM_TOKENS, CLASSIFIED_CHARACTERS, EXPLICIT, step_up
@@ -50,8 +50,8 @@ def test_a_name_means_a_model_a_tier_or_our_choice(name: str, model: str | None,
     [("gpt-5.3", "gpt-5.2"), ("tier:T9", "T"), ("direct", "valid"), ("listed:2b", "listed:1b"), ("", "valid")],
 )
 def test_a_name_that_nobody_knows_is_refused_with_the_nearest_one(name: str, hint: str) -> None:
-    """A command is no live call, so neither is its tier."""
-    with pytest.raises(InvalidInputError) as refused:
+    """As not found, or as missing. A command is no live call, so neither is its tier."""
+    with pytest.raises(NotFoundError if name else InvalidInputError) as refused:
         described(name, views=[fleets.view("gpu1", "listed:1b")])
 
     assert refused.value.where == "model"

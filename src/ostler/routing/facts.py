@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from ostler.domain.catalog import DIRECT, Capability, normal_model
-from ostler.domain.errors import InvalidInputError, nearest
+from ostler.domain.errors import InvalidInputError, NotFoundError, nearest
 from ostler.domain.fleet import EndpointView
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import TaskFacts, TaskKind, TaskSpec
@@ -102,7 +102,7 @@ class CallWish(msgspec.Struct, frozen=True, kw_only=True):
 def describe_call(wish: CallWish, policy: Policy, views: Mapping[str, EndpointView]) -> TaskFacts:
     """Derive the facts of a live call; equal wishes give equal facts. `views`: whose models may be named too.
 
-    O(1) for a model of the profile. Raises `InvalidInputError` for a name that nobody knows.
+    O(1) for a model of the profile. Raises `NotFoundError` for a name that nobody knows, `InvalidInputError` for none.
     """
     model, tier = _named(wish.model, policy, views)
     is_open = model is None and tier is None
@@ -145,8 +145,9 @@ def _named(model: str, policy: Policy, views: Mapping[str, EndpointView]) -> tup
     known.update(tier.name for tier in catalog.tiers if tier.name != DIRECT)
     known -= {alias for alias, own in catalog.tier_aliases.items() if own == DIRECT}
     known.update(name for view in views.values() for name in view.models)
-    what = f"there is no model '{model}'" if name else "the call names no model"
-    raise InvalidInputError(what, where="model", remedy=nearest(name, known))
+    if not name:
+        raise InvalidInputError("the call names no model", where="model", remedy=nearest(name, known))
+    raise NotFoundError(f"there is no model '{model}'", where="model", remedy=nearest(name, known))
 
 
 def _check_content(spec: TaskSpec) -> None:
