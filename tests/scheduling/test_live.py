@@ -149,6 +149,27 @@ def test_the_guess_when_to_come_back_grows_with_the_line() -> None:
     assert sorted(guesses, key=lambda guess: guess or 0) == guesses
 
 
+def test_a_thousand_that_leave_at_once_are_denied_in_one_turn() -> None:
+    """Each with a guess of its own, and the line is worked out once for all of them."""
+    rig = rig_with()
+    rig.call("first", expected_ms=2_000)
+    for number in range(1_000):
+        rig.call(f"c{number}", wait_ms=1_000)
+    orders = 0
+    order = rig.scheduler.books.queue.order
+
+    def counted(key: object) -> list[str]:
+        nonlocal orders
+        orders += 1
+        return order(key)
+
+    rig.scheduler.books.queue.order = counted  # type: ignore[method-assign]
+    rig.pass_ms(1_000)
+
+    assert (len(rig.denied), orders) == (1_000, 1)
+    assert rig.denied["c999"].retry_after_ms == 1_000 + 999 * 1_000
+
+
 def test_a_call_on_a_place_that_is_down_waits_for_it_until_its_deadline() -> None:
     """A recovery lets it run."""
     rig = rig_with()

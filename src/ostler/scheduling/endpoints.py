@@ -282,7 +282,7 @@ class Endpoints:
         if known is None:
             state.residents = (*state.residents, Resident(model=model, context_tokens=context_tokens))
         elif context_tokens is not None and not state.managed and (known.context_tokens or 0) < context_tokens:
-            anew = Resident(model=model, context_tokens=context_tokens)
+            anew = msgspec.structs.replace(known, context_tokens=context_tokens)
             state.residents = tuple(anew if resident is known else resident for resident in state.residents)
         else:
             return

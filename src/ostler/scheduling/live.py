@@ -27,6 +27,7 @@ from ostler.scheduling.effects import DenyCall, RunCall
 from ostler.scheduling.engine_terms import live_terms
 from ostler.scheduling.loading import call_measured
 from ostler.scheduling.outcomes import blame, touched
+from ostler.scheduling.queue import TaskClass
 from ostler.scheduling.signals import CallEnded, CallOffered, CallWithdrawn
 from ostler.scheduling.swap_waits import swap_wait
 from ostler.scheduling.timers import TimerKind
@@ -183,18 +184,39 @@ def deny_due(turn: Turn) -> bool:
     """
     books = turn.books
     due, books.calls.due = books.calls.due, []
+    lines: dict[Hashable, tuple[Wait, dict[str, int]]] = {}  # worked out once for all that leave a class together
     found = []
     for call_id in due:
         live = books.calls.known.get(call_id)
-        if live is not None and live.dispatch is None:
-            task_class = books.queue.class_of(live.name)
-            hold = task_class.hold if task_class is not None else None
+        task_class = None if live is None else books.queue.class_of(live.name)
+        if live is None or task_class is None:
+            continue
+        if task_class.key not in lines:
             wait = _wait_of(books, live)
-            retry_ms = _retry_after_ms(turn, live, hold) if wait.code is WaitCode.CAPACITY else None
-            found.append((live, wait, hold, retry_ms))
-    for live, wait, hold, retry_ms in found:
-        _deny(turn, live, wait, hold.decision if hold is not None else None, retry_ms)
+            lines[task_class.key] = wait, _free_in_ms(turn, task_class) if wait.code is WaitCode.CAPACITY else {}
+        wait, guesses = lines[task_class.key]
+        wait = replace(wait, since_ms=live.call.offered_ms)
+        decision = task_class.hold.decision if task_class.hold is not None else None
+        found.append((live, wait, decision, guesses.get(live.name)))
+    for live, wait, decision, retry_ms in found:
+        _deny(turn, live, wait, decision, retry_ms)
     return bool(found)
+
+
+def _free_in_ms(turn: Turn, task_class: TaskClass) -> dict[str, int]:
+    """When each call of a class should have a slot: the work in flight where they could go ends as expected, and each
+    end frees a slot for the next in line. O(work in flight + n log n of the class).
+    """
+    books, now_ms = turn.books, turn.now_ms
+    names = frozenset(task_class.hold.blocked_on if task_class.hold is not None else ())
+    running = [one.name for one in books.calls.known.values() if one.dispatch and one.dispatch.endpoint in names]
+    running += [name for name, attempt in books.attempts.items() if attempt.endpoint in names]
+    left = sorted(max(0, books.hosts.due_ms.get(name, now_ms) - now_ms) for name in running) or [0]
+    found = {}
+    for ahead, name in enumerate(books.queue.order(task_class.key)):
+        turns, rest = divmod(ahead, len(left))
+        found[name] = max(RETRY_AFTER_MIN_MS, left[rest] + turns * left[-1])
+    return found
 
 
 def _wait_of(books: Books, live: Live) -> Wait:

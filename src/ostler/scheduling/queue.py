@@ -209,6 +209,11 @@ class WaitingQueue:
             return 0
         return sum(head < own and self._is_live(task_class, head) for head in task_class.heap)
 
+    def order(self, key: ClassKey) -> list[str]:
+        """The tasks of a class that are not parked, in the order of service. O(n log n) of the class."""
+        task_class = self.classes[key]
+        return [head[2] for head in sorted(task_class.heap) if self._is_live(task_class, head)]
+
     def wait_of(self, task_id: str) -> Wait | None:
         """Why a waiting task waits at this moment; `None` when its class has not been looked at yet."""
         pending = self.pending_fallbacks.get(task_id)
