@@ -5,8 +5,6 @@ modules beside this one: `openai_chat_ask` and `openai_chat_request` have reques
 `openai_chat_stream` and `openai_chat_writer` answers.
 """
 
-import re
-
 import msgspec
 
 from ostler.domain.errors import InvalidInputError
@@ -18,17 +16,16 @@ from ostler.wire.openai_chat_request import Dialect, encode_ask
 from ostler.wire.openai_chat_stream import ChatReader, ChatTap
 from ostler.wire.openai_chat_writer import ChatWriter
 from ostler.wire.openai_faults import error_body
+from ostler.wire.openai_sizes import Content, measure, unread
 from ostler.wire.rename import renamed
 from ostler.wire.talk import Answer, Ask, Encoded
 
-_IMAGE = re.compile(rb'"type"\s*:\s*"image_url"')
-_BASE64 = re.compile(rb";base64,[A-Za-z0-9+/=_-]*")
 _EMPTY = (b"", b"null", b"[]")
 
 
 class _Message(msgspec.Struct):
     role: str = ""
-    content: msgspec.Raw = msgspec.Raw()
+    content: Content = None
     tool_calls: msgspec.Raw = msgspec.Raw()
 
 
@@ -63,7 +60,8 @@ class OpenAIChat:
         if not request.model:
             raise InvalidInputError("is empty", where="model", remedy=MODEL_REMEDY)
         limit = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
-        images, chars = _measure(request.messages)
+        images, chars = measure(message.content for message in request.messages)
+        calls = sum(unread(message.tool_calls) for message in request.messages if message.role == "assistant")
         tools = [bytes(raw) for raw in (request.tools, request.functions)]
         return Peek(
             model=request.model,
@@ -74,7 +72,7 @@ class OpenAIChat:
             thinking=request.reasoning_effort not in (None, "none") or bytes(request.reasoning) not in _EMPTY,
             prefill=bool(request.messages) and request.messages[-1].role == "assistant",
             choices=max(1, int(request.n or 1)),
-            prompt_chars=chars + sum(len(raw) for raw in tools),
+            prompt_chars=chars + calls + sum(len(raw) for raw in tools),
         )
 
     def renamed(self, body: bytes, model: str) -> bytes:
@@ -112,15 +110,3 @@ class OpenAIChat:
     def encode_fault(self, fault: Fault) -> bytes:
         """The body of an error to a client."""
         return error_body(fault)
-
-
-def _measure(messages: list[_Message]) -> tuple[bool, int]:
-    """Whether there are images, and about how many characters are read."""
-    images, chars = False, 0
-    for message in messages:
-        content = bytes(message.content)
-        chars += len(content) + len(bytes(message.tool_calls))
-        if content[:1] == b"[":
-            images = images or _IMAGE.search(content) is not None
-            chars -= sum(len(data) for data in _BASE64.findall(content)) if b";base64," in content else 0
-    return images, chars

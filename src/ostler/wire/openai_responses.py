@@ -5,8 +5,6 @@ format (`wire.extra`). The rest is in the modules beside this one: `openai_respo
 have requests, `openai_responses_answer`, `openai_responses_stream` and `openai_responses_writer` answers.
 """
 
-import re
-
 import msgspec
 
 from ostler.domain.errors import InvalidInputError
@@ -18,18 +16,17 @@ from ostler.wire.openai_responses_ask import MODEL_REMEDY, decode_ask
 from ostler.wire.openai_responses_request import encode_ask
 from ostler.wire.openai_responses_stream import ResponsesReader, ResponsesTap
 from ostler.wire.openai_responses_writer import ResponsesWriter
+from ostler.wire.openai_sizes import Content, measure, unread
 from ostler.wire.rename import renamed
 from ostler.wire.talk import Answer, Ask, Encoded
 
-_IMAGE = re.compile(rb'"type"\s*:\s*"input_image"')
-_BASE64 = re.compile(rb";base64,[A-Za-z0-9+/=_-]*")
 _EMPTY = (b"", b"null", b"[]")
 
 
 class _Item(msgspec.Struct):
     role: str | None = None
-    content: msgspec.Raw = msgspec.Raw()
-    output: msgspec.Raw = msgspec.Raw()
+    content: Content = None
+    output: Content = None
     arguments: msgspec.Raw = msgspec.Raw()
 
 
@@ -62,7 +59,7 @@ class OpenAIResponses:
         if not request.model:
             raise InvalidInputError("is empty", where="model", remedy=MODEL_REMEDY)
         items = request.input if isinstance(request.input, list) else []
-        images, chars = _measure(items)
+        images, chars = measure(raw for item in items for raw in (item.content, item.output))
         tools = bytes(request.tools)
         limit = request.max_output_tokens
         return Peek(
@@ -74,6 +71,7 @@ class OpenAIResponses:
             thinking=request.reasoning is not None and request.reasoning.effort not in (None, "none"),
             prefill=bool(items) and items[-1].role == "assistant",
             prompt_chars=chars
+            + sum(unread(item.arguments) for item in items)
             + len(tools)
             + len(request.instructions or "")
             + (len(request.input) if isinstance(request.input, str) else 0),
@@ -114,16 +112,3 @@ class OpenAIResponses:
     def encode_fault(self, fault: Fault) -> bytes:
         """The body of an error to a client."""
         return error_body(fault)
-
-
-def _measure(items: list[_Item]) -> tuple[bool, int]:
-    """Whether there are images, and about how many characters are read."""
-    images, chars = False, 0
-    for item in items:
-        for raw in (item.content, item.output, item.arguments):
-            content = bytes(raw)
-            chars += len(content)
-            if content[:1] == b"[":
-                images = images or _IMAGE.search(content) is not None
-                chars -= sum(len(data) for data in _BASE64.findall(content)) if b";base64," in content else 0
-    return images, chars

@@ -17,6 +17,7 @@ DONE = b"[DONE]"
 
 _MARKER = re.compile(rb"\ndata: ?\[DONE\]\s*\Z")
 _MARKER_MAX = 24
+_LF = ord("\n")
 
 
 def malformed(what: str, data: bytes, *, emitted: bool = False) -> CallError:
@@ -62,6 +63,7 @@ class SseTap:
     """Base of taps. A format says which lines it must parse (`_wanted`) and what they tell (`_parse`).
 
     An end marker is seen also where the stream ends without a line end after it. Lines after it are not looked at.
+    Chunks of whole lines, as most are, are taken as they are.
     """
 
     marked = True
@@ -76,29 +78,38 @@ class SseTap:
         self._lines = LineSplitter()
         self._ended = False
         """Whether a whole line was the marker; `done` is also true while the stream's last, open line reads so."""
+        self._open = False
+        """Whether the last line is not complete."""
         self._tail = b"\n"
 
     def feed(self, chunk: bytes) -> None:
         """Look at a chunk. Raises `CallError`."""
+        if self._ended or not chunk:
+            return
+        self.done = False
+        whole = chunk[-1] == _LF and not self._open
+        lines = chunk.split(b"\n") if whole else self._joined(chunk)
+        for line in lines:
+            if line.startswith(b"data:") and not self._ended:
+                self._data(line[5:].strip())
+        if self._open and self.marked and not self._ended:
+            self.done = _MARKER.search(self._tail) is not None
+
+    def _joined(self, chunk: bytes) -> list[bytes]:
+        """Lines that are complete with this chunk."""
         try:
             lines = self._lines.feed(chunk)
         except LineTooLongError as error:
             raise malformed(str(error), b"", emitted=self.content) from error
-        self.done = self._ended
-        for line in lines:
-            if line.startswith(b"data:") and not self._ended:
-                self._data(line[5:].strip())
-        if chunk.endswith(b"\n"):
-            self._tail = b"\n"  # no line is open
-        elif self.marked and not self._ended:
-            self._tail = (self._tail + chunk[-_MARKER_MAX:])[-_MARKER_MAX:]
-            self.done = _MARKER.search(self._tail) is not None
+        self._open = chunk[-1] != _LF
+        self._tail = (self._tail + chunk[-_MARKER_MAX:])[-_MARKER_MAX:] if self._open else b"\n"
+        return lines
 
     def _data(self, data: bytes) -> None:
         if not data or data == DONE:
             self.done = self._ended = self.marked and data == DONE
             return
-        if data[:1] != b"{" or data[-1:] != b"}":
+        if not data.startswith(b"{") or not data.endswith(b"}"):
             raise malformed("an event is not what this API sends", data, emitted=self.content)
         self.events += 1
         if self._wanted(data):
