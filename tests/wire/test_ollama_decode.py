@@ -304,7 +304,7 @@ def test_a_glance_is_not_fooled_by_words() -> None:
 
 def test_a_request_is_renamed_in_its_bytes() -> None:
     """Nothing but the name of the model changes."""
-    body = b'{"model":"a", "messages":[{"role":"user","content":"\\"model\\":\\"a\\""}]}'
+    body = b'{"model":"a","messages":[{"role":"user","content":"\\"model\\":\\"a\\""}]}'
 
     assert CHAT.renamed(body, "b") == body.replace(b'{"model":"a"', b'{"model":"b"')
 
