@@ -7,11 +7,14 @@ import pytest
 
 from ostler.cli.calls import call_row
 from ostler.cli.keys import key_row, limit_micro_usd
+from ostler.cli.status import calls_text
 from ostler.domain.errors import ConflictError, ExitCode, InvalidInputError
 from ostler.domain.live import is_call_id
 from ostler.domain.ports import CallQuery
+from ostler.hub.gateway_views import CallTotals, ModelUse
 from tests.cli.conftest import Ostler
 from tests.web import call_samples as samples
+from tests.web import samples as hub_samples
 from tests.web.recording_hub import ServedHub
 
 
@@ -131,3 +134,30 @@ def test_the_sum_of_a_limit_says_what_is_wrong_with_it() -> None:
     """As an error of input, with the text that was given."""
     with pytest.raises(InvalidInputError, match="'5eur' is no limit"):
         limit_micro_usd("5eur")
+
+
+def test_the_status_tells_of_calls_when_there_were_some(
+    ostler: Ostler, served: ServedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many, how they failed, what they cost and what is not known of that; without calls there is no such line."""
+    assert "\ncalls" not in ostler("status").out
+    totals = CallTotals(
+        calls=9,
+        failures={"timeout": 1, "overloaded": 2},
+        models={"m": ModelUse(calls=5, cost_micro_usd=1_200, unpriced=0), "n": ModelUse(calls=1, unpriced=1)},
+        dropped=1,
+    )
+    monkeypatch.setattr(hub_samples, "STATUS", msgspec.structs.replace(hub_samples.STATUS, calls=totals))
+
+    shown = ostler("status").out
+
+    told = "9 calls since the start, 3 failed (2 overloaded, 1 timeout), $0.0012, 1 of unknown price, 1 record lost"
+    assert f"calls    {told}\n" in shown
+
+
+def test_calls_without_any_price_have_no_cost_in_the_status() -> None:
+    """Not even one of nothing."""
+    assert calls_text(CallTotals(calls=2, models={"m": ModelUse(calls=2, unpriced=2)})) == (
+        "2 calls since the start, 2 of unknown price"
+    )
+    assert calls_text(CallTotals(calls=1, models={"m": ModelUse(calls=1)})) == "1 call since the start, $0.00"

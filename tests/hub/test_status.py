@@ -6,6 +6,7 @@ import msgspec
 
 from ostler.domain.fleet import ProbeStatus, WorkerOffer
 from ostler.domain.live import LiveCall
+from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Complexity, TaskKind, TaskSpec
 from ostler.domain.work import Finished
 from ostler.hub.live_desk import LiveDesk
@@ -13,6 +14,7 @@ from ostler.hub.views import HubStatus
 from tests.hub.house import House, house
 from tests.scheduling.live_rig import call_facts
 from tests.scheduling.rig import cloud, local, three_tiers
+from tests.store.rows_made import make_call
 
 OFFER = WorkerOffer(name="w", host="h", slots={TaskKind.COMMAND: 1, TaskKind.CHAT: 1})
 
@@ -152,3 +154,14 @@ async def test_workers_are_listed_by_name_with_what_they_do() -> None:
 
 async def _join(built: House, name: str) -> None:
     await built.hub.link.join(msgspec.structs.replace(OFFER, name=name))
+
+
+async def test_calls_of_the_gateway_are_counted_in_the_status() -> None:
+    """Since the start, as the book has them."""
+    async with house() as built:
+        built.hub.gateway.book.add(make_call("c-1", cost_micro_usd=7))
+        built.hub.gateway.book.add(make_call("c-2", model="", failure=FailureClass.TIMEOUT))
+
+        calls = (await built.hub.status()).calls
+
+        assert (calls.calls, calls.failures, calls.models["m"].cost_micro_usd) == (2, {"timeout": 1}, 7)

@@ -8,16 +8,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
+from ostler.domain.fleet import GIB
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Complexity, Priority
 from tests.scheduling.live_rig import LiveRig
 from tests.scheduling.rig import Rig
 from tests.scheduling.test_properties import FAILURES, SLOTS, Fleet
-from tests.scheduling.test_residency_properties import HOSTS, Machines
+from tests.scheduling.test_residency_properties import HOSTS, SIZES, Machines
 
 ENDPOINTS = (*SLOTS, *HOSTS)
 PLACES = st.lists(st.sampled_from(ENDPOINTS), max_size=3, unique=True).map(tuple)
-WAITS_MS = st.sampled_from([1, 1_000, 30_000])
+WAITS_MS = st.sampled_from([1, 1_000, 60_000, 600_000])
+"""Some leave soon; most stay as long as the client of an agent would."""
 
 
 class Clients:
@@ -25,11 +27,6 @@ class Clients:
 
     rig: Rig
     offers = 0
-    attempts: dict[str, int]
-
-    @initialize()
-    def no_clients(self) -> None:
-        self.attempts = {}
 
     @property
     def live(self) -> LiveRig:
@@ -37,11 +34,11 @@ class Clients:
         assert isinstance(self.rig, LiveRig)
         return self.rig
 
-    def offer(self, wait_ms: int, priority: Priority, excluded: tuple[str, ...], **facts: object) -> None:
-        """One more call."""
-        self.offers += 1
-        self.attempts[f"c{self.offers}"] = 1
-        self.live.call(f"c{self.offers}", wait_ms=wait_ms, priority=priority, excluded=excluded, **facts)
+    def offer(self, burst: int, wait_ms: int, priority: Priority, excluded: tuple[str, ...], **facts: object) -> None:
+        """Some more calls that ask the same."""
+        for _ in range(burst):
+            self.offers += 1
+            self.live.call(f"c{self.offers}", wait_ms=wait_ms, priority=priority, excluded=excluded, **facts)
 
     @rule(pick=st.integers(0, 30), failure=FAILURES, tool=st.booleans())
     def call_ends(self, pick: int, failure: FailureClass | None, tool: bool) -> None:
@@ -56,9 +53,8 @@ class Clients:
         if names:
             name = names[pick % len(names)]
             run = self.live.running[name]
-            self.attempts[name] += 1
             self.live.end_call(name, FailureClass.SERVER)
-            self.live.call(name, attempt=self.attempts[name], excluded=(run.endpoint,))
+            self.live.call(name, attempt=run.attempt + 1, excluded=(run.endpoint,))
 
     @rule(pick=st.integers(0, 30))
     def client_hangs_up(self, pick: int) -> None:
@@ -110,14 +106,22 @@ class FleetWithClients(Clients, Fleet):
 
     kind_of_rig = LiveRig
 
+    @initialize()
+    def begin(self) -> None:
+        """All places are there at first."""
+        super().begin()
+        for name in SLOTS:
+            self.endpoint_up(name)
+
     @rule(
         complexity=st.sampled_from([Complexity.STANDARD, Complexity.COMPLEX]),
         model=st.sampled_from([None, None, "qwen", "claude"]),
-        need=st.sampled_from([200, 200, 5_000, 40_000, 10**7]),
+        need=st.sampled_from([200] * 8 + [5_000, 5_000, 40_000, 10**7]),
         priority=st.sampled_from(list(Priority)),
         wait_ms=WAITS_MS,
-        excluded=st.one_of(st.just(()), PLACES),
-        only=st.sampled_from([(), (), ("standard",)]),
+        burst=st.integers(1, 4),
+        excluded=st.one_of(st.just(()), st.just(()), st.just(()), PLACES),
+        only=st.sampled_from([(), (), (), ("standard",)]),
     )
     def call_comes(
         self,
@@ -126,11 +130,12 @@ class FleetWithClients(Clients, Fleet):
         need: int,
         priority: Priority,
         wait_ms: int,
+        burst: int,
         excluded: tuple[str, ...],
         only: tuple[str, ...],
     ) -> None:
         facts = {"complexity": complexity, "model": model, "context_tokens": need, "only_tiers": frozenset(only)}
-        self.offer(wait_ms, priority, excluded, **facts)
+        self.offer(burst, wait_ms, priority, excluded, **facts)
 
     def calls_by_endpoint(self) -> list[str]:
         """Where calls run."""
@@ -156,14 +161,21 @@ class MachinesWithClients(Clients, Machines):
 
     kind_of_rig = LiveRig
 
+    @rule()
+    def all_loads_end(self) -> None:
+        """Else most calls would wait until they leave."""
+        for effect in tuple(self.rig.loading):
+            self.rig.load_ended(effect, size_bytes=SIZES[effect.model] * GIB)
+
     @rule(
         model=st.sampled_from(["big", "other", "small"]),
-        need=st.sampled_from([200, 5_000, 20_000]),
+        need=st.sampled_from([200, 200, 5_000, 20_000]),
         priority=st.sampled_from(list(Priority)),
         wait_ms=WAITS_MS,
+        burst=st.integers(1, 4),
     )
-    def call_comes(self, model: str, need: int, priority: Priority, wait_ms: int) -> None:
-        self.offer(wait_ms, priority, (), model=model, context_tokens=need)
+    def call_comes(self, model: str, need: int, priority: Priority, wait_ms: int, burst: int) -> None:
+        self.offer(burst, wait_ms, priority, (), model=model, context_tokens=need)
 
     @invariant()
     def no_model_has_more_calls_than_slots(self) -> None:

@@ -15,6 +15,8 @@ from ostler.domain.commands import (
 )
 from ostler.domain.errors import OstlerError
 from ostler.domain.event import Event
+from ostler.domain.ledger import LedgerQuery
+from ostler.domain.limits import ScopeKind
 from ostler.domain.ports import CallQuery, OpenWork, Store, TaskQuery
 from ostler.domain.states import TaskState
 from tests.store.rows_made import NOW_MS, make_attempt, make_event, make_new, make_submit, make_task, make_update
@@ -249,6 +251,10 @@ async def test_a_closed_store_refuses_everything(store: Store) -> None:
         store.call("c-1"),
         store.key_spend(0),
         store.oldest_call_ms(),
+        store.spent([]),
+        store.ledger(LedgerQuery()),
+        store.open_reservations(),
+        store.charged(ScopeKind.ALL),
     ):
         with pytest.raises(OstlerError, match="the store is closed"):
             await call

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ostler.domain.commands import PutCalls, PutKey, PutPlan
+from ostler.domain.commands import PutCalls, PutKey, PutPlan, Settle
 from ostler.domain.errors import ConflictError, InvalidInputError, OstlerError
+from ostler.domain.ledger import Amount, LedgerQuery
 from ostler.store import migrate
 from ostler.store.errors import StoreError
+from ostler.store.flush import Flusher
 from ostler.store.sqlite import SqliteStore
 from tests.store.rows_made import make_call, make_event, make_key, make_plan, make_submit
 
@@ -109,13 +111,14 @@ async def test_an_older_database_is_upgraded_when_it_is_opened(database: Path, o
 async def test_a_database_from_before_the_gateway_keeps_its_tasks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that the three first migrations made is upgraded with what is in it, and then takes keys and calls."""
+    """A file that the three first migrations made is upgraded with what is in it, and then takes keys and money."""
     older = tmp_path / "migrations"
-    shutil.copytree(migrate.DIRECTORY, older, ignore=shutil.ignore_patterns("__pycache__", "0004*"))
+    shutil.copytree(migrate.DIRECTORY, older, ignore=shutil.ignore_patterns("__pycache__", "000[4-9]*"))
     path = tmp_path / "ostler.db"
     with monkeypatch.context() as before:
         before.setattr(migrate, "DIRECTORY", older)
         before.setattr(migrate, "REVISIONS", migrate.REVISIONS[:3])
+        before.setattr(Flusher, "_sound_ledger", lambda _: 0)  # code of that time knew no ledger
         store = await SqliteStore.open(path)
         await store.apply([make_submit("t1", "t2"), PutPlan(plan=make_plan())])
         work, detail = await store.open_work(), await store.task("t2")
@@ -128,6 +131,8 @@ async def test_a_database_from_before_the_gateway_keeps_its_tasks(
     assert await store.plans("r1") == [make_plan()]
     await store.apply([PutKey(key=make_key(), event=make_event(None)), PutCalls(records=(make_call(key="laptop"),))])
     assert (await store.keys(), (await store.key_spend(0)).calls) == ([make_key()], {"laptop": 1})
+    await store.apply([Settle(attempt="a", at_ms=1, amount=Amount(micro_usd=5))])
+    assert [entry.amount.micro_usd for entry in await store.ledger(LedgerQuery())] == [5]
     assert await store.check() == []
     await store.close()
 

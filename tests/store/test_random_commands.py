@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from ostler.domain.commands import (
+    Adjust,
     AppendEvents,
     Command,
     DropEndpoint,
@@ -32,11 +33,16 @@ from ostler.domain.commands import (
     PutPlan,
     PutSessions,
     PutToken,
+    Release,
+    Reserve,
     Result,
     RevokeKey,
+    Settle,
     SubmitTasks,
     UpdateTask,
 )
+from ostler.domain.ledger import Amount, Bound, LedgerQuery, Scopes, Span
+from ostler.domain.limits import ScopeKind, Unit
 from ostler.domain.ports import CallQuery, Store, TaskQuery
 from ostler.domain.states import TRANSITIONS, FailureClass, TaskState
 from ostler.store.gateway import DAY_MS
@@ -78,6 +84,40 @@ BROKEN_NEW = st.builds(make_new, IDS, SEQS, state=STATES)
 SUBMITS = st.builds(SubmitTasks, tasks=st.lists(NEW | NEW | BROKEN_NEW, max_size=3).map(tuple))
 
 
+QUARTERS = st.sampled_from([0, 1, 95, 96, 97, 192])
+SCOPES = st.builds(Scopes, provider=st.sampled_from(["", "x", "y"]), task=st.sampled_from(["", "a"]))
+AMOUNTS = st.builds(Amount, micro_usd=st.integers(-1, 4), output_tokens=st.integers(0, 4), requests=st.integers(0, 1))
+SPANS = st.builds(
+    lambda scope, value, start, length: Span(
+        scope=scope, value=value if scope is ScopeKind.PROVIDER else "", start_ms=start * 900_000,
+        end_ms=(start + length) * 900_000,
+    ),
+    st.sampled_from([ScopeKind.ALL, ScopeKind.PROVIDER]),
+    NAMES,
+    QUARTERS,
+    st.sampled_from([1, 96, 97, 300]),
+)  # fmt: skip
+BOUNDS = st.builds(
+    Bound, limit=st.sampled_from(["day", "month"]), span=SPANS, unit=st.sampled_from(Unit), ceiling=st.integers(0, 9)
+)
+CHARGED = QUARTERS.map(lambda quarter: quarter * 900_000 + 7)
+MONEY = st.one_of(
+    st.builds(
+        Reserve,
+        attempt=IDS,
+        at_ms=CHARGED,
+        amount=AMOUNTS,
+        scopes=SCOPES,
+        bounds=st.lists(BOUNDS, max_size=3).map(tuple),
+    ),
+    st.builds(
+        Settle, attempt=IDS, at_ms=CHARGED, amount=AMOUNTS, scopes=SCOPES, ambiguous=st.booleans(), asked_tier=NAMES
+    ),
+    st.builds(Release, attempt=IDS, at_ms=CHARGED),
+    st.builds(Adjust, attempt=IDS, ref=NAMES, at_ms=CHARGED, amount=AMOUNTS),
+)
+
+
 @st.composite
 def updates(draw: st.DrawFn) -> UpdateTask:
     """A transition that may fit what is stored or not."""
@@ -97,6 +137,7 @@ def with_extras(draw: st.DrawFn | Callable[[st.SearchStrategy[Any]], Any], comma
         decision=draw(st.none() | st.just(make_decision(command.task.id, generation))),
         output=draw(st.none() | st.sampled_from(["", "out"])),
         want_spec=draw(st.booleans()),
+        money=draw(st.none() | MONEY),
     )
 
 
@@ -141,7 +182,7 @@ OTHERS = st.one_of(
         PruneCalls, before_ms=INSTANTS, limit=st.integers(0, 3), decisions_before_ms=st.sampled_from([0, 0, 2, 3])
     ),
 )
-COMMANDS = SUBMITS | updates() | OTHERS
+COMMANDS = SUBMITS | updates() | OTHERS | MONEY
 
 
 class TwoStores(RuleBasedStateMachine):
@@ -255,6 +296,24 @@ class TwoStores(RuleBasedStateMachine):
 
         assert self.run(answers(self.sqlite)) == self.run(answers(self.reference))
 
+    @rule(
+        spans=st.lists(SPANS, max_size=3),
+        query=st.builds(
+            LedgerQuery,
+            after_seq=st.integers(0, 20),
+            since_ms=CHARGED,
+            limit=st.integers(0, 5),
+            attempt=st.none() | IDS,
+        ),
+    )
+    def ask_about_money(self, spans: list[Span], query: LedgerQuery) -> None:
+        """Sums of any span and pages of the ledger are the same."""
+
+        async def answers(store: Store) -> list[object]:
+            return [await store.spent(spans), await store.ledger(query)]
+
+        assert self.run(answers(self.sqlite)) == self.run(answers(self.reference))
+
     @invariant()
     def reads_agree(self) -> None:
         """All that is stored is the same."""
@@ -269,7 +328,9 @@ class TwoStores(RuleBasedStateMachine):
             calls = [await store.keys(), await store.calls(CallQuery()), [await store.call(call_id) for call_id in ids]]
             spent = [await store.key_spend(0), await store.oldest_call_ms()]
             tasks = [await store.open_work(), await store.states(ids), await store.tasks(TaskQuery())]
-            return [tasks, details, events, calls, spent]
+            money = [await store.ledger(LedgerQuery()), await store.open_reservations()]
+            charged = [await store.charged(kind) for kind in ScopeKind]
+            return [tasks, details, events, calls, spent, money, charged]
 
         assert self.run(everything(self.sqlite)) == self.run(everything(self.reference))
 

@@ -1,7 +1,6 @@
 """Generated talks: requests and answers made of what all formats share, for properties over codecs."""
 
 import json
-from itertools import pairwise
 
 from hypothesis import strategies as st
 
@@ -12,7 +11,6 @@ from ostler.wire.talk import (
     Image,
     Json,
     Part,
-    Refusal,
     Text,
     Thinking,
     Tokens,
@@ -22,6 +20,7 @@ from ostler.wire.talk import (
     ToolUse,
     Turn,
 )
+from tests.wire.talking import JSON_VALUES
 
 # Text that a provider takes: not empty, no white space at its ends, and anything else, quotes and braces above all.
 words = st.one_of(
@@ -104,30 +103,15 @@ def answers(draw: st.DrawFn, *, thinking: bool = True) -> Answer:
     )
 
 
-refusals = st.builds(Refusal, text=words)
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=12,
-)
-
-
 def near(*fields: str, types: tuple[str, ...] = ()) -> st.SearchStrategy[object]:
     """JSON that is nearly what a format means: its own field names and words, with anything in them."""
     leaves = st.sampled_from(types) if types else st.text(max_size=5)
     keys = st.sampled_from(fields)
     return st.recursive(
-        leaves | anything,
+        leaves | JSON_VALUES,
         lambda inner: st.dictionaries(keys, inner, max_size=6) | st.lists(inner, max_size=3),
         max_leaves=20,
     )
-
-
-def cut(data: bytes, at: list[int]) -> list[bytes]:
-    """`data` in pieces, cut at these positions."""
-    marks = sorted({mark % (len(data) + 1) for mark in at} | {0, len(data)})
-    return [data[a:b] for a, b in pairwise(marks)]
 
 
 cuts = st.lists(st.integers(0, 5_000), max_size=12)

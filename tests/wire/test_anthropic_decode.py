@@ -23,7 +23,7 @@ from ostler.wire.talk import (
     ToolUse,
     Turn,
 )
-from tests.wire.anthropic_rig import CACHE, CODEC, FULL, read
+from tests.wire.anthropic_rig import CACHE, CODEC, FULL, read, written
 from tests.wire.talks import near
 
 
@@ -221,3 +221,30 @@ def test_any_bytes_are_refused_with_a_place(body: bytes) -> None:
         with pytest.raises(InvalidInputError) as caught:
             read_it(body)
         assert caught.value.where
+
+
+def test_documents_of_every_kind_are_read() -> None:
+    """Text within a document is read as text; what a document says beside its content keeps its path."""
+    pages = [{"type": "text", "text": "p1"}, {"type": "text", "text": "p2"}]
+    content = [
+        {"type": "document", "title": "A", "context": "scan", "source": {"type": "content", "content": "plain"}},
+        {"type": "document", "source": {"type": "content", "content": pages}},
+        {"type": "document", "source": {"type": "file", "file_id": "file_1"}},
+    ]
+    ask = read(messages=[{"role": "user", "content": content}])
+
+    assert ask.turns[0].parts == (
+        Document(media_type="text/plain", data="plain", name="A"),
+        Text(text="p1"),
+        Text(text="p2"),
+    )
+    assert list(ask.extra) == ["messages[0].content[0].context", "messages[0].content[2]"]
+
+
+def test_what_has_no_place_comes_back_where_it_was() -> None:
+    """Thinking between tools and other metadata are this format's own."""
+    sent = {"thinking": {"type": "between_tools"}, "metadata": {"user_id": "u", "trace": "t"}, "speed": "fast"}
+    ask = read(**sent)
+
+    assert (ask.effort, ask.user) == (None, "u")
+    assert written(ask).items() >= sent.items()

@@ -267,3 +267,18 @@ def test_the_choice_of_tools_is_said(choice: ToolChoice | None, parallel: bool |
     ask = Ask(model="m", tools=(Tool(name="x"),), tool_choice=choice, parallel_tools=parallel)
 
     assert written(ask).get("tool_choice") == sent
+
+
+def test_what_a_form_and_a_system_turn_cannot_say_is_named() -> None:
+    """An image has no place among system text, a schema has neither name nor leniency here."""
+    turns = (Turn(role="system", parts=(Text(text="s"), Image(url="https://x/y.png"))), said("a"))
+    shape = Shape(schema={"type": "object"}, name="n", description="d", strict=False)
+    encoded = CODEC.encode_ask(Ask(model="m", turns=turns, shape=shape))
+
+    assert checked(encoded)["system"] == "s"
+    assert encoded.dropped == (
+        "turns[0]: image in a system turn",
+        "shape.name",
+        "shape.description",
+        "shape.strict",
+    )

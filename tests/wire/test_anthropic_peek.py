@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from ostler.domain.errors import InvalidInputError
 from ostler.wire.anthropic import Anthropic
 from ostler.wire.codec import Format
 from ostler.wire.formats import codec
@@ -61,3 +64,10 @@ def test_a_request_is_renamed_in_its_bytes() -> None:
 def test_the_format_is_spoken() -> None:
     """The registry hands out this codec."""
     assert isinstance(codec(Format.ANTHROPIC), Anthropic)
+
+
+def test_a_glance_needs_a_name() -> None:
+    """A request for no model cannot be decided on."""
+    with pytest.raises(InvalidInputError) as caught:
+        CODEC.peek(b'{"model":"","messages":[]}')
+    assert caught.value.where == "model"

@@ -16,7 +16,7 @@ from ostler.domain.states import FailureClass
 from ostler.wire.anthropic import Anthropic
 from ostler.wire.codec import Fault, StreamReader, StreamTap
 from ostler.wire.fold import fold, pieces
-from ostler.wire.framing import SseParser
+from ostler.wire.framing import MAX_LINE_BYTES, SseParser
 from ostler.wire.talk import (
     Answer,
     Ask,
@@ -36,7 +36,8 @@ from ostler.wire.talk import (
     ToolStarted,
     ToolUse,
 )
-from tests.wire.talks import answers, cut, cuts, near, words
+from tests.wire.talking import cut
+from tests.wire.talks import answers, cuts, near, words
 
 CODEC = Anthropic()
 ASK = Ask(model="m")
@@ -405,3 +406,20 @@ def test_a_failure_ends_a_stream_in_the_apis_own_event() -> None:
     assert b"message_stop" not in sent
     with pytest.raises(CallError, match="cut off"):
         read(sent)
+
+
+@pytest.mark.parametrize("take", [read, watched])
+def test_a_peer_without_line_ends_is_stopped(take: Callable[[bytes], object]) -> None:
+    """Memory is bounded, and what never ends is no stream."""
+    with pytest.raises(CallError, match="a line of more than") as caught:
+        take(b"x" * (MAX_LINE_BYTES + 1))
+    assert caught.value.kind is FailureClass.MALFORMED
+
+
+def test_pieces_that_say_nothing_write_nothing() -> None:
+    """No event is sent for empty text, thinking or arguments."""
+    writer = CODEC.writer(ASK, "msg_9", 0)
+
+    assert writer.piece(ThinkingPiece()) == writer.piece(TextPiece(text="")) == b""
+    assert writer.piece(ToolStarted(index=0, id="a", name="x")) != b""
+    assert writer.piece(ToolPiece(index=0, arguments="")) == b""

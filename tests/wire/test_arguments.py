@@ -30,7 +30,19 @@ def test_arguments_of_several_lines_become_one() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['{"a": "x\ny"}', '{"a": "\\q"}', '{"a": 01}', '{"a": NaN}', '{"a"', "[]", '"{}"', "nonsense", "{} {}", "null"],
+    [
+        '{"a": 1e999}',
+        '{"a": "x\ny"}',
+        '{"a": "\\q"}',
+        '{"a": 01}',
+        '{"a": NaN}',
+        '{"a"',
+        "[]",
+        '"{}"',
+        "nonsense",
+        "{} {}",
+        "null",
+    ],
 )
 def test_broken_arguments_are_handed_on_as_text(text: str) -> None:
     """Also where only a careful reader sees that they are broken."""

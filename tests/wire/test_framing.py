@@ -41,6 +41,18 @@ def test_a_line_of_several_megabytes_is_no_problem() -> None:
     assert [len(line) for line in splitter.feed(b"\n")] == [64 * 65_536]
 
 
+def test_an_open_line_can_be_looked_at_and_stays() -> None:
+    """What came of it is shown as long as it is short; nothing is taken away."""
+    splitter = LineSplitter()
+    splitter.feed(b"one\ntw")
+    splitter.feed(b"o")
+
+    assert splitter.pending() == b"two"
+    assert splitter.pending(limit_bytes=2) == b""
+    assert splitter.feed(b"\n") == [b"two"]
+    assert splitter.pending() == b""
+
+
 def test_a_peer_without_line_ends_is_stopped_at_the_limit() -> None:
     """Memory is bounded even when the stream is not what it claims to be."""
     splitter = LineSplitter(limit_bytes=10)

@@ -12,6 +12,7 @@ from ostler.domain.calls import CallError
 from ostler.domain.states import FailureClass
 from ostler.wire.codec import Fault, StreamReader, StreamTap
 from ostler.wire.fold import fold, pieces
+from ostler.wire.framing import MAX_LINE_BYTES
 from ostler.wire.ollama import OllamaChat, OllamaGenerate
 from ostler.wire.talk import (
     Answer,
@@ -31,7 +32,8 @@ from ostler.wire.talk import (
     ToolStarted,
     ToolUse,
 )
-from tests.wire.talks import answers, cut, cuts, near, words
+from tests.wire.talking import cut
+from tests.wire.talks import answers, cuts, near, words
 
 CHAT = OllamaChat()
 GENERATE = OllamaGenerate()
@@ -350,3 +352,11 @@ def test_a_failure_is_told_in_the_apis_own_form() -> None:
     assert sent == json.loads(CHAT.encode_fault(fault)) == {"error": "cut off"}
     with pytest.raises(CallError, match="cut off"):
         read(writer.fault(fault))
+
+
+@pytest.mark.parametrize("take", TAKES)
+def test_a_peer_without_line_ends_is_stopped(take: Callable[[bytes], object]) -> None:
+    """Memory is bounded, and what never ends is no stream."""
+    with pytest.raises(CallError, match="a line of more than") as caught:
+        take(b"x" * (MAX_LINE_BYTES + 1))
+    assert caught.value.kind is FailureClass.MALFORMED

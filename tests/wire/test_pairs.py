@@ -10,7 +10,8 @@ from ostler.wire.codec import Codec, Format
 from ostler.wire.fold import fold, pieces
 from ostler.wire.formats import codec
 from ostler.wire.talk import Answer, Ask, Part, Text, Thinking, ToolChoice, ToolResult, ToolUse, Turn
-from tests.wire.talks import answers, asks, cut, cuts, talks
+from tests.wire.talking import cut
+from tests.wire.talks import answers, asks, cuts, talks
 
 CODECS = [codec(form) for form in Format]
 TALKING = [one for one in CODECS if one.format is not Format.OLLAMA_GENERATE]

@@ -1,12 +1,12 @@
 """The gateway put together over a running hub, in front of the hub's own pages and API."""
 
-from collections.abc import Callable
-
+from ostler.app.http import Front
 from ostler.app.hub_parts import HubParts
 from ostler.config.settings import GatewaySettings, KeyRule
 from ostler.fleet.settings import DriverSettings
 from ostler.fleet.upstream import UpstreamSet
-from ostler.gateway.asgi import App, GatewayApp
+from ostler.gateway.asgi import GatewayApp
+from ostler.gateway.description import paths
 from ostler.gateway.inbound import Door
 from ostler.gateway.ports import Hub
 from ostler.gateway.service import Gateway
@@ -40,10 +40,10 @@ class GatewayParts:
         )
         self.gateway = Gateway(hub, Door(None if key_needed else ()))
 
-    def front(self) -> Callable[[App], App]:
+    def front(self) -> Front:
         """What the server puts in front of the hub's own application."""
         gateway = self.gateway
-        return lambda behind: GatewayApp(gateway, behind)
+        return Front(wrap=lambda behind: GatewayApp(gateway, behind), paths=paths())
 
     async def stop(self) -> None:
         """Take nothing more in, let answers end within their grace. Safe to repeat."""

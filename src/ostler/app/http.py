@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -16,10 +18,18 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_S = 3
 
 
+class Front(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in front of the hub's own routes."""
+
+    wrap: Callable[[ASGIApp], ASGIApp]
+    paths: Mapping[str, dict[str, Any]]
+    """Its OpenAPI path items."""
+
+
 class Listener:
     """Serves a hub on an address. Beyond loopback every request needs a token."""
 
-    def __init__(self, hub: HubApi, host: str, port: int, *, front: Callable[[ASGIApp], ASGIApp] | None = None) -> None:
+    def __init__(self, hub: HubApi, host: str, port: int, *, front: Front | None = None) -> None:
         self._hub = hub
         self._front = front
         self._host = host
@@ -34,9 +44,10 @@ class Listener:
         host, port = listener.getsockname()[:2]
         shown = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
         self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-        app: ASGIApp = build_app(self._hub, require_token=self._host not in LOOPBACK)
+        others = self._front.paths if self._front is not None else None
+        app: ASGIApp = build_app(self._hub, require_token=self._host not in LOOPBACK, others=others)
         if self._front is not None:
-            app = self._front(app)
+            app = self._front.wrap(app)
         config = uvicorn.Config(
             app,
             log_config=None,

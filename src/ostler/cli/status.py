@@ -8,6 +8,7 @@ from ostler.cli.flags import example, hub_options, json_option
 
 if TYPE_CHECKING:
     from ostler.client.hub_client import HubClient
+    from ostler.hub.gateway_views import CallTotals
     from ostler.hub.views import HubStatus, TierRow
 
 
@@ -58,6 +59,7 @@ def _print_head(answer: "HubStatus", url: str) -> None:
             ("tasks", counts),
             ("running", words.count(answer.in_flight, "attempt")),
             ("live", _live(answer.calls_running, answer.calls_waiting)),
+            ("calls", calls_text(answer.calls)),
             ("fleet", f"{endpoints}, {words.count(answer.workers, 'worker')}"),
             ("idle", f"nothing runs: {answer.idle_because}" if answer.idle_because else ""),
         ]
@@ -70,6 +72,26 @@ def _live(running: int, waiting: int) -> str:
     if not running and not waiting:
         return ""
     return f"{words.count(running, 'call')} of the gateway" + (f", {waiting} in line" if waiting else "")
+
+
+def calls_text(calls: "CallTotals") -> str:
+    """Calls of the gateway since the start: how many, how they failed, what they cost; nothing when there were none."""
+    from ostler.cli import words
+
+    if not calls.calls:
+        return ""
+    failed = ", ".join(f"{count} {kind}" for kind, count in sorted(calls.failures.items()))
+    answered = sum(use.calls for use in calls.models.values())
+    unpriced = sum(use.unpriced for use in calls.models.values())
+    cost = sum(use.cost_micro_usd for use in calls.models.values())
+    parts = [
+        f"{words.count(calls.calls, 'call')} since the start",
+        f"{sum(calls.failures.values())} failed ({failed})" if failed else "",
+        words.exact_money(cost) if unpriced < answered else "",
+        f"{unpriced} of unknown price" if unpriced else "",
+        f"{words.count(calls.dropped, 'record')} lost" if calls.dropped else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _print_waiting(answer: "HubStatus") -> None:

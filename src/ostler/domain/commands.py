@@ -12,6 +12,7 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
+from ostler.domain.ledger import Amount, Basis, Bound, Scopes
 from ostler.domain.live import CallDecision, CallRecord, GatewayKey
 from ostler.domain.measured import Measurement
 from ostler.domain.plans import StoredPlan
@@ -35,11 +36,67 @@ class SubmitTasks(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     tasks: tuple[NewTask, ...]
 
 
+class Reserve(msgspec.Struct, frozen=True, kw_only=True, tag="reserve"):
+    """Hold an estimate for an attempt, if no bound is passed by it. Idempotent: what an attempt has reserved, or what
+    became of it, stays, and is applied; refused with `LIMIT` (`Refused.limit` names the one), nothing is held.
+    """
+
+    attempt: str
+    at_ms: int
+    amount: Amount
+    basis: Basis = Basis.PRICED
+    scopes: Scopes
+    bounds: tuple[Bound, ...] = ()
+
+
+class Settle(msgspec.Struct, frozen=True, kw_only=True, tag="settle"):
+    """Charge what an attempt came to, whether or not it had reserved: what was spent is spent. The first word on an
+    attempt stands, unless it was only taken to have cost something (`ambiguous`) or to have cost nothing (a release).
+    """
+
+    attempt: str
+    at_ms: int
+    amount: Amount
+    basis: Basis = Basis.PRICED
+    scopes: Scopes = Scopes()
+    """Where it ran; of an attempt that reserved, those of the reservation stay."""
+    ambiguous: bool = False
+    """Nobody knows how it ended. Of an attempt that reserved, what it held is charged, whatever `amount` says."""
+    equivalent_micro_usd: int = 0
+    equivalent_of: str = ""
+    asked_tier: str = ""
+    note: str = ""
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, tag="release"):
+    """Give back what an attempt holds: it was never sent. Of one that has ended, or never reserved, nothing happens."""
+
+    attempt: str
+    at_ms: int
+    note: str = ""
+
+
+class Adjust(msgspec.Struct, frozen=True, kw_only=True, tag="adjust"):
+    """Correct what an attempt was charged, by hand or from a bill. Once for each `ref`."""
+
+    attempt: str
+    ref: str
+    at_ms: int
+    amount: Amount
+    """What it came to, whole."""
+    basis: Basis = Basis.REPORTED
+    note: str = ""
+
+
+LedgerCommand = Reserve | Settle | Release | Adjust
+
+
 class UpdateTask(msgspec.Struct, frozen=True, kw_only=True, tag="update"):
     """Replace the row of a task if it is in one of `expect_states` at `expect_generation`; store its event with it.
 
     `attempt` is inserted or replaced by (task_id, generation); `decision` is stored under the same key; `output` under
-    the same key too. `want_spec` asks for the spec in the answer (an assignment needs it).
+    the same key too. `want_spec` asks for the spec in the answer (an assignment needs it). `money` goes into the ledger
+    with it: when that is refused, so is the whole command.
     """
 
     task: Task
@@ -50,6 +107,7 @@ class UpdateTask(msgspec.Struct, frozen=True, kw_only=True, tag="update"):
     decision: Decision | None = None
     output: str | None = None
     want_spec: bool = False
+    money: LedgerCommand | None = None
 
 
 class AppendEvents(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
@@ -172,6 +230,10 @@ Command = (
     | PutCalls
     | PruneCalls
     | LateReport
+    | Reserve
+    | Settle
+    | Release
+    | Adjust
 )
 
 
@@ -183,6 +245,8 @@ class RefusalReason(StrEnum):
     WRONG_STATE = "wrong_state"
     CONFLICT = "conflict"
     ILLEGAL = "illegal_transition"
+    LIMIT = "limit"
+    """A limit of the budget would be passed."""
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +265,8 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     task: Task | None = None
     """The row as it is, where there is one."""
+    limit: str = ""
+    """The limit that would be passed, by name."""
 
 
 Result = Applied | Refused

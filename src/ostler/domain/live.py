@@ -49,6 +49,8 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     tier: str
     decision: Decision
+    """The very same record for all calls that ask the same at the same state of the fleet: its `task_id` names the
+    question, not a call, and it is up to a second old."""
     decided_us: int = 0
     wait_ms: int = 0
     """From the offer to now."""

@@ -14,6 +14,8 @@ from ostler.domain.commands import Command, Result
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import HostReport, Probe, Resident, Session, WorkerOffer
+from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
+from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.measured import Measurement
 from ostler.domain.plans import StoredPlan
@@ -148,6 +150,22 @@ class Store(Protocol):
 
     async def oldest_call_ms(self) -> int | None:
         """When the oldest call that is kept came in."""
+        ...
+
+    async def spent(self, spans: Sequence[Span]) -> list[Spent]:
+        """What each span adds up to, in the order of the spans."""
+        ...
+
+    async def ledger(self, query: LedgerQuery) -> list[LedgerEntry]:
+        """Entries of the ledger, oldest first."""
+        ...
+
+    async def open_reservations(self) -> list[LedgerEntry]:
+        """Reservations that nobody has ended, oldest first: after a crash, what has to be taken back."""
+        ...
+
+    async def charged(self, kind: ScopeKind) -> list[str]:
+        """Every provider, session, ... that the ledger has an entry of, by name."""
         ...
 
     async def close(self) -> None:

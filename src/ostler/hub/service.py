@@ -93,7 +93,7 @@ class Hub:
 
     async def status(self) -> HubStatus:
         """The hub at a glance."""
-        return status(self._pump, self._info)
+        return status(self._pump, self._info, self.gateway.book.totals())
 
     async def submit(
         self, specs: Sequence[TaskSpec], *, resume: bool = False, plan: PlanWish | None = None

@@ -4,6 +4,7 @@ from collections import Counter
 
 from ostler.domain.fleet import Health
 from ostler.domain.states import LEASED_STATES, TaskState, Wait
+from ostler.hub.gateway_views import CallTotals
 from ostler.hub.pump import Pump
 from ostler.hub.service_info import HubInfo
 from ostler.hub.views import HubStatus, TierRow, WaitGroup
@@ -11,7 +12,7 @@ from ostler.routing.availability import available_tiers
 from ostler.scheduling.books import Books
 
 
-def status(pump: Pump, info: HubInfo) -> HubStatus:
+def status(pump: Pump, info: HubInfo, calls: CallTotals) -> HubStatus:
     """The state of this moment. O(open tasks)."""
     books, now_ms = pump.scheduler.books, pump.clock.now_ms()
     counts = Counter(task.state.value for task in books.tasks.values())
@@ -36,6 +37,7 @@ def status(pump: Pump, info: HubInfo) -> HubStatus:
         calls_running=books.calls.running,
         calls_waiting=len(books.calls.waiting),
         last_event_seq=pump.last_seq,
+        calls=calls,
         idle_because=pump.committer.failing or _idle(waiting, running + books.calls.running),
     )
 

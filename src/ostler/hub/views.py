@@ -12,6 +12,7 @@ from ostler.domain.event import Event
 from ostler.domain.fleet import EndpointView, HostReport, Session
 from ostler.domain.states import Failure, TaskState, Wait
 from ostler.domain.tasks import Attempt, Task, TaskKind, TaskSpec
+from ostler.hub.gateway_views import CallTotals
 from ostler.hub.plan_views import RunPlan
 
 
@@ -199,6 +200,8 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     calls_waiting: int = 0
     last_event_seq: int = 0
     """Number of the newest event, to follow from here."""
+    calls: CallTotals = CallTotals()
+    """Live calls of the gateway since the start."""
     idle_because: str = ""
     """When work waits and nothing runs: the binding reason in words."""
 

@@ -3,9 +3,12 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from ostler.budget.windows import extent
+from ostler.domain import limits
+from ostler.domain.limits import WindowKind
+
 WINDOWS = ("day", "month", "total")
 DAY_MS = 86_400_000
-_DECEMBER = 12
 
 
 class Window(NamedTuple):
@@ -21,14 +24,8 @@ def window_of(name: str, now_ms: int) -> Window:
     >>> window_of("day", 1_700_000_000_000), window_of("total", 5)
     (Window(since_ms=1699920000000, ends_ms=1700006400000), Window(since_ms=0, ends_ms=None))
     """
-    if name == "day":
-        since_ms = now_ms - now_ms % DAY_MS
-        return Window(since_ms, since_ms + DAY_MS)
-    if name == "month":
-        today = datetime.fromtimestamp(now_ms / 1000, UTC)
-        year, month = (today.year + 1, 1) if today.month == _DECEMBER else (today.year, today.month + 1)
-        return Window(_ms(today.year, today.month), _ms(year, month))
-    return Window(0, None)
+    found = None if name == "total" else extent(limits.Window(kind=WindowKind(name), zone="UTC"), now_ms)
+    return Window(0, None) if found is None else Window(found.start_ms, found.end_ms)
 
 
 def instant_text(at_ms: int) -> str:
@@ -38,7 +35,3 @@ def instant_text(at_ms: int) -> str:
     '2023-11-14 22:13 UTC'
     """
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _ms(year: int, month: int) -> int:
-    return int(datetime(year, month, 1, tzinfo=UTC).timestamp()) * 1000

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ostler.store import rows, schema
+from ostler.store.ledger_check import ledger_problems
 from ostler.store.rows import Run
 
 _PAGE = 1000
@@ -49,6 +50,7 @@ def problems(run: Run) -> list[str]:
     for message, query in _INVARIANTS:
         found += [message.format(*row) for row in run(query, ())]
     found += _unreadable(run)
+    found += ledger_problems(run)
     return found
 
 
@@ -68,6 +70,7 @@ _REPEATED = (
     _Bodies(schema.task, "seq", -(2**63), lambda body: rows.task_row(rows.decode_task(body))),
     _Bodies(schema.gateway_key, "name", "", lambda body: rows.key_row(rows.decode_key(body))),
     _Bodies(schema.call, "id", "", lambda body: rows.call_row(rows.decode_call(body))),
+    _Bodies(schema.ledger, "seq", 0, lambda body: rows.ledger_row(rows.decode_entry(body))),
 )
 
 
@@ -86,7 +89,8 @@ def _unreadable(run: Run) -> Iterator[str]:
 
 def _differences(row: rows.Row, names: list[str], bodies: _Bodies) -> Iterator[str]:
     table = bodies.table.name.removeprefix("gateway_")
-    name, body = row[names.index("id" if "id" in names else "name")], row[names.index("body")]
+    name = row[names.index(next(column for column in ("id", "name", "seq") if column in names))]
+    body = row[names.index("body")]
     try:
         said = bodies.said(body)
     except msgspec.DecodeError as error:

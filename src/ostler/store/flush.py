@@ -11,13 +11,18 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
 
+from ostler.budget.buckets import pieces
+from ostler.budget.ledger import Account, follow
 from ostler.domain.commands import Command, PruneCalls, Result
+from ostler.domain.ledger import Span, Spent
 from ostler.domain.live import GatewayKey
 from ostler.domain.tasks import Task
 from ostler.store import rows
 from ostler.store.errors import StoreError
 from ostler.store.gateway import GatewayPlan, use_row
 from ostler.store.group_commit import Outcome
+from ostler.store.ledger import LedgerPlan, spent_of
+from ostler.store.ledger_check import NEWEST, SUMMED, torn
 from ostler.store.picture import Known, Needs, Picture, TokenRow
 from ostler.store.plan import Plan
 from ostler.store.registry import RegistryPlan
@@ -41,8 +46,17 @@ class Flusher:
         self._explain = explain
         self._last_event_seq: int = self._cursor.execute(LAST_EVENT_SEQ).fetchone()[0]
         self._last_task_seq: int = self._cursor.execute(statements.last_task_seq).fetchone()[0] or 0
+        self._last_ledger_seq = self._sound_ledger()
         self.retry_count = 0
         """Flushes that had to be taken apart."""
+
+    def _sound_ledger(self) -> int:
+        """Number of the newest entry. Raises `StoreError` when entries or sums are missing: none is read as 0."""
+        newest_seq, entries = self._cursor.execute(NEWEST).fetchone()
+        problem = torn(newest_seq, entries, self._cursor.execute(SUMMED).fetchone()[0])
+        if problem is not None:
+            raise StoreError(problem, remedy="somebody edited or cut the file: restore a backup")
+        return int(newest_seq)
 
     def flush(self, batches: Sequence[Sequence[Command]]) -> list[Outcome]:
         """See `group_commit.Backend`."""
@@ -76,7 +90,7 @@ class Flusher:
         except sqlite3.Error as error:
             raise _CannotBeginError from error
         try:
-            plan = Plan(self._picture(batches), self._last_event_seq)
+            plan = Plan(self._picture(batches), self._last_event_seq, self._last_ledger_seq)
             add = plan.add
             results = [[add(command) for command in batch] for batch in batches]
             self._write(plan)
@@ -85,6 +99,7 @@ class Flusher:
             self._connection.rollback()
             raise
         self._last_event_seq = plan.last_event_seq
+        self._last_ledger_seq = plan.ledger.last_seq
         self._last_task_seq = max(chain((self._last_task_seq,), (known.seq for known in plan.new_tasks.values())))
         return results
 
@@ -104,8 +119,22 @@ class Flusher:
             tokens={row[0]: TokenRow(*row) for row in execute(sql.all_tokens)} if needs.tokens else {},
             endpoint_names={row[0] for row in execute(sql.all_endpoint_names)} if needs.endpoints else set(),
             keys=self._keys() if needs.keys else {},
+            accounts=self._accounts(needs.attempts),
+            spent={span: self._spent(span) for span in needs.spans},
             load_task=self._load_task,
         )
+
+    def _accounts(self, attempts: Collection[str]) -> dict[str, Account]:
+        accounts: dict[str, Account] = {}
+        for _seq, text in sorted(self._look_up(self._sql.ledger.by_attempt, attempts)):
+            entry = rows.decode_entry(text)
+            accounts[entry.attempt] = follow(accounts.get(entry.attempt), entry)
+        return accounts
+
+    def _spent(self, span: Span) -> Spent:
+        text, scope = self._sql.ledger.sums, (span.scope.value, span.value)
+        found = (self._cursor.execute(text, (*scope, *piece)).fetchall() for piece in pieces(span))
+        return spent_of(chain.from_iterable(found))
 
     def _keys(self) -> dict[str, GatewayKey]:
         return {name: rows.decode_key(text) for name, text in self._cursor.execute(self._sql.gateway.all_keys)}
@@ -133,6 +162,7 @@ class Flusher:
         self._many(sql.insert_event, plan.events)
         self._write_registry(plan.registry)
         self._write_gateway(plan.gateway)
+        self._write_ledger(plan.ledger)
 
     def _write_registry(self, registry: RegistryPlan) -> None:
         sql = self._sql
@@ -164,6 +194,13 @@ class Flusher:
         self._many(sql.add_pruned, [use_row(*row[1:]) for row in oldest])
         self._many(sql.drop_call, [row[:1] for row in oldest])
         execute(sql.drop_call_decisions, (step.decisions_before_ms,))
+
+    def _write_ledger(self, ledger: LedgerPlan) -> None:
+        sql = self._sql.ledger
+        self._many(sql.insert_entry, ledger.entries)
+        fresh, added = ledger.sum_rows()
+        self._many(sql.insert_sum, fresh)
+        self._many(sql.add_sum, added)
 
     def _many(self, text: str, parameters: list[rows.Row]) -> None:
         if parameters:

@@ -13,6 +13,7 @@ from typing import assert_never
 
 import msgspec
 
+from ostler.budget.book import LedgerBook
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import (
     AppendEvents,
@@ -22,6 +23,7 @@ from ostler.domain.commands import (
     DropSession,
     DropToken,
     LateReport,
+    LedgerCommand,
     NewTask,
     PruneCalls,
     PutCalls,
@@ -41,6 +43,8 @@ from ostler.domain.commands import (
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
+from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
+from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.measured import Measurement
 from ostler.domain.plans import StoredPlan
@@ -77,6 +81,7 @@ class MemoryStore:
         self._measurements: dict[tuple[str, str, int, str], Measurement] = {}
         self._plans: dict[tuple[str, int], StoredPlan] = {}
         self._gateway = MemoryGateway()
+        self._ledger = LedgerBook()
         self._closed = False
 
     async def apply(self, commands: Sequence[Command]) -> list[Result]:
@@ -190,6 +195,26 @@ class MemoryStore:
         self._must_be_open()
         return self._gateway.oldest_call_ms()
 
+    async def spent(self, spans: Sequence[Span]) -> list[Spent]:
+        """See the port."""
+        self._must_be_open()
+        return [self._ledger.spent(span) for span in spans]
+
+    async def ledger(self, query: LedgerQuery) -> list[LedgerEntry]:
+        """See the port."""
+        self._must_be_open()
+        return self._ledger.listed(query)
+
+    async def open_reservations(self) -> list[LedgerEntry]:
+        """See the port."""
+        self._must_be_open()
+        return self._ledger.open_reservations()
+
+    async def charged(self, kind: ScopeKind) -> list[str]:
+        """See the port."""
+        self._must_be_open()
+        return self._ledger.values(kind)
+
     async def close(self) -> None:
         """Refuse everything from now on. Safe to repeat."""
         self._closed = True
@@ -212,12 +237,12 @@ class MemoryStore:
             return self._late(command)
         if isinstance(command, AppendEvents):
             return Applied(last_seq=self._record_events(command.events))
-        if isinstance(command, PutToken | DropToken):
-            return self._token(command)
         if isinstance(command, PutKey | RevokeKey):
             return self._key(command)
         if isinstance(command, PutCalls | PruneCalls):
             return self._change_calls(command)
+        if isinstance(command, LedgerCommand):
+            return self._money(command)
         return self._register(command)
 
     def _update(self, command: UpdateTask) -> Result:
@@ -228,6 +253,8 @@ class MemoryStore:
         problem = update_problem(command, record.task)
         if problem is not None:
             return Refused(reason=problem[0], message=problem[1], task=record.task)
+        if command.money is not None and isinstance(answer := self._money(command.money), Refused):
+            return msgspec.structs.replace(answer, task=record.task)
         record.task = msgspec.structs.replace(task, prev_state=record.task.state)
         generation = task.generation
         if command.attempt is not None:
@@ -296,6 +323,12 @@ class MemoryStore:
             return Refused(reason=problem[0], message=problem[1])
         return Applied(last_seq=self._record_events((command.event,))) if changed else Applied()
 
+    def _money(self, command: LedgerCommand) -> Applied | Refused:
+        judged = self._ledger.apply(command)
+        if judged.reason is not None:
+            return Refused(reason=judged.reason, message=judged.message, limit=judged.limit)
+        return Applied()
+
     def _change_calls(self, command: PutCalls | PruneCalls) -> Result:
         if isinstance(command, PutCalls):
             self._gateway.put_calls(command)
@@ -304,8 +337,18 @@ class MemoryStore:
         return Applied()
 
     def _register(
-        self, command: PutSessions | DropSession | PutEndpoint | DropEndpoint | PutMeasurements | PutPlan
+        self,
+        command: PutSessions
+        | DropSession
+        | PutEndpoint
+        | DropEndpoint
+        | PutToken
+        | DropToken
+        | PutMeasurements
+        | PutPlan,
     ) -> Result:
+        if isinstance(command, PutToken | DropToken):
+            return self._token(command)
         if isinstance(command, PutSessions):
             self._sessions.update((session.id, session) for session in command.sessions)
         elif isinstance(command, DropSession):

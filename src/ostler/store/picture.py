@@ -9,17 +9,21 @@ database) the rows would have to be locked when they are read.
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from ostler.budget.ledger import Account
 from ostler.domain.commands import (
     Command,
     DropEndpoint,
     DropToken,
     LateReport,
+    LedgerCommand,
     PutKey,
     PutToken,
+    Reserve,
     RevokeKey,
     SubmitTasks,
     UpdateTask,
 )
+from ostler.domain.ledger import Span, Spent
 from ostler.domain.live import GatewayKey
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
@@ -66,6 +70,8 @@ class Picture(NamedTuple):
     tokens: dict[str, TokenRow]
     endpoint_names: set[str]
     keys: dict[str, GatewayKey]
+    accounts: dict[str, Account]
+    spent: dict[Span, Spent]
     load_task: Callable[[int], Task]
 
 
@@ -81,6 +87,8 @@ class Needs:
         self.tokens = False
         self.endpoints = False
         self.keys = False
+        self.attempts: set[str] = set()
+        self.spans: set[Span] = set()
 
     def collect(self, batches: Iterable[Sequence[Command]]) -> None:
         """Note what every command will look at."""
@@ -98,12 +106,21 @@ class Needs:
                     self.endpoints = True
                 elif isinstance(command, PutKey | RevokeKey):
                     self.keys = True
+                elif isinstance(command, LedgerCommand):
+                    self._money(command)
 
     def _update(self, command: UpdateTask) -> None:
         task_id = command.task.id
         self.task_ids.add(task_id)
         if command.want_spec:
             self.wanted_spec_ids.add(task_id)
+        if command.money is not None:
+            self._money(command.money)
+
+    def _money(self, command: LedgerCommand) -> None:
+        self.attempts.add(command.attempt)
+        if isinstance(command, Reserve):
+            self.spans.update(bound.span for bound in command.bounds)
 
     def _submit(self, command: SubmitTasks) -> None:
         for new in command.tasks:

@@ -19,6 +19,7 @@ from ostler.domain.commands import (
     Applied,
     Command,
     LateReport,
+    LedgerCommand,
     NewTask,
     PruneCalls,
     PutCalls,
@@ -36,6 +37,7 @@ from ostler.domain.tasks import Task
 from ostler.store import rows
 from ostler.store.gateway import GatewayPlan
 from ostler.store.guards import Problem, submit_problem, update_problem
+from ostler.store.ledger import LedgerPlan
 from ostler.store.picture import Known, Picture
 from ostler.store.registry import RegistryPlan
 
@@ -45,7 +47,7 @@ _APPLIED = Applied()
 class Plan:
     """What one flush will write, built up command by command."""
 
-    def __init__(self, picture: Picture, last_event_seq: int) -> None:
+    def __init__(self, picture: Picture, last_event_seq: int, last_ledger_seq: int = 0) -> None:
         self.picture = picture
         self.last_event_seq = last_event_seq
         self.new_tasks: dict[str, Known] = {}
@@ -58,6 +60,7 @@ class Plan:
         self.events: list[rows.Row] = []
         self.registry = RegistryPlan(picture)
         self.gateway = GatewayPlan(picture)
+        self.ledger = LedgerPlan(picture.accounts, picture.spent, last_ledger_seq)
 
     def add(self, command: Command) -> Result:
         """Judge one command, note what it writes, and answer it (for the case that the transaction commits)."""
@@ -73,6 +76,8 @@ class Plan:
             return self.gateway.add_calls(command)
         if isinstance(command, PutKey | RevokeKey):
             return self._key(command)
+        if isinstance(command, LedgerCommand):
+            return self.ledger.add(command)
         return self.registry.add(command)
 
     def task_rows(self) -> tuple[list[rows.Row], list[rows.Row], list[rows.Row]]:
@@ -98,6 +103,8 @@ class Plan:
         problem = update_problem(command, known)
         if problem is not None:
             return self._refused(problem, known)
+        if command.money is not None and isinstance(answer := self.ledger.add(command.money), Refused):
+            return msgspec.structs.replace(answer, task=self._row(known))
         if task.prev_state is not known.state:
             task = msgspec.structs.replace(task, prev_state=known.state)
         known.move(task)
@@ -177,7 +184,9 @@ class Plan:
 
     def _refused(self, problem: Problem, known: Known | None) -> Refused:
         reason, message = problem
-        row: Task | None = None
-        if known is not None:
-            row = known.task if known.task is not None else self.picture.load_task(known.seq)
-        return Refused(reason=reason, message=message, task=row)
+        return Refused(reason=reason, message=message, task=self._row(known))
+
+    def _row(self, known: Known | None) -> Task | None:
+        if known is None:
+            return None
+        return known.task if known.task is not None else self.picture.load_task(known.seq)

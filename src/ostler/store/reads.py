@@ -18,6 +18,7 @@ from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.store import rows, schema
 from ostler.store.call_reads import CallQueries, compile_call_queries
+from ostler.store.ledger_reads import LedgerQueries, compile_ledger_queries
 from ostler.store.rows import Run
 from ostler.store.statements import at_most, chunks, lookups
 
@@ -65,6 +66,7 @@ class Queries(NamedTuple):
     plans: str
     """By batch."""
     gateway: CallQueries
+    ledger: LedgerQueries
 
 
 def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
@@ -119,6 +121,7 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
             .order_by(schema.plan.c.version)
         ),
         gateway=compile_call_queries(dialect),
+        ledger=compile_ledger_queries(dialect),
     )
 
 

@@ -14,6 +14,7 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event, Scalar
 from ostler.domain.fleet import Session
+from ostler.domain.ledger import LedgerEntry
 from ostler.domain.live import CallDecision, CallRecord, GatewayKey
 from ostler.domain.measured import Measurement
 from ostler.domain.plans import StoredPlan
@@ -24,12 +25,24 @@ Row = tuple[Any, ...]
 Run = Callable[[str, Sequence[object]], list[Row]]
 """Run a query inside a snapshot and return all of its rows."""
 Stored = (
-    Task | TaskSpec | Attempt | Decision | Session | EndpointSpec | Measurement | StoredPlan | GatewayKey | CallRecord
+    Task
+    | TaskSpec
+    | Attempt
+    | Decision
+    | Session
+    | EndpointSpec
+    | Measurement
+    | StoredPlan
+    | GatewayKey
+    | CallRecord
+    | LedgerEntry
 )
 
 STATE_TEXT: Mapping[TaskState, str] = {state: str(state.value) for state in TaskState}
 """A `str` subclass is bound by a slower path of the driver than `str` itself."""
 STATE_OF: Mapping[str, TaskState] = {state.value: state for state in TaskState}
+
+DecodeError = msgspec.DecodeError
 
 _encode = msgspec.json.Encoder().encode
 _event_body = msgspec.json.Decoder(tuple[dict[str, int | float], dict[str, Scalar]])
@@ -43,6 +56,7 @@ decode_endpoint = msgspec.json.Decoder(EndpointSpec).decode
 decode_measurement = msgspec.json.Decoder(Measurement).decode
 decode_plan = msgspec.json.Decoder(StoredPlan).decode
 decode_key = msgspec.json.Decoder(GatewayKey).decode
+decode_entry = msgspec.json.Decoder(LedgerEntry).decode
 decode_call = msgspec.json.Decoder(CallRecord).decode
 
 
@@ -149,3 +163,20 @@ def call_row(record: CallRecord) -> Row:
 def call_decision_row(row: CallDecision) -> Row:
     """All columns of `call_decision`, in their order."""
     return (row.key, row.used_ms, body(row.decision))
+
+
+def ledger_row(entry: LedgerEntry) -> Row:
+    """All columns of `ledger`, in their order."""
+    amount = entry.amount
+    return (
+        entry.seq,
+        entry.attempt,
+        str(entry.kind.value),
+        entry.at_ms,
+        entry.charged_ms,
+        amount.micro_usd,
+        amount.tokens,
+        amount.requests,
+        entry.ref or None,
+        body(entry),
+    )

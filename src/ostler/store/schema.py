@@ -17,6 +17,7 @@ domain's transitions, fails until a migration says how to get there.
 
 import sqlalchemy as sa
 
+from ostler.domain.ledger import NOTHING, EntryKind
 from ostler.domain.states import FINAL_STATES, LEASED_STATES, TRANSITIONS, TaskState
 from ostler.store.guards import FIRST_STATES
 
@@ -237,3 +238,56 @@ pruned_use = sa.Table(
     sqlite_with_rowid=False,
 )
 """What calls that are no longer kept have cost, by key and day: a limit outlives the records of the calls."""
+
+COUNTS = NOTHING.__struct_fields__
+"""Fields of an amount; `spending` has a column of each, for what is used and for what is held."""
+
+ledger = sa.Table(
+    "ledger",
+    METADATA,
+    # Numbered by the writer without a gap: a number that is missing is an entry that somebody took away.
+    sa.Column("seq", BIG, primary_key=True, autoincrement=False),
+    sa.Column("attempt", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("at_ms", BIG, nullable=False),
+    sa.Column("charged_ms", BIG, nullable=False),
+    sa.Column("micro_usd", BIG, nullable=False),
+    sa.Column("tokens", BIG, nullable=False),
+    sa.Column("requests", BIG, nullable=False),
+    sa.Column("ref", sa.Text),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.CheckConstraint(" OR ".join(f"kind = '{kind.value}'" for kind in EntryKind), name="ledger_kind"),
+    sa.CheckConstraint("micro_usd >= 0 AND tokens >= 0 AND requests >= 0", name="ledger_amount"),
+    sa.CheckConstraint("(kind = 'adjust') = (ref IS NOT NULL)", name="ledger_ref"),
+    sa.CheckConstraint("seq > 0", name="ledger_seq"),
+    sqlite_strict=True,
+)
+# What makes a charge happen once is the database's own rule: one reservation, one end, one adjustment of a name.
+sa.Index("ledger_reserve", ledger.c.attempt, unique=True, sqlite_where=sa.text("kind = 'reserve'"))
+sa.Index("ledger_end", ledger.c.attempt, unique=True, sqlite_where=sa.text("kind = 'settle' OR kind = 'release'"))
+sa.Index("ledger_adjust", ledger.c.attempt, ledger.c.ref, unique=True, sqlite_where=ledger.c.ref.is_not(None))
+sa.Index("ledger_of_attempt", ledger.c.attempt, ledger.c.seq)
+sa.Index("ledger_charged", ledger.c.charged_ms)
+
+spending = sa.Table(
+    "spending",
+    METADATA,
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("grain", BIG, primary_key=True, autoincrement=False),
+    sa.Column("start_ms", BIG, primary_key=True, autoincrement=False),
+    sa.Column("entries", BIG, nullable=False),
+    *(sa.Column(f"used_{name}", BIG, nullable=False) for name in COUNTS),
+    *(sa.Column(f"held_{name}", BIG, nullable=False) for name in COUNTS),
+    *(
+        sa.CheckConstraint(
+            # Reasoning is a part of the output, and no limit counts it.
+            " AND ".join(f"{part}_{name} >= 0" for name in COUNTS if name != "reasoning_tokens"),
+            name=f"spending_{part}",
+        )
+        for part in ("used", "held")
+    ),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Sums of the ledger by scope and time (`ostler.budget.buckets`): limits are checked on them."""

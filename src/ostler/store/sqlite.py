@@ -19,12 +19,14 @@ import sqlalchemy as sa
 from ostler.domain.commands import Command, Result
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.event import Event
+from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
+from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import CallDetail, CallQuery, OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
-from ostler.store import call_reads, reads
+from ostler.store import call_reads, ledger_reads, reads
 from ostler.store.check import problems
 from ostler.store.errors import StoreError
 from ostler.store.file_lock import FileLock
@@ -213,6 +215,22 @@ class SqliteStore:
     async def oldest_call_ms(self) -> int | None:
         """See the port."""
         return await self._read(lambda run, queries: call_reads.oldest_call_ms(run, queries.gateway))
+
+    async def spent(self, spans: Sequence[Span]) -> list[Spent]:
+        """See the port."""
+        return await self._read(lambda run, queries: ledger_reads.spent(run, queries.ledger, spans))
+
+    async def ledger(self, query: LedgerQuery) -> list[LedgerEntry]:
+        """See the port."""
+        return await self._read(lambda run, queries: ledger_reads.entries(run, queries.ledger, query))
+
+    async def open_reservations(self) -> list[LedgerEntry]:
+        """See the port."""
+        return await self._read(lambda run, queries: ledger_reads.open_reservations(run, queries.ledger))
+
+    async def charged(self, kind: ScopeKind) -> list[str]:
+        """See the port."""
+        return await self._read(lambda run, queries: ledger_reads.values(run, queries.ledger, kind))
 
     async def backup(self, target: str | Path) -> None:
         """Copy the database into a new file while work goes on. Raises `ConflictError` when the file exists."""

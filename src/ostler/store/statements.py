@@ -42,6 +42,20 @@ class GatewayStatements(NamedTuple):
     """Last used before this instant."""
 
 
+class LedgerStatements(NamedTuple):
+    """Those about money."""
+
+    by_attempt: tuple[str, ...]
+    """seq, body; one text for each of `IN_SIZES`."""
+    sums: str
+    """Used, then held counts by scope, value, grain, from an instant, before another: one row of totals, or none."""
+    insert_entry: str
+    insert_sum: str
+    """Does nothing where the row is there."""
+    add_sum: str
+    """What is added, then the key."""
+
+
 class Statements(NamedTuple):
     """Text of every statement; parameters by position, in the order of `rows`."""
 
@@ -75,6 +89,7 @@ class Statements(NamedTuple):
     all_endpoint_names: str
     last_task_seq: str
     gateway: GatewayStatements
+    ledger: LedgerStatements
 
 
 class Upsert(Protocol):
@@ -121,6 +136,41 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         all_endpoint_names=text(sa.select(schema.endpoint.c.name)),
         last_task_seq=text(sa.select(sa.func.max(task.c.seq))),
         gateway=_gateway_statements(dialect, upsert),
+        ledger=_ledger_statements(dialect, upsert),
+    )
+
+
+def _ledger_statements(dialect: Dialect, upsert: Upsert) -> LedgerStatements:
+    def text(statement: sa.ClauseElement) -> str:
+        return str(statement.compile(dialect=dialect))
+
+    entry, spending = schema.ledger, schema.spending
+    counts = [column for column in spending.columns if not column.primary_key]
+    added = {column.name: column + sa.bindparam(f"new_{column.name}") for column in counts}
+    key = [column == sa.bindparam(f"at_{column.name}") for column in spending.primary_key]
+    return LedgerStatements(
+        by_attempt=lookups(dialect, sa.select(entry.c.seq, entry.c.body), entry.c.attempt),
+        sums=text(spending_sums()),
+        insert_entry=text(sa.insert(entry)),
+        insert_sum=text(upsert(spending).on_conflict_do_nothing(index_elements=list(spending.primary_key))),
+        add_sum=text(sa.update(spending).values(added).where(*key)),
+    )
+
+
+def spending_sums() -> sa.Select[*tuple[Any, ...]]:
+    """Totals of used and held counts; parameters: scope, value, grain, from an instant, before another."""
+    table = schema.spending
+    counts = [table.c[f"{part}_{name}"] for part in ("used", "held") for name in schema.COUNTS]
+    return (
+        sa.select(*(sa.func.sum(column) for column in counts))
+        .where(
+            table.c.scope == sa.bindparam("scope"),
+            table.c.value == sa.bindparam("value"),
+            table.c.grain == sa.bindparam("grain"),
+            table.c.start_ms >= sa.bindparam("low"),
+            table.c.start_ms < sa.bindparam("high"),
+        )
+        .having(sa.func.count() > sa.literal_column("0"))
     )
 
 

@@ -1,6 +1,7 @@
 """The web application of a hub: its routes behind the guard."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -33,17 +34,22 @@ def build_app(
     require_token: bool,
     hosts: Collection[str] | None = None,
     settings: ServeSettings | None = None,
+    others: Mapping[str, dict[str, Any]] | None = None,
 ) -> Starlette:
     """The ASGI application for `api`.
 
     `require_token` must be true when the hub can be reached from other machines; then `hosts` (the names it goes by)
     may stay `None`. Without tokens only loopback names and `hosts` are answered. `settings` overrides limits for
-    tests; its `require_token` is the argument's.
+    tests; its `require_token` is the argument's. `others`: path items of what stands in front, for the description.
     """
     serve = msgspec.structs.replace(settings or ServeSettings(require_token=require_token), require_token=require_token)
     rows = hub_routes()
     routes = [StarletteRoute(row.path, RouteApp(row, api, serve), methods=[row.method]) for row in rows]
-    routes.append(StarletteRoute(OPENAPI_PATH, _description, methods=["GET"]))
+
+    async def description(_request: Request) -> Response:
+        return Response(msgspec.json.encode(describe(rows, others)), media_type=JSON)
+
+    routes.append(StarletteRoute(OPENAPI_PATH, description, methods=["GET"]))
     app = Starlette(
         routes=routes,
         middleware=[
@@ -63,10 +69,6 @@ def build_app(
     )
     app.router.redirect_slashes = False
     return app
-
-
-async def _description(_request: Request) -> Response:
-    return Response(msgspec.json.encode(describe(hub_routes())), media_type=JSON)
 
 
 async def _unknown_route(request: Request, _error: Exception) -> Response:

@@ -16,8 +16,8 @@ _DOCUMENT_TYPE = "application/json"
 _STREAM_TYPE = "text/event-stream"
 
 
-def describe(routes: Iterable[Route]) -> dict[str, Any]:
-    """The OpenAPI document."""
+def describe(routes: Iterable[Route], others: Mapping[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """The OpenAPI document; `others` are path items of what stands in front of these routes."""
     rows = tuple(routes)
     kinds = [kind for row in rows for kind in (row.answer, row.body, row.query)]
     schemas, components = msgspec.json.schema_components([*kinds, ErrorAnswer], ref_template=_REF)
@@ -30,7 +30,7 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Ostler hub", "version": __version__},
-        "paths": paths,
+        "paths": paths | dict(others or {}),
         "components": {
             "schemas": components,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

@@ -40,9 +40,11 @@ class LineSplitter:
             return [line.removesuffix(b"\r") for line in lines]
         return lines
 
-    def pending(self) -> bytes:
-        """What came after the last line end; it stays there."""
-        return b"".join(self._parts)
+    def pending(self, limit_bytes: int = 65_536) -> bytes:
+        """What came after the last line end; it stays there. Nothing if it is longer than the limit: looking at an open
+        line again with each chunk must stay cheap.
+        """
+        return b"".join(self._parts) if self._size <= limit_bytes else b""
 
     def rest(self) -> bytes:
         """Take what came after the last line end."""

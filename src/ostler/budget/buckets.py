@@ -1,0 +1,79 @@
+"""Sums by scope and time in three grains, so that any window is added up from few rows.
+
+Each charge is counted three times: in its quarter-hour, in its day (UTC), and in the sum of all time. A span of months
+is a few quarters at its ends and whole days between: at most 190 quarters and a row for each day, whatever was charged.
+A span over all time is one row. `pieces` says which rows those are; nothing is approximated, as spans begin and end at
+quarter-hours.
+"""
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from ostler.budget.windows import DAY_MS, EARLIEST_MS, LATEST_MS, QUARTER_MS
+from ostler.domain.ledger import Scopes, Span
+from ostler.domain.limits import ScopeKind
+
+
+class Grain(IntEnum):
+    """How much time a row sums up."""
+
+    ALL = 0
+    QUARTER = 1
+    DAY = 2
+
+
+class Piece(NamedTuple):
+    """Rows of one grain that start from `low_ms` on and before `high_ms`."""
+
+    grain: Grain
+    low_ms: int
+    high_ms: int
+
+
+class BucketKey(NamedTuple):
+    """The name of a row."""
+
+    scope: str
+    value: str
+    grain: int
+    start_ms: int
+
+
+TIMELESS = frozenset({ScopeKind.TASK, ScopeKind.TICK})
+"""Scopes that are over soon and are never counted by the hour or the day: they have one row."""
+
+
+def pieces(span: Span) -> list[Piece]:
+    """The rows that add up to a span.
+
+    >>> [tuple(map(int, piece)) for piece in pieces(Span(scope=ScopeKind.ALL, start_ms=0, end_ms=86_400_000))]
+    [(2, 0, 86400000)]
+    """
+    if span.start_ms <= EARLIEST_MS and span.end_ms >= LATEST_MS:
+        return [Piece(Grain.ALL, 0, 1)]
+    first_day = -(-span.start_ms // DAY_MS) * DAY_MS
+    last_day = span.end_ms - span.end_ms % DAY_MS
+    if first_day >= last_day:
+        return [Piece(Grain.QUARTER, span.start_ms, span.end_ms)]
+    found = [
+        Piece(Grain.QUARTER, span.start_ms, first_day),
+        Piece(Grain.DAY, first_day, last_day),
+        Piece(Grain.QUARTER, last_day, span.end_ms),
+    ]
+    return [piece for piece in found if piece.low_ms < piece.high_ms]
+
+
+def buckets(scopes: Scopes, charged_ms: int) -> Iterator[BucketKey]:
+    """Every row that a charge is counted in."""
+    starts = (
+        (Grain.ALL, 0),
+        (Grain.QUARTER, charged_ms - charged_ms % QUARTER_MS),
+        (Grain.DAY, charged_ms - charged_ms % DAY_MS),
+    )
+    for kind in ScopeKind:
+        value = scopes.of(kind)
+        if not value and kind is not ScopeKind.ALL:
+            continue
+        for grain, start_ms in starts[:1] if kind in TIMELESS else starts:
+            yield BucketKey(kind.value, value, int(grain), start_ms)

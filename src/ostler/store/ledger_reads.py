@@ -1,0 +1,89 @@
+"""The reads about money, like those of `reads`: sums of spans, entries, what is open, who was ever charged."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
+
+from ostler.budget.buckets import Grain, pieces
+from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
+from ostler.domain.limits import ScopeKind
+from ostler.store import rows, schema
+from ostler.store.ledger import spent_of
+from ostler.store.rows import Run
+from ostler.store.statements import at_most, spending_sums
+
+
+class LedgerQueries(NamedTuple):
+    """Text of every read; parameters by position."""
+
+    sums: str
+    """See `statements.spending_sums`."""
+    entries: str
+    """body: above seq, charged since, at most so many."""
+    entries_of_attempt: str
+    """The same, of an attempt."""
+    open_reservations: str
+    values: str
+    """By scope."""
+
+
+def compile_ledger_queries(dialect: Dialect) -> LedgerQueries:
+    """Every read for one engine."""
+
+    def text(query: sa.ClauseElement) -> str:
+        return str(query.compile(dialect=dialect))
+
+    entry, spending = schema.ledger, schema.spending
+    end = entry.alias("ended")
+    ended = sa.exists().where(end.c.attempt == entry.c.attempt, end.c.kind != sa.literal_column("'reserve'"))
+    listed = (
+        sa.select(entry.c.body)
+        .where(
+            entry.c.seq > sa.bindparam("after"),
+            entry.c.charged_ms >= sa.bindparam("since"),
+        )
+        .order_by(entry.c.seq)
+    )
+    is_open = (entry.c.kind == sa.literal_column("'reserve'"), ~ended)
+    all_time = spending.c.grain == sa.literal_column(str(int(Grain.ALL)))
+    values = sa.select(spending.c.value).where(spending.c.scope == sa.bindparam("scope"), all_time)
+    return LedgerQueries(
+        sums=text(spending_sums()),
+        entries=text(at_most(listed)),
+        entries_of_attempt=text(at_most(listed.where(entry.c.attempt == sa.bindparam("attempt")))),
+        open_reservations=text(sa.select(entry.c.body).where(*is_open).order_by(entry.c.seq)),
+        values=text(values.order_by(spending.c.value)),
+    )
+
+
+def spent(run: Run, queries: LedgerQueries, spans: Sequence[Span]) -> list[Spent]:
+    """What each span adds up to; O(spans), whatever was charged."""
+    return [
+        spent_of(
+            chain.from_iterable(run(queries.sums, (span.scope.value, span.value, *piece)) for piece in pieces(span))
+        )
+        for span in spans
+    ]
+
+
+def entries(run: Run, queries: LedgerQueries, query: LedgerQuery) -> list[LedgerEntry]:
+    """Entries, oldest first."""
+    limit = max(0, query.limit)
+    if query.attempt is None:
+        found = run(queries.entries, (query.after_seq, query.since_ms, limit))
+    else:
+        found = run(queries.entries_of_attempt, (query.after_seq, query.since_ms, query.attempt, limit))
+    return [rows.decode_entry(text) for (text,) in found]
+
+
+def open_reservations(run: Run, queries: LedgerQueries) -> list[LedgerEntry]:
+    """Reservations that nobody has ended. O(reservations): for the start of a hub."""
+    return [rows.decode_entry(text) for (text,) in run(queries.open_reservations, ())]
+
+
+def values(run: Run, queries: LedgerQueries, kind: ScopeKind) -> list[str]:
+    """Who was ever charged, by name."""
+    return [value for (value,) in run(queries.values, (kind.value,))]
