@@ -50,10 +50,19 @@ class Client:
     lines: bool = False
     """Its streams are lines of JSON, not server-sent events."""
 
-    def ask(self, url: str, model: str, *, stream: bool, key: str = "", **fields: object) -> Got:
+    def ask(
+        self,
+        url: str,
+        model: str,
+        *,
+        stream: bool,
+        key: str = "",
+        headers: Mapping[str, str] | None = None,
+        **fields: object,
+    ) -> Got:
         """One request, read to its end."""
         body = {**self.body(model, PROMPT), "stream": stream, **fields}
-        got = send(url, self.path, body, key)
+        got = send(url, self.path, body, {**(headers or {}), **({"authorization": f"Bearer {key}"} if key else {})})
         if got.status:
             self._read(got, stream)
         return got
@@ -75,14 +84,13 @@ class Client:
                     self.read_event(json.loads(data), got)
 
 
-def send(url: str, path: str, body: Json, key: str = "") -> Got:
+def send(url: str, path: str, body: Json, headers: Mapping[str, str]) -> Got:
     """POST a document; a connection that breaks off is an error that the client sees."""
     address = urlsplit(url)
     assert address.hostname is not None
-    headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
     got = Got()
     with closing(http.client.HTTPConnection(address.hostname, address.port, timeout=TIMEOUT_S)) as connection:
-        connection.request("POST", path, json.dumps(body), headers)
+        connection.request("POST", path, json.dumps(body), {"content-type": "application/json", **headers})
         try:
             answer = connection.getresponse()
             got.status = answer.status

@@ -238,6 +238,20 @@ def test_a_whole_answer_that_broke_is_asked_for_anew(stable: Stable, case: Case)
     assert len(stall.pair_calls) == 2
 
 
+@pytest.mark.parametrize("case", cases(LATE, streams=(True,)), ids=str)
+def test_a_stream_that_is_asked_for_whole_is_tried_again_and_nobody_notices(stable: Stable, case: Case) -> None:
+    """With `x-ostler-whole` nothing leaves before the end: what broke is replaced, and comes as one good stream."""
+    stall = stable.stalls[case.upstream]
+    stall.script_pair(case.fault.play)
+
+    with at_most(case.limit_s, str(case)):
+        got = case.client.ask(stable.url, pair(case.upstream), stream=True, headers={"x-ostler-whole": "true"})
+
+    assert got.whole, got
+    assert_told(got)
+    assert len(stall.pair_calls) == 2
+
+
 @pytest.mark.parametrize("case", cases(FINAL), ids=str)
 def test_a_refusal_a_key_and_a_full_context_are_not_routed_around(stable: Stable, case: Case) -> None:
     """The second endpoint would have answered; it is not asked."""
