@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostler.residency import rule
-from ostler.residency.rule import LIVE, Considered, Load, Params, Recheck, next_move
+from ostler.residency.rule import LIVE, OPEN, Considered, Load, Params, Recheck, next_move
 from ostler.residency.state import DRAINING, LOADING, READY, Footprint, HostState, Resident, Soon, State, Swap, Want
 
 NOW = 1_000_000
@@ -104,6 +104,30 @@ def test_hosts_are_shared_out_among_models_by_their_work() -> None:
     assert (models.count("large"), models.count("other")) == (4, 2)
 
 
+def test_a_replica_comes_beside_what_is_loading_rather_than_alone() -> None:
+    """3. `a` has `small`, `b` is loading `middle` and will have room for `small` too: `c` stays free for others."""
+    models = CATALOG | {"middle": Footprint(9, 90, 20, 4)}
+    loading = Resident("middle", models["middle"], phase=LOADING, ready_ms=NOW + 90)
+    loads = HostState("b", 24, models, residents=[loading])
+    loads.swap = Swap(("middle",), (), NOW + 90)
+    free = HostState("c", 24, models)
+    small, large = waiting("small", work_ms=8_000, urgency=0), waiting("large", work_ms=2_000, urgency=0)
+
+    beside, _ = ask(State([HostState("a", 24, models, residents=[Resident("small", models["small"])]), free], [small]))
+    move, _ = ask(
+        State([HostState("a", 24, models, residents=[Resident("small", models["small"])]), loads, free], [small, large])
+    )
+
+    assert isinstance(beside, Load)
+    assert dict(beside.terms)["work_ms"] == 0.5 * 8_000 / 8, "without `b`: two replicas"
+    assert isinstance(move, Load)
+    assert (move.host, move.model) == ("c", "large"), "0.5 x 8,000 / 12 is less than 2,000 / 2"
+    loads.swap = Swap(("large",), ("middle",), NOW + 400)
+    loading.phase = DRAINING
+    again, _ = ask(State([box("small", name="a"), loads], [waiting("small", work_ms=90_000, urgency=0)]))
+    assert again is None, "it swaps, and what it loads leaves no room: that is no replica and no place"
+
+
 def test_gamma_asks_for_a_longer_queue() -> None:
     """3. With gamma 3 the queue must outlast the load three times."""
     state = State([box("large", name="a"), box(name="b")], [waiting("large", work_ms=1_100)])
@@ -199,6 +223,31 @@ def test_a_resident_goes_if_its_other_replicas_have_the_shorter_queue() -> None:
     assert kept is None
     assert isinstance(gone, Load)
     assert (gone.host, gone.model) == ("a", "other")
+
+
+def test_where_work_comes_unforeseen_a_busy_model_stays_open() -> None:
+    """7. It is not drained for a waiter with patience; for one without it is."""
+    busy = HostState("box", 24, CATALOG, residents=[Resident("large", CATALOG["large"], busy=1, drained_ms=NOW + 90)])
+
+    move, verdicts = ask(State([busy], [waiting("other")]), OPEN)
+    drained, _ = ask(State([busy], [overdue("other")]), OPEN)
+    foreseen, _ = ask(State([busy], [waiting("other")]), LIVE)
+
+    assert (move, verdicts["other@box"]) == (None, rule.VICTIM_BUSY)
+    assert isinstance(drained, Load)
+    assert (drained.evict, drained.available_ms) == (("large",), 90 + 60 + 200)
+    assert isinstance(foreseen, Load)
+
+
+def test_one_more_replica_drains_what_nobody_waits_for() -> None:
+    """7. A queue that outlasts the change has waited for long enough."""
+    busy = Resident("other", CATALOG["other"], busy=1, drained_ms=NOW + 90)
+    hosts = [box("large", name="a"), HostState("b", 24, CATALOG, residents=[busy])]
+
+    move, _ = ask(State(hosts, [waiting("large", work_ms=90_000)]), OPEN)
+
+    assert isinstance(move, Load)
+    assert (move.host, move.evict) == ("b", ("other",))
 
 
 def test_an_overdue_waiter_interrupts_a_younger_queue_only() -> None:
@@ -350,6 +399,7 @@ params = st.builds(
     prefetch=st.booleans(),
     replica_share=st.sampled_from((0.5, 1.0)),
     min_stay_ms=st.sampled_from((0, 10**9)),
+    drain=st.booleans(),
 )
 
 
@@ -372,6 +422,8 @@ def test_whatever_the_state_a_load_is_safe(state: State, chosen: Params) -> None
         assert move.overdue or gone.hold_until_ms <= NOW, "a held model stays while nobody is overdue"
         assert gone.since_ms + chosen.min_stay_ms <= NOW, "a young model stays"
         assert not gone.busy or move.available_ms >= gone.drained_ms - NOW, "a busy model is drained first"
+        served = any(one.keeps(move.model) for one in state.hosts)
+        assert not gone.busy or chosen.drain or move.overdue or served, "without `drain` a busy model stays open"
     freed = sum(host.residents[model].footprint.memory_bytes for model in move.evict)
     used = host.used_bytes - freed + host.models[move.model].memory_bytes
     assert host.memory_bytes is not None

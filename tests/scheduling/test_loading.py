@@ -259,9 +259,10 @@ def test_after_a_restart_what_the_first_listing_shows_is_what_is_there() -> None
 
 def test_a_swap_that_nobody_wants_any_more_is_taken_back() -> None:
     """The work was cancelled while what had to go was still busy: it stays, and takes calls again."""
-    rig = rig_with(slots=2, loaded=("big",))
+    rig = rig_with(slots=2, loaded=("big",), rules=policy(patience_ms=30_000))
     ask(rig, "works", "big")
     ask(rig, "t", "other")
+    rig.pass_ms(31_000)
     assert view(rig).residents[0].phase is HeldPhase.LEAVING
     rig.tell(sig.Cancel(task_id="t"))
 
@@ -284,6 +285,10 @@ def test_whoever_asks_is_told_what_is_happening_about_a_wait() -> None:
     )
     assert wait.next_check_ms == rig.now_ms + 180_000
     rig.tell(sig.Cancel(task_id="more"))
+    working = rig.scheduler.wait_of("t")
+    assert working is not None
+    assert working.detail.endswith(" other on box: a model that would have to go is working (big)")
+    rig.pass_ms(180_000)
     draining = rig.scheduler.wait_of("t")
     assert draining is not None
     assert "waits for calls on big to end" in draining.detail

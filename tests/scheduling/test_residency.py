@@ -77,6 +77,21 @@ def test_a_busy_model_is_drained_before_it_goes() -> None:
     assert asked(rig) == ["big", "other"]
 
 
+def test_a_model_at_work_stays_open_while_the_others_have_patience() -> None:
+    """A call that comes for it while its last one runs is served, and the waiter's turn comes when none runs."""
+    rig = rig_with(slots=2, loaded=("big",), rules=policy(patience_ms=60_000))
+    ask(rig, "a", "big")
+    ask(rig, "waits", "other")
+    rig.pass_ms(20_000)
+    ask(rig, "b", "big")
+
+    assert (rig.state("b"), asked(rig)) == (TaskState.ASSIGNED, [])
+    rig.finish("a")
+    assert asked(rig) == [], "b still works"
+    rig.finish("b")
+    assert asked(rig) == ["other"]
+
+
 def test_alternating_work_is_grouped_by_what_is_loaded() -> None:
     """Twelve tasks for two models that exclude each other, asked for in turn, need two loads, not twelve."""
     rig = rig_with()

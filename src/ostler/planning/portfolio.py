@@ -32,7 +32,7 @@ SHAKEN = (
     LIVE._replace(work_weight=0.3),
     LIVE._replace(urgency_weight=0.0),
     LIVE._replace(look=20.0, work_weight=0.0),
-    LIVE._replace(gamma=4.0),
+    LIVE._replace(drain=False),
 )
 """Settings under which orders are shaken."""
 MULTIPLIER, INCREMENT = 6_364_136_223_846_793_005, 1_442_695_040_888_963_407
@@ -61,11 +61,12 @@ def full_grid() -> Iterator[Setting]:
 
 def policies() -> Iterator[Params]:
     """Settings of the rule, the live one first, then those that differ from it in the fewest ways."""
-    axes = (WEIGHTS, THETAS, LOOKS, (True, False), (True, False), GAMMAS)
+    axes = (WEIGHTS, THETAS, LOOKS, (True, False), (True, False), GAMMAS, (True, False))
     for places in sorted(product(*(range(len(axis)) for axis in axes)), key=_distance):
-        w, t, k, p, b, g = places
+        w, t, k, p, b, g, d = places
         urgency, work = WEIGHTS[w]
-        yield Params(urgency, work, THETAS[t], LOOKS[k], GAMMAS[g], prefetch=p == 0, backfill=b == 0)
+        flags = {"prefetch": p == 0, "backfill": b == 0, "drain": d == 0}
+        yield Params(urgency, work, THETAS[t], LOOKS[k], GAMMAS[g], **flags)
 
 
 def _distance(places: tuple[int, ...]) -> tuple[int, int, tuple[int, ...]]:

@@ -5,7 +5,7 @@
     1. Something to do: work waits, or (`prefetch`) comes soon enough that a load begun now is not early.
     2. A place: the host is allowed, open, carries out no other swap, and does not keep the models already.
     3. Replicas that exist or load clear the queue within `gamma` x the time this load would take, the way back of what
-       it evicts included: not another one.
+       it evicts included: not another one. Where there are any, a host whose swap leaves room for one counts as one.
     4. The cheapest sufficient eviction set. None: refused. Held or young residents end their time first.
     5. available = the slowest of the set drained and unloaded, then the loads one after the other.
        Work that only comes soon: refused while `available` ends before it comes, with an instant to look again; and
@@ -14,7 +14,9 @@
        without limit; of two overdue queues the older one wins), or more urgent by `theta` round trips of the swap, or
        both queues are cleared sooner if this replica changes over.
     7. A resident that gets work of about that urgency (less by no more than the swap) while the set would drain and
-       leave, or within `look` x the swap after that, stays: wait and see.
+       leave, or within `look` x the swap after that, stays: wait and see. Without `drain` any busy resident stays, so
+       that whoever comes for it meanwhile is served, unless the waiter is overdue, or has a replica already and this
+       is one more, for a queue so long that it is due.
     8. score = `urgency_weight` x urgency + `work_weight` x waiting work / slots after the load - available; all slots
        count, those of other replicas too, so that hosts share the models out by their work; and work counts by
        `replica_share` where another replica exists.
@@ -35,7 +37,7 @@ import math
 from typing import Final, NamedTuple
 
 from ostler.residency.eviction import NOTHING, Eviction, Victim, cheapest_set, victims
-from ostler.residency.state import READY, Footprint, HostState, State, Want
+from ostler.residency.state import READY, Footprint, HostState, State, Swap, Want
 
 CHOSEN: Final = 0
 NOT_ALLOWED: Final = 1
@@ -48,6 +50,8 @@ NO_ROOM: Final = 7
 TOO_EARLY: Final = 8
 VICTIM_WANTED: Final = 9
 VICTIM_SOON: Final = 10
+VICTIM_BUSY: Final = 11
+BY_VICTIM: Final = (VICTIM_WANTED, VICTIM_SOON, VICTIM_BUSY)
 VERDICTS: Final = (
     "can be loaded",
     "not for this host",
@@ -60,11 +64,12 @@ VERDICTS: Final = (
     "its work comes later than the load would be done",
     "work still waits for a model that would have to go",
     "a model that would have to go gets work as urgent within the time of the swap",
+    "a model that would have to go is working",
 )
 
 
 class Params(NamedTuple):
-    """Setting of the rule. The defaults are those of live scheduling."""
+    """Setting of the rule. The defaults are for work that is known ahead; where it comes unforeseen, see `OPEN`."""
 
     urgency_weight: float = 1.0
     work_weight: float = 1.0
@@ -80,9 +85,15 @@ class Params(NamedTuple):
     replica_share: float = 0.5
     min_stay_ms: int = 0
     """A model stays at least so long once it is usable."""
+    drain: bool = True
+    """Whether a busy model may be closed to further work, so that it leaves when its calls have ended, for a model that
+    is nowhere and whose waiters have patience. If not, it stays open as long as anything runs on it."""
 
 
 LIVE: Final = Params()
+OPEN: Final = Params(drain=False)
+"""For a stream of work: to close a model early keeps out the next call for it, which then waits for a whole cycle of
+changes. That this goes on for long, patience forbids."""
 
 
 class Load(NamedTuple):
@@ -121,7 +132,7 @@ class Considered(NamedTuple):
 
     def said(self) -> str:
         """In words, for people: `qwen on box: work still waits for a model that would have to go (llama)`."""
-        gone = f" ({', '.join(self.evict)})" if self.evict and self.verdict in {VICTIM_WANTED, VICTIM_SOON} else ""
+        gone = f" ({', '.join(self.evict)})" if self.evict and self.verdict in BY_VICTIM else ""
         return f"{'+'.join(self.models)} on {self.host}: {VERDICTS[self.verdict]}{gone}"
 
 
@@ -284,7 +295,7 @@ class _Look:
         return victims(host, keep, self.state.wants_of, self.now_ms)
 
     def _protected(self, want: Want, host: HostState, eviction: Eviction, urgency: int, slots: int) -> int:
-        """`VICTIM_WANTED`, `VICTIM_SOON`, or 0: nothing protects the set."""
+        """`VICTIM_WANTED`, `VICTIM_SOON`, `VICTIM_BUSY`, or 0: nothing protects the set."""
         gone = [host.residents[model].footprint for model in eviction.models]
         coming = [host.models[model] for model in want.models if model not in host.residents]
         swap_ms = sum([one.unload_ms for one in gone]) + sum([one.load_ms for one in coming])
@@ -306,7 +317,8 @@ class _Look:
                     for soon in other.soon:
                         if soon.at_ms <= horizon_ms and soon.urgency + swap_ms >= urgency:
                             return VICTIM_SOON
-        return 0
+        open_ended = not (self.params.drain or want.overdue or slots)
+        return VICTIM_BUSY if open_ended and any(host.residents[model].busy for model in eviction.models) else 0
 
     def _more_urgent(self, by_ms: int, gone: list[Footprint], coming: list[Footprint]) -> bool:
         """Whether by more than `theta` times the swap there and back again."""
@@ -316,8 +328,11 @@ class _Look:
 
 
 def _replicas(state: State, want: Want, now_ms: int) -> tuple[int, float]:
-    """Slots of hosts that have or load all the want's models, and by when they would clear its queue, from now."""
-    slots = 0
+    """Slots of hosts that have or load all the want's models, and by when they would clear its queue, from now.
+
+    Where there are such hosts, those count too whose swap will leave room: there it takes nobody's place.
+    """
+    slots = beside = 0
     ready_ms = now_ms
     models = want.models
     for host in state.hosts:
@@ -332,13 +347,29 @@ def _replicas(state: State, want: Want, now_ms: int) -> tuple[int, float]:
             elif host.swap is not None and model in host.swap.models:
                 ready_ms = max(ready_ms, host.swap.ready_ms)
             else:
+                if host.swap is not None and _has_room_after(host, host.swap, want):
+                    beside += _slots(host, want)
                 break
         else:
             slots += _slots(host, want)
     if not slots:
         return 0, 0.0
+    slots += beside
     work_ms = want.work_ms if want.waiting else sum(soon.work_ms for soon in want.soon)
     return slots, ready_ms - now_ms + work_ms / slots
+
+
+def _has_room_after(host: HostState, swap: Swap, want: Want) -> bool:
+    """Whether the one model of a want fits beside what will be on a host when its swap has ended."""
+    own = host.models.get(want.models[0])
+    coming = [host.models.get(model) for model in swap.models if model not in host.residents]
+    if own is None or None in coming or len(want.models) > 1 or want.memory_bytes:
+        return False
+    sizes = [one.footprint.memory_bytes for one in host.residents.values() if one.phase <= READY]
+    sizes += [size.memory_bytes for size in coming if size is not None]
+    if host.max_resident is not None and len(sizes) >= host.max_resident:
+        return False
+    return host.memory_bytes is None or sum(sizes) + own.memory_bytes <= host.memory_bytes
 
 
 def _slots(host: HostState, want: Want) -> int:

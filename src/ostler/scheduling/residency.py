@@ -17,7 +17,7 @@ from ostler.domain.fleet import HeldPhase, ModelAt
 from ostler.domain.policy import ResidencyPolicy
 from ostler.domain.tasks import Task
 from ostler.residency import eviction
-from ostler.residency.rule import LIVE, Load, Params, Recheck, next_move
+from ostler.residency.rule import OPEN, Load, Params, Recheck, next_move
 from ostler.routing.decide import decide
 from ostler.scheduling.books import Turn
 from ostler.scheduling.demand import Demand, footprint, gather, starts_ms
@@ -58,7 +58,7 @@ def step(turn: Turn) -> bool:
 
 def params_of(policy: ResidencyPolicy) -> Params:
     """The setting of the rule under a policy."""
-    return LIVE._replace(min_stay_ms=policy.min_residence_ms)
+    return OPEN._replace(min_stay_ms=policy.min_residence_ms)
 
 
 def _set_timer(turn: Turn, demand: Demand, move: Recheck | None) -> None:
