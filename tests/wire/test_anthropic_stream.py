@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import RawMessageStreamEvent
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -150,6 +150,8 @@ def test_a_stream_is_understood_wherever_it_is_cut(at: list[int]) -> None:
 
 
 @given(at=cuts)
+@example(at=[len(WHOLE) - 1])
+@example(at=[len(WHOLE) - 2])
 def test_a_stream_is_watched_wherever_it_is_cut(at: list[int]) -> None:
     """End, finish, counts and the number of events are seen at every cut."""
     tap = watched(*cut(WHOLE, at))
@@ -244,7 +246,8 @@ def test_an_end_marker_without_a_reason_is_an_end() -> None:
     answer, reader = read(stream)
 
     assert (answer.parts, answer.finish, reader.done) == ((Text(text="hi"),), Finish.STOP, True)
-    assert (watched(stream).done, watched(stream).finish) == (True, "stop")
+    for whole in (stream, stream[:-2]):
+        assert (watched(whole).done, watched(whole).finish) == (True, "stop")
 
 
 def test_nothing_is_read_after_the_end() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ostler.domain.calls import CallError
@@ -169,6 +169,7 @@ def test_a_stream_is_understood_wherever_it_is_cut(at: list[int]) -> None:
 
 
 @given(at=cuts)
+@example(at=[len(WHOLE) - 1])
 def test_a_stream_is_watched_wherever_it_is_cut(at: list[int]) -> None:
     """End, finish, counts and the number of lines are seen at every cut."""
     tap = watched(*cut(WHOLE, at))

@@ -185,7 +185,8 @@ class Tap:
             elif self._open and not line:
                 raise malformed("an event is not what this API sends", self._open, emitted=self.content)
         # Some servers close the connection without a line end after the last event.
-        self.done = self.done or (chunk.endswith(b"}") and _is_end(self._lines.pending()))
+        if not self.done and chunk.endswith(b"}") and _is_end(line := self._lines.pending()):
+            self._data(line)
 
     def _data(self, line: bytes) -> None:
         if self.content and not self._open and _DELTA in line and line.endswith(b"}"):

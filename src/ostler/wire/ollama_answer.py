@@ -175,6 +175,7 @@ class Tap:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if line.done and not line.failed:
+            self.events += 1
             self._look(line)
 
     def _look(self, line: shapes.Line) -> None:
