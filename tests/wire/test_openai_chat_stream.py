@@ -148,6 +148,15 @@ TEMPERS: dict[str, tuple[list[Json], tuple[ToolUse, ...]]] = {
         [call("look", "", id="a"), call(None, '{"at":1}'), call("look", '{"at":2}', id="b")],
         CALLS,
     ),
+    "told by id alone, in turns": (
+        [
+            call("look", "", id="a"),
+            call("look", "", id="b"),
+            call(None, '{"at":1}', id="a"),
+            call(None, '{"at":2}', id="b"),
+        ],
+        CALLS,
+    ),
     "id and name repeated": (
         [
             call("look", '{"at"', index=0, id="a"),
