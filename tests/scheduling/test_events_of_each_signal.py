@@ -20,8 +20,11 @@ OF_THE_HUB = {
     "task.submitted",
     "scheduler.classification_disagreement",
     "config.refused",
+    "call.records_dropped",
     "hub.started",
     "hub.stopped",
+    "key.created",
+    "key.revoked",
     "task.results_trimmed",
     "plan.kept",
 }
