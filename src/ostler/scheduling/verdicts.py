@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from ostler.domain.decision import Hold, Route, RouteRequest, Verdict
+from ostler.domain.decision import Route, RouteRequest, Verdict
 from ostler.domain.fleet import FleetSnapshot
 from ostler.domain.live import LiveCall
 from ostler.domain.policy import Policy
@@ -138,10 +138,9 @@ def request_of(call: LiveCall, policy: Policy, now_ms: int) -> RouteRequest:
 
 
 def _may_be_kept(verdict: Verdict, policy: Policy, *, managed: bool) -> bool:
-    if isinstance(verdict, Hold):
-        return verdict.wait.code is WaitCode.CAPACITY and not managed
-    # How long it had waited before it left its tier is its own.
-    return not (verdict.decision.fallback_used and policy.gateway.fallback_wait_ms)
+    if verdict.decision.fallback_used and policy.gateway.fallback_wait_ms:
+        return False  # how long it had waited before it left its tier is its own
+    return isinstance(verdict, Route) or (verdict.wait.code is WaitCode.CAPACITY and not managed)
 
 
 def _shared(verdict: Verdict, key: Hashable) -> Verdict:
