@@ -18,7 +18,7 @@ import pytest
 
 AGENTS = Path(sys.prefix) / "agents" / "bin"
 WITHOUT_AGENTS = bool(os.environ.get("WITHOUT_AGENTS"))
-RUN_LIMIT_S = 60
+RUN_LIMIT_S = 120
 
 needs_agents = pytest.mark.skipif(WITHOUT_AGENTS, reason="WITHOUT_AGENTS is set: no real agent is run")
 
