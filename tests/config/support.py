@@ -194,6 +194,7 @@ gateway:
   queue: 1m
   first_token: 2m
   stall: 30s
+  whole: 3m
   attempts: 2
   max_waiting: 50
   max_body: 8MB

@@ -160,7 +160,13 @@ class Stage:
         models = {"m": ModelSpec(name="m", input_usd_per_mtok=2.0, output_usd_per_mtok=10.0)}
         tiers = (TierSpec(name="direct", rank=0), TierSpec(name="standard", rank=1, models=("m",)))
         policy = Policy(catalog=Catalog(tiers=tiers, models=models))
-        quick = {"deadline_ms": 5_000, "queue_ms": 2_000, "first_token_ms": 200, "stall_ms": 200} | settings
+        quick = {
+            "deadline_ms": 5_000,
+            "queue_ms": 2_000,
+            "first_token_ms": 200,
+            "stall_ms": 200,
+            "whole_ms": 200,
+        } | settings
         hub = Hub(
             desk=self.desk,
             keys=Keys(),

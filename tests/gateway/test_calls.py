@@ -124,7 +124,7 @@ async def test_a_client_that_goes_while_it_waits_in_line_is_withdrawn() -> None:
 async def test_a_client_that_goes_before_the_first_token_stops_the_endpoint(stream: bool) -> None:
     """Headers or none, streaming or not: the connection is closed, and the prompt is charged."""
     answer = Answer([5.0])
-    stage = Stage(Upstream(answer), first_token_ms=5_000, stall_ms=5_000)
+    stage = Stage(Upstream(answer), first_token_ms=5_000, stall_ms=5_000, whole_ms=5_000)
     await gone(stage, ASK | {"stream": stream})
     assert answer.closed
     assert stage.desk.ends[0].failure is not None
@@ -163,7 +163,7 @@ async def test_a_reader_that_stalls_stops_the_reading() -> None:
 async def test_the_deadline_of_a_call_ends_it_wherever_it_is() -> None:
     """In line, or while the endpoint works: 504 with what was too late."""
     for upstream, held in ((Upstream(), True), (Upstream(Answer([5.0])), False)):
-        stage = Stage(upstream, first_token_ms=9_000)
+        stage = Stage(upstream, first_token_ms=9_000, whole_ms=9_000)
         if held:
             stage.desk.held.clear()
         client = await stage.call(ASK, x_ostler_deadline="0.1")
@@ -246,9 +246,22 @@ async def test_a_prompt_is_kept_only_where_the_profile_says_so() -> None:
     await stage.call(ASK)
     assert stage.record.prompt is None
     assert b"hello" not in msgspec.json.encode(stage.record)
-    stage = Stage(Upstream(Answer([WHOLE])), store_prompts=True)
+    stage = Stage(Upstream(Answer([WHOLE]), Answer(STREAM)), store_prompts=True)
     await stage.call(ASK)
     assert "hello" in (stage.record.prompt or "")
+    assert stage.record.answer == WHOLE.decode()
+    streamed = await stage.call(ASK | {"stream": True})
+    assert stage.book.records[-1].answer == streamed.body.decode()
+
+
+async def test_an_answer_that_is_not_streamed_may_take_longer_than_a_first_token() -> None:
+    """It shows no first piece; its own limit is the one that counts."""
+    stage = Stage(Upstream(Answer([0.1, WHOLE])), first_token_ms=20, whole_ms=2_000)
+    assert (await stage.call(ASK)).status == 200
+    stage = Stage(Upstream(Answer([5.0, WHOLE])), whole_ms=50)
+    late = await stage.call(ASK)
+    assert late.status == 504
+    assert "whole answer" in late.json()["error"]["message"]
 
 
 async def test_another_format_is_translated_both_ways() -> None:

@@ -69,7 +69,7 @@ def test_every_path_of_the_gateway_is_described() -> None:
 @pytest.mark.parametrize("label", LABELS)
 def test_the_answer_to_any_request_is_in_the_description(label: str, mode: GenerationMode) -> None:
     """An error is JSON with `error` in it, in every format; never an internal one."""
-    if mode is GenerationMode.NEGATIVE and label.startswith("GET"):
+    if label == "HEAD /" or (mode is GenerationMode.NEGATIVE and label.startswith("GET")):
         return  # nothing about these can be wrong
     seen: Counter[int] = Counter()
 

@@ -122,6 +122,15 @@ async def test_the_version_is_one_that_clients_of_ollama_know() -> None:
     assert len([int(part) for part in version.split(".")]) == 3
 
 
+async def test_programs_of_ollama_find_a_server() -> None:
+    """They ask for the head of the root before anything else."""
+    client = Named().client(b"", "/")
+    client.scope["method"] = "HEAD"
+    stage = Named()
+    await stage.serve(client)
+    assert (client.status, client.body) == (200, b"")
+
+
 async def test_tokens_are_counted_by_the_endpoint_that_can() -> None:
     """The request goes on as it came; what comes back is its count."""
     stage = Named(Answer([b'{"input_tokens":17}']))

@@ -92,6 +92,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """From sending an attempt to the first piece of its answer; loading the model is in it."""
     stall_ms: Milliseconds = 60_000
     """Between two pieces of a streamed answer."""
+    whole_ms: Milliseconds = 300_000
+    """An answer that is not streamed shows no first piece: from sending an attempt to its end."""
     attempts: AtLeastOne = 3
     """At most so many attempts for one call, on all endpoints together."""
     max_waiting: AtLeastOne = 1_000

@@ -205,7 +205,9 @@ class CallRun:
         request = self._exchange.request(dispatch, spec)
         self._story.dropped = self._exchange.dropped
         self._story.sent()
-        self._watch.expect_first(self._hub.settings.first_token_ms / 1_000)
+        settings = self._hub.settings
+        limit_ms = settings.first_token_ms if self._exchange.streams else settings.whole_ms
+        self._watch.expect_first(limit_ms / 1_000)
         answer = await self._hub.upstream.send(spec, request)
         try:
             if self._exchange.streams:
@@ -229,6 +231,7 @@ class CallRun:
             data = relay.feed(chunk)
             if outlet.started:
                 if data:
+                    self._keep(data)
                     await outlet.write(data)
                 continue
             held += data
@@ -241,13 +244,20 @@ class CallRun:
                 _check_size(held)
                 continue
             await self._start(dispatch)
+            self._keep(held)
             await outlet.write(bytes(held))
             held.clear()
         rest = relay.finish()
         if not outlet.started:
             await self._start(dispatch)
+        self._keep(held + rest)
         await outlet.finish(bytes(held) + rest)
         await _drain(answer)
+
+    def _keep(self, data: bytes | bytearray) -> None:
+        """Where the profile says so, what left for the client is kept with the record."""
+        if self._hub.settings.store_prompts:
+            self._story.keep_answer(data)
 
     async def _whole(self, answer: UpstreamAnswer, dispatch: Dispatch) -> None:
         """Read a whole answer and hand it on. Raises `CallError` unless it is one."""
@@ -257,6 +267,7 @@ class CallRun:
         self._passed = _Passed(heard.tokens, heard.output_chars // 4, heard.wants_tool, any=True)
         headers = self._story.headers(dispatch) | {"content-type": "application/json"}
         cost = self._cost_header(dispatch, heard)
+        self._keep(heard.body)
         await self._outlet.whole(200, headers | cost, heard.body)
 
     async def _read(self, answer: UpstreamAnswer) -> bytes:
@@ -322,6 +333,8 @@ class CallRun:
         settings = self._hub.settings
         if cause is Cause.STALLED:
             return CallError(FailureClass.STALLED, f"the stream stalled: nothing for {settings.stall_ms / 1_000:g} s")
+        if not self._exchange.streams:
+            return CallError(FailureClass.TIMEOUT, f"no whole answer within {settings.whole_ms / 1_000:g} s")
         return CallError(FailureClass.TIMEOUT, f"no token within {settings.first_token_ms / 1_000:g} s")
 
     def _stopped(self, cause: Cause) -> Fault:

@@ -29,6 +29,7 @@ _SUMMARIES: Mapping[str, str] = {
     "/api/tags": "All that can be asked for by name, in Ollama's form",
     "/api/ps": "Models in memory",
     "/api/show": "One model",
+    "/": "Whether a server is here, as programs of Ollama ask first",
     "/api/version": "The version of Ollama whose API this is",
 }
 _MODEL = {"type": "string", "description": "A model, an alias, a tier, `tier:NAME` or `auto`"}

@@ -170,6 +170,7 @@ def _with_context(body: bytes, dispatch: Dispatch) -> bytes:
     if dispatch.context_tokens is not None:
         options = fields.get("options")
         fields["options"] = (options if isinstance(options, dict) else {}) | {"num_ctx": dispatch.context_tokens}
-    if dispatch.keep_alive_s is not None and "keep_alive" not in fields:
+    if dispatch.keep_alive_s is not None:
+        # On a host whose memory the scheduler decides about, no caller decides when a model leaves it.
         fields["keep_alive"] = dispatch.keep_alive_s
     return msgspec.json.encode(fields)

@@ -53,6 +53,7 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("GET", "/api/ps"): Route("loaded", Format.OLLAMA_CHAT),
     ("POST", "/api/show"): Route("show", Format.OLLAMA_CHAT),
     ("GET", "/api/version"): Route("version", Format.OLLAMA_CHAT),
+    ("HEAD", "/"): Route("alive", Format.OLLAMA_CHAT),
 }
 
 
@@ -114,6 +115,10 @@ class Listings:
         await answer_whole(
             send, 200, {**_JSON, "x-ostler-version": __version__}, listings.ollama_version(OLLAMA_VERSION)
         )
+
+    async def alive(self, _head: Head, _receive: Receive, send: Send) -> None:
+        """What programs of Ollama ask first."""
+        await answer_whole(send, 200, {}, b"")
 
     async def count(self, head: Head, receive: Receive, send: Send) -> None:
         """How many tokens a prompt has: counted by the endpoint where it can, else estimated, and said to be."""

@@ -14,6 +14,8 @@ from ostler.gateway.inbound import Head
 from ostler.gateway.money import cost_of
 from ostler.wire.talk import Tokens
 
+KEPT_BYTES = 1024 * 1024
+
 
 class DecisionNames:
     """Names of decisions that calls share: the id of the first call that had one.
@@ -59,9 +61,14 @@ class Story:
         self.dropped: tuple[str, ...] = ()
         self.trimmed_turns = 0
         self.prompt: str | None = None
-        self.answer: str | None = None
+        self._kept = bytearray()
         self._sent_us: int | None = None
         self._waited_us = 0
+
+    def keep_answer(self, data: bytes | bytearray) -> None:
+        """More of what left for the client; of a long answer only the beginning is kept."""
+        if len(self._kept) < KEPT_BYTES:
+            self._kept += data[: KEPT_BYTES - len(self._kept)]
 
     def dispatched(self, dispatch: Dispatch, waited_us: int) -> None:
         """An attempt may run; the time in the queue is not ours."""
@@ -141,7 +148,7 @@ class Story:
             cost_basis=_basis(self.attempts),
             dropped=(*self.dropped, *self._trimmed()),
             prompt=self.prompt,
-            answer=self.answer,
+            answer=self._kept.decode("utf-8", "replace") if self._kept else None,
         )
 
     def _trimmed(self) -> tuple[str, ...]:
