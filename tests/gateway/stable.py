@@ -28,6 +28,7 @@ LIMITS = f"""\
 gateway:
   first_token: {FIRST_TOKEN_MS}ms
   stall: {STALL_MS}ms
+  whole: {FIRST_TOKEN_MS}ms
   deadline: {DEADLINE_MS}ms
   queue: 2s
 scheduler:
