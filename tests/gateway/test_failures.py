@@ -4,7 +4,7 @@ import pytest
 
 from ostler.domain.calls import CallError
 from ostler.domain.states import FailureClass
-from tests.gateway.stage import ASK, OPENING, STREAM, WHOLE, Desk, Stage
+from tests.gateway.stage import ANTHROPIC_ASK, ASK, OPENING, STREAM, WHOLE, Desk, Stage
 from tests.gateway.support import Answer, Piece, Upstream
 
 
@@ -122,3 +122,40 @@ async def test_no_more_attempts_than_allowed() -> None:
     client = await stage.call(ASK)
     assert client.status == 502
     assert len(stage.upstream.sent) == 3
+
+
+def refused(status: int, body: bytes) -> CallError:
+    error = broken(FailureClass.CAPABILITY)
+    error.status, error.body = status, body
+    return error
+
+
+async def test_a_server_that_cannot_count_in_streams_is_asked_without_from_then_on() -> None:
+    """It refuses the field that we had added; that is no failed attempt, and the next call does not ask again."""
+    refusal = refused(400, b'{"error":"unknown field stream_options"}')
+    stage = Stage(Upstream(refusal, Answer(STREAM), Answer(STREAM)))
+    assert (await stage.call(ASK | {"stream": True})).status == 200
+    assert (await stage.call(ASK | {"stream": True})).status == 200
+    asked = [b"stream_options" in request.body for _, request in stage.upstream.sent]
+    assert asked == [True, False, False]
+    assert [len(record.attempts) for record in stage.book.records] == [1, 1]
+
+
+async def test_a_server_that_wants_the_newer_limit_gets_it() -> None:
+    """A translated request says it in the words that the server asked for."""
+    refusal = refused(400, b'{"error":{"message":"use max_completion_tokens instead"}}')
+    stage = Stage(Upstream(refusal, Answer([WHOLE]), Answer([WHOLE])))
+    for _ in range(2):
+        assert (await stage.call(ANTHROPIC_ASK, "/v1/messages")).status == 200
+    bodies = [request.body for _, request in stage.upstream.sent]
+    assert [b"max_completion_tokens" in body for body in bodies] == [False, True, True]
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+async def test_what_the_caller_itself_wrote_is_told_to_the_caller(status: int) -> None:
+    """Its own field is not taken out behind its back, and nothing is learned from it."""
+    refusal = refused(status, b"stream_options max_completion_tokens")
+    stage = Stage(Upstream(refusal, Answer(STREAM)))
+    ask = ASK | {"stream": True, "stream_options": {"include_usage": True}}
+    assert (await stage.call(ask)).status == 400
+    assert len(stage.upstream.sent) == 1

@@ -208,7 +208,12 @@ class CallRun:
         settings = self._hub.settings
         limit_ms = settings.first_token_ms if self._exchange.streams else settings.whole_ms
         self._watch.expect_first(limit_ms / 1_000)
-        answer = await self._hub.upstream.send(spec, request)
+        try:
+            answer = await self._hub.upstream.send(spec, request)
+        except CallError as refusal:
+            if not self._exchange.learn(spec, refusal):
+                raise
+            answer = await self._hub.upstream.send(spec, self._exchange.request(dispatch, spec))
         try:
             if self._exchange.streams:
                 await self._stream(answer, dispatch)

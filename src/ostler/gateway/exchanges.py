@@ -15,6 +15,7 @@ from ostler.domain.live import Dispatch
 from ostler.domain.states import FailureClass
 from ostler.gateway.dialects import format_for, path_of
 from ostler.gateway.inbound import Head
+from ostler.gateway.manners import Manners
 from ostler.gateway.relay import RawRelay, Relay, TranslatingRelay, Trim, without_counts
 from ostler.wire.codec import Codec, Format, Peek
 from ostler.wire.formats import codec
@@ -47,6 +48,10 @@ class Exchange(Protocol):
         """What is sent for an attempt. Raises `CallError` when the endpoint can never take it."""
         ...
 
+    def learn(self, spec: EndpointSpec, refusal: CallError) -> bool:
+        """Whether a refusal was for the form of the request, and the next one will have another."""
+        ...
+
     def trim(self, prompt_tokens: int) -> int | None:
         """Leave out the oldest turns until the prompt has so many tokens at most. The estimated length it has then;
         `None` when it cannot be made so short.
@@ -65,7 +70,9 @@ class Exchange(Protocol):
 class TalkExchange:
     """A request for an answer of a model, in any of the formats."""
 
-    def __init__(self, asked: Format, head: Head, body: bytes, peek: Peek, *, call_id: str, now_ms: int) -> None:
+    def __init__(
+        self, asked: Format, head: Head, body: bytes, peek: Peek, *, call_id: str, now_ms: int, manners: Manners
+    ) -> None:
         self._asked = asked
         self._mine: Codec = codec(asked)
         self._head = head
@@ -77,8 +84,7 @@ class TalkExchange:
         self._spoken = asked
         self._theirs: Codec = self._mine
         self._trims = False
-        self.no_counts: set[str] = set()
-        """Endpoints that refused to count in streams."""
+        self._manners = manners
         self.streams = peek.stream
         self.stream_type = self._mine.stream_type
         self.dropped: tuple[str, ...] = ()
@@ -93,7 +99,7 @@ class TalkExchange:
     def request(self, dispatch: Dispatch, spec: EndpointSpec) -> UpstreamRequest:
         """See `Exchange.request`."""
         self._spoken = spoken = format_for(self._asked, spec)
-        self._theirs = codec(spoken)
+        self._theirs = self._manners.codec(spoken, spec)
         self._trims = False
         self.dropped = ()
         if spoken is self._asked:
@@ -110,7 +116,7 @@ class TalkExchange:
             model=dispatch.model,
             context_tokens=dispatch.context_tokens or ask.context_tokens,
             keep_alive=dispatch.keep_alive_s if dispatch.keep_alive_s is not None else ask.keep_alive,
-            stream_counts=True,
+            stream_counts=self._manners.counts(spec),
         )
         encoded = self._theirs.encode_ask(asked)
         self.dropped = encoded.dropped
@@ -123,11 +129,15 @@ class TalkExchange:
             body = self._mine.renamed(body, dispatch.model)
         if spec.kind is EndpointKind.OLLAMA and (dispatch.context_tokens or dispatch.keep_alive_s is not None):
             return _with_context(body, dispatch)
-        wants = self._asked is Format.OPENAI_CHAT and self.streams and spec.name not in self.no_counts
+        wants = self._asked is Format.OPENAI_CHAT and self.streams and self._manners.counts(spec)
         if wants and _FLAG not in body:
             self._trims = True
             return b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
         return body
+
+    def learn(self, spec: EndpointSpec, refusal: CallError) -> bool:
+        """See `Exchange.learn`. What the caller itself wrote is the caller's."""
+        return (self._trims or self._spoken is not self._asked) and self._manners.learn(spec, refusal)
 
     def trim(self, prompt_tokens: int) -> int | None:
         """See `Exchange.trim`."""

@@ -20,6 +20,7 @@ from ostler.gateway.inbound import (
     Send,
     read_body,
 )
+from ostler.gateway.manners import Manners
 from ostler.gateway.outlet import Outlet
 from ostler.gateway.ports import Hub
 from ostler.gateway.question import Terms, check_key_allows, terms_of
@@ -56,6 +57,7 @@ class Gateway:
         self.open: set[Watch] = set()
         """Calls under way."""
         self._names = DecisionNames()
+        self._manners = Manners()
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -69,7 +71,7 @@ class Gateway:
         story.key, story.format = key, asked.value
         peek = codec(asked).peek(body)
         story.asked_model, story.stream = peek.model, peek.stream
-        exchange = TalkExchange(asked, head, body, peek, call_id=story.id, now_ms=story.at_ms)
+        exchange = TalkExchange(asked, head, body, peek, call_id=story.id, now_ms=story.at_ms, manners=self._manners)
         if hub.settings.store_prompts:
             story.prompt = body.decode("utf-8", "replace")
         wish = wish_of(peek, exchange)

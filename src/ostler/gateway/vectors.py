@@ -65,6 +65,10 @@ class EmbedExchange:
         self.dropped = encoded.dropped
         return UpstreamRequest(path=_PATHS[self._spoken], body=encoded.body)
 
+    def learn(self, spec: EndpointSpec, refusal: CallError) -> bool:  # noqa: ARG002 -- the port's signature
+        """See `Exchange.learn`: there is one form only."""
+        return False
+
     def trim(self, prompt_tokens: int) -> int | None:  # noqa: ARG002 -- the port's signature
         """See `Exchange.trim`: a text without its beginning would be another text."""
         return None
