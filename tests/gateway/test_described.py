@@ -21,7 +21,9 @@ from tests.gateway.stable import Stable, lone
 EXAMPLES = 15
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
 LABELS = [f"{method.upper()} {path}" for path, methods in paths().items() for method in methods]
-BARE = frozenset({"GET /v1/models", "GET /v1/models/{name}", "GET /api/tags", "GET /api/ps", "GET /api/version"})
+BARE = frozenset(
+    {"HEAD /", "GET /v1/models", "GET /v1/models/{name}", "GET /api/tags", "GET /api/ps", "GET /api/version"}
+)
 """Nothing about them can be wrong."""
 
 

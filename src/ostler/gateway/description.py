@@ -61,6 +61,12 @@ def paths() -> dict[str, dict[str, Any]]:
     return found
 
 
+def _name(path: str) -> str:
+    """A name for programs: `gateway_v1_models`, `gateway_v1_models_one`."""
+    parts = [part for part in path.replace("*", "one").split("/") if part]
+    return "_".join(["gateway", *(parts or ["alive"])])
+
+
 def _stream_type(form: Format) -> str:
     return codec(form).stream_type.partition(";")[0]
 
@@ -70,7 +76,7 @@ def _operation(path: str, body: Mapping[str, Any] | None, *, stream: str = "") -
     if stream:
         answer[stream] = {"schema": {"type": "string"}}
     operation: dict[str, Any] = {
-        "operationId": "gateway_" + "_".join(part for part in path.strip("/*").split("/") if part),
+        "operationId": _name(path),
         "summary": _SUMMARIES[path],
         "parameters": [],
         "responses": {

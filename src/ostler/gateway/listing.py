@@ -118,7 +118,7 @@ class Listings:
 
     async def alive(self, _head: Head, _receive: Receive, send: Send) -> None:
         """What programs of Ollama ask first."""
-        await answer_whole(send, 200, {}, b"")
+        await answer_whole(send, 200, _JSON, b"")
 
     async def count(self, head: Head, receive: Receive, send: Send) -> None:
         """How many tokens a prompt has: counted by the endpoint where it can, else estimated, and said to be."""
