@@ -99,6 +99,7 @@ def test_a_cost_is_the_exact_one_rounded_up(amount: Amount, usd_in: object, usd_
         ("anthropic", "claude-sonnet-40", "table anthropic/claude"),
         ("anthropic", "anthropic/claude-sonnet-4", "table anthropic/claude-sonnet-4"),
         ("openai", "gpt-5.2", "table openai/gpt-5"),
+        ("openrouter", "openai/gpt-5.2", "table openai/gpt-5"),
         ("openai", "gpt-50", "conservative gpt-50"),
         ("anthropic", "gpt-5", "conservative gpt-5"),
         ("mine", "own", "profile own"),

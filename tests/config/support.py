@@ -119,6 +119,14 @@ models:
     capabilities: [tools, vision]
     input_usd_per_mtok: 1.5
     output_usd_per_mtok: 6
+    cache_read_usd_per_mtok: 0.15
+    cache_write_usd_per_mtok: 1.75
+    reasoning_usd_per_mtok: 5
+    request_usd: 0.01
+    batch_percent: 50
+    long_above_tokens: 64k
+    long_input_usd_per_mtok: 3
+    long_output_usd_per_mtok: 9
     speeds:
       prefill_tokens_per_s: 900
       decode_tokens_per_s: 60
@@ -180,6 +188,52 @@ budget:
   monthly_soft_cap: 45.5
   per_session_cap: 3
   per_tick_cap: 0.25
+  time_zone: Europe/Berlin
+  unknown_price: refuse
+  conservative_input_usd_per_mtok: 20
+  conservative_output_usd_per_mtok: 80
+  equivalent_model: best-model
+  output_quantile_percent: 95
+  limits:
+    sprint:
+      scope: provider
+      only: acme
+      window: period
+      time_zone: America/New_York
+      start: "2026-02-01"
+      end: "2026-03-01"
+      unit: tokens
+      soft: 1000
+      hard: 2000
+      critical: 3000
+      degrade_to: small
+    lately:
+      window: rolling
+      hours: 5
+      hard: 2.5
+  providers:
+    acme:
+      billing: subscription
+      daily_budget: 10
+      degrade_percent: 70
+      exhaust_percent: 90
+      priority: 1
+      pace: none
+      reserve_percent: 10
+      warn_percent: 80
+      allowances:
+        february:
+          window: period
+          time_zone: America/New_York
+          start: "2026-02-01"
+          end: "2026-03-01"
+          unit: usd
+          amount: 200
+          model: best-model
+        lately:
+          window: rolling
+          hours: 5
+          amount: 100
 context:
   window_size: 20
   compaction_interval: 5

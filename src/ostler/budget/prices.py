@@ -86,11 +86,13 @@ class PriceBook:
     def _look_up(self, provider: str, model: str) -> Quote | None:
         if model in self._own:
             return Quote(price=self._own[model], source="profile", name=model)
-        names = self._names.get(provider, {})
-        for spelling in dict.fromkeys((model, model.rpartition("/")[2])):
+        maker, _, bare = model.rpartition("/")
+        # A router of providers names the maker in the model, and passes its list price on.
+        for seller, spelling in ((provider, model), (provider, bare), (maker, bare)):
+            names = self._names.get(seller, {})
             found = spelling if spelling in names else _longest_prefix(spelling, names)
             if found is not None:
-                return Quote(price=names[found].price, source="table", name=f"{provider}/{found}")
+                return Quote(price=names[found].price, source="table", name=f"{seller}/{found}")
         return None
 
 

@@ -12,6 +12,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
 
+profile_option = click.option(
+    "--profile", metavar="FILE", help="Profile to reckon with.  [default: the one that `ostler up` would take]"
+)
+
+
 class Number(click.FloatRange):
     """A number in a range. Python takes `nan` and `inf` for numbers, and a range does not keep `nan` out."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from ostler.config.budget import resolve_budget
 from ostler.config.classic import with_classic_tiers
 from ostler.config.decode import decode
 from ostler.config.document import read_document
@@ -17,7 +18,7 @@ from ostler.config.layers import environment_layer, merge, name_list_items
 from ostler.config.mistakes import Mistakes, SettingPath
 from ostler.config.nodes import Node, Place
 from ostler.config.resolve import resolve_catalog
-from ostler.config.rules import check_numbers, resolve_budget, resolve_rules
+from ostler.config.rules import check_numbers, resolve_rules
 from ostler.config.schema import ProfileFile
 from ostler.config.settings import HubSettings, LoadedProfile, WorkerSettings, policy_version
 from ostler.config.show import effective_settings
@@ -89,6 +90,7 @@ def _resolve(draft: Draft, source: Source, env: Mapping[str, str], cwd: Path) ->
     catalog, ladder = resolve_catalog(draft)
     routing = resolve_rules(draft, ladder)
     check_numbers(draft)
+    budget, money = resolve_budget(draft, ladder, catalog)
     file = draft.file
     draft.note(("name",), "the name of the profile")
     policy = Policy(
@@ -97,6 +99,7 @@ def _resolve(draft: Draft, source: Source, env: Mapping[str, str], cwd: Path) ->
         scheduler=file.scheduler,
         residency=file.residency,
         gateway=GatewayPolicy(fallback_wait_ms=file.gateway.fallback_wait_ms, context_rule=file.gateway.context_rule),
+        budget=money,
         profile=file.name or source.name,
     )
     folder = cwd if source.built_in else source.path.parent
@@ -105,7 +108,7 @@ def _resolve(draft: Draft, source: Source, env: Mapping[str, str], cwd: Path) ->
         worker=_worker(file.worker, env, folder),
         gateway=file.gateway,
         hub=_hub(draft, env, folder),
-        budget=resolve_budget(draft),
+        budget=budget,
         context=file.context,
         agi_loop=file.agi_loop,
         path=source.path,

@@ -94,6 +94,14 @@ def _spec(name: str, section: ModelSection) -> ModelSpec:
         capabilities=section.capabilities,
         input_usd_per_mtok=section.input_usd_per_mtok,
         output_usd_per_mtok=section.output_usd_per_mtok,
+        cache_read_usd_per_mtok=section.cache_read_usd_per_mtok,
+        cache_write_usd_per_mtok=section.cache_write_usd_per_mtok,
+        reasoning_usd_per_mtok=section.reasoning_usd_per_mtok,
+        request_usd=section.request_usd,
+        batch_percent=section.batch_percent,
+        long_above_tokens=section.long_above_tokens,
+        long_input_usd_per_mtok=section.long_input_usd_per_mtok,
+        long_output_usd_per_mtok=section.long_output_usd_per_mtok,
         speeds=section.speeds,
     )
 

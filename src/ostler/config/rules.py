@@ -6,14 +6,12 @@ from itertools import pairwise
 from ostler.config.draft import Draft
 from ostler.config.ladder import Ladder, tier_reference
 from ostler.config.mistakes import SettingPath
-from ostler.config.settings import BudgetSettings
-from ostler.config.units import duration_text, money_text
+from ostler.config.units import duration_text
 from ostler.config.vocabulary import TYPE_MINIMUMS, misspelt_task_type
 from ostler.domain.catalog import DIRECT
 from ostler.domain.policy import RoutingPolicy
 from ostler.domain.tasks import Complexity, TaskKind
 
-SOFT_SHARE_PERCENT = 80
 MAY_BE_ZERO = frozenset(
     {
         "task_ttl",
@@ -119,25 +117,6 @@ def _by_type(draft: Draft, ladder: Ladder, written: Mapping[str, str], path: Set
 
 def _reference(draft: Draft, ladder: Ladder, name: str | None, path: SettingPath) -> str | None:
     return None if name is None else tier_reference(draft, ladder, name, path)
-
-
-def resolve_budget(draft: Draft) -> BudgetSettings:
-    """The budget with its soft cap: as written, else 80 % of the hard one. Reports a soft cap above the hard one."""
-    budget = draft.file.budget
-    hard, soft = budget.monthly_hard_cap_micro_usd, budget.monthly_soft_cap_micro_usd
-    path = ("budget", "monthly_soft_cap")
-    if not draft.is_written(*path):
-        soft = None if hard is None else hard * SOFT_SHARE_PERCENT // 100
-        draft.note(path, f"{SOFT_SHARE_PERCENT} % of monthly_hard_cap")
-    elif hard is not None and soft is not None and soft > hard and not draft.mistakes.is_damaged(("budget",)):
-        what = f"{money_text(soft)} is above the hard cap of {money_text(hard)}"
-        draft.mistakes.add(path, what, "make it at most the hard cap")
-    return BudgetSettings(
-        monthly_hard_cap_micro_usd=hard,
-        monthly_soft_cap_micro_usd=soft,
-        per_session_cap_micro_usd=budget.per_session_cap_micro_usd,
-        per_tick_cap_micro_usd=budget.per_tick_cap_micro_usd,
-    )
 
 
 def check_numbers(draft: Draft) -> None:

@@ -19,6 +19,7 @@ from ostler.config.settings import (
     GatewaySettings,
     HubSettings,
     LoopSettings,
+    Percent,
     WorkerSettings,
 )
 from ostler.domain.catalog import Capability, ChoiceRule, CostClass, EndpointKind, Speeds
@@ -123,6 +124,16 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     capabilities: frozenset[Capability] | None = None
     input_usd_per_mtok: float | None = None
     output_usd_per_mtok: float | None = None
+    cache_read_usd_per_mtok: float | None = None
+    cache_write_usd_per_mtok: float | None = None
+    reasoning_usd_per_mtok: float | None = None
+    request_usd: float = 0.0
+    batch_percent: Percent = 100
+    """What work handed in as a batch costs of this."""
+    long_above_tokens: AtLeastOne | None = None
+    """Prompts above this length are at the next two prices as a whole."""
+    long_input_usd_per_mtok: float | None = None
+    long_output_usd_per_mtok: float | None = None
     speeds: Speeds = Speeds()
 
 

@@ -13,10 +13,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from ostler.domain.limits import Pace, ScopeKind, UnknownPrice, WindowKind
+from ostler.domain.limits import Unit as BudgetUnit
 from ostler.domain.policy import ContextRule, Policy
 from ostler.domain.tasks import TaskKind
 
 AtLeastOne = Annotated[int, Meta(ge=1)]
+Percent = Annotated[int, Meta(ge=0, le=100)]
+Quantile = Annotated[int, Meta(ge=50, le=99)]
 Milliseconds = Annotated[int, Meta(ge=1)]
 VERSION_CHARS = 12
 
@@ -111,6 +115,64 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """When the hub stops: how long answers that have begun may go on."""
 
 
+class BillingType(StrEnum):
+    """How a provider is paid."""
+
+    TOKEN = "token"  # noqa: S105 - a word of the profile, no secret
+    SUBSCRIPTION = "subscription"
+
+
+class LimitSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A limit of its own. Values are in its unit: dollars, tokens or requests."""
+
+    scope: ScopeKind = ScopeKind.ALL
+    only: str = ""
+    """Empty = each provider, session, ... has the limit for itself."""
+    window: WindowKind = WindowKind.MONTH
+    time_zone: str | None = None
+    """`None` = that of the budget."""
+    start: str | None = None
+    """First day of a period, `2026-02-01`."""
+    end: str | None = None
+    """First day that is not in it any more."""
+    hours: AtLeastOne | None = None
+    """Of a rolling window."""
+    unit: BudgetUnit = BudgetUnit.USD
+    soft: float | None = None
+    hard: float | None = None
+    critical: float | None = None
+    """Ceiling of critical work; `None` = the hard value."""
+    degrade_to: str | None = None
+
+
+class AllowanceSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a subscription allows in one of its windows."""
+
+    window: WindowKind = WindowKind.MONTH
+    time_zone: str | None = None
+    start: str | None = None
+    end: str | None = None
+    hours: AtLeastOne | None = None
+    unit: BudgetUnit = BudgetUnit.REQUESTS
+    amount: float | None = None
+    model: str | None = None
+
+
+class ProviderBudgetSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A provider: a day's budget when it is paid by the token, allowances when it is subscribed to."""
+
+    billing: BillingType = BillingType.TOKEN
+    daily_budget_micro_usd: int | None = None
+    degrade_percent: Percent = 80
+    exhaust_percent: Percent = 95
+    priority: int = 100
+    """The lower, the earlier it is recommended."""
+    pace: Pace = Pace.EVEN
+    reserve_percent: Percent = 5
+    warn_percent: Percent = 85
+    allowances: Mapping[str, AllowanceSection] = {}
+
+
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Spending limits in micro-dollars; `None` = no such limit, 0 = nothing may be spent."""
 
@@ -119,6 +181,16 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """When a file does not say: 80 % of the hard cap."""
     per_session_cap_micro_usd: int | None = 2_000_000
     per_tick_cap_micro_usd: int | None = 100_000
+    time_zone: str = "UTC"
+    """Whose hours, days and months count."""
+    limits: Mapping[str, LimitSection] = {}
+    providers: Mapping[str, ProviderBudgetSection] = {}
+    unknown_price: UnknownPrice = UnknownPrice.CONSERVATIVE
+    conservative_input_usd_per_mtok: float = 15.0
+    conservative_output_usd_per_mtok: float = 75.0
+    equivalent_model: str | None = None
+    """What local work is compared with; `None` = the cheapest cloud model of the profile."""
+    output_quantile_percent: Quantile = 90
 
 
 class ContextBudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

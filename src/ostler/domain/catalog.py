@@ -74,6 +74,16 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """`None` = unknown: accepted, and the record says so."""
     input_usd_per_mtok: float | None = None
     output_usd_per_mtok: float | None = None
+    cache_read_usd_per_mtok: float | None = None
+    cache_write_usd_per_mtok: float | None = None
+    reasoning_usd_per_mtok: float | None = None
+    request_usd: float = 0.0
+    batch_percent: int = 100
+    """What work handed in as a batch costs of this."""
+    long_above_tokens: int | None = None
+    """Prompts above this length are at the next two prices as a whole."""
+    long_input_usd_per_mtok: float | None = None
+    long_output_usd_per_mtok: float | None = None
     speeds: Speeds = Speeds()
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from ostler.domain.catalog import Catalog
+from ostler.domain.limits import BudgetPolicy
 
 
 class FallbackDirection(StrEnum):
@@ -136,5 +137,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: SchedulerPolicy = SchedulerPolicy()
     residency: ResidencyPolicy = ResidencyPolicy()
     gateway: GatewayPolicy = GatewayPolicy()
+    budget: BudgetPolicy = BudgetPolicy()
     version: str = ""
     profile: str = "default"

@@ -14,7 +14,7 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event, Scalar
 from ostler.domain.fleet import Session
-from ostler.domain.ledger import LedgerEntry
+from ostler.domain.ledger import EntryKind, LedgerEntry
 from ostler.domain.live import CallDecision, CallRecord, GatewayKey
 from ostler.domain.measured import Measurement
 from ostler.domain.plans import StoredPlan
@@ -177,6 +177,13 @@ def ledger_row(entry: LedgerEntry) -> Row:
         amount.micro_usd,
         amount.tokens,
         amount.requests,
-        entry.ref or None,
+        _once(entry),
         body(entry),
     )
+
+
+def _once(entry: LedgerEntry) -> str:
+    """What an attempt can be told only once."""
+    if entry.kind is EntryKind.RESERVE:
+        return "reserve"
+    return f"adjust {entry.ref}" if entry.kind is EntryKind.ADJUST else "end"

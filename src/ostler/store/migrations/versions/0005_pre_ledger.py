@@ -30,21 +30,21 @@ def upgrade() -> None:
         sa.Column("micro_usd", _BIG, nullable=False),
         sa.Column("tokens", _BIG, nullable=False),
         sa.Column("requests", _BIG, nullable=False),
-        sa.Column("ref", sa.Text),
+        sa.Column("once", sa.Text, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
         sa.CheckConstraint(
             "kind = 'reserve' OR kind = 'settle' OR kind = 'release' OR kind = 'adjust'", name="ledger_kind"
         ),
         sa.CheckConstraint("micro_usd >= 0 AND tokens >= 0 AND requests >= 0", name="ledger_amount"),
-        sa.CheckConstraint("(kind = 'adjust') = (ref IS NOT NULL)", name="ledger_ref"),
+        sa.CheckConstraint(
+            "CASE kind WHEN 'reserve' THEN once = 'reserve' WHEN 'adjust' THEN once LIKE 'adjust _%'"
+            " ELSE once = 'end' END",
+            name="ledger_once",
+        ),
         sa.CheckConstraint("seq > 0", name="ledger_seq"),
         sqlite_strict=True,
     )
-    _unique("ledger_reserve", ["attempt"], "kind = 'reserve'")
-    _unique("ledger_end", ["attempt"], "kind = 'settle' OR kind = 'release'")
-    _unique("ledger_adjust", ["attempt", "ref"], "ref IS NOT NULL")
-    op.create_index("ledger_of_attempt", "ledger", ["attempt", "seq"])
-    op.create_index("ledger_charged", "ledger", ["charged_ms"])
+    op.create_index("ledger_of_attempt", "ledger", ["attempt", "once"], unique=True)
     op.create_table(
         "spending",
         sa.Column("scope", sa.Text, primary_key=True),
@@ -64,8 +64,3 @@ def upgrade() -> None:
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
-
-
-def _unique(name: str, columns: list[str], condition: str) -> None:
-    where = sa.text(condition)
-    op.create_index(name, "ledger", columns, unique=True, sqlite_where=where, postgresql_where=where)
