@@ -1,0 +1,115 @@
+"""A ledger in a file, without an event loop: for a library inside another program, and for the command line.
+
+Each call opens the file, does one thing and closes it, so that several programs may share it: writers wait for their
+turn, readers do not wait. What was written is durable when the call returns. Beside a running hub only reads are
+possible: the file is the hub's. O(1) for each call, some milliseconds.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from ostler.domain.commands import Command, Result
+from ostler.domain.errors import ConflictError
+from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
+from ostler.domain.limits import ScopeKind
+from ostler.store import ledger_reads
+from ostler.store.errors import StoreError
+from ostler.store.file_lock import FileLock
+from ostler.store.flush import Flusher
+from ostler.store.ledger_check import NEWEST, SUMMED, torn
+from ostler.store.ledger_reads import LedgerQueries
+from ostler.store.migrate import bring_up_to_date
+from ostler.store.rows import Run
+from ostler.store.sqlite_engine import (
+    create_private_file,
+    driver,
+    explained,
+    queries,
+    reader_engine,
+    snapshot,
+    statements,
+    writer_engine,
+)
+
+T = TypeVar("T")
+PATIENCE_S, PAUSE_S = 5.0, 0.01
+
+
+class LedgerFile:
+    """Reads and writes of a ledger, each by itself."""
+
+    def __init__(self, path: str | Path, *, patience_s: float = PATIENCE_S) -> None:
+        self.path = Path(path).resolve()
+        self._patience_s = patience_s
+        """How long a writer waits for its turn."""
+
+    def apply(self, commands: Sequence[Command]) -> list[Result]:
+        """Apply commands in one transaction; durable when it returns. Raises `ConflictError` when the file stays in
+        use, `StoreError` when it cannot be used.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = self._lock()
+        try:
+            return self._guarded(lambda: self._apply(commands))
+        finally:
+            lock.release()
+
+    def spent(self, spans: Sequence[Span]) -> list[Spent]:
+        """What each span adds up to."""
+        return self._read(lambda run, texts: ledger_reads.spent(run, texts, spans), [Spent()] * len(spans))
+
+    def entries(self, query: LedgerQuery) -> list[LedgerEntry]:
+        """Entries, oldest first."""
+        return self._read(lambda run, texts: ledger_reads.entries(run, texts, query), [])
+
+    def charged(self, kind: ScopeKind) -> list[str]:
+        """Who was ever charged, by name."""
+        return self._read(lambda run, texts: ledger_reads.values(run, texts, kind), [])
+
+    def _lock(self) -> FileLock:
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return FileLock(self.path)
+            except ConflictError:
+                if time.monotonic() >= deadline:
+                    raise
+            except OSError as error:
+                raise explained(error, self.path) from error
+            time.sleep(PAUSE_S)
+
+    def _apply(self, commands: Sequence[Command]) -> list[Result]:
+        create_private_file(self.path)
+        with closing(writer_engine(self.path).connect()) as connection:
+            bring_up_to_date(connection, where=str(self.path), migrate=True)
+            flusher = Flusher(driver(connection), statements(), lambda error: explained(error, self.path))
+            (outcome,) = flusher.flush([commands])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def _read(self, read: Callable[[Run, LedgerQueries], T], empty: T) -> T:
+        if not self.path.exists():
+            return empty
+
+        def inside() -> T:
+            with closing(reader_engine(self.path).connect()) as connection, snapshot(driver(connection)) as run:
+                ((newest_seq, entries),), ((summed,),) = run(NEWEST, ()), run(SUMMED, ())
+                if (problem := torn(newest_seq, entries, summed)) is not None:
+                    raise StoreError(problem, where=str(self.path), remedy="restore a backup")
+                return read(run, queries().ledger)
+
+        return self._guarded(inside)
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except (sqlite3.Error, sa.exc.DBAPIError, msgspec.MsgspecError, OSError) as error:
+            raise explained(error, self.path) from error
