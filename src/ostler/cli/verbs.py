@@ -28,6 +28,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "tokens": Verb("ostler.cli.tokens:tokens", "Make and revoke tokens for workers and tools."),
         "keys": Verb("ostler.cli.keys:keys", "Make, list and revoke keys for clients of the gateway."),
         "calls": Verb("ostler.cli.calls:calls", "List the calls that went through the gateway."),
+        "budget": Verb("ostler.cli.budget:budget", "Show, check, record and configure what may be spent."),
         "prices": Verb("ostler.cli.prices:prices", "Show, check and refresh the prices of models."),
         "config": Verb("ostler.cli.config:config", "Check, show and import the profile."),
         "doctor": Verb("ostler.cli.doctor:doctor", "Look for what is wrong with this installation."),

@@ -1,0 +1,300 @@
+"""What the verbs of `ostler budget` print: limits, rates and workloads in words and as data."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from ostler.app.budgets import Budgets, DriftRow, RecommendRow
+from ostler.app.offline import declared_fleet
+from ostler.budget.limits import Gate, Level, Standing, amount_text
+from ostler.budget.prices import cost_micro_usd
+from ostler.budget.windows import EARLIEST_MS, LATEST_MS
+from ostler.domain.decision import Route, RouteRequest
+from ostler.domain.errors import InvalidInputError
+from ostler.domain.ledger import Amount, LedgerQuery, Scopes, Span
+from ostler.domain.limits import ScopeKind, Unit
+from ostler.domain.money import micro_usd, usd_text
+from ostler.domain.tasks import TaskSpec
+from ostler.routing.decide import decide
+from ostler.routing.facts import describe
+
+_PERCENT = 100
+NOTED_PERCENT, WARNED_PERCENT = 25, 50
+ACTIONS = {Level.OK: "proceed", Level.DEGRADED: "cheaper_tier", Level.EXHAUSTED: "block"}
+
+
+class CheckView(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether work may run now. Dollars."""
+
+    provider: str
+    billing_type: str
+    status: str
+    recommended_action: str
+    binding_limit: str | None
+    daily_budget: float | None
+    today_spend: float
+    pct_used: float | None
+    """Of the day's budget; never cut to a whole number."""
+    degradation_pct: int
+    exhaustion_pct: int
+    detail: str
+
+
+class LimitRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit in words."""
+
+    limit: str
+    of: str
+    level: str
+    used: str
+    held: str
+    left: str
+    resets: str
+    used_amount: int
+    held_amount: int
+    left_amount: int | None
+    unit: str
+
+
+class SubscriptionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription in words."""
+
+    provider: str
+    preferred: bool
+    near_end: bool
+    detail: str
+
+
+class StatusView(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that limits."""
+
+    level: str
+    limits: tuple[LimitRow, ...]
+    subscriptions: tuple[SubscriptionRow, ...]
+    total: str
+    total_micro_usd: int
+    saved: str
+    """What local work would have cost; empty = nothing was reckoned."""
+
+    @property
+    def total_line(self) -> str:
+        """The last line."""
+        return f"spent in all: {self.total}"
+
+
+class BurnView(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast money goes. Dollars."""
+
+    provider: str
+    today_spend: float
+    per_hour: float
+    left: float | None
+    hours_to_exhaustion: float | None
+    outlasts_day: bool
+    mean_7_days: float
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Line by line."""
+        hours = "never at this rate" if self.hours_to_exhaustion is None else f"{self.hours_to_exhaustion:.1f}"
+        return (
+            ("today", f"${self.today_spend:.2f}"),
+            ("an hour", f"${self.per_hour:.2f}"),
+            ("left today", "no limit" if self.left is None else f"${self.left:.2f}"),
+            ("hours to exhaustion", hours + (" (the day is over before)" if self.outlasts_day and self.left else "")),
+            ("mean of 7 days", f"${self.mean_7_days:.2f}"),
+        )
+
+
+class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file of tasks would cost."""
+
+    tasks: int
+    micro_usd: int
+    max_micro_usd: int
+    unpriced: tuple[str, ...]
+    """Tasks on a model whose price is not known; they are in the sum at the conservative price."""
+    passes: bool
+
+
+class DriftView(msgspec.Struct, frozen=True, kw_only=True):
+    """Requested against actual tiers."""
+
+    rows: tuple[DriftRow, ...]
+    calls: int
+    drifted: int
+    share_percent: float
+    level: str
+    """`ok`, `notice` or `warn`."""
+
+
+def check_view(profile: str | None, provider: str | None, **fields: object) -> CheckView:
+    """Whether work may run now. Raises `NotFoundError` for an unknown provider."""
+    budgets = Budgets(profile)
+    name = budgets.provider(provider) if provider else ""
+    scopes = Scopes(provider=name, tier=str(fields["tier"]), session=str(fields["session"]), tick=str(fields["tick"]))
+    estimate = Amount(micro_usd=micro_usd(float(str(fields["estimate"]))))
+    found = budgets.gate(scopes, estimate=estimate, critical=bool(fields["critical"]))
+    settings = budgets.profile.budget.providers.get(name)
+    day = settings.daily_budget_micro_usd if settings is not None else None
+    today = budgets.today(name)
+    return CheckView(
+        provider=name,
+        billing_type=settings.billing.value if settings is not None else "token",
+        status=found.level.value,
+        recommended_action=ACTIONS[found.level],
+        binding_limit=found.binding.limit.name if found.binding is not None else None,
+        daily_budget=_usd(day) if day is not None else None,
+        today_spend=_usd(today),
+        pct_used=_PERCENT * today / day if day else None,
+        degradation_pct=settings.degrade_percent if settings is not None else 80,
+        exhaustion_pct=settings.exhaust_percent if settings is not None else 95,
+        detail=gate_text(found),
+    )
+
+
+def gate_text(found: Gate) -> str:
+    """The limit that binds, in words."""
+    one = found.binding
+    if one is None:
+        return "no limit counts it"
+    left = "" if one.left is None else f", {amount_text(one.left, one.limit.unit)} left"
+    held = f" and {amount_text(one.held, one.limit.unit)} held" if one.held else ""
+    whose = f" of {one.value}" if one.value else ""
+    return f"limit {one.limit.name}{whose}: {amount_text(one.used, one.limit.unit)} used{held}{left}"
+
+
+def status_view(profile: str | None) -> StatusView:
+    """Everything that limits, and what was spent in all."""
+    budgets = Budgets(profile)
+    rows = tuple(_limit_row(one) for one in budgets.standings())
+    subscriptions = tuple(
+        SubscriptionRow(
+            provider=one.subscription.provider,
+            preferred=one.preferred,
+            near_end=one.near_end,
+            detail=", ".join(f"{part.allowance.name} {part.used_percent:.1f} % used" for part in one.allowances)
+            + ("; near its end" if one.near_end else "")
+            + (f"; {one.reason}" if one.reason else ""),
+        )
+        for one in budgets.subscriptions()
+    )
+    total = budgets.spent(Span(scope=ScopeKind.ALL, start_ms=EARLIEST_MS, end_ms=LATEST_MS)).total(Unit.USD)
+    saved = sum(entry.equivalent_micro_usd for entry in budgets.ledger.entries(LedgerQuery(limit=100_000)))
+    return StatusView(
+        level=budgets.worst().level.value,
+        limits=rows,
+        subscriptions=subscriptions,
+        total=usd_text(total),
+        total_micro_usd=total,
+        saved=usd_text(saved) if saved else "",
+    )
+
+
+def record_spending(profile: str | None, **fields: object) -> int:
+    """Charge a call; micro-dollars. Raises `InvalidInputError` when two flags contradict each other."""
+    tier, actual = str(fields["tier"]), str(fields["actual_tier"])
+    if tier and actual and tier != actual:
+        raise InvalidInputError("--tier and --actual-tier name two tiers", where="record", remedy="keep one")
+    cost = fields["cost"]
+    budgets = Budgets(profile)
+    scopes = Scopes(
+        provider=budgets.provider(str(fields["provider"])),
+        model=str(fields["model"]),
+        tier=tier or actual,
+        task=str(fields["task"]),
+        session=str(fields["session"]),
+    )
+    amount = Amount(
+        micro_usd=micro_usd(float(str(cost))) if cost is not None else 0,
+        input_tokens=int(str(fields["tokens_in"])),
+        output_tokens=int(str(fields["tokens_out"])),
+    )
+    return budgets.record(
+        scopes, amount, cost=cost is not None, attempt=str(fields["attempt"]), asked_tier=str(fields["requested_tier"])
+    )
+
+
+def recommendations(profile: str | None, tier: str) -> list[RecommendRow]:
+    """Providers, the best first."""
+    budgets = Budgets(profile)
+    name = budgets.catalog.tier_aliases.get(tier, tier)
+    if name and name not in {one.name for one in budgets.catalog.tiers}:
+        raise InvalidInputError(f"there is no tier '{tier}'", where="--tier")
+    return budgets.recommend(name)
+
+
+def burn_view(profile: str | None, provider: str | None) -> BurnView:
+    """The rate of today."""
+    budgets = Budgets(profile)
+    name = budgets.provider(provider) if provider else ""
+    found = budgets.burn(name)
+    return BurnView(
+        provider=name,
+        today_spend=_usd(found.used),
+        per_hour=found.per_hour / 1_000_000,
+        left=_usd(found.left) if found.left is not None else None,
+        hours_to_exhaustion=found.exhausted_in_hours,
+        outlasts_day=found.outlasts_window,
+        mean_7_days=found.mean_per_day / 1_000_000,
+    )
+
+
+def workload_view(profile: str | None, specs: Sequence[TaskSpec], most_micro_usd: int) -> WorkloadView:
+    """Estimate tasks at the places they would go to if everything were up and idle. Local work and commands cost 0."""
+    budgets = Budgets(profile)
+    policy, book = budgets.profile.policy, budgets.book
+    fleet = declared_fleet(policy, budgets.now_ms)
+    total, unpriced = 0, []
+    for spec in specs:
+        facts = describe(spec, policy)
+        verdict = decide(RouteRequest(facts=facts, now_ms=budgets.now_ms, queued_ms=budgets.now_ms), fleet, policy)
+        decision = verdict.decision
+        endpoint = policy.catalog.endpoints.get(decision.selected_endpoint or "")
+        if not isinstance(verdict, Route) or endpoint is None or endpoint.local or decision.selected_model is None:
+            continue
+        output = facts.output_tokens or policy.routing.default_output_tokens
+        amount = Amount(input_tokens=facts.prompt_tokens, output_tokens=output)
+        quote = book.quote(endpoint.provider, decision.selected_model)
+        if quote is None or not quote.is_known:
+            unpriced.append(spec.id)
+        total += cost_micro_usd(quote.price if quote is not None else budgets.policy.conservative_price, amount)
+    passes = total <= most_micro_usd and not unpriced
+    return WorkloadView(
+        tasks=len(specs), micro_usd=total, max_micro_usd=most_micro_usd, unpriced=tuple(unpriced), passes=passes
+    )
+
+
+def drift_view(profile: str | None, days: int) -> DriftView:
+    """Requested against actual tiers of the last days."""
+    rows = tuple(Budgets(profile).drift(days))
+    calls = sum(row.calls for row in rows)
+    drifted = sum(row.calls for row in rows if row.asked != row.ran)
+    share = _PERCENT * drifted / calls if calls else 0.0
+    level = "warn" if share > WARNED_PERCENT else "notice" if share > NOTED_PERCENT else "ok"
+    return DriftView(rows=rows, calls=calls, drifted=drifted, share_percent=share, level=level)
+
+
+def _limit_row(one: Standing) -> LimitRow:
+    unit = one.limit.unit
+    resets = (
+        "" if one.resets_ms is None else datetime.fromtimestamp(one.resets_ms / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
+    )
+    return LimitRow(
+        limit=one.limit.name,
+        of=one.value or "all",
+        level=one.level.value,
+        used=amount_text(one.used, unit),
+        held=amount_text(one.held, unit),
+        left="" if one.left is None else amount_text(one.left, unit),
+        resets=resets,
+        used_amount=one.used,
+        held_amount=one.held,
+        left_amount=one.left,
+        unit=unit.value,
+    )
+
+
+def _usd(amount_micro_usd: int) -> float:
+    return amount_micro_usd / 1_000_000

@@ -1,0 +1,237 @@
+"""What `ostler budget` does: reads the hub's ledger beside it, and writes to it while no hub runs.
+
+A read is one snapshot of the file. `record` is refused while a hub has the file: what the hub runs it records itself.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+
+from ostler.app.prices import book_of, current_table
+from ostler.budget.burn import Burn, burn
+from ostler.budget.limits import Gate, Level, SpentOf, Standing, gate, spans, standing, worst
+from ostler.budget.prices import PriceBook, basis_of, cost_micro_usd
+from ostler.budget.subscriptions import SubscriptionStanding, subscription_standing
+from ostler.budget.windows import DAY_MS, extent
+from ostler.config.load import load_source
+from ostler.config.settings import BillingType, LoadedProfile
+from ostler.config.sources import Source, find_profile
+from ostler.domain.commands import Refused, Settle
+from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, nearest
+from ostler.domain.fleet import ProbeStatus
+from ostler.domain.ledger import NOTHING, Amount, Basis, EntryKind, LedgerEntry, LedgerQuery, Scopes, Span, Spent
+from ostler.domain.limits import Limit, ScopeKind, Unit, Window, WindowKind
+from ostler.fleet.cache import ProbeCache
+from ostler.store.ledger_file import LedgerFile
+
+WEEK_DAYS = 7
+PAGE = 10_000
+
+
+class RecommendRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider that could serve, the best one first."""
+
+    provider: str
+    billing: str
+    level: Level
+    reason: str
+    healthy: bool | None = None
+    """As last checked; `None` = not checked lately."""
+
+
+class DriftRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls by the tier that was asked for."""
+
+    asked: str
+    ran: str
+    calls: int
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Budgets:
+    """One look at the budget of a profile."""
+
+    def __init__(self, profile: str | None) -> None:
+        self.source: Source = find_profile(profile, os.environ, Path.cwd())
+        self.profile: LoadedProfile = load_source(self.source, os.environ, Path.cwd())
+        if "://" in self.profile.hub.database:
+            raise InvalidInputError("the ledger is in a database server", where="hub.database", remedy="ask its hub")
+        self.policy = self.profile.policy.budget
+        self.catalog = self.profile.policy.catalog
+        self.ledger = LedgerFile(self.profile.hub.database, patience_s=0.5)
+        self.now_ms = _now_ms()
+
+    @property
+    def book(self) -> PriceBook:
+        """The prices to reckon with."""
+        return book_of(current_table(self.profile), self.policy)
+
+    def providers(self) -> list[str]:
+        """All providers of the profile, by name."""
+        return sorted({spec.provider for spec in self.catalog.endpoints.values()} | set(self.policy.provider_priority))
+
+    def provider(self, name: str) -> str:
+        """A provider of the profile. Raises `NotFoundError` with the nearest name."""
+        if name not in self.providers():
+            raise NotFoundError(f"the profile has no provider {name}", remedy=nearest(name, self.providers()))
+        return name
+
+    def gate(self, scopes: Scopes, *, estimate: Amount = NOTHING, critical: bool = False) -> Gate:
+        """What the limits say about work of these scopes."""
+        sums = self._sums(spans(self.policy.limits, scopes, self.now_ms))
+        return gate(self.policy.limits, scopes, self.now_ms, sums, estimate=estimate, critical=critical)
+
+    def standings(self) -> list[Standing]:
+        """Every limit, for each provider, session, ... that it counts and that was ever charged."""
+        found: list[Standing] = []
+        for limit in self.policy.limits:
+            values = [limit.of] if limit.of or limit.scope is ScopeKind.ALL else self.ledger.charged(limit.scope)
+            rows = (standing(limit, value, self.now_ms, self.spent) for value in values)
+            found += [row for row in rows if row is not None]
+        return found
+
+    def subscriptions(self) -> list[SubscriptionStanding]:
+        """Every subscription now."""
+        return [subscription_standing(one, self.now_ms, self.spent) for one in self.policy.subscriptions]
+
+    def spent(self, span: Span) -> Spent:
+        """One sum."""
+        return self.ledger.spent([span])[0]
+
+    def today(self, provider: str) -> int:
+        """Micro-dollars of today, held ones included."""
+        return self.spent(self._day(provider, self.now_ms)).total(Unit.USD)
+
+    def burn(self, provider: str) -> Burn:
+        """How fast money goes today; an empty provider = all together."""
+        day = self._day(provider, self.now_ms)
+        limit = next(
+            (one for one in self.policy.limits if one.of == provider and one.scope is ScopeKind.PROVIDER), None
+        )
+        found = extent(Window(kind=WindowKind.DAY, zone=self.profile.budget.time_zone), self.now_ms)
+        days, start_ms = [], day.start_ms
+        for _ in range(WEEK_DAYS):
+            days.append(self._day(provider, start_ms - 1))
+            start_ms = days[-1].start_ms
+        return burn(
+            self.spent(day).total(Unit.USD),
+            start_ms=day.start_ms,
+            now_ms=self.now_ms,
+            ceiling=limit.hard if limit is not None else None,
+            resets_ms=found.resets_ms if found is not None else None,
+            days=[one.total(Unit.USD) for one in self.ledger.spent(days)],
+        )
+
+    def record(self, scopes: Scopes, amount: Amount, *, cost: bool, attempt: str = "", asked_tier: str = "") -> int:
+        """Charge work that was done elsewhere; micro-dollars. Raises `InvalidInputError` when it has no price,
+        `ConflictError` when a hub has the ledger.
+        """
+        basis = Basis.REPORTED
+        if not cost:
+            quote = self.book.quote(scopes.provider, scopes.model)
+            if quote is None:
+                remedy = "say --cost, or give the model a price under `models`"
+                raise InvalidInputError(f"no price is known of {scopes.provider}/{scopes.model}", remedy=remedy)
+            amount = msgspec.structs.replace(amount, micro_usd=cost_micro_usd(quote.price, amount))
+            basis = basis_of(quote)
+        command = Settle(
+            attempt=attempt or f"record/{uuid4().hex}",
+            at_ms=self.now_ms,
+            amount=amount,
+            basis=basis,
+            scopes=scopes,
+            asked_tier=asked_tier,
+        )
+        (answer,) = self.ledger.apply([command])
+        if isinstance(answer, Refused):
+            raise ConflictError(answer.message)
+        return amount.micro_usd
+
+    def recommend(self, tier: str = "") -> list[RecommendRow]:
+        """Providers that serve a tier (any, when empty), the best first: subscriptions with allowance in time of their
+        pace, then those within budget by priority, then degraded ones; what is exhausted or known to be down is last.
+        """
+        standing_of = {one.subscription.provider: one for one in self.subscriptions()}
+        health = self._health()
+        rows = []
+        for place, name in enumerate(self._ranked()):
+            if not self._serves(name, tier):
+                continue
+            level = self.gate(Scopes(provider=name, tier=tier)).level
+            subscription = standing_of.get(name)
+            billing = BillingType.TOKEN if subscription is None else BillingType.SUBSCRIPTION
+            reason = "within budget" if level is Level.OK else str(level.value)
+            if subscription is not None:
+                reason = "allowance is left" if subscription.preferred else subscription.reason or "not preferred"
+                level = Level.EXHAUSTED if not subscription.usable else level
+            preferred = subscription is not None and subscription.preferred
+            row = RecommendRow(
+                provider=name, billing=billing.value, level=level, reason=reason, healthy=health.get(name)
+            )
+            rows.append(((row.healthy is False, list(Level).index(level), not preferred, place), row))
+        return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
+
+    def drift(self, days: int) -> list[DriftRow]:
+        """Calls whose tier was asked for, by where they ran."""
+        counts: dict[tuple[str, str], int] = {}
+        for entry in self._entries(self.now_ms - days * DAY_MS):
+            if entry.asked_tier and entry.kind is EntryKind.SETTLE:
+                key = entry.asked_tier, entry.scopes.tier
+                counts[key] = counts.get(key, 0) + 1
+        return [DriftRow(asked=asked, ran=ran, calls=counts[asked, ran]) for asked, ran in sorted(counts)]
+
+    def daily(self, provider: str) -> Limit | None:
+        """The limit of a provider's day."""
+        return next((one for one in self.policy.limits if one.name == f"{provider}-day"), None)
+
+    def worst(self) -> Gate:
+        """All limits together."""
+        return worst(self.standings())
+
+    def _entries(self, since_ms: int) -> Iterable[LedgerEntry]:
+        after = 0
+        while page := self.ledger.entries(LedgerQuery(after_seq=after, since_ms=since_ms, limit=PAGE)):
+            yield from page
+            after = page[-1].seq
+
+    def _sums(self, asked: Sequence[Span]) -> SpentOf:
+        return dict(zip(asked, self.ledger.spent(asked), strict=True)).__getitem__
+
+    def _day(self, provider: str, at_ms: int) -> Span:
+        found = extent(Window(kind=WindowKind.DAY, zone=self.profile.budget.time_zone), at_ms)
+        assert found is not None  # noqa: S101 - a day is never outside of itself
+        scope = ScopeKind.PROVIDER if provider else ScopeKind.ALL
+        return Span(scope=scope, value=provider, start_ms=found.start_ms, end_ms=found.end_ms)
+
+    def _ranked(self) -> list[str]:
+        first = [name for name in self.policy.provider_priority if name in self.providers()]
+        return [*first, *(name for name in self.providers() if name not in first)]
+
+    def _serves(self, provider: str, tier: str) -> bool:
+        specs = [spec for spec in self.catalog.endpoints.values() if spec.provider == provider and spec.enabled]
+        tiers = [one for one in self.catalog.tiers if one.enabled and (not tier or one.name == tier)]
+        return any(
+            (not one.providers or provider in one.providers) and (not spec.models or model in spec.models)
+            for spec in specs
+            for one in tiers
+            for model in one.models
+        )
+
+    def _health(self) -> dict[str, bool]:
+        specs = sorted(self.catalog.endpoints.values(), key=lambda spec: spec.name)
+        cache = ProbeCache(Path(self.profile.hub.data_dir), os.environ)
+        fresh = cache.fresh(specs, self.now_ms)
+        health: dict[str, bool] = {}
+        for spec in specs:
+            if spec.name in fresh:
+                health[spec.provider] = (
+                    health.get(spec.provider, False) or fresh[spec.name].status is ProbeStatus.AVAILABLE
+                )
+        return health
