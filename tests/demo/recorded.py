@@ -6,6 +6,7 @@ import msgspec
 
 from ostler.config.load import load_text
 from ostler.config.sources import Source
+from ostler.demo.callers import CallRow
 from ostler.demo.report import Chapter, Evidence, HostRow
 from ostler.demo.simulated import SimulatedSite
 from ostler.domain.catalog import Catalog
@@ -66,6 +67,29 @@ def host(name: str = "sim-alpha", **fields: object) -> HostRow:
     return msgspec.convert({**values, **fields}, HostRow)
 
 
+def call(**fields: object) -> CallRow:
+    """A live call that went well."""
+    base = CallRow(
+        format="openai-chat",
+        asked="tier:local_small",
+        model="llama3.2:3b",
+        endpoint="sim-beta",
+        tier="local_small",
+        status=200,
+        streamed=True,
+        first_token_ms=90,
+        duration_ms=1_300,
+        queue_ms=0,
+        attempts=1,
+        input_tokens=12,
+        output_tokens=60,
+        cost_micro_usd=0,
+        fallback="",
+        message="",
+    )
+    return msgspec.structs.replace(base, **fields)
+
+
 def evidence(**fields: object) -> Evidence:
     """What a report of the recorded run is made of."""
     found = answers()
@@ -80,5 +104,7 @@ def evidence(**fields: object) -> Evidence:
         speed=20.0,
         simulated=("both machines",),
         real=("the hub",),
+        calls=(call(), call(asked="tier:local_strong", tier="cloud_small", fallback="sim-alpha is down")),
+        calls_expected=2,
     )
     return msgspec.structs.replace(base, **fields)

@@ -222,3 +222,13 @@ def test_the_recording_is_that_of_a_hub() -> None:
 
     assert len(found) == 9
     assert Path(recorded.ANSWERS).stat().st_size < 64_000
+
+
+def test_a_live_call_that_failed_or_is_missing_makes_the_demo_fail() -> None:
+    """The report is good only when every call was answered and recorded."""
+    assert build_report(recorded.evidence()).ok
+    refused = build_report(recorded.evidence(calls=(recorded.call(status=503, message="no place"),), calls_expected=1))
+    assert not refused.ok
+    assert any("503" in problem and "no place" in problem for problem in refused.problems)
+    missing = build_report(recorded.evidence(calls=(recorded.call(),), calls_expected=2))
+    assert any("1 of the 2 live calls" in problem for problem in missing.problems)

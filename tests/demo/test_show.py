@@ -184,3 +184,12 @@ def test_the_report_can_be_drawn_at_any_width(width: int) -> None:
     print_report(build_report(recorded.evidence()), Console(file=out, width=width, force_terminal=True), "/tmp/here")
 
     assert "Every task" in out.getvalue()
+
+
+def test_a_live_call_is_a_line_and_a_fallback_is_told() -> None:
+    """Who spoke how, what was asked for, who answered; and why it was another tier."""
+    text = printed()
+    line = next(line for line in text.splitlines() if line.startswith("openai-chat, streamed"))
+    for word in ("tier:local_small", "llama3.2:3b", "sim-beta", "0.1 s", "1.3 s", "$0.0000"):
+        assert word in line
+    assert "tier:local_strong was answered by cloud_small, because sim-alpha is down" in " ".join(text.split())

@@ -6,6 +6,7 @@ from itertools import takewhile
 
 import msgspec
 
+from ostler.demo.callers import AWAY, CALM, Callers, CallRow, Question, call_row
 from ostler.demo.fleet import Fleet
 from ostler.demo.live import View
 from ostler.demo.machines import state_of_calls, with_swaps_of_hub
@@ -15,6 +16,7 @@ from ostler.demo.telling import DOWN, RATE_LIMITED, is_chapter, tell, tone_of
 from ostler.demo.watcher import Look, Watcher, moment_of
 from ostler.demo.workload import Wave, Workload
 from ostler.domain.event import Event
+from ostler.domain.ports import CallQuery
 from ostler.hub.views import TaskAnswer
 
 LOOK_EVERY_S = 0.25
@@ -41,6 +43,7 @@ class Play:
             give_up_after_s=PATIENCE_S + MODELLED_WORK_S / speed,
         )
         self._watcher = Watcher(fleet)
+        self._callers = Callers(fleet.client.url)
         self._begun_ms = int(time.time() * 1000)
         self._own: list[Chapter] = []
         self._handed_in = 0
@@ -77,6 +80,7 @@ class Play:
 
     def evidence(self) -> Evidence:
         """What the report is made of; asks hub and machines once more."""
+        called = self._callers.wait()
         look = self._watcher.look()
         answers = tuple(self._fleet.client.task(task.id) for task in look.tasks)
         pace = f"the pace of what is simulated: {self._speed:g} simulated seconds in one real second"
@@ -92,9 +96,16 @@ class Play:
             simulated=(*self._fleet.site.what_is_simulated, pace),
             real=self._fleet.site.what_is_real,
             why=self._why(look),
+            calls=self._calls(),
+            calls_expected=called,
             plan=self._fleet.client.run_plan(AGENTS) if self._planned else None,
             gave_up=self._gave_up,
         )
+
+    def _calls(self) -> tuple[CallRow, ...]:
+        """What the hub recorded of them, oldest first."""
+        found = self._fleet.client.calls(CallQuery()).calls
+        return tuple(call_row(record) for record in reversed(found))
 
     def _why(self, look: Look) -> tuple[str, ...]:
         """What the hub says of the newest task that fell back, up to its candidates, whose lines are long."""
@@ -110,11 +121,13 @@ class Play:
         match act:
             case Act.SECOND_WAVE:
                 self._hand_in(Wave.SECOND, "the second wave")
+                self._call(CALM, "an editor and a chat window")
             case Act.SWITCH_OFF:
                 self._fleet.switch_off(doomed)
                 self._tell(f"{doomed} IS SWITCHED OFF: its server and its worker are killed (kill -9)", Tone.BAD)
             case Act.AWAY_WAVE:
                 self._hand_in(Wave.AWAY, f"more work, while {doomed} is away")
+                self._call(AWAY, "an agent and an editor")
             case Act.SWITCH_ON:
                 self._fleet.switch_on(doomed)
                 self._tell(f"{doomed} is switched on again", Tone.GOOD)
@@ -129,6 +142,12 @@ class Play:
             self._fleet.client.submit(specs)
             self._handed_in += len(specs)
             self._tell(f"{len(specs)} tasks are handed in: {name}")
+
+    def _call(self, questions: Sequence[Question], who: str) -> None:
+        """Live calls beside the tasks. A real engine's models have names of their own: there nobody calls."""
+        if self._fleet.site.simulated:
+            self._callers.ask(questions)
+            self._tell(f"{len(questions)} live calls come in through the gateway: {who}")
 
     def _tell(self, text: str, tone: Tone = Tone.PLAIN) -> None:
         self._own.append(Chapter(at_s=round(self._watcher.elapsed_s, 1), text=text, tone=tone))

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ostler.demo.callers import CallRow
 from ostler.domain.catalog import Catalog, ModelSpec
 from ostler.domain.decision import Cause, Decision
 from ostler.domain.money import tokens_cost_micro_usd
@@ -19,6 +20,8 @@ from ostler.hub.views import TaskAnswer
 
 NOT_A_CHANGE = frozenset({Cause.CLASSIFICATION, Cause.EXPLICIT, Cause.OVERRIDE})
 """Steps of a decision that only say where it began; fallbacks are told apart."""
+
+HTTP_OK = 200
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +166,8 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     real: tuple[str, ...]
     why: tuple[str, ...]
     """The explanation of one decision, in the hub's own words."""
+    calls: tuple[CallRow, ...] = ()
+    """Live calls through the gateway, oldest first."""
     plan: RunPlan | None = None
     """The plan of the pipeline beside what happened."""
     left_running: tuple[str, ...] = ()
@@ -183,6 +188,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     simulated: tuple[str, ...]
     real: tuple[str, ...]
     why: tuple[str, ...] = ()
+    calls: tuple[CallRow, ...] = ()
+    calls_expected: int = 0
+    """Live calls that were made."""
     plan: RunPlan | None = None
     gave_up: bool = False
     left_running: tuple[str, ...] = ()
@@ -230,6 +238,7 @@ def build_report(evidence: Evidence) -> DemoReport:
         simulated=evidence.simulated,
         real=evidence.real,
         why=evidence.why,
+        calls=evidence.calls,
         plan=evidence.plan,
         left_running=evidence.left_running,
     )
@@ -247,6 +256,11 @@ def _problems(rows: Iterable[TaskRow], evidence: Evidence) -> Iterable[str]:
     for row in rows:
         if not row.ok and not (row.optional and row.state in FINAL_STATES):
             yield f"{row.id} is {row.state}: {row.failure or 'no reason is known'}"
+    if len(evidence.calls) < evidence.calls_expected:
+        yield f"the hub recorded {len(evidence.calls)} of the {evidence.calls_expected} live calls"
+    for call in evidence.calls:
+        if call.status != HTTP_OK or call.message:
+            yield f"a call for {call.asked} was answered with {call.status}: {call.message or 'no reason is known'}"
     for left in evidence.left_running:
         yield f"left running, and killed: {left}"
 

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ostler.demo.callers import CallRow
 from ostler.demo.planned import planned_and_actual
 from ostler.demo.report import DemoReport, FallbackRow, HostRow, TaskRow
 from ostler.demo.workload import PIPELINE
@@ -67,6 +68,8 @@ def report_parts(report: DemoReport) -> Iterable[RenderableType]:
         yield _section("Every fallback and its reason", Group(*_fallbacks(report.fallbacks)))
     if report.why:
         yield _section("One decision in full, as `ostler why` tells it", _quote(report.why))
+    if report.calls:
+        yield _section("Live calls through the gateway", Group(*_calls(report.calls)))
     if report.retries:
         tried = [
             (
@@ -157,6 +160,42 @@ def _fallbacks(rows: Iterable[FallbackRow]) -> Iterable[RenderableType]:
             ("task", "taken by", "waited for its tier"),
             [(row.task, f"{row.model} on {row.endpoint}", _seconds(row.waited_ms)) for row in members],
         )
+
+
+def _calls(rows: Sequence[CallRow]) -> Iterable[RenderableType]:
+    """Each call with who spoke how, who answered, and what it took."""
+    columns = (
+        "client speaks",
+        "asked for",
+        "answered by",
+        "first token",
+        "took",
+        "in line",
+        "tokens in",
+        "out",
+        "cost",
+    )
+    yield _table(
+        columns,
+        [
+            (
+                f"{row.format}{', streamed' if row.streamed else ''}",
+                row.asked,
+                f"{_short(row.model)} on {row.endpoint}",
+                NONE if row.first_token_ms is None else _seconds(row.first_token_ms),
+                _seconds(row.duration_ms),
+                _seconds(row.queue_ms),
+                str(row.input_tokens),
+                str(row.output_tokens),
+                _dollars(row.cost_micro_usd),
+            )
+            for row in rows
+        ],
+        wrap=2,
+    )
+    for row in rows:
+        if row.fallback:
+            yield Text(f"{row.asked} was answered by {row.tier}, because {row.fallback}", style="yellow")
 
 
 def _quote(lines: Iterable[str]) -> RenderableType:
