@@ -1,15 +1,17 @@
 """What the gateway costs, beside the direct call, nginx and LiteLLM's proxy, in one run on one machine.
 
-    python bench/gateway.py [--quick] [--only ostler,nginx] [--seconds 2] [--litellm PYTHON] [--json]
+    python bench/gateway.py [--quick] [--only ostler,nginx] [--seconds 0.5] [--litellm PYTHON] [--alone] [--json]
 
 The endpoint is **simulated**: a process that answers from memory, so that all that is measured is the hop. Ostler runs
 as `ostler up` starts it, with its store, a key that every call must show, the queue, decisions, records and metrics.
 Each target has one worker on a core of its own; endpoint and load generator share another one, where there are two.
 Every answer is checked; one that is not true ends the run.
 
-Read ratios and CPU time, not rates: a machine that others use gives less of everything. The reference is a direct call
-just before and just after each target; where the two differ much, the rates between them say little. The rig itself
-stops at some rate (see "direct"), so what one core could carry is reckoned from its CPU time where that is more.
+Read ratios and CPU time, not rates: a machine that others use gives less of everything, and makes each call cost more.
+So the windows are short and many, and the figures are those of the best one; the usual one stands beside it. Where one
+may, `--alone` has everything else wait. The reference is a direct call just before and just after each target; where
+the two differ much, the rates between them say little. The rig itself stops at some rate (see "direct"), so what one
+core could carry is reckoned from its CPU time where that is more.
 nginx is measured where it is installed; LiteLLM where `--litellm` names the interpreter of an environment that has it.
 """
 
@@ -29,8 +31,8 @@ from bench.hop.load import Order, Window
 from bench.hop.machine import Cores, RunError, StartError, order
 from bench.hop.targets import Opener, core_sizes_mb, direct, litellm, nginx, nginx_program, ostler, upstream
 
-FULL = Effort(seconds=2.0, windows=3, stream_rounds=3, waiting=1_000, wait_ms=5_000, queue_wait_ms=200)
-QUICK = Effort(seconds=0.4, windows=1, stream_rounds=1, waiting=1_000, wait_ms=1_500, queue_wait_ms=100)
+FULL = Effort(seconds=0.25, windows=16, stream_rounds=4, waiting=1_000, wait_ms=5_000, queue_wait_ms=200)
+QUICK = Effort(seconds=0.2, windows=4, stream_rounds=1, waiting=1_000, wait_ms=1_500, queue_wait_ms=100)
 REFERENCE_S = 0.4
 DRIFT = 0.15
 
@@ -40,8 +42,9 @@ def main() -> int:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--quick", action="store_true", help="shorter windows; a look, not a measurement")
     cli.add_argument("--only", default="", help="targets, with commas between: nginx, litellm, ostler")
-    cli.add_argument("--seconds", type=float, help="length of a window (default 2, with --quick 0.4)")
+    cli.add_argument("--seconds", type=float, help="length of a window (default 0.25, with --quick 0.2)")
     cli.add_argument("--litellm", metavar="PYTHON", help="interpreter of an environment with litellm[proxy]")
+    cli.add_argument("--alone", action="store_true", help="before everything else on the machine (needs the right to)")
     cli.add_argument("--json", action="store_true", help="the figures as JSON")
     args = cli.parse_args()
     effort = QUICK if args.quick else FULL
@@ -49,7 +52,7 @@ def main() -> int:
         effort = msgspec.structs.replace(effort, seconds=args.seconds)
     chosen = openers(args.only.split(",") if args.only else [], args.litellm)
     try:
-        found = run(chosen, effort)
+        found = run(chosen, effort, Cores(alone=args.alone))
     except RunError as error:
         print(f"nothing was measured: {error}", file=sys.stderr)
         return 1
@@ -72,9 +75,8 @@ def openers(only: Sequence[str], litellm_python: str | None) -> list[Opener]:
     return [direct, *(opener for name, opener in every.items() if not only or name in only)]
 
 
-def run(targets: Sequence[Opener], effort: Effort) -> dict[str, Figures]:
+def run(targets: Sequence[Opener], effort: Effort, cores: Cores) -> dict[str, Figures]:
     """One after the other, so that none disturbs another. One that does not start is said and left out."""
-    cores = Cores()
     found: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory(prefix="ostler-gateway-") as name:
         folder = Path(name)

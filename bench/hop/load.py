@@ -7,6 +7,7 @@ error of the run, not a slow call. It reads the target's processor time itself, 
 
 import asyncio
 import resource
+import statistics
 import sys
 import time
 from array import array
@@ -74,6 +75,11 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     def best(self) -> Window:
         """The window that others disturbed least."""
         return max(self.windows, key=lambda window: window.rate)
+
+    @property
+    def usual_cpu_us(self) -> float:
+        """Processor time for each call in the middle one of the windows."""
+        return statistics.median(window.cpu_us for window in self.windows)
 
 
 class WrongAnswerError(Exception):

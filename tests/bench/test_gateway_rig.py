@@ -187,9 +187,9 @@ def figures(name: str, seen: Window, **more: object) -> Figures:
         "target": Target(name=name, port=1, start_s=1.0, size_mb=80.0),
         "idle_mb": 60.0,
         "after_mb": 70.0,
-        "calls": dict.fromkeys((1, 16, 64), seen),
-        "agent": seen,
-        "streams": seen,
+        "calls": dict.fromkeys((1, 16, 64), Readings(windows=[seen])),
+        "agent": Readings(windows=[seen]),
+        "streams": Readings(windows=[seen]),
         "waiting": Readings(windows=[window()], memory_before_mb=60.0, memory_peak_mb=160.0),
         "queued": None,
         "reference": (window(), window(rate=4_000)),
@@ -213,6 +213,15 @@ def test_a_bar_is_reached_exactly_at_its_mark(value: float, at_least: bool, verd
     bar = Bar(name="x", unit="us", value=value, must=200, stretch=300 if at_least else 75, at_least=at_least)
 
     assert bar.verdict() == verdict
+
+
+def test_the_best_window_is_the_fastest_and_the_usual_one_is_in_the_middle() -> None:
+    """A window that others disturbed costs more; it shows in the usual figure alone."""
+    seen = Readings(windows=[window(3_000, 150), window(5_000, 100), window(1_000, 400)])
+
+    assert seen.best.rate == 5_000
+    assert seen.best.cpu_us == pytest.approx(100)
+    assert seen.usual_cpu_us == pytest.approx(150)
 
 
 def test_capacity_is_what_was_seen_or_what_the_cost_allows() -> None:
@@ -254,5 +263,5 @@ def test_the_bench_itself_runs_and_says_that_its_endpoint_is_simulated() -> None
 
     assert said["simulated_endpoint"] is True
     assert list(said["targets"]) == ["direct"]
-    assert said["targets"]["direct"]["calls"]["16"]["count"] > 0
+    assert said["targets"]["direct"]["calls"]["16"]["windows"][0]["count"] > 0
     assert said["bars"] == []

@@ -54,6 +54,9 @@ class Listener:
             access_log=False,
             lifespan="off",
             ws="none",
+            # Nobody asks who a proxy says it is, and each header of an answer costs as much as a step of the decision.
+            proxy_headers=False,
+            server_header=False,
             http="httptools",
             timeout_graceful_shutdown=GRACE_S,
         )

@@ -25,6 +25,7 @@ from ostler.domain.ports import UpstreamAnswer
 from ostler.domain.states import Failure, FailureClass
 from ostler.gateway.exchanges import Exchange, Heard
 from ostler.gateway.faults import CLIENT_GONE, headers_of, of_call, of_denial, of_ours
+from ostler.gateway.money import cost_of
 from ostler.gateway.moves import Move, excluded_by, next_move
 from ostler.gateway.outlet import Outlet
 from ostler.gateway.ports import Hub
@@ -297,10 +298,9 @@ class CallRun:
         view = self._hub.views().get(dispatch.endpoint)
         if view is None:
             return {}
-        what = spent(heard.tokens, prompt_tokens=0, output_tokens=0)
-        now_ms = self._hub.clock.now_ms()
-        tried = attempt_of(dispatch, view.spec, what, self._hub.policy(), started_ms=now_ms, now_ms=now_ms)
-        known = [attempt.cost_micro_usd for attempt in (*self._story.attempts, tried)]
+        tokens = spent(heard.tokens, prompt_tokens=0, output_tokens=0).tokens
+        cost, _ = cost_of(tokens, self._hub.policy().catalog.models.get(dispatch.model), view.spec)
+        known = [*(attempt.cost_micro_usd for attempt in self._story.attempts), cost]
         if None in known:
             return {"x-ostler-cost-usd": "unknown"}
         return {"x-ostler-cost-usd": usd(sum(cost or 0 for cost in known))}

@@ -87,9 +87,11 @@ class RawRelay:
         """See `Relay.feed`."""
         self._tap.feed(chunk)
         data = self._tail + chunk if self._tail else chunk
-        end = max(data.rfind(mark) + len(mark) if mark in data else 0 for mark in self._ends)
-        self._tail = data[end:]
-        whole = data[:end]
+        if data.endswith(self._ends):
+            whole, self._tail = data, b""
+        else:
+            end = max(data.rfind(mark) + len(mark) if mark in data else 0 for mark in self._ends)
+            whole, self._tail = data[:end], data[end:]
         return self._trim(whole) if self._trim is not None else whole
 
     def finish(self) -> bytes:

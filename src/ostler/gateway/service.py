@@ -128,7 +128,8 @@ class Gateway:
         if self._stopping:
             raise BusyError("the hub is stopping", remedy="try again in a moment")
         key = self.who(head)
-        if len(self.open) >= self.hub.settings.max_waiting + self._slots():
+        most = self.hub.settings.max_waiting
+        if len(self.open) >= most and len(self.open) >= most + self._slots():
             raise BusyError(
                 f"{len(self.open)} calls are under way or in line, as many as may be",
                 remedy="try again later, or raise gateway.max_waiting",

@@ -10,6 +10,9 @@ from enum import StrEnum
 
 from ostler.gateway.inbound import Receive
 
+LOOK_S = 15.0
+"""When the timer first looks: before most limits, so that it stays where it is while an attempt sets and lifts them."""
+
 
 class Cause(StrEnum):
     """Why a watch ended its task."""
@@ -40,7 +43,7 @@ class Watch:
         self.reading = True
         """Whether it is the endpoint that is waited for; while a client takes its time to read, nothing stalls."""
         self._listener = self._loop.create_task(self._listen(receive))
-        self._set(self._deadline)
+        self._set(min(self._deadline, now + LOOK_S))
 
     def expect_first(self, seconds: float) -> None:
         """An attempt is sent: its first piece is to come within so many seconds."""

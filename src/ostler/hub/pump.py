@@ -35,6 +35,9 @@ from ostler.scheduling.effects import (
 )
 from ostler.scheduling.signals import CommandRefused, Signal, Wake
 
+_ANSWERS = (RunCall, DenyCall)
+"""As a pair made once: this is asked with each call that comes and goes."""
+
 
 class Pump:
     """Runs the actor."""
@@ -104,7 +107,7 @@ class Pump:
         self._set_alarm()
         others: list[Effect] = []
         for effect in effects:
-            if isinstance(effect, RunCall | DenyCall):
+            if isinstance(effect, _ANSWERS):
                 self.answer_call(effect)
             else:
                 others.append(effect)
