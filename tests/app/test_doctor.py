@@ -60,6 +60,7 @@ async def test_a_sound_installation_is_healthy_with_what_is_worth_knowing(folder
     assert [check.name for check in report.checks] == [
         "python",
         "sqlite",
+        "open files",
         "profile",
         "data folder",
         "database",

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ostler.app import descriptors
 from ostler.app.loop import clock
 from ostler.app.options import Check, DoctorOptions, DoctorReport
 from ostler.config.load import load_profile
@@ -22,7 +23,8 @@ OK, WARNING, FAILED = "ok", "warning", "failed"
 
 async def examine(options: DoctorOptions) -> DoctorReport:
     """All checks, one after the other; each is independent of the others' outcome."""
-    checks = [_python(), _sqlite()]
+    files = descriptors.check()
+    checks = [_python(), _sqlite(), *([files] if files is not None else [])]
     try:
         profile = load_profile(options.profile, _environment(options))
     except OstlerError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from ostler.app import logs, profiles, worker_parts
+from ostler.app import descriptors, logs, profiles, worker_parts
 from ostler.app.gateway_parts import GatewayParts
 from ostler.app.http import LOOPBACK, Listener
 from ostler.app.hub_parts import HubParts, open_store
@@ -38,6 +38,7 @@ SWITCH_INTERVAL_S = 0.0005
 async def serve_hub(options: UpOptions) -> None:
     """Run a hub until a signal, or until the store fails for good."""
     logs.set_up(options.log_level)
+    descriptors.raise_limit()
     stop = stop_requested()
     # The writer thread must get its turn beside a busy event loop: at Python's 5 ms it is starved under load.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
