@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ostler.fleet.http1 import BUFFER_BYTES, HEAD_BYTES_MAX, Pool
+from ostler.fleet.http1 import BUFFER_BYTES, HEAD_BYTES_MAX, PIECE_BYTES, Pool
 from ostler.fleet.settings import DriverSettings
 from ostler.fleet.transport import TransportError
 from ostler.wire.classify import Problem
@@ -245,6 +245,33 @@ async def test_an_old_idle_connection_is_not_used_again() -> None:
     assert opened == 2
 
 
+async def test_what_a_crowd_had_opened_is_closed_when_it_has_gone() -> None:
+    """Idle connections do not stay until somebody asks again: nobody may. One that is in use meanwhile stays."""
+    all_here, closed, all_closed = asyncio.Barrier(5), 0, asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal closed
+        await request_of(reader)
+        await all_here.wait()
+        writer.write(OK)
+        await writer.drain()
+        assert await reader.read() == b""
+        closed += 1
+        if closed == 5:
+            all_closed.set()
+
+    async def later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        await all_closed.wait()
+        writer.write(OK)
+        await writer.drain()
+
+    async with listening(talk) as crowd, listening(later) as other, pooled(keepalive_ms=30) as pool, asyncio.timeout(5):
+        waiting = asyncio.ensure_future(whole(pool, other))
+        await asyncio.gather(*(whole(pool, crowd) for _ in range(5)))
+        assert await waiting == b"ok"
+
+
 async def test_a_reader_that_waits_makes_the_server_wait() -> None:
     """Of a long answer only a bounded part is held: the server's own writes stop."""
     sent = 0
@@ -271,6 +298,44 @@ async def test_a_reader_that_waits_makes_the_server_wait() -> None:
         chunk = await answer.read()
         assert len(chunk) <= BUFFER_BYTES + 512 * 1024
         answer.close()
+
+
+async def test_an_answer_that_nobody_read_does_not_stop_the_next_one() -> None:
+    """It arrived whole, more than is held at once, and its reader left: its connection is paused, and of no use."""
+    body = b"x" * (BUFFER_BYTES + 1)
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    async with listening(answering(large)) as base, pooled() as pool, asyncio.timeout(5):
+        answer = await pool.post(base, "/x", {}, b"{}")
+        connection = answer._connection
+        assert connection is not None
+        for _ in range(1_000):
+            if connection.complete:
+                break
+            await asyncio.sleep(0.001)
+        assert connection.complete
+        answer.close()
+        assert await whole(pool, base) == body
+
+
+async def test_a_long_answer_is_handed_on_in_small_pieces() -> None:
+    """Whoever waits with one in hand holds little; nothing is lost or doubled by the cutting."""
+    body = bytes(range(256)) * 4_000
+    answer_bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for at in range(0, len(body), 5_000):
+        piece = body[at : at + 5_000]
+        answer_bytes += b"%x\r\n%b\r\n" % (len(piece), piece)
+
+    async with listening(answering(answer_bytes + b"0\r\n\r\n")) as base, pooled() as pool, asyncio.timeout(5):
+        answer = await pool.post(base, "/x", {}, b"{}")
+        pieces = []
+        while piece := await answer.read():
+            pieces.append(piece)
+            await asyncio.sleep(0)
+        answer.close()
+
+    assert b"".join(pieces) == body
+    assert max(map(len, pieces)) <= PIECE_BYTES
 
 
 @pytest.mark.parametrize(

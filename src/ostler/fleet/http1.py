@@ -5,7 +5,8 @@ the own network need none of the rest. Parsing is httptools'. Rules:
 
 * an answer is whole only as its own framing says: by length, by chunks, or, where it names neither, by the end of the
   connection. Anything else that ends is cut;
-* a connection goes back to the pool only after a whole answer that allows it, and is used again within `keepalive_ms`;
+* a connection goes back to the pool only after a whole answer that allows it, is used again within `keepalive_ms`, and
+  is closed when that time is over: what many calls at once had opened does not stay open after them;
 * a connection that was in the pool and is lost before a byte was answered costs one more try on a new one; on a new
   connection the server may have begun to work, and nothing is repeated;
 * at most `BUFFER_BYTES` wait for the reader: beyond it the socket is not read, so a slow client slows the server down.
@@ -25,7 +26,9 @@ from ostler.fleet.transport import TransportError
 from ostler.version import __version__
 from ostler.wire.classify import Problem
 
-BUFFER_BYTES = 128 * 1024
+BUFFER_BYTES = 64 * 1024
+PIECE_BYTES = 32 * 1024
+"""What is handed on at once: a reader that waits holds it up to three times."""
 HEAD_BYTES_MAX = 64 * 1024
 _FINAL_STATUS = 200
 
@@ -67,6 +70,8 @@ class Connection(asyncio.Protocol):
         found = transport.get_extra_info("socket")
         if found is not None and found.family in (socket.AF_INET, socket.AF_INET6):
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Else one read may bring a quarter of a megabyte, which a client that does not read makes us hold.
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""
@@ -137,21 +142,32 @@ class Connection(asyncio.Protocol):
             await self._wait()
 
     async def read(self) -> bytes:
-        """What has arrived; `b""` at the end. Raises `TransportError`."""
+        """What has arrived, in pieces of at most `PIECE_BYTES` where it came in such; `b""` at the end.
+
+        Raises `TransportError`.
+        """
         while not self._chunks:
             if self.complete:
                 return b""
             await self._wait()
-        if len(self._chunks) == 1:
-            data = self._chunks.popleft()
-        else:
-            data = b"".join(self._chunks)
-            self._chunks.clear()
-        self._buffered = 0
-        if self._paused and self.transport is not None:
+        chunks = self._chunks
+        data = chunks.popleft()
+        if chunks:
+            parts, size = [data], len(data)
+            while chunks and size + len(chunks[0]) <= PIECE_BYTES:
+                size += len(chunks[0])
+                parts.append(chunks.popleft())
+            data = b"".join(parts)
+        self._buffered -= len(data)
+        if self._paused and self._buffered <= PIECE_BYTES and self.transport is not None:
             self._paused = False
             self.transport.resume_reading()
         return data
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another exchange may follow: the answer was whole, allows it, and nothing of it is unread."""
+        return self.complete and self.keep and not self._chunks and self.transport is not None
 
     def hang_up(self) -> None:
         """Close the socket at once."""
@@ -192,11 +208,11 @@ class PlainAnswer:
         return await self._connection.read() if self._connection is not None else b""
 
     def close(self) -> None:
-        """Back into the pool after a whole answer, else closed."""
+        """Back into the pool after a whole answer that was read, else closed."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if connection.complete and connection.keep and connection.transport is not None:
+        if connection.reusable:
             self._pool.give_back(self._place, connection)
         else:
             connection.hang_up()
@@ -215,7 +231,8 @@ class Place:
             f"Host: {name}:{self.port}\r\nUser-Agent: ostler/{__version__}\r\nAccept-Encoding: identity\r\n"
             "Content-Type: application/json\r\n"
         )
-        self.idle: list[Connection] = []
+        self.idle: deque[Connection] = deque()
+        """The one that was used last is at the right, and is used first."""
 
 
 class Pool:
@@ -224,6 +241,7 @@ class Pool:
     def __init__(self, settings: DriverSettings) -> None:
         self._settings = settings
         self._places: dict[str, Place] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def post(self, base: str, path: str, headers: Mapping[str, str], body: bytes) -> PlainAnswer:
@@ -261,8 +279,26 @@ class Pool:
         if self._closed:
             connection.hang_up()
             return
-        connection.idle_since = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
         place.idle.append(connection)
+        if self._sweeping is None:
+            self._sweeping = loop.call_later(self._settings.keepalive_ms / 1_000, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long; again while anything is idle. O(closed) but for the places."""
+        self._sweeping = None
+        loop = asyncio.get_running_loop()
+        keep_s = self._settings.keepalive_ms / 1_000
+        oldest = loop.time() - keep_s
+        left = []
+        for place in self._places.values():
+            while place.idle and place.idle[0].idle_since <= oldest:
+                place.idle.popleft().hang_up()
+            if place.idle:
+                left.append(place.idle[0].idle_since)
+        if left:
+            self._sweeping = loop.call_at(min(left) + keep_s, self._sweep)
 
     def _pooled(self, place: Place) -> Connection | None:
         oldest = asyncio.get_running_loop().time() - self._settings.keepalive_ms / 1_000
@@ -291,6 +327,9 @@ class Pool:
     def close(self) -> None:
         """Close what is idle; what is under way closes with its answer. Safe to repeat."""
         self._closed = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
         for place in self._places.values():
             for connection in place.idle:
                 connection.hang_up()
