@@ -1,10 +1,11 @@
 """Attempts that fail before a byte has left: where the call goes next, and what its client is told in the end."""
 
+import msgspec
 import pytest
 
 from ostler.domain.calls import CallError
 from ostler.domain.states import FailureClass
-from tests.gateway.stage import ANTHROPIC_ASK, ASK, OPENING, STREAM, WHOLE, Desk, Stage
+from tests.gateway.stage import ANTHROPIC_ASK, ASK, DONE, ENDING, OPENING, STREAM, WHOLE, WORDS, Desk, Stage
 from tests.gateway.support import Answer, Piece, Upstream
 
 
@@ -159,3 +160,41 @@ async def test_what_the_caller_itself_wrote_is_told_to_the_caller(status: int) -
     ask = ASK | {"stream": True, "stream_options": {"include_usage": True}}
     assert (await stage.call(ask)).status == 400
     assert len(stage.upstream.sent) == 1
+
+
+async def test_the_stream_of_a_second_attempt_has_its_own_limits() -> None:
+    """After a first one that was cut, one that flows for longer than a first token may take is no timeout."""
+    slow: list[Piece] = [OPENING, *[step for word in WORDS * 4 for step in (word, 0.03)], ENDING, DONE]
+    stage = Stage(Upstream(Answer([OPENING, *WORDS]), Answer(slow)), Desk("a", "b"), first_token_ms=100, stall_ms=300)
+    client = await stage.call(ASK | {"stream": True}, x_ostler_whole="true")
+    assert client.status == 200
+    assert [attempt.failure for attempt in stage.record.attempts] == [FailureClass.CUT, None]
+
+
+async def test_a_second_stream_that_stalls_is_told_as_stalled() -> None:
+    """The limit between two pieces holds for every attempt."""
+    stalls: list[Piece] = [OPENING, *WORDS, 5.0]
+    stage = Stage(Upstream(Answer(stalls), Answer(stalls)), Desk("a", "b"), stall_ms=50, first_token_ms=2_000)
+    client = await stage.call(ASK | {"stream": True}, x_ostler_whole="true")
+    assert client.status == 504
+    assert [attempt.failure for attempt in stage.record.attempts] == [FailureClass.STALLED] * 2
+
+
+async def test_a_request_that_cannot_be_read_for_translation_is_the_callers_mistake() -> None:
+    """Its own format would have taken it as it is; the attempt is told as what it was, not as a client that left."""
+    stage = Stage(Upstream(), Desk("anthropic"))
+    client = await stage.call({"model": "m", "messages": [{"role": "user", "content": [{"type": "hologram"}]}]})
+    assert client.status == 400
+    assert "hologram" in client.json()["error"]["message"]
+    assert stage.record.attempts[0].failure is FailureClass.CAPABILITY
+
+
+async def test_an_endpoint_that_is_removed_meanwhile_is_passed_over() -> None:
+    """It was there when the call was dispatched, and is not when it is sent."""
+    stage = Stage(Upstream(Answer([WHOLE])), Desk("a", "b"))
+    views = dict(stage.gateway.hub.views())
+    del views["a"]
+    stage.gateway.hub = msgspec.structs.replace(stage.gateway.hub, views=lambda: views)
+    client = await stage.call(ASK)
+    assert client.status == 200
+    assert client.headers["x-ostler-endpoint"] == "b"

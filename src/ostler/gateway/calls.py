@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from ostler.domain.calls import CallError
+from ostler.domain.calls import CallError, UpstreamRequest
 from ostler.domain.catalog import EndpointSpec
-from ostler.domain.errors import OstlerError
+from ostler.domain.errors import InvalidInputError, OstlerError
 from ostler.domain.live import CallAttempt, Denial, DeniedError, Dispatch, LiveCall, LiveEnded
 from ostler.domain.policy import ContextRule
 from ostler.domain.ports import UpstreamAnswer
@@ -203,7 +203,7 @@ class CallRun:
     async def _exchanged(self, dispatch: Dispatch, spec: EndpointSpec | None) -> CallError | None:
         if spec is None:
             return CallError(FailureClass.NO_ENDPOINT, f"endpoint {dispatch.endpoint} was removed")
-        request = self._exchange.request(dispatch, spec)
+        request = self._request(dispatch, spec)
         self._story.dropped = self._exchange.dropped
         self._story.sent()
         settings = self._hub.settings
@@ -214,7 +214,7 @@ class CallRun:
         except CallError as refusal:
             if not self._exchange.learn(spec, refusal):
                 raise
-            answer = await self._hub.upstream.send(spec, self._exchange.request(dispatch, spec))
+            answer = await self._hub.upstream.send(spec, self._request(dispatch, spec))
         try:
             if self._exchange.streams:
                 await self._stream(answer, dispatch)
@@ -224,11 +224,19 @@ class CallRun:
             answer.close()
         return None
 
+    def _request(self, dispatch: Dispatch, spec: EndpointSpec) -> UpstreamRequest:
+        """What is sent. Raises `CallError`, also where the caller's own request cannot be read for translation."""
+        try:
+            return self._exchange.request(dispatch, spec)
+        except InvalidInputError as error:
+            raise CallError(FailureClass.CAPABILITY, str(error)) from error
+
     async def _stream(self, answer: UpstreamAnswer, dispatch: Dispatch) -> None:
         """Hand a stream on. Raises `CallError` unless it was whole."""
         relay = self._relay = self._exchange.relay(dispatch)
         outlet, watch = self._outlet, self._watch
         held = bytearray()
+        begun = False
         while not relay.done:
             chunk = await answer.read()
             watch.touch()
@@ -243,7 +251,8 @@ class CallRun:
             held += data
             if not relay.content and len(held) < HELD_BYTES_MAX:
                 continue
-            if self._story.first_token_ms is None:
+            if not begun:
+                begun = True
                 self._story.first()
                 watch.expect_more(self._hub.settings.stall_ms / 1_000)
             if self._terms.whole:
