@@ -22,6 +22,10 @@ from bench.hop.gauge import Gauge
 LATEST_S = 120.0
 """No single run takes longer."""
 MEMORY_EVERY_S = 0.25
+ANSWERS_MIN = 8
+"""So many for each connection make a window, however long that takes."""
+PATIENCE_S = 8.0
+"""After so long no further window is begun."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,13 +241,17 @@ class Run:
             caller.ask()
         await self._pass(self.order.warm_s)
         windows = []
+        started = time.perf_counter()
         for _ in range(self.order.windows):
             self._count, self._taken = 0, array("d")
             begun, cpu_s = time.perf_counter(), self._gauge.cpu_s()
             await self._pass(self.order.seconds)
-            while self._count < self.order.connections:  # a slow target gets the time it needs
+            # Answers of a slow target come in bursts: a short window would hold one, and not what it took.
+            while self._count < ANSWERS_MIN * self.order.connections:
                 await self._pass(self.order.seconds)
             windows.append(self._window(begun, cpu_s))
+            if time.perf_counter() - started > PATIENCE_S:
+                break
         return Readings(windows=windows)
 
     async def _streams(self) -> Readings:
