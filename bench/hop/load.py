@@ -100,14 +100,16 @@ class Caller(asyncio.Protocol):
         self._number = b""
         self._started = 0.0
         self._first = 0.0
+        self._due = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready to call."""
         self._transport = transport  # type: ignore[assignment]
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Early only when the target cut it."""
-        if not self._run.over:
+        """An error while an answer is due; servers may close a connection that rests."""
+        self._transport = None
+        if self._due and not self._run.over:
             self._run.fail(f"the target ended a connection after {self._data[:300]!r}")
 
     def ask(self) -> None:
@@ -115,7 +117,7 @@ class Caller(asyncio.Protocol):
         if self._transport is None or self._run.over:
             return
         self._number = self._run.next_number()
-        self._data, self._first = b"", 0.0
+        self._data, self._first, self._due = b"", 0.0, True
         self._started = time.perf_counter()
         self._transport.write(self._number.join(self._run.request))
 
@@ -139,6 +141,7 @@ class Caller(asyncio.Protocol):
         if wrong:
             run.fail(f"no true answer: {self._data[:600]!r}")
             return
+        self._due = False
         run.answered(since, worth)
         if run.order.kind == "calls" or run.again():
             self.ask()

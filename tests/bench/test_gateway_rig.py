@@ -150,6 +150,22 @@ async def test_a_connection_that_the_target_ends_is_an_error() -> None:
             await carry_out(brief("calls", server.sockets[0].getsockname()[1]))
 
 
+async def test_a_connection_that_is_closed_while_it_rests_is_no_error() -> None:
+    """Servers close idle connections while others still wait for their answers."""
+
+    class Closing(Endpoint):
+        def _write(self, data: bytes) -> None:
+            super()._write(data)
+            assert self._transport is not None
+            self._transport.close()
+
+    server = await asyncio.get_running_loop().create_server(Closing, "127.0.0.1", 0)
+    async with server:
+        found = await carry_out(brief("waiting", server.sockets[0].getsockname()[1], wait_ms=10))
+
+    assert found.best.count == 2
+
+
 # --- the gauge -----------------------------------------------------------------------------------------------------
 
 
