@@ -6,7 +6,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ostler.app.prices import book_of, current_table, install_table, own_table, read_table, shipped_table
+from ostler.app.prices import (
+    book_of,
+    current_table,
+    install_table,
+    own_table,
+    read_table,
+    shipped_table,
+    with_list_prices,
+)
 from ostler.budget.prices import PricedModel, PriceTable, cost_micro_usd
 from ostler.config.load import load_profile
 from ostler.config.settings import LoadedProfile
@@ -77,6 +85,47 @@ def test_a_newer_table_is_used_until_a_newer_one_is_shipped(profile: LoadedProfi
     install_table(profile, written(tmp_path / "old.json", older))
     assert current_table(profile) == shipped_table()
     assert read_table(own_table(profile)) == older
+
+
+MIXED = """
+routing:
+  tiers:
+    small: {provider: ollama, model: "qwen2.5:7b"}
+    large: {provider: anthropic, models: [claude-sonnet-5, claude-mystery-9, own]}
+models:
+  own: {input_usd_per_mtok: 0.5, output_usd_per_mtok: 1.25}
+"""
+
+
+def test_a_hub_reckons_with_list_prices_where_the_profile_says_none(tmp_path: Path) -> None:
+    """Choices, records and limits all see them, the origin says where they are from, and the policy is another one; the
+    profile's own price stays, and what nobody knows stays unknown.
+    """
+    path = tmp_path / "ostler.yaml"
+    path.write_text(MIXED, encoding="utf-8")
+    bare = load_profile(path, {"HOME": str(tmp_path), "OSTLER_HUB_DATA_DIR": str(tmp_path / "data")})
+
+    priced = with_list_prices(bare)
+
+    models = priced.policy.catalog.models
+    listed = shipped_table().providers["anthropic"]["claude-sonnet-5"].price
+    sonnet = models["claude-sonnet-5"].price
+    assert sonnet is not None
+    assert (sonnet.input, sonnet.output, sonnet.cache_read) == (listed.input, listed.output, listed.cache_read)
+    assert models["own"].price == Price(input=0.5, output=1.25)
+    assert models["claude-mystery-9"].price is None
+    assert set(priced.policy.budget.prices) == {"claude-sonnet-5", "own"}
+    assert "list price of" in priced.origins["models.claude-sonnet-5.input_usd_per_mtok"]
+    assert priced.policy.version != bare.policy.version
+
+
+def test_local_models_get_no_list_price(profile: LoadedProfile) -> None:
+    """A model that runs on the user's machines only costs nothing, whatever a cloud asks for it."""
+    local = {name for tier in profile.policy.catalog.tiers if tier.cost == "local" for name in tier.models}
+
+    priced = with_list_prices(profile).policy.catalog.models
+
+    assert [name for name in sorted(local) if priced[name].price is not None] == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"dated": 7}', '{"dated": "2026-01-01", "source": "x"}'])

@@ -11,6 +11,7 @@ from ostler.domain.errors import (
     CycleError,
     ExitCode,
     InvalidInputError,
+    LimitReachedError,
     NotAllowedError,
     NotFoundError,
     OstlerError,
@@ -49,6 +50,7 @@ def test_the_text_is_made_of_the_parts_that_are_there(where: str, remedy: str, t
         (NotFoundError, ExitCode.REFUSED, 404, "not_found"),
         (ConflictError, ExitCode.REFUSED, 409, "conflict"),
         (NotAllowedError, ExitCode.REFUSED, 403, "not_allowed"),
+        (LimitReachedError, ExitCode.REFUSED, 429, "limit_reached"),
         (UnreachableError, ExitCode.UNREACHABLE, 502, "unreachable"),
     ],
 )
@@ -63,7 +65,7 @@ def test_the_codes_of_the_api_are_distinct_and_no_kind_is_forgotten_above() -> N
     """A client tells errors apart by their code."""
     kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, OstlerError)]
 
-    assert len({kind.code for kind in kinds}) == len(kinds) == 9
+    assert len({kind.code for kind in kinds}) == len(kinds) == 10
     assert all(kind.exit_code is not ExitCode.OK for kind in kinds)
 
 

@@ -1,5 +1,6 @@
 """Moves after failures, money, and what a request may ask for: the tables of the gateway."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +91,22 @@ def test_own_machines_cost_nothing_and_prices_are_applied() -> None:
     """1,000 tokens at 2 dollars a million and 100 at 10 are 3,000 micro-dollars."""
     assert cost_of(TOKENS, PRICED, endpoint()) == (0, "local")
     assert cost_of(TOKENS, PRICED, endpoint(local=False)) == (3_000, "priced")
+
+
+def test_each_kind_of_token_has_its_price() -> None:
+    """The totals of the wire hold what was cached: it is charged once, at the price of a cache."""
+    cached = msgspec.structs.replace(PRICED, cache_read_usd_per_mtok=0.2, cache_write_usd_per_mtok=2.5)
+    tokens = Tokens(input_tokens=1_000, cache_read_tokens=600, cache_write_tokens=100, output_tokens=100)
+
+    assert cost_of(tokens, cached, endpoint(local=False)) == (300 * 2 + 120 + 250 + 1_000, "priced")
+    assert cost_of(tokens, PRICED, endpoint(local=False)) == (3_000, "priced"), "without such a price, as input"
+
+
+def test_counts_that_contradict_each_other_are_no_negative_cost() -> None:
+    """An endpoint that counts what was cached apart from the input is charged for both."""
+    tokens = Tokens(input_tokens=100, cache_read_tokens=600, output_tokens=0)
+
+    assert cost_of(tokens, PRICED, endpoint(local=False)) == (1_200, "priced")
 
 
 @pytest.mark.parametrize("model", [None, ModelSpec(name="m"), ModelSpec(name="m", input_usd_per_mtok=2.0)])

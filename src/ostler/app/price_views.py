@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from ostler.app.prices import book_of, current_table, install_table
+from ostler.app.prices import book_of, cloud_places, current_table, install_table
 from ostler.budget.prices import PriceTable, Quote
 from ostler.config.load import load_profile
-from ostler.domain.catalog import Catalog, normal_model
+from ostler.domain.catalog import normal_model
 
 
 class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,19 +49,6 @@ def price_rows(profile: str | None, names: Sequence[str]) -> PriceAnswer:
         found = next(quotes, None)
         rows.append(PriceRow(name=model, known=False) if found is None else _row(model, *found))
     return PriceAnswer(dated=table.dated, source=table.source, rows=tuple(rows))
-
-
-def cloud_places(catalog: Catalog) -> list[tuple[str, str]]:
-    """Every (provider, model) that the profile may call in a cloud, by name."""
-    places = {
-        (spec.provider, model)
-        for spec in catalog.endpoints.values()
-        if not spec.local
-        for tier in catalog.tiers
-        for model in tier.models
-        if (not spec.models or model in spec.models) and (not tier.providers or spec.provider in tier.providers)
-    }
-    return sorted(places, key=lambda place: (place[1], place[0]))
 
 
 def refreshed(profile: str | None, source: Path) -> PriceTable:

@@ -4,6 +4,7 @@ import asyncio
 import os
 
 from ostler.app.hub_parts import HubParts
+from ostler.app.prices import with_list_prices
 from ostler.app.profiles import setting_rows
 from ostler.config.load import load_profile
 from ostler.config.settings import LoadedProfile
@@ -27,5 +28,5 @@ async def watch_profile(parts: HubParts, profile: LoadedProfile, path: str | Non
     def refused(text: str) -> None:
         carry_out(asyncio.ensure_future(parts.hub.reload_refused(OstlerError(text))))
 
-    watcher = ProfileWatcher(profile.path, lambda: load_profile(path, os.environ), changed, refused)
+    watcher = ProfileWatcher(profile.path, lambda: with_list_prices(load_profile(path, os.environ)), changed, refused)
     await watcher.run()

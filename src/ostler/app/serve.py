@@ -19,6 +19,7 @@ from ostler.app.http import LOOPBACK, Listener
 from ostler.app.hub_parts import HubParts, open_store
 from ostler.app.loop import clock, stop_requested
 from ostler.app.options import UpOptions
+from ostler.app.prices import with_list_prices
 from ostler.app.reload import watch_profile
 from ostler.config.settings import LoadedProfile
 from ostler.config.settings import WorkerSettings as WorkerSection
@@ -43,7 +44,7 @@ async def serve_hub(options: UpOptions) -> None:
     # The writer thread must get its turn beside a busy event loop: at Python's 5 ms it is starved under load.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     chosen = await profiles.choose(options.profile, _environment(options))
-    chosen = msgspec.structs.replace(chosen, profile=_with_options(chosen.profile, options))
+    chosen = msgspec.structs.replace(chosen, profile=with_list_prices(_with_options(chosen.profile, options)))
     settings = chosen.profile.hub
     folder = Path(settings.data_dir)
     _make(folder)

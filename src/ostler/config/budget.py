@@ -21,13 +21,12 @@ from ostler.config.settings import (
     ProviderBudgetSection,
 )
 from ostler.config.units import money_text
-from ostler.domain.catalog import Catalog, ModelSpec, normal_model
+from ostler.domain.catalog import Catalog, normal_model
 from ostler.domain.errors import nearest
 from ostler.domain.limits import (
     Allowance,
     BudgetPolicy,
     Limit,
-    LongPrice,
     Price,
     ScopeKind,
     Subscription,
@@ -63,7 +62,7 @@ def resolve_budget(draft: Draft, ladder: Ladder, catalog: Catalog) -> tuple[Budg
     policy = BudgetPolicy(
         limits=tuple(limits),
         subscriptions=tuple(subscriptions),
-        prices={name: price for name, spec in catalog.models.items() if (price := _price(spec)) is not None},
+        prices={name: price for name, spec in catalog.models.items() if (price := spec.price) is not None},
         unknown_price=settings.unknown_price,
         conservative_price=Price(
             input=settings.conservative_input_usd_per_mtok, output=settings.conservative_output_usd_per_mtok
@@ -234,30 +233,6 @@ def _amount(draft: Draft, value: float | None, unit: Unit, path: SettingPath) ->
     if value != int(value):
         draft.mistakes.add(path, f"{value:g} is no number of {unit}", "write a whole number")
     return int(value)
-
-
-def _price(spec: ModelSpec) -> Price | None:
-    if spec.input_usd_per_mtok is None or spec.output_usd_per_mtok is None:
-        return None
-    steps: tuple[LongPrice, ...] = ()
-    if spec.long_above_tokens is not None:
-        steps = (
-            LongPrice(
-                above_tokens=spec.long_above_tokens,
-                input=spec.long_input_usd_per_mtok,
-                output=spec.long_output_usd_per_mtok,
-            ),
-        )
-    return Price(
-        input=spec.input_usd_per_mtok,
-        output=spec.output_usd_per_mtok,
-        cache_read=spec.cache_read_usd_per_mtok,
-        cache_write=spec.cache_write_usd_per_mtok,
-        reasoning=spec.reasoning_usd_per_mtok,
-        request_usd=spec.request_usd,
-        batch_percent=spec.batch_percent,
-        long=steps,
-    )
 
 
 def _equivalent(draft: Draft, catalog: Catalog) -> str:

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
+from ostler.domain.limits import LongPrice, Price
+
 DIRECT = "direct"
 """Rank 0 of every ladder: no model, an explicit command on a worker."""
 
@@ -85,6 +87,30 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     long_input_usd_per_mtok: float | None = None
     long_output_usd_per_mtok: float | None = None
     speeds: Speeds = Speeds()
+
+    @property
+    def price(self) -> Price | None:
+        """What it costs; `None` = nobody said, which is not the same as nothing."""
+        if self.input_usd_per_mtok is None or self.output_usd_per_mtok is None:
+            return None
+        long: tuple[LongPrice, ...] = ()
+        if self.long_above_tokens is not None:
+            step = LongPrice(
+                above_tokens=self.long_above_tokens,
+                input=self.long_input_usd_per_mtok,
+                output=self.long_output_usd_per_mtok,
+            )
+            long = (step,)
+        return Price(
+            input=self.input_usd_per_mtok,
+            output=self.output_usd_per_mtok,
+            cache_read=self.cache_read_usd_per_mtok,
+            cache_write=self.cache_write_usd_per_mtok,
+            reasoning=self.reasoning_usd_per_mtok,
+            request_usd=self.request_usd,
+            batch_percent=self.batch_percent,
+            long=long,
+        )
 
 
 class EndpointKind(StrEnum):
