@@ -10,12 +10,15 @@ import pytest
 
 from ostler.app.hub_parts import HubParts
 from ostler.app.profiles import Chosen
+from ostler.budget.windows import LATEST_MS
 from ostler.config.load import load_profile
 from ostler.domain.catalog import EndpointSpec
-from ostler.domain.commands import Command, PruneCalls, PutCalls, PutEndpoint, Result, SubmitTasks
+from ostler.domain.commands import Command, PruneCalls, PutCalls, PutEndpoint, Reserve, Result, SubmitTasks
 from ostler.domain.errors import LimitReachedError, NotFoundError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe, ProbeStatus, Session, WorkerOffer
+from ostler.domain.ledger import Amount, LedgerQuery, Scopes, Span
+from ostler.domain.limits import ScopeKind
 from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.states import FINAL_STATES, Failure, FailureClass, TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
@@ -331,3 +334,23 @@ async def test_old_calls_are_pruned_when_the_hub_starts() -> None:
     assert parts.hub.gateway.keep_calls_ms == 30 * 86_400_000
     assert [record.id for record in await store.calls(CallQuery())] == ["c-new"]
     await parts.stop()
+
+
+async def test_money_that_nobody_will_end_is_taken_back_at_the_start() -> None:
+    """What a killed hub had reserved for attempts that no task has any more is taken to have been spent, and says so.
+
+    An attempt that still runs at a worker keeps what it holds. Starting once more changes nothing.
+    """
+    store = KeptStore()
+    await left_in_every_state(store)
+    held = Reserve(attempt="running/1", at_ms=TIMING.now_ms(), amount=Amount(micro_usd=5), scopes=Scopes(provider="p"))
+    await store.apply([held, msgspec.structs.replace(held, attempt="gone/3")])
+
+    for _ in range(2):
+        parts = await started(store)
+        (spent,) = await store.spent([Span(scope=ScopeKind.ALL, start_ms=0, end_ms=LATEST_MS)])
+        entries = await store.ledger(LedgerQuery())
+        await parts.stop()
+
+        assert (spent.used.micro_usd, spent.held.micro_usd) == (5, 5)
+        assert [(entry.attempt, entry.ambiguous) for entry in entries[2:]] == [("gone/3", True)]

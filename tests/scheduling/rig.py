@@ -9,8 +9,9 @@ from itertools import count
 
 import msgspec
 
+from ostler.budget.book import LedgerBook
 from ostler.domain.catalog import Catalog, CostClass, EndpointKind, EndpointSpec, ModelSpec, TierSpec
-from ostler.domain.commands import LateReport, RefusalReason, Refused, UpdateTask
+from ostler.domain.commands import LateReport, RefusalReason, Refused, Release, Reserve, Settle, UpdateTask
 from ostler.domain.event import CATALOGUE, Event
 from ostler.domain.fleet import HeldPhase, ModelAt, Probe, ProbeStatus, Resident, Session, Unloaded, WorkerOffer
 from ostler.domain.policy import Policy, RoutingPolicy, SchedulerPolicy
@@ -107,6 +108,7 @@ class Rig:
         """All that were ever asked for."""
         self.late: list[LateReport] = []
         self.refuse_next: set[str] = set()
+        self.ledger = LedgerBook()
         self._seq = count(1)
         self._sessions = count(1)
 
@@ -140,6 +142,8 @@ class Rig:
             case Apply(command=LateReport() as command):
                 self.late.append(command)
                 self._event(command.event)
+            case Apply(command=Reserve() | Settle() | Release() as command):
+                assert self.ledger.apply(command).reason is None
             case _:
                 pass
 
@@ -181,6 +185,11 @@ class Rig:
         if command.task.id in self.refuse_next:
             self.refuse_next.discard(command.task.id)
             refused = Refused(reason=RefusalReason.STALE_GENERATION, message="told to refuse", task=row)
+            self.tell(sig.CommandRefused(task_id=row.id, generation=command.task.generation, result=refused))
+            return False
+        judged = self.ledger.apply(command.money) if command.money is not None else None
+        if judged is not None and judged.reason is not None:
+            refused = Refused(reason=judged.reason, message=judged.message, task=row, limit=judged.limit)
             self.tell(sig.CommandRefused(task_id=row.id, generation=command.task.generation, result=refused))
             return False
         assert row.generation == command.expect_generation, f"stale write: {command}"

@@ -8,8 +8,9 @@ from typing import Self
 
 from ostler.app.comparing import saved_by
 from ostler.app.profiles import Chosen, setting_rows
+from ostler.budget.recovery import recovered
 from ostler.domain.catalog import EndpointSpec
-from ostler.domain.commands import AppendEvents
+from ostler.domain.commands import AppendEvents, Release, Settle
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
 from ostler.domain.ports import OpenWork, Store
@@ -24,6 +25,7 @@ from ostler.hub.service import Hub
 from ostler.hub.service_info import HubInfo
 from ostler.scheduling import Scheduler
 from ostler.scheduling.intake import Settled
+from ostler.scheduling.purse import name_of
 from ostler.scheduling.signals import Probed, Restored
 from ostler.solver.searching import search_in_process
 from ostler.version import __version__
@@ -91,7 +93,7 @@ class HubParts:
             measurements={},
             metadata={"version": __version__, "recovered_tasks": self.recovered},
         )
-        await self.pump.apply([AppendEvents(events=(event,))])
+        await self.pump.apply([AppendEvents(events=(event,)), *await self._money_taken_back(work)])
         settled = await self._settled(work)
         self.prober.start()
         for spec in declared:
@@ -113,6 +115,11 @@ class HubParts:
             )
         )
         await self.plans.restore(work.tasks)
+
+    async def _money_taken_back(self, work: OpenWork) -> list[Release | Settle]:
+        """What attempts hold that no task has any more: the hub was stopped before it heard of their end."""
+        alive = {name_of(task.id, task.generation) for task in work.tasks if task.session is not None}
+        return recovered(await self.store.open_reservations(), self.pump.clock.now_ms(), alive=alive)
 
     def _spec_of(self, endpoint: str) -> EndpointSpec | None:
         view = self.pump.scheduler.books.endpoints.views.get(endpoint)

@@ -175,6 +175,8 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     batch_limit: int | None = None
     batch_slots: Mapping[str, int] = {}
     """By normalised model name."""
+    session: str | None = None
+    """What it is charged to beside its batch."""
     only_models: frozenset[str] = frozenset()
     """What whoever asks may use, by normalised name; empty = any."""
     only_tiers: frozenset[str] = frozenset()

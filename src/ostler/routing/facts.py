@@ -74,6 +74,7 @@ def describe(
         worker=spec.worker,
         repo=spec.repo,
         critical=spec.critical,
+        session=spec.session,
         recent_errors=tuple(map(signature, spec.recent_errors)),
         batch=spec.batch,
         batch_limit=spec.batch_limit,

@@ -122,7 +122,7 @@ class Scheduler:
             case sig.PlanAdopted() | sig.PlanDropped():
                 following.told(turn, signal)
             case sig.CommandRefused():
-                refused(turn, signal.task_id, signal.generation, signal.result.task, signal.result.message)
+                refused(turn, signal.task_id, signal.generation, signal.result)
             case sig.Wake():
                 pass
             case sig.Cancel():

@@ -6,11 +6,11 @@ exactly once, whatever ended it.
 
 import msgspec
 
-from ostler.domain.commands import LateReport
+from ostler.domain.commands import LateReport, Refused, Release, Settle
 from ostler.domain.event import Event
 from ostler.domain.fleet import ModelAt
 from ostler.domain.policy import Policy
-from ostler.domain.states import Failure, FailureClass, TaskState
+from ostler.domain.states import Failure, FailureClass, TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Task
 from ostler.domain.work import Finished, Report, Started
 from ostler.routing.aim import find_aim
@@ -18,10 +18,11 @@ from ostler.routing.effective import chain, effective, step_of
 from ostler.routing.facts import estimate_tokens
 from ostler.routing.ladder import Ladder
 from ostler.routing.signature import signature
+from ostler.scheduling import purse
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Apply, ProbeNow, Stop
 from ostler.scheduling.failures import DEFAULT_BLOCK_MS, RULES, Move, NextStep, exclusion, next_step
-from ostler.scheduling.intake import end, forget, place, settle_dependents
+from ostler.scheduling.intake import end, forget, hold_back, place, settle_dependents
 from ostler.scheduling.loading import call_measured
 from ostler.scheduling.queue import WORKERS
 from ostler.scheduling.timers import TimerKind
@@ -98,6 +99,7 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
     judged = turn.moved(task, TaskState.EVALUATING, output_tokens=estimate_tokens(report.output))
     event = turn.task_event("task.evaluating", judged, duration, **turn.route_meta(judged))
     turn.apply(turn.store(task, judged, event, attempt=attempt, output=report.output))
+    _money(turn, purse.settlement(books, attempt, report, turn.now_ms))
     books.attempts[task.id] = attempt
     if report.ok:
         _succeeded(turn, judged, report, duration["duration_ms"])
@@ -106,6 +108,12 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
             kind=FailureClass.ENVIRONMENT, message="the worker gave no reason", at_ms=turn.now_ms
         )
         failed(turn, judged, failure, attempt)
+
+
+def _money(turn: Turn, command: Settle | Release | None) -> None:
+    """What an end says about money is stored with it; the ledger takes it whatever it says."""
+    if command is not None:
+        turn.effects.append(Apply(command=command))
 
 
 def _learn(turn: Turn, task: Task, report: Finished) -> None:
@@ -279,14 +287,15 @@ def take_back(turn: Turn, task: Task, reason: str, *, stop: bool) -> None:
     failure = Failure(kind=FailureClass.WORKER_LOST, message=reason, at_ms=turn.now_ms)
     attempt = books.attempts.get(task.id)
     if attempt is not None:
+        _money(turn, purse.abandoned(books, attempt, turn.now_ms))
         attempt = msgspec.structs.replace(attempt, finished_ms=turn.now_ms, ok=False, failure=failure, counted=False)
     turn.emit(turn.task_event("task.reclaimed", task, {}, reason=reason, **turn.route_meta(task)))
     failed(turn, task, failure, attempt)
 
 
-def refused(turn: Turn, task_id: str, generation: int, row: Task | None, reason: str) -> None:
+def refused(turn: Turn, task_id: str, generation: int, result: Refused) -> None:
     """The store did not accept an update: its row is the truth; undo what this turn's books assumed."""
-    books = turn.books
+    books, row, reason = turn.books, result.task, result.message
     mine = books.tasks.get(task_id)
     meta = {"task_id": task_id, "command": "update", "reason": reason}
     turn.emit(Event(name="scheduler.refused", at_ms=turn.now_ms, task_id=task_id, metadata=meta))
@@ -301,7 +310,13 @@ def refused(turn: Turn, task_id: str, generation: int, row: Task | None, reason:
             settle_dependents(turn, row)
         return
     books.tasks[task_id] = row
-    if row.session is None:
+    if row.session is None and result.limit:
+        due_ms = purse.look_again_ms(books, result.limit, turn.now_ms)
+        books.timers.set(TimerKind.NOT_BEFORE, task_id, due_ms)
+        since_ms = row.queued_ms if row.queued_ms is not None else turn.now_ms
+        wait = Wait(code=WaitCode.BUDGET, since_ms=since_ms, detail=reason, next_check_ms=due_ms)
+        hold_back(turn, row, wait)
+    elif row.session is None:
         place(turn, row)
 
 

@@ -21,7 +21,7 @@ from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Task, TaskKind
 from ostler.domain.work import ModelRoute
 from ostler.routing.decide import decide
-from ostler.scheduling import live
+from ostler.scheduling import live, purse
 from ostler.scheduling.batches import limits_key, resource
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Assign
@@ -98,6 +98,8 @@ def _serve(turn: Turn, fleet: _Fleet, key: ClassKey, task_id: str) -> bool:
     later_ms = not_before_ms(books, task, verdict.decision, turn.now_ms)
     if later_ms is not None:
         return _hold(turn, key, task, _plan_hold(turn, task, verdict.decision, later_ms))
+    if purse.is_unpriced(books, verdict.decision):
+        return _hold(turn, key, task, _price_hold(turn, task, verdict.decision))
     session_id = _match(turn, task, verdict)
     if session_id is None:
         hold = _worker_hold(turn, task, verdict.decision)
@@ -114,6 +116,15 @@ def _plan_hold(turn: Turn, task: Task, decision: Decision, later_ms: int) -> Hol
     detail = f"its plan has it start later on {decision.selected_host}, with the next turn of its model there"
     since_ms = _since(turn, task, WaitCode.CAPACITY)
     wait = Wait(code=WaitCode.CAPACITY, since_ms=since_ms, detail=detail, next_check_ms=later_ms)
+    blocked_on = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
+    return Hold(wait=wait, decision=decision, blocked_on=blocked_on)
+
+
+def _price_hold(turn: Turn, task: Task, decision: Decision) -> Hold:
+    """The profile refuses what has no price: nothing moves before it names one, or another place becomes better."""
+    model = decision.selected_model
+    detail = f"no price is known of {model}, and budget.unknown_price is refuse; give it one under `models`"
+    wait = Wait(code=WaitCode.BUDGET, since_ms=_since(turn, task, WaitCode.BUDGET), detail=detail)
     blocked_on = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
     return Hold(wait=wait, decision=decision, blocked_on=blocked_on)
 
@@ -248,6 +259,7 @@ def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided
         models = (decision.fallback_from_model, model if decision.fallback_from_model else None)
         events.append(fallback_event(turn, task.id, tiers, models, waited))
     command = turn.store(task, after, *events, attempt=attempt, decision=decision)
+    held = purse.reservation(books, after, decision, now_ms)
     books.attempts[task.id] = attempt
     books.take_slot(endpoint, model)
     books.batches.take(after)
@@ -262,7 +274,7 @@ def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided
     if task.facts.repo is not None:
         books.repo_hosts[task.facts.repo] = decision.selected_host or worker.host
     books.timers.set(TimerKind.ASSIGN, task.id, now_ms + books.policy.scheduler.assign_timeout_ms)
-    command = msgspec.structs.replace(command, want_spec=True)
+    command = msgspec.structs.replace(command, want_spec=True, money=held)
     turn.effects.append(
         Assign(command=command, session_id=session_id, tier=decision.effective_tier, route=_model_route(turn, decision))
     )

@@ -1,0 +1,153 @@
+"""Money of attempts: held in the transaction that assigns, charged at the end, taken back by rule.
+
+Only attempts on endpoints that are not the user's own cost anything. What is held is an estimate: the prompt and the
+expected answer at the model's price, the conservative one where none is known. A limit that would be passed refuses the
+assignment as a whole; the task waits for the limit then, and is looked at again when the window is over, at the latest
+every `RETRY_MS`, because what other attempts hold becomes free before.
+"""
+
+from ostler.budget.limits import bounds
+from ostler.budget.prices import cost_micro_usd
+from ostler.budget.recovery import taken_back
+from ostler.budget.windows import extent
+from ostler.domain.commands import Release, Reserve, Settle
+from ostler.domain.decision import Decision
+from ostler.domain.ledger import Amount, Basis, Scopes
+from ostler.domain.limits import BudgetPolicy, Price, UnknownPrice
+from ostler.domain.states import FailureClass
+from ostler.domain.tasks import Attempt, Task, Usage
+from ostler.domain.work import Finished
+from ostler.scheduling.books import Books
+
+RETRY_MS = 30_000
+_UNSENT = frozenset(
+    {
+        FailureClass.RATE_LIMIT,
+        FailureClass.QUOTA,
+        FailureClass.OVERLOADED,
+        FailureClass.ENDPOINT_DOWN,
+        FailureClass.MODEL_MISSING,
+        FailureClass.CONTEXT_TOO_LONG,
+        FailureClass.AUTH,
+        FailureClass.NO_ENDPOINT,
+    }
+)
+"""Failures of calls that a provider turned away: nobody charges for them."""
+
+
+def name_of(task_id: str, generation: int) -> str:
+    """The name of an attempt in the ledger.
+
+    >>> name_of("t-1", 2)
+    't-1/2'
+    """
+    return f"{task_id}/{generation}"
+
+
+def reservation(books: Books, task: Task, decision: Decision, now_ms: int) -> Reserve | None:
+    """What an attempt has to hold before it is sent; `None` when it costs nothing. `task` is the row it will have."""
+    if not _is_paid(books, decision.selected_endpoint) or decision.selected_model is None:
+        return None
+    policy, facts = books.policy, task.facts
+    price, basis = _price(policy.budget, decision.selected_model)
+    output_tokens = facts.output_tokens
+    amount = Amount(
+        input_tokens=facts.prompt_tokens + task.handed_tokens,
+        output_tokens=output_tokens if output_tokens is not None else policy.routing.default_output_tokens,
+    )
+    scopes = Scopes(
+        provider=decision.provider or "",
+        tier=decision.effective_tier,
+        model=decision.selected_model,
+        endpoint=decision.selected_endpoint or "",
+        batch=task.batch or "",
+        task=task.id,
+        session=facts.session or "",
+    )
+    return Reserve(
+        attempt=name_of(task.id, task.generation),
+        at_ms=now_ms,
+        amount=Amount(
+            micro_usd=cost_micro_usd(price, amount),
+            input_tokens=amount.input_tokens,
+            output_tokens=amount.output_tokens,
+        ),
+        basis=Basis.ESTIMATED if basis is Basis.PRICED else basis,
+        scopes=scopes,
+        bounds=bounds(policy.budget.limits, scopes, now_ms, critical=facts.critical),
+    )
+
+
+def is_unpriced(books: Books, decision: Decision) -> bool:
+    """Whether the profile refuses the place because nobody knows what it costs."""
+    refuses = books.policy.budget.unknown_price is UnknownPrice.REFUSE
+    paid = refuses and _is_paid(books, decision.selected_endpoint)
+    return paid and (decision.selected_model or "") not in books.policy.budget.prices
+
+
+def settlement(books: Books, attempt: Attempt, report: Finished, now_ms: int) -> Settle | Release | None:
+    """What the end of an attempt says about its money; `None` when it held none.
+
+    Counted tokens are charged. Without a count: a call that was turned away cost nothing, of any other nobody knows,
+    and it is taken to have cost what it held.
+    """
+    if not _is_paid(books, attempt.endpoint) or attempt.model is None:
+        return None
+    name = name_of(attempt.task_id, attempt.generation)
+    if report.usage is None:
+        turned_away = report.failure is not None and report.failure.kind in _UNSENT
+        return taken_back(name, now_ms, may_have_run=not turned_away)
+    price, basis = _price(books.policy.budget, attempt.model)
+    amount = charged(report.usage)
+    cost = cost_micro_usd(price, amount)
+    if report.usage.estimated and basis is Basis.PRICED:
+        basis = Basis.ESTIMATED
+    return Settle(
+        attempt=name,
+        at_ms=now_ms,
+        amount=Amount(
+            micro_usd=cost,
+            input_tokens=amount.input_tokens,
+            cache_read_tokens=amount.cache_read_tokens,
+            output_tokens=amount.output_tokens,
+            reasoning_tokens=amount.reasoning_tokens,
+        ),
+        basis=basis,
+    )
+
+
+def abandoned(books: Books, attempt: Attempt, now_ms: int) -> Settle | Release | None:
+    """An attempt was taken back from its worker. That no start was heard of is no proof that there was none: it is
+    taken to have cost what it held.
+    """
+    if not _is_paid(books, attempt.endpoint):
+        return None
+    return taken_back(name_of(attempt.task_id, attempt.generation), now_ms, may_have_run=True)
+
+
+def look_again_ms(books: Books, limit_name: str, now_ms: int) -> int:
+    """When a task that a limit refused is looked at again."""
+    limit = next((one for one in books.policy.budget.limits if one.name == limit_name), None)
+    found = extent(limit.window, now_ms) if limit is not None else None
+    resets_ms = found.resets_ms if found is not None else None
+    return now_ms + RETRY_MS if resets_ms is None else min(now_ms + RETRY_MS, max(now_ms + 1, resets_ms))
+
+
+def charged(usage: Usage) -> Amount:
+    """Tokens of an attempt as the ledger counts them: its total of input holds what was cached."""
+    return Amount(
+        input_tokens=max(0, usage.input_tokens - usage.cached_tokens),
+        cache_read_tokens=usage.cached_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+    )
+
+
+def _is_paid(books: Books, endpoint: str | None) -> bool:
+    view = books.endpoints.views.get(endpoint) if endpoint is not None else None
+    return view is not None and not view.spec.local
+
+
+def _price(budget: BudgetPolicy, model: str) -> tuple[Price, Basis]:
+    price = budget.prices.get(model)
+    return (budget.conservative_price, Basis.UNKNOWN) if price is None else (price, Basis.PRICED)

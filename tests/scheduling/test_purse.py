@@ -1,0 +1,208 @@
+"""Money of attempts: held with the assignment, charged at the end, and a limit that is reached makes work wait."""
+
+from msgspec.structs import replace
+
+from ostler.budget.windows import LATEST_MS
+from ostler.domain.ledger import Basis, EntryKind, LedgerEntry, Span
+from ostler.domain.limits import BudgetPolicy, Limit, Price, ScopeKind, UnknownPrice, Window, WindowKind
+from ostler.domain.policy import Policy
+from ostler.domain.states import FailureClass, TaskState
+from ostler.domain.tasks import Complexity, Usage
+from ostler.scheduling import signals as sig
+from ostler.scheduling.purse import RETRY_MS
+from tests.scheduling.rig import Rig, cloud, local, three_tiers
+
+ALL = Span(scope=ScopeKind.ALL, start_ms=0, end_ms=LATEST_MS)
+CLAUDE = Price(input=3.0, output=15.0)
+ESTIMATE = 4 * 3 + 400 * 15
+"""`say something` and an answer of the usual length, in micro-dollars."""
+
+
+def rig(*limits: Limit, unknown: UnknownPrice = UnknownPrice.CONSERVATIVE, priced: bool = True) -> Rig:
+    """A fleet with one local host and one cloud."""
+    budget = BudgetPolicy(limits=limits, prices={"claude": CLAUDE} if priced else {}, unknown_price=unknown)
+    base = three_tiers()
+    policy: Policy = replace(
+        base, budget=budget, scheduler=replace(base.scheduler, heartbeat_ms=10**10, session_dead_ms=10**11)
+    )
+    made = Rig(policy)
+    made.worker()
+    made.up(local("box"))
+    made.up(cloud(), models=("claude",))
+    return made
+
+
+def month(hard: int) -> Limit:
+    return Limit(name="month", hard=hard)
+
+
+def money(made: Rig) -> tuple[int, int]:
+    """Micro-dollars used and held."""
+    spent = made.ledger.spent(ALL)
+    return spent.used.micro_usd, spent.held.micro_usd
+
+
+def last(made: Rig) -> LedgerEntry:
+    return made.ledger.entries[-1]
+
+
+def test_a_paid_attempt_holds_its_estimate_until_it_is_charged() -> None:
+    """Held with the assignment, for the scopes it runs in; charged what it counted, caches apart."""
+    made = rig(month(1_000_000))
+    task = made.chat("t", Complexity.COMPLEX, session="s1", batch="b1")
+
+    assert money(made) == (0, ESTIMATE)
+    scopes = last(made).scopes
+    assert (scopes.provider, scopes.tier, scopes.model, scopes.endpoint) == (
+        "anthropic",
+        "complex",
+        "claude",
+        "anthropic",
+    )
+    assert (scopes.task, scopes.session, scopes.batch) == ("t", "s1", "b1")
+
+    made.finish(task, usage=Usage(input_tokens=1_000, cached_tokens=400, output_tokens=100))
+
+    assert money(made) == (1_000 * 3 + 100 * 15, 0)
+    assert (last(made).basis, last(made).amount.cache_read_tokens) == (Basis.PRICED, 400)
+
+
+def test_local_work_holds_nothing() -> None:
+    """Nor does a command: a limit of nothing does not stop them."""
+    made = rig(month(0))
+    made.finish(made.chat("t"), usage=Usage(input_tokens=10, output_tokens=5))
+    made.finish(made.command("c"))
+
+    assert made.ledger.entries == []
+    assert made.state("t") is TaskState.SUCCEEDED
+
+
+def test_a_limit_that_would_be_passed_makes_the_task_wait_and_nothing_is_held() -> None:
+    """It says which limit and how much is left; its slot is free; it runs when another ends cheaper."""
+    made = rig(month(ESTIMATE + 100))
+    first = made.chat("first", Complexity.COMPLEX)
+    second = made.chat("second", Complexity.COMPLEX)
+
+    assert (made.state(first), made.state(second)) == (TaskState.ASSIGNED, TaskState.QUEUED)
+    wait = made.rows[second].wait
+    assert wait is not None
+    assert wait.code.value == "budget"
+    assert wait.detail.startswith(f"limit month: {ESTIMATE} asked for, 100 left")
+    assert wait.next_check_ms == made.now_ms + RETRY_MS
+    assert money(made) == (0, ESTIMATE)
+    assert made.scheduler.books.in_flight == {"anthropic": 1}
+
+    made.finish(first, usage=Usage(input_tokens=4, output_tokens=1))
+    made.pass_ms(RETRY_MS)
+
+    assert made.state(second) is TaskState.ASSIGNED
+    assert money(made)[0] == 4 * 3 + 15
+
+
+def test_a_task_that_waits_for_money_is_free_in_the_next_window() -> None:
+    """Without a restart: a day that is used up is over at midnight, and not a moment later is it looked at again."""
+    made = rig(Limit(name="day", window=Window(kind=WindowKind.DAY), hard=ESTIMATE))
+    first = made.chat("first", Complexity.COMPLEX)
+    made.finish(first, usage=Usage(input_tokens=1_000, output_tokens=400))
+    midnight_ms = made.now_ms - made.now_ms % 86_400_000 + 86_400_000
+    made.pass_ms(midnight_ms - made.now_ms - 10_000)
+    second = made.chat("second", Complexity.COMPLEX)
+    assert made.wait_code(second) == "budget"
+    wait = made.rows[second].wait
+    assert wait is not None
+    assert wait.next_check_ms == midnight_ms
+
+    made.pass_ms(10_000)
+
+    assert made.state(second) is TaskState.ASSIGNED
+
+
+def test_critical_work_runs_up_to_its_own_ceiling() -> None:
+    """Where other work waits."""
+    made = rig(Limit(name="month", hard=100, critical=2 * ESTIMATE))
+
+    assert made.state(made.chat("plain", Complexity.COMPLEX)) is TaskState.QUEUED
+    assert made.state(made.chat("urgent", Complexity.COMPLEX, critical=True)) is TaskState.ASSIGNED
+
+
+def test_a_session_has_a_limit_of_its_own() -> None:
+    """A full one stops its tasks, and no others."""
+    made = rig(Limit(name="session", scope=ScopeKind.SESSION, window=Window(kind=WindowKind.NONE), hard=ESTIMATE))
+    made.chat("a", Complexity.COMPLEX, session="s1")
+
+    assert made.state(made.chat("b", Complexity.COMPLEX, session="s1")) is TaskState.QUEUED
+    assert made.state(made.chat("c", Complexity.COMPLEX, session="s2")) is TaskState.ASSIGNED
+
+
+def test_a_call_that_was_turned_away_costs_nothing() -> None:
+    """And one that broke without a count is taken to have cost what it held, and says so."""
+    for failure, charged, ambiguous in (
+        (FailureClass.RATE_LIMIT, 0, False),
+        (FailureClass.AUTH, 0, False),
+        (FailureClass.CUT, ESTIMATE, True),
+        (FailureClass.TIMEOUT, ESTIMATE, True),
+    ):
+        made = rig(month(1_000_000))
+        task = made.chat("t", Complexity.COMPLEX)
+        made.finish(task, failure)
+        end = made.ledger.entries[1]
+
+        assert (end.amount.micro_usd, end.ambiguous) == (charged, ambiguous), failure
+        assert end.kind is (EntryKind.SETTLE if charged else EntryKind.RELEASE)
+
+
+def test_an_attempt_that_is_taken_back_is_kept_as_ambiguous() -> None:
+    """Its worker was lost: nobody knows what it spent. The next attempt holds for itself."""
+    made = rig(month(1_000_000))
+    task = made.chat("t", Complexity.COMPLEX)
+    session = made.rows[task].session
+    assert session is not None
+    made.start(task)
+
+    made.tell(sig.WorkerLeft(session_id=session))
+
+    assert money(made) == (ESTIMATE, 0)
+    assert last(made).ambiguous
+    made.worker("w2")
+    made.pass_ms(10_000)
+    assert made.state(task) is TaskState.ASSIGNED
+    assert money(made) == (ESTIMATE, ESTIMATE)
+    assert last(made).attempt == f"t/{made.rows[task].generation}"
+
+
+def test_an_unknown_price_is_held_at_the_conservative_one_or_refused() -> None:
+    """By setting; a refusal says what is missing, and holds no slot."""
+    made = rig(month(10_000_000), priced=False)
+    made.chat("t", Complexity.COMPLEX)
+    assert money(made) == (0, 4 * 15 + 400 * 75)
+    assert last(made).basis is Basis.UNKNOWN
+
+    strict = rig(month(10_000_000), priced=False, unknown=UnknownPrice.REFUSE)
+    task = strict.chat("t", Complexity.COMPLEX)
+    wait = strict.rows[task].wait
+    assert wait is not None
+    assert (strict.state(task), wait.code.value) == (TaskState.QUEUED, "budget")
+    assert "no price is known of claude" in wait.detail
+    assert strict.ledger.entries == []
+
+
+def test_many_tasks_never_hold_more_than_a_limit_allows() -> None:
+    """Eight tasks, room for three in an hour: at no moment more is used and held, and all of them end."""
+    made = rig(Limit(name="hour", window=Window(kind=WindowKind.HOUR), hard=3 * ESTIMATE))
+    names = [made.chat(f"t{n}", Complexity.COMPLEX, ttl_ms=0) for n in range(8)]
+    for _ in range(600):
+        used, held = money(made)
+        hour = made.ledger.spent(
+            Span(scope=ScopeKind.ALL, start_ms=made.now_ms - made.now_ms % 3_600_000, end_ms=LATEST_MS)
+        )
+        assert hour.used.micro_usd + hour.held.micro_usd <= 3 * ESTIMATE
+        for name in names:
+            if made.state(name) is TaskState.ASSIGNED:
+                made.finish(name, usage=Usage(input_tokens=4, output_tokens=400))
+        made.pass_ms(20_000)
+        if all(made.state(name) is TaskState.SUCCEEDED for name in names):
+            break
+
+    assert [name for name in names if made.state(name) is not TaskState.SUCCEEDED] == []
+    used, held = money(made)
+    assert (used, held) == (8 * ESTIMATE, 0)
