@@ -106,7 +106,7 @@ def test_the_catalogue_of_events_is_well_formed() -> None:
         assert kind.doc.endswith(".")
         assert not set(kind.measurements) & set(kind.metadata)
         for field in kind.measurements:
-            assert field.endswith(("_ms", "_us", "_bytes", "_characters")) or field in {
+            assert field.endswith(("_ms", "_us", "_bytes", "_characters", "_micro_usd")) or field in {
                 "attempts",
                 "candidate_count",
                 "confidence",
