@@ -110,4 +110,5 @@ def test_the_catalogue_of_events_is_well_formed() -> None:
                 "attempts",
                 "candidate_count",
                 "confidence",
+                "dropped",
             }, field
