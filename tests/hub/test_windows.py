@@ -62,6 +62,13 @@ def test_ids_of_one_instant_differ() -> None:
     assert len({new_call_id(1_700_000_000_000) for _ in range(2_000)}) == 2_000
 
 
+def test_the_chance_in_an_id_is_of_its_whole_length() -> None:
+    """Every one of its sixteen letters varies, over many draws from the system too."""
+    ids = [new_call_id(1_700_000_000_000) for _ in range(1_000)]
+    assert all(len({letters[place] for letters in ids}) > 20 for place in range(12, 28))
+    assert len({letters[:12] for letters in ids}) == 1
+
+
 def test_an_instant_is_told_with_its_zone() -> None:
     """To the minute."""
     assert instant_text(ms(2026, 11, 29, 20, 5, 59)) == "2026-11-29 20:05 UTC"

@@ -22,6 +22,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 def terms_of(head: Head, key: GatewayKey | None, settings: GatewaySettings) -> Terms:
     """Raises `InvalidInputError` for a header of ours that says nothing valid."""
+    if not head.own:
+        return _usual_terms(key, settings)
     deadline_s = settings.deadline_ms / 1_000
     asked_s = own_number(head, "deadline")
     if asked_s is not None:
@@ -36,6 +38,18 @@ def terms_of(head: Head, key: GatewayKey | None, settings: GatewaySettings) -> T
         queue_s=min(queue_s, deadline_s),
         local_only=own_flag(head, "local-only") or (key is not None and key.local_only),
         whole=own_flag(head, "whole"),
+    )
+
+
+def _usual_terms(key: GatewayKey | None, settings: GatewaySettings) -> Terms:
+    """Of a call that says nothing of its own."""
+    deadline_s = settings.deadline_ms / 1_000
+    return Terms(
+        priority=key.priority if key is not None else Priority.HIGH,
+        deadline_s=deadline_s,
+        queue_s=min(settings.queue_ms / 1_000, deadline_s),
+        local_only=key is not None and key.local_only,
+        whole=False,
     )
 
 

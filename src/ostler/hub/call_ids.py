@@ -10,13 +10,33 @@ from functools import lru_cache
 _LETTERS = "234567abcdefghijklmnopqrstuvwxyz"
 """Base 32 in the order of the characters."""
 _CHANCE_CHARS = 16
+_DRAWS = 256
 _SHIFTS = range(5 * 9, -1, -5)
 _LETTER_OF_BYTE = bytes(ord(_LETTERS[byte % 32]) for byte in range(256))
 
 
+class _Chance:
+    """Letters of chance, drawn from the system many at once: one draw for each call costs as much as its decision."""
+
+    def __init__(self) -> None:
+        self._letters = ""
+        self._used = 0
+
+    def take(self) -> str:
+        """As many as an id has, which nobody had before."""
+        if self._used >= len(self._letters):
+            self._letters = secrets.token_bytes(_CHANCE_CHARS * _DRAWS).translate(_LETTER_OF_BYTE).decode()
+            self._used = 0
+        start, self._used = self._used, self._used + _CHANCE_CHARS
+        return self._letters[start : self._used]
+
+
+_chance = _Chance()
+
+
 def new_call_id(now_ms: int) -> str:
     """A new id."""
-    return _begin(now_ms) + secrets.token_bytes(_CHANCE_CHARS).translate(_LETTER_OF_BYTE).decode()
+    return _begin(now_ms) + _chance.take()
 
 
 @lru_cache(maxsize=8)
