@@ -33,7 +33,7 @@ CHECKPOINT_PAGES = 1000
 """A commit that leaves more pages than this in the log copies them into the database."""
 LOG_LIMIT_BYTES = 64 * 1024 * 1024
 """The log file is cut to this after a checkpoint; it grows beyond only while a reader holds an old snapshot."""
-CACHE_KIB = 16 * 1024
+CACHE_KIB = 4 * 1024
 
 _OLDEST = (3, 37, 0)
 """The first with STRICT tables."""
