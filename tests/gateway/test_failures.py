@@ -4,8 +4,22 @@ import msgspec
 import pytest
 
 from ostler.domain.calls import CallError
-from ostler.domain.states import FailureClass
-from tests.gateway.stage import ANTHROPIC_ASK, ASK, DONE, ENDING, OPENING, STREAM, WHOLE, WORDS, Desk, Stage
+from ostler.domain.decision import Candidate, Rejection
+from ostler.domain.live import Denial
+from ostler.domain.states import FailureClass, Wait, WaitCode
+from tests.gateway.stage import (
+    ANTHROPIC_ASK,
+    ASK,
+    DONE,
+    ENDING,
+    OPENING,
+    STREAM,
+    WHOLE,
+    WORDS,
+    Desk,
+    Stage,
+    decision,
+)
 from tests.gateway.support import Answer, Piece, Upstream
 
 
@@ -198,3 +212,63 @@ async def test_an_endpoint_that_is_removed_meanwhile_is_passed_over() -> None:
     client = await stage.call(ASK)
     assert client.status == 200
     assert client.headers["x-ostler-endpoint"] == "b"
+
+
+SYSTEM_LIST = ANTHROPIC_ASK | {"system": [{"type": "text", "text": "Be short."}, {"type": "text", "text": "Be kind."}]}
+STRING_WANTED = b"""{"error":{"message":"10 validation errors: {'loc': ('messages', 0, 'content'), 'msg': 'Input \
+should be a valid string', 'input': [{'text': 'context window'}]}","type":"internal_server_error"}}"""
+
+
+async def test_a_server_that_takes_only_strings_gets_strings() -> None:
+    """Asked again at once in the same attempt, and so from then on; no text is lost."""
+    stage = Stage(Upstream(refused(500, STRING_WANTED), Answer([WHOLE]), Answer([WHOLE])))
+
+    first = await stage.call(SYSTEM_LIST, "/v1/messages")
+    second = await stage.call(SYSTEM_LIST, "/v1/messages")
+
+    assert (first.status, second.status) == (200, 200)
+    assert [len(record.attempts) for record in stage.book.records] == [1, 1]
+    systems = [msgspec.json.decode(request.body)["messages"][0]["content"] for _, request in stage.upstream.sent]
+    assert isinstance(systems[0], list)
+    assert systems[1:] == ["Be short.\n\nBe kind."] * 2
+
+
+async def test_a_server_error_without_such_a_word_is_not_asked_in_another_form() -> None:
+    """It may have worked on the request."""
+    broke = broken(FailureClass.SERVER)
+    broke.status, broke.body = 500, b"it broke"
+    stage = Stage(Upstream(broke, Answer([WHOLE])), Desk("a", "b"))
+
+    await stage.call(SYSTEM_LIST, "/v1/messages")
+
+    assert [attempt.failure for attempt in stage.record.attempts] == [FailureClass.SERVER, None]
+    systems = [msgspec.json.decode(request.body)["messages"][0]["content"] for _, request in stage.upstream.sent]
+    assert all(isinstance(system, list) for system in systems)
+
+
+@pytest.mark.parametrize(
+    ("why", "kind", "says"),
+    [
+        ([Rejection.CONTEXT], FailureClass.CONTEXT_TOO_LONG, "context_length_exceeded"),
+        ([Rejection.CONTEXT, Rejection.PINNED], FailureClass.CONTEXT_TOO_LONG, "context_length_exceeded"),
+        ([Rejection.CONTEXT, Rejection.CAPABILITY], FailureClass.CAPABILITY, "no_route"),
+        ([Rejection.CAPABILITY], FailureClass.CAPABILITY, "no_route"),
+        ([], FailureClass.CAPABILITY, "no_route"),
+    ],
+)
+async def test_a_prompt_that_fits_nowhere_is_called_too_long(
+    why: list[Rejection], kind: FailureClass, says: str
+) -> None:
+    """Agents shorten what they send when they are told so in the words they know, and only then."""
+    wait = Wait(code=WaitCode.NO_ROUTE, since_ms=0, detail="m needs a window of 5000 tokens, has 4096")
+    candidates = tuple(Candidate(endpoint="", model="m", tier="standard", rejection=reason) for reason in why)
+    judged = msgspec.structs.replace(decision("c"), candidates=candidates)
+    stage = Stage(Upstream())
+    stage.desk.denial = Denial(call_id="c-000001", attempt=1, wait=wait, decision=judged)
+
+    client = await stage.call(ASK)
+
+    assert client.status == 400
+    assert client.json()["error"]["code"] == says
+    assert ("the prompt is too long" in client.json()["error"]["message"]) is (kind is FailureClass.CONTEXT_TOO_LONG)
+    assert stage.record.failure is kind

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostler.domain.states import FailureClass as F
-from ostler.wire.classify import Problem, classify_answer, classify_problem, classify_stream_error, one_line, redact
+from ostler.wire.classify import (
+    SEARCHED_CHARS,
+    Problem,
+    classify_answer,
+    classify_problem,
+    classify_stream_error,
+    one_line,
+    redact,
+)
 
 
 def openai(message: str, code: str | None = None, kind: str = "invalid_request_error") -> str:
@@ -132,6 +140,14 @@ CASES = [
 def test_each_answer_has_its_class(status: int, body: str, kind: F) -> None:
     """Codes beat wordings, wordings beat the status."""
     assert classify_answer(status, {}, body.encode(), 0).kind is kind
+
+
+def test_what_a_server_repeats_of_the_request_is_no_word_of_its_own() -> None:
+    """A prompt that speaks of context windows does not make a broken server say that the prompt is too long."""
+    said = "10 validation errors: Input should be a valid string, input: " + "x" * SEARCHED_CHARS
+    body = json.dumps({"error": {"message": f"{said} the context window is too small"}}).encode()
+
+    assert classify_answer(500, {}, body, 0).kind is F.SERVER
 
 
 def test_the_innermost_message_is_shown() -> None:

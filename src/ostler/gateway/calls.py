@@ -33,6 +33,7 @@ from ostler.gateway.question import Terms
 from ostler.gateway.records import Spent, Story, attempt_of, spent, usage_of, usd
 from ostler.gateway.relay import Relay
 from ostler.gateway.room import room_for
+from ostler.gateway.silence import explained
 from ostler.gateway.watch import Cause, Watch
 from ostler.wire.codec import Fault, Format
 from ostler.wire.formats import codec
@@ -81,6 +82,9 @@ class CallRun:
         self._outlet = outlet
         self._relay: Relay | None = None
         self._passed = _Passed()
+        self._silent = False
+        """The stream of the attempt has ended without a word."""
+        self._asked_why = False
         self._prompt_tokens = 0
         """Estimated length of the prompt, for when nobody counts it."""
 
@@ -181,7 +185,7 @@ class CallRun:
         """One attempt, from its slot to its record. `None` = the client has its answer."""
         hub = self._hub
         started_ms = hub.clock.now_ms()
-        self._relay, self._passed = None, _Passed()
+        self._relay, self._passed, self._silent = None, _Passed(), False
         view = hub.views().get(dispatch.endpoint)
         spec = view.spec if view is not None else None
         error: CallError | None = CallError(FailureClass.CANCELLED, "the client hung up")
@@ -214,12 +218,18 @@ class CallRun:
         except CallError as refusal:
             if not self._exchange.learn(spec, refusal):
                 raise
-            answer = await self._hub.upstream.send(spec, self._request(dispatch, spec))
+            request = self._request(dispatch, spec)
+            answer = await self._hub.upstream.send(spec, request)
         try:
             if self._exchange.streams:
                 await self._stream(answer, dispatch)
             else:
                 await self._whole(answer, dispatch)
+        except CallError as cut:
+            if not self._silent or self._asked_why:
+                raise
+            self._asked_why = True
+            raise await explained(self._hub.upstream, spec, request, cut) from cut
         finally:
             answer.close()
         return None
@@ -236,12 +246,14 @@ class CallRun:
         relay = self._relay = self._exchange.relay(dispatch)
         outlet, watch = self._outlet, self._watch
         held = bytearray()
-        begun = False
+        heard = begun = False
         while not relay.done:
             chunk = await answer.read()
             watch.touch()
             if not chunk:
+                self._silent = not heard
                 break
+            heard = True
             data = relay.feed(chunk)
             if outlet.started:
                 if data:

@@ -7,6 +7,7 @@ is no use, the answer says so in a header of its own (`x-should-retry`), which t
 from collections.abc import Mapping, Sequence
 
 from ostler.domain.calls import CallError
+from ostler.domain.decision import Rejection
 from ostler.domain.errors import OstlerError
 from ostler.domain.live import CallAttempt, Denial
 from ostler.domain.states import FailureClass, WaitCode
@@ -67,6 +68,9 @@ def of_call(error: CallError, attempts: Sequence[CallAttempt]) -> Fault:
 def of_denial(denial: Denial) -> Fault:
     """A call that was never dispatched."""
     wait = denial.wait
+    if wait.code is WaitCode.NO_ROUTE and _lacks_room(denial):
+        message = one_line(f"the prompt is too long: {wait.detail}", MESSAGE_CHARS)
+        return Fault(kind=_F.CONTEXT_TOO_LONG, status=400, message=message)
     if wait.code is WaitCode.NO_ROUTE:
         return Fault(kind=_F.CAPABILITY, status=400, message=one_line(wait.detail, MESSAGE_CHARS), code="no_route")
     waited = f"after {denial.wait_ms / 1_000:g} s in line: " if denial.wait_ms >= 1_000 else ""  # noqa: PLR2004 -- a second
@@ -78,6 +82,14 @@ def of_denial(denial: Denial) -> Fault:
         retry_after_ms=denial.retry_after_ms or 1_000,
         code="queue_deadline" if denial.wait_ms else wait.code.value,
     )
+
+
+def _lacks_room(denial: Denial) -> bool:
+    """Whether every model that was asked for had too small a window: agents then shorten what they send."""
+    if denial.decision is None:
+        return False
+    why = {candidate.rejection for candidate in denial.decision.candidates}
+    return why - {Rejection.PINNED} == {Rejection.CONTEXT}
 
 
 def of_ours(error: OstlerError) -> Fault:

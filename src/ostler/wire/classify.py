@@ -18,6 +18,8 @@ from ostler.wire.error_body import ErrorDetails
 from ostler.wire.retry_after import retry_after_ms
 
 MAX_MESSAGE_CHARS = 300
+SEARCHED_CHARS = 500
+"""Wordings are looked for no further on: some servers repeat the request they refuse, whose words mean nothing here."""
 
 _F = FailureClass
 
@@ -179,8 +181,9 @@ def _kind(status: int, details: ErrorDetails) -> FailureClass:
     for kind, codes in _BY_CODE:
         if not codes.isdisjoint(details.codes) and not (kind is _F.MODEL_MISSING and status >= 500):  # noqa: PLR2004
             return kind
+    said = details.text[:SEARCHED_CHARS]
     for kind, pattern in _BY_TEXT:
-        if pattern.search(details.text):
+        if pattern.search(said):
             return kind
     if status in _BY_STATUS:
         return _BY_STATUS[status]
