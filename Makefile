@@ -22,7 +22,7 @@ run: $(VENV)/core.stamp $(if $(filter llama,$(ENGINE)),engine) ## start a hub wi
 test: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) ## run the tests, except those that need the real engine (ARGS=... for pytest)
 	@$(BIN)/pytest -m "not engine" $(ARGS)
 
-test-engine: $(VENV)/dev.stamp engine ## run the tests against a real llama.cpp
+test-engine: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) engine ## run the tests against a real llama.cpp
 	@$(BIN)/pytest -m engine $(ARGS)
 
 check: $(VENV)/dev.stamp ## lint, format, types and the direction of imports

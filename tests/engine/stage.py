@@ -117,10 +117,17 @@ async def until(look: Callable[[], T | None], what: str, limit_s: float = 60.0) 
 async def hub_over(
     url: str, folder: Path, *, probe_ms: int = 3_000, max_output_tokens: int = 16
 ) -> AsyncIterator[HubProcess]:
-    """`ostler up` with the engine as its one endpoint; it stops in good order and says nothing of a traceback."""
+    """`ostler up` with the engine as its one endpoint."""
     profile = PROFILE.format(
         url=url, probe_ms=probe_ms, max_output_tokens=max_output_tokens, window_tokens=WINDOW_TOKENS
     )
+    async with hub_with(profile, folder) as hub:
+        yield hub
+
+
+@asynccontextmanager
+async def hub_with(profile: str, folder: Path) -> AsyncIterator[HubProcess]:
+    """`ostler up` with a profile of one endpoint; it stops in good order and says nothing of a traceback."""
     hub = await asyncio.to_thread(HubProcess, folder, profile=profile)
     with hub:
         await until(lambda: health(hub) is Health.UP or None, "the engine is seen")

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import aiohttp
 from aiohttp import web
@@ -24,6 +25,8 @@ class Seen:
     path: str
     model: str
     began_s: float
+    status: int | None = None
+    """What the engine answered with."""
     ended_s: float | None = None
 
 
@@ -48,6 +51,10 @@ class Tap:
         """The models of the chat calls, in the order of their beginning."""
         return [seen.model for seen in self.requests if seen.path == CHAT]
 
+    def answered(self) -> list[str]:
+        """The models of the chat calls that the engine took."""
+        return [seen.model for seen in self.requests if seen.path == CHAT and seen.status == HTTPStatus.OK]
+
     def begin(self, path: str, body: bytes) -> Seen:
         """Note a request."""
         model = str(json.loads(body)["model"]) if path == CHAT else ""
@@ -62,7 +69,9 @@ class Tap:
 async def tapped(engine_url: str) -> AsyncIterator[Tap]:
     """A relay on a free port in front of the engine."""
     tap = Tap()
-    async with aiohttp.ClientSession(engine_url, auto_decompress=False) as session:
+    # A connection for each call: the engine closes idle ones as it likes, and a POST on such a one would be lost.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(engine_url, auto_decompress=False, connector=connector) as session:
 
         async def relay(request: web.Request) -> web.StreamResponse:
             body = await request.read()
@@ -70,6 +79,7 @@ async def tapped(engine_url: str) -> AsyncIterator[Tap]:
             try:
                 headers = {"Content-Type": request.content_type}
                 async with session.request(request.method, request.path, data=body, headers=headers) as upstream:
+                    seen.status = upstream.status
                     answer = web.StreamResponse(
                         status=upstream.status, headers={"Content-Type": upstream.headers["Content-Type"]}
                     )
