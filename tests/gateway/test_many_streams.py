@@ -38,7 +38,7 @@ USUAL_SOFT_LIMIT = 1_024
 MODEL = "simulated-stream"
 LARGE = "simulated-large"
 MEGABYTE = 1_000_000
-ROUND_LIMIT_S = 30
+ROUND_LIMIT_S = 60
 WARM_UP = 20
 """Calls before memory is looked at for the first time: what they cost is there to stay."""
 FIRST_ROUND_BYTES = 64 * MEGABYTE

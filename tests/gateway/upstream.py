@@ -188,7 +188,7 @@ class Upstream:
                 self.connections_open -= 1
                 talks.discard(task)
 
-        server = await asyncio.start_server(talk, "127.0.0.1", 0, limit=HEADER_LIMIT_BYTES)
+        server = await asyncio.start_server(talk, "127.0.0.1", 0, limit=HEADER_LIMIT_BYTES, backlog=2_048)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
