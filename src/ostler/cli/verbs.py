@@ -34,6 +34,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "doctor": Verb("ostler.cli.doctor:doctor", "Look for what is wrong with this installation."),
         "simulate": Verb("ostler.cli.what_if:simulate", "Run a workload in virtual time, and compare policies."),
         "replay": Verb("ostler.cli.replay:replay", "Run the past of a hub again, under other policies."),
+        "bench-router": Verb("ostler.cli.bench_router:bench_router", "Compare routers on recorded outcomes."),
         "simulate-host": Verb("ostler.cli.simulate:simulate_host", "Serve a simulated machine that holds models."),
         "simulate-cloud": Verb("ostler.cli.simulate:simulate_cloud", "Serve a simulated cloud provider."),
     }
