@@ -9,6 +9,7 @@ from ostler.domain.event import Event
 from ostler.domain.fleet import Session, WorkerOffer
 from ostler.domain.live import CallAttempt, CallDecision, CallRecord, GatewayKey
 from ostler.domain.measured import Measured, Measurement, Quantity
+from ostler.domain.observations import Observation
 from ostler.domain.plans import StoredPlan
 from ostler.domain.states import FINAL_STATES, LEASED_STATES, TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Classification, Complexity, Task, TaskFacts, TaskKind, TaskSpec
@@ -121,6 +122,14 @@ def make_session(session_id: str = "s1", joined_ms: int = NOW_MS, renewed_ms: in
         capabilities=frozenset({"git", "python"}),
     )
     return Session(id=session_id, offer=offer, joined_ms=joined_ms, renewed_ms=renewed_ms)
+
+
+def make_observation(
+    name: str = "o", task_type: str = "docs", model: str = "m", *, success: bool = True
+) -> Observation:
+    return Observation(
+        id=name, at_ms=NOW_MS, task_type=task_type, model=model, success=success, tier="simple", duration_ms=5
+    )
 
 
 def make_measurement(host: str = "box", model: str = "m", samples: int = 1) -> Measurement:

@@ -8,16 +8,19 @@ from ostler.domain.commands import (
     DropEndpoint,
     DropSession,
     DropToken,
+    ForgetObservations,
     PutEndpoint,
     PutMeasurements,
+    PutObservations,
     PutPlan,
     PutSessions,
     PutToken,
     RefusalReason,
     Refused,
 )
+from ostler.domain.observations import ObservationQuery
 from ostler.domain.ports import Store
-from tests.store.rows_made import NOW_MS, make_endpoint, make_measurement, make_plan, make_session
+from tests.store.rows_made import NOW_MS, make_endpoint, make_measurement, make_observation, make_plan, make_session
 
 
 def put_token(name: str, token_hash: str, scope: str = "admin") -> PutToken:
@@ -157,6 +160,37 @@ async def test_measurements_are_put_and_replaced(store: Store) -> None:
 
     await store.apply([PutMeasurements(measurements=(first,)), PutMeasurements(measurements=(newer,))])
     assert (await store.open_work()).measurements == (second, newer)
+
+
+async def test_observations_are_kept_once_in_their_order(store: Store) -> None:
+    """They come back whole in the order in which they came; an id that is known stays as it is."""
+    first, second = make_observation("z", "docs", "m"), make_observation("a", "bugfix", "m")
+    changed = make_observation("z", "docs", "other")
+
+    answers = await store.apply(
+        [PutObservations(observations=(first, second)), PutObservations(observations=(changed,))]
+    )
+
+    assert answers == [Applied(), Applied()]
+    assert await store.observations(ObservationQuery()) == [first, second]
+    assert await store.observations(ObservationQuery(task_type="docs")) == [first]
+    assert await store.observations(ObservationQuery(task_type="docs", model="other")) == []
+    assert await store.observations(ObservationQuery(tier="simple")) == [first, second]
+
+
+async def test_what_is_forgotten_is_gone_and_may_come_again(store: Store) -> None:
+    """All that the query names and nothing else, in one flush with what comes before and after it."""
+    first, second = make_observation("1", "docs", "m"), make_observation("2", "docs", "n")
+    forget = ForgetObservations(which=ObservationQuery(model="m"))
+
+    await store.apply([PutObservations(observations=(first, second)), forget])
+    assert await store.observations(ObservationQuery()) == [second]
+
+    await store.apply([PutObservations(observations=(first,))])
+    assert await store.observations(ObservationQuery()) == [second, first]
+
+    await store.apply([ForgetObservations(which=ObservationQuery())])
+    assert await store.observations(ObservationQuery()) == []
 
 
 async def test_versions_of_a_plan_are_kept_apart(store: Store) -> None:

@@ -24,12 +24,14 @@ from ostler.domain.commands import (
     DropEndpoint,
     DropSession,
     DropToken,
+    ForgetObservations,
     LateReport,
     PruneCalls,
     PutCalls,
     PutEndpoint,
     PutKey,
     PutMeasurements,
+    PutObservations,
     PutPlan,
     PutSessions,
     PutToken,
@@ -43,6 +45,7 @@ from ostler.domain.commands import (
 )
 from ostler.domain.ledger import Amount, Bound, LedgerQuery, Scopes, Span
 from ostler.domain.limits import ScopeKind, Unit
+from ostler.domain.observations import ObservationQuery
 from ostler.domain.ports import CallQuery, Store, TaskQuery
 from ostler.domain.states import TRANSITIONS, FailureClass, TaskState
 from ostler.store.gateway import DAY_MS
@@ -59,6 +62,7 @@ from tests.store.rows_made import (
     make_key,
     make_measurement,
     make_new,
+    make_observation,
     make_plan,
     make_session,
     make_task,
@@ -166,6 +170,11 @@ OTHERS = st.one_of(
         PutMeasurements,
         measurements=st.lists(st.builds(make_measurement, NAMES, NAMES, st.integers(1, 3)), max_size=3).map(tuple),
     ),
+    st.builds(
+        PutObservations,
+        observations=st.lists(st.builds(make_observation, NAMES, NAMES, NAMES), max_size=3).map(tuple),
+    ),
+    st.builds(ForgetObservations, which=st.builds(ObservationQuery, task_type=NAMES | st.just(""), model=NAMES)),
     st.builds(PutPlan, plan=st.builds(make_plan, NAMES, st.integers(1, 3), st.sampled_from(["{}", "[]"]))),
     st.builds(
         PutToken, name=NAMES, token_hash=st.sampled_from(["h1", "h2"]), scope=NAMES, created_ms=st.integers(1, 3)
@@ -290,6 +299,7 @@ class TwoStores(RuleBasedStateMachine):
                 await store.events(after_seq=after_seq, limit=limit, task_id=task_id),
                 await store.token_name(token_hash, scope),
                 await store.plans(scope),
+                await store.observations(ObservationQuery(model=scope)),
                 await store.calls(calls),
                 await store.key_spend(since_ms),
             ]
@@ -330,7 +340,7 @@ class TwoStores(RuleBasedStateMachine):
             tasks = [await store.open_work(), await store.states(ids), await store.tasks(TaskQuery())]
             money = [await store.ledger(LedgerQuery()), await store.open_reservations()]
             charged = [await store.charged(kind) for kind in ScopeKind]
-            return [tasks, details, events, calls, spent, money, charged]
+            return [tasks, details, events, calls, spent, money, charged, await store.observations(ObservationQuery())]
 
         assert self.run(everything(self.sqlite)) == self.run(everything(self.reference))
 

@@ -13,6 +13,7 @@ from ostler.domain.event import Event
 from ostler.domain.fleet import Session
 from ostler.domain.live import CallRecord, GatewayKey
 from ostler.domain.measured import Measurement
+from ostler.domain.observations import Observation
 from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
@@ -31,6 +32,7 @@ from tests.store.rows_made import make_task
         (Session, rows.decode_session),
         (EndpointSpec, rows.decode_endpoint),
         (Measurement, rows.decode_measurement),
+        (Observation, rows.decode_observation),
         (StoredPlan, rows.decode_plan),
         (GatewayKey, rows.decode_key),
         (CallRecord, rows.decode_call),

@@ -15,6 +15,7 @@ from ostler.domain.fleet import Session
 from ostler.domain.ledger import Amount, Basis, Bound, Scopes
 from ostler.domain.live import CallDecision, CallRecord, GatewayKey
 from ostler.domain.measured import Measurement
+from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
@@ -203,6 +204,18 @@ class PruneCalls(msgspec.Struct, frozen=True, kw_only=True, tag="prune_calls"):
     decisions_before_ms: int = 0
 
 
+class PutObservations(msgspec.Struct, frozen=True, kw_only=True, tag="put_observations"):
+    """Keep what became of attempts. An id that is known stays as it is."""
+
+    observations: tuple[Observation, ...]
+
+
+class ForgetObservations(msgspec.Struct, frozen=True, kw_only=True, tag="forget_observations"):
+    """Forget all observations that a query names."""
+
+    which: ObservationQuery
+
+
 class LateReport(msgspec.Struct, frozen=True, kw_only=True, tag="late"):
     """Keep a report of an attempt that is no longer the newest."""
 
@@ -229,6 +242,8 @@ Command = (
     | RevokeKey
     | PutCalls
     | PruneCalls
+    | PutObservations
+    | ForgetObservations
     | LateReport
     | Reserve
     | Settle

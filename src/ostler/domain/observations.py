@@ -44,17 +44,12 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class ObservationQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which observations to list, in the order in which they came. Empty fields = any."""
+    """Which observations to list or to forget. Empty fields = any."""
 
     task_type: str = ""
     model: str = ""
     tier: str = ""
-    after_seq: int = 0
-    limit: int = 1_000_000
 
-
-class StoredObservation(msgspec.Struct, frozen=True, kw_only=True):
-    """One with its place in the order in which they came."""
-
-    seq: int
-    observation: Observation
+    def names(self, one: Observation) -> bool:
+        """Whether an observation is meant."""
+        return self.task_type in ("", one.task_type) and self.model in ("", one.model) and self.tier in ("", one.tier)

@@ -18,6 +18,7 @@ from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
 from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.measured import Measurement
+from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
@@ -166,6 +167,10 @@ class Store(Protocol):
 
     async def charged(self, kind: ScopeKind) -> list[str]:
         """Every provider, session, ... that the ledger has an entry of, by name."""
+        ...
+
+    async def observations(self, query: ObservationQuery) -> list[Observation]:
+        """What became of attempts, in the order in which it was kept."""
         ...
 
     async def close(self) -> None:

@@ -24,6 +24,7 @@ from ostler.scheduling.effects import Apply, ProbeNow, Stop
 from ostler.scheduling.failures import DEFAULT_BLOCK_MS, RULES, Move, NextStep, exclusion, next_step
 from ostler.scheduling.intake import end, forget, hold_back, place, settle_dependents
 from ostler.scheduling.loading import call_measured
+from ostler.scheduling.noting import note
 from ostler.scheduling.queue import WORKERS
 from ostler.scheduling.timers import TimerKind
 
@@ -133,6 +134,7 @@ def _succeeded(turn: Turn, task: Task, report: Finished, duration_ms: int) -> No
     books = turn.books
     if task.endpoint is not None:
         touched(turn, task.endpoint, books.endpoints.call_ok(task.endpoint, turn.now_ms))
+    note(turn, task, books.attempts.get(task.id), proof=report.outcome)
     after = turn.moved(task, TaskState.SUCCEEDED, outcome=report.outcome, failure=None)
     measurements = {"duration_ms": duration_ms, "attempts": task.generation}
     meta = turn.route_meta(after)
@@ -149,6 +151,7 @@ def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) ->
     if reason is not None:
         failure = Failure(kind=FailureClass.CANCELLED, message=reason, at_ms=turn.now_ms)
     blame(turn, task.endpoint, failure)
+    note(turn, task, attempt, failure=failure)
     step = next_step(
         task,
         failure.kind,

@@ -13,7 +13,7 @@ from itertools import chain
 
 from ostler.budget.buckets import pieces
 from ostler.budget.ledger import Account, follow
-from ostler.domain.commands import Command, PruneCalls, Result
+from ostler.domain.commands import Command, PruneCalls, PutObservations, Result
 from ostler.domain.ledger import Span, Spent
 from ostler.domain.live import GatewayKey
 from ostler.domain.tasks import Task
@@ -177,6 +177,11 @@ class Flusher:
             self._many(put, [row for row in entries.values() if row is not None])
         self._many(sql.put_measurement, list(registry.measurements.values()))
         self._many(sql.put_plan, list(registry.plans.values()))
+        for step in registry.observations:
+            if isinstance(step, PutObservations):
+                self._many(sql.insert_observation, list(map(rows.observation_row, step.observations)))
+            else:
+                self._cursor.execute(sql.forget_observations, rows.observation_query(step.which))
 
     def _write_gateway(self, gateway: GatewayPlan) -> None:
         sql = self._sql.gateway

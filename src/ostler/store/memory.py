@@ -22,6 +22,7 @@ from ostler.domain.commands import (
     DropEndpoint,
     DropSession,
     DropToken,
+    ForgetObservations,
     LateReport,
     LedgerCommand,
     NewTask,
@@ -30,6 +31,7 @@ from ostler.domain.commands import (
     PutEndpoint,
     PutKey,
     PutMeasurements,
+    PutObservations,
     PutPlan,
     PutSessions,
     PutToken,
@@ -47,6 +49,7 @@ from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
 from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.measured import Measurement
+from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import CallDetail, CallQuery, OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
@@ -80,6 +83,7 @@ class MemoryStore:
         self._tokens: dict[str, PutToken] = {}
         self._measurements: dict[tuple[str, str, int, str], Measurement] = {}
         self._plans: dict[tuple[str, int], StoredPlan] = {}
+        self._observations: dict[str, Observation] = {}
         self._gateway = MemoryGateway()
         self._ledger = LedgerBook()
         self._closed = False
@@ -215,6 +219,11 @@ class MemoryStore:
         self._must_be_open()
         return self._ledger.values(kind)
 
+    async def observations(self, query: ObservationQuery) -> list[Observation]:
+        """See the port."""
+        self._must_be_open()
+        return [one for one in self._observations.values() if query.names(one)]
+
     async def close(self) -> None:
         """Refuse everything from now on. Safe to repeat."""
         self._closed = True
@@ -243,7 +252,7 @@ class MemoryStore:
             return self._change_calls(command)
         if isinstance(command, LedgerCommand):
             return self._money(command)
-        return self._register(command)
+        return self._others(command)
 
     def _update(self, command: UpdateTask) -> Result:
         task = command.task
@@ -329,12 +338,38 @@ class MemoryStore:
             return Refused(reason=judged.reason, message=judged.message, limit=judged.limit)
         return Applied()
 
+    def _observe(self, command: PutObservations | ForgetObservations) -> Result:
+        if isinstance(command, PutObservations):
+            for one in command.observations:
+                self._observations.setdefault(one.id, one)
+        else:
+            for key in [key for key, one in self._observations.items() if command.which.names(one)]:
+                del self._observations[key]
+        return Applied()
+
     def _change_calls(self, command: PutCalls | PruneCalls) -> Result:
         if isinstance(command, PutCalls):
             self._gateway.put_calls(command)
         else:
             self._gateway.prune_calls(command)
         return Applied()
+
+    def _others(
+        self,
+        command: PutSessions
+        | DropSession
+        | PutEndpoint
+        | DropEndpoint
+        | PutToken
+        | DropToken
+        | PutMeasurements
+        | PutPlan
+        | PutObservations
+        | ForgetObservations,
+    ) -> Result:
+        if isinstance(command, PutObservations | ForgetObservations):
+            return self._observe(command)
+        return self._register(command)
 
     def _register(
         self,

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
 from ostler.domain.event import Event
+from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
@@ -20,7 +21,7 @@ from ostler.store import rows, schema
 from ostler.store.call_reads import CallQueries, compile_call_queries
 from ostler.store.ledger_reads import LedgerQueries, compile_ledger_queries
 from ostler.store.rows import Run
-from ostler.store.statements import at_most, chunks, lookups
+from ostler.store.statements import at_most, chunks, lookups, observations_named
 
 _EVERY_STATE = tuple(rows.STATE_TEXT.values())
 _ABOVE_ALL = 2**63 - 1
@@ -33,6 +34,7 @@ class Queries(NamedTuple):
     sessions: str
     endpoints: str
     measurements: str
+    observations: str
     last_task_seq: str
     last_event_seq: str
     states_by_id: tuple[str, ...]
@@ -95,6 +97,9 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         sessions=text(sa.select(session.c.body).order_by(session.c.joined_ms, session.c.id)),
         endpoints=text(sa.select(endpoint.c.body).order_by(endpoint.c.name)),
         measurements=text(sa.select(measurement.c.body).order_by(*measurement.primary_key)),
+        observations=text(
+            sa.select(schema.observation.c.body).where(*observations_named()).order_by(schema.observation.c.seq)
+        ),
         last_task_seq=text(sa.select(sa.func.max(task.c.seq))),
         last_event_seq=last_event_seq,
         states_by_id=lookups(dialect, sa.select(task.c.id, task.c.state), task.c.id),
@@ -158,6 +163,12 @@ def open_work(run: Run, queries: Queries) -> OpenWork:
         next_seq=(run(queries.last_task_seq, ())[0][0] or 0) + 1,
         last_event_seq=run(queries.last_event_seq, ())[0][0],
     )
+
+
+def observations(run: Run, queries: Queries, query: ObservationQuery) -> list[Observation]:
+    """What became of attempts, in order. O(all observations)."""
+    found = run(queries.observations, rows.observation_query(query))
+    return [rows.decode_observation(text) for (text,) in found]
 
 
 def states(run: Run, queries: Queries, ids: Sequence[str]) -> dict[str, TaskState]:

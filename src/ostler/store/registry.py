@@ -7,8 +7,10 @@ from ostler.domain.commands import (
     DropEndpoint,
     DropSession,
     DropToken,
+    ForgetObservations,
     PutEndpoint,
     PutMeasurements,
+    PutObservations,
     PutPlan,
     PutSessions,
     PutToken,
@@ -21,7 +23,16 @@ from ostler.store.guards import token_problem
 from ostler.store.picture import Picture, TokenRow
 
 RegistryCommand = (
-    PutSessions | DropSession | PutEndpoint | DropEndpoint | PutToken | DropToken | PutMeasurements | PutPlan
+    PutSessions
+    | DropSession
+    | PutEndpoint
+    | DropEndpoint
+    | PutToken
+    | DropToken
+    | PutMeasurements
+    | PutObservations
+    | ForgetObservations
+    | PutPlan
 )
 
 _APPLIED = Applied()
@@ -36,6 +47,7 @@ class RegistryPlan:
         self.endpoints: dict[str, rows.Row | None] = {}
         self.tokens: dict[str, rows.Row | None] = {}
         self.measurements: dict[tuple[str, str, int, str], rows.Row] = {}
+        self.observations: list[PutObservations | ForgetObservations] = []
         self.plans: dict[tuple[str, int], rows.Row] = {}
 
     def add(self, command: RegistryCommand) -> Result:
@@ -60,6 +72,8 @@ class RegistryPlan:
         elif isinstance(command, PutMeasurements):
             for row in map(rows.measurement_row, command.measurements):
                 self.measurements[row[:4]] = row
+        elif isinstance(command, PutObservations | ForgetObservations):
+            self.observations.append(command)
         elif isinstance(command, PutPlan):
             self.plans[command.plan.batch, command.plan.version] = rows.plan_row(command.plan)
         else:

@@ -17,6 +17,7 @@ from ostler.domain.fleet import Session
 from ostler.domain.ledger import EntryKind, LedgerEntry
 from ostler.domain.live import CallDecision, CallRecord, GatewayKey
 from ostler.domain.measured import Measurement
+from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
@@ -32,6 +33,7 @@ Stored = (
     | Session
     | EndpointSpec
     | Measurement
+    | Observation
     | StoredPlan
     | GatewayKey
     | CallRecord
@@ -54,6 +56,7 @@ decode_decision = msgspec.json.Decoder(Decision).decode
 decode_session = msgspec.json.Decoder(Session).decode
 decode_endpoint = msgspec.json.Decoder(EndpointSpec).decode
 decode_measurement = msgspec.json.Decoder(Measurement).decode
+decode_observation = msgspec.json.Decoder(Observation).decode
 decode_plan = msgspec.json.Decoder(StoredPlan).decode
 decode_key = msgspec.json.Decoder(GatewayKey).decode
 decode_entry = msgspec.json.Decoder(LedgerEntry).decode
@@ -133,6 +136,19 @@ def session_row(session: Session) -> Row:
 def measurement_row(row: Measurement) -> Row:
     """All columns of `measurement`, in their order."""
     return (row.host, row.model, row.context_tokens, row.quantity.value, body(row))
+
+
+def observation_row(one: Observation) -> Row:
+    """The columns of `observation` but its place in the order."""
+    return (one.id, one.task_type, one.model, one.tier, body(one))
+
+
+def observation_query(query: ObservationQuery) -> Row:
+    """Parameters of `statements.observations_named`, each value twice, and the text that an unset one is compared with.
+
+    The order is that of the text: value, "", value.
+    """
+    return tuple(part for value in (query.task_type, query.model, query.tier) for part in (value, "", value))
 
 
 def plan_row(plan: StoredPlan) -> Row:

@@ -170,6 +170,19 @@ plan = sa.Table(
     sqlite_with_rowid=False,
 )
 
+observation = sa.Table(
+    "observation",
+    METADATA,
+    # The order in which they came: what learning adds up fades in it.
+    sa.Column("seq", BIG, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("task_type", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("tier", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+)
+
 token = sa.Table(
     "token",
     METADATA,

@@ -22,6 +22,7 @@ from ostler.domain.event import Event
 from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
 from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
+from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import CallDetail, CallQuery, OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import TaskState
@@ -231,6 +232,10 @@ class SqliteStore:
     async def charged(self, kind: ScopeKind) -> list[str]:
         """See the port."""
         return await self._read(lambda run, queries: ledger_reads.values(run, queries.ledger, kind))
+
+    async def observations(self, query: ObservationQuery) -> list[Observation]:
+        """See the port."""
+        return await self._read(lambda run, queries: reads.observations(run, queries, query))
 
     async def backup(self, target: str | Path) -> None:
         """Copy the database into a new file while work goes on. Raises `ConflictError` when the file exists."""

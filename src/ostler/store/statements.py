@@ -75,6 +75,9 @@ class Statements(NamedTuple):
     put_endpoint: str
     put_measurement: str
     put_plan: str
+    insert_observation: str
+    """Does nothing where the id is there."""
+    forget_observations: str
     insert_token: str
     drop_session: str
     drop_endpoint: str
@@ -124,6 +127,8 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         put_endpoint=_upsert(dialect, upsert, schema.endpoint),
         put_measurement=_upsert(dialect, upsert, schema.measurement),
         put_plan=_upsert(dialect, upsert, schema.plan),
+        insert_observation=_insert_observation(dialect, upsert),
+        forget_observations=text(sa.delete(schema.observation).where(*observations_named())),
         insert_token=text(sa.insert(token)),
         drop_session=_delete(dialect, schema.worker_session.c.id),
         drop_endpoint=_delete(dialect, schema.endpoint.c.name),
@@ -222,6 +227,20 @@ def chunks(values: Collection[Value]) -> Iterator[tuple[int, list[Value]]]:
 
 def _insert(dialect: Dialect, table: sa.Table, columns: tuple[str, ...]) -> str:
     return str(sa.insert(table).compile(dialect=dialect, column_keys=list(columns)))
+
+
+def _insert_observation(dialect: Dialect, upsert: Upsert) -> str:
+    statement = upsert(schema.observation).on_conflict_do_nothing(index_elements=["id"])
+    return str(statement.compile(dialect=dialect, column_keys=["id", "task_type", "model", "tier", "body"]))
+
+
+def observations_named() -> list[sa.ColumnElement[bool]]:
+    """Conditions of a query of observations; each value is bound twice, see `rows.observation_query`."""
+    table = schema.observation
+    return [
+        sa.or_(sa.bindparam(f"any_{column.name}", type_=sa.Text) == "", column == sa.bindparam(f"of_{column.name}"))
+        for column in (table.c.task_type, table.c.model, table.c.tier)
+    ]
 
 
 def _delete(dialect: Dialect, key: sa.Column[str]) -> str:

@@ -1,0 +1,57 @@
+"""What the end of an attempt says about its model: kept as an observation, for learning.
+
+A success counts, verified or reported. A failure counts only when it is the model's own: its work did not pass the
+task's checks, it could not do what was asked, it would not, or what it said could not be read. Whatever an endpoint, a
+worker, a limit or a person did says nothing about a model and is not kept; nor is a command without any model.
+"""
+
+from ostler.domain.commands import PutObservations
+from ostler.domain.observations import Observation
+from ostler.domain.states import Failure, FailureClass, Outcome
+from ostler.domain.tasks import Attempt, Task
+from ostler.scheduling.books import Turn
+from ostler.scheduling.effects import Apply
+
+OWN_FAILURES = frozenset(
+    {FailureClass.VERIFICATION, FailureClass.CAPABILITY, FailureClass.REFUSAL, FailureClass.MALFORMED}
+)
+"""What a model did itself."""
+
+
+def note(
+    turn: Turn,
+    task: Task,
+    attempt: Attempt | None,
+    *,
+    failure: Failure | None = None,
+    proof: Outcome = Outcome.REPORTED,
+) -> None:
+    """Keep what an attempt says about its model, if it says anything. `task`: the row before it counts the attempt."""
+    if task.model is None or (failure is not None and failure.kind not in OWN_FAILURES):
+        return
+    if failure is not None:
+        proof = Outcome.VERIFIED if failure.kind is FailureClass.VERIFICATION else Outcome.REPORTED
+    one = Observation(
+        id=f"{task.id}:{task.generation}",
+        at_ms=turn.now_ms,
+        task_type=task.facts.classification.task_type,
+        model=task.model,
+        success=failure is None,
+        tier=task.tier or "",
+        endpoint=task.endpoint or "",
+        task_id=task.id,
+        attempt=task.attempts_used + 1,
+        proof=proof,
+        duration_ms=_duration_ms(turn, attempt),
+        retries=max(0, task.generation - 1),
+        quality="first try" if failure is None and task.attempts_used == 0 else "",
+        note=failure.kind.value if failure is not None else "",
+    )
+    turn.effects.append(Apply(command=PutObservations(observations=(one,))))
+
+
+def _duration_ms(turn: Turn, attempt: Attempt | None) -> int | None:
+    if attempt is None:
+        return None
+    ended_ms = attempt.finished_ms if attempt.finished_ms is not None else turn.now_ms
+    return max(0, ended_ms - (attempt.started_ms or attempt.assigned_ms))

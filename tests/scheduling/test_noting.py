@@ -1,0 +1,85 @@
+"""What the end of an attempt says about its model is kept; what was not its doing is not."""
+
+import pytest
+
+from ostler.domain.commands import PutObservations
+from ostler.domain.observations import Observation, Origin
+from ostler.domain.states import FailureClass, Outcome, TaskState
+from ostler.scheduling.effects import Apply
+from ostler.scheduling.noting import OWN_FAILURES
+from tests.scheduling.rig import Rig, local
+
+
+def kept(rig: Rig) -> list[Observation]:
+    return [
+        one
+        for effect in rig.effects
+        if isinstance(effect, Apply) and isinstance(effect.command, PutObservations)
+        for one in effect.command.observations
+    ]
+
+
+@pytest.fixture
+def rig() -> Rig:
+    rig = Rig()
+    rig.worker()
+    rig.up(local("box"))
+    return rig
+
+
+def test_a_success_is_kept_with_what_it_took(rig: Rig) -> None:
+    """Type, model, tier, place, the first try, and how long it ran."""
+    rig.chat("t1", task_type="docs")
+    rig.start("t1")
+    rig.pass_ms(700)
+    rig.finish("t1")
+    (one,) = kept(rig)
+    assert (one.id, one.task_id, one.task_type, one.model, one.tier) == ("t1:1", "t1", "docs", "qwen", "standard")
+    assert (one.success, one.attempt, one.retries, one.duration_ms) == (True, 1, 0, 700)
+    assert (one.proof, one.origin, one.quality) == (Outcome.REPORTED, Origin.AUTO, "first try")
+
+
+def test_a_failed_check_is_kept_and_the_next_try_is_the_second(rig: Rig) -> None:
+    """The check's word is proof; the try after it is told apart from a first one."""
+    rig.chat("t1")
+    rig.finish("t1", FailureClass.VERIFICATION)
+    rig.pass_ms(120_000)
+    assert rig.state("t1") is TaskState.ASSIGNED
+    rig.finish("t1")
+    first, second = kept(rig)
+    assert (first.success, first.proof, first.attempt, first.note) == (False, Outcome.VERIFIED, 1, "verification")
+    assert (second.success, second.attempt, second.retries, second.quality) == (True, 2, 1, "")
+    assert first.id != second.id
+
+
+@pytest.mark.parametrize("kind", sorted(set(FailureClass) - OWN_FAILURES))
+def test_what_others_did_says_nothing_about_a_model(rig: Rig, kind: FailureClass) -> None:
+    """An outage, a limit, a lost worker, a person: nothing is kept."""
+    rig.chat("t1")
+    rig.finish("t1", kind)
+    assert kept(rig) == []
+
+
+@pytest.mark.parametrize("kind", sorted(OWN_FAILURES))
+def test_a_models_own_failures_count(rig: Rig, kind: FailureClass) -> None:
+    """Once for each attempt."""
+    rig.chat("t1")
+    rig.finish("t1", kind)
+    (one,) = kept(rig)
+    assert (one.success, one.note) == (False, kind.value)
+
+
+def test_a_command_without_a_model_says_nothing(rig: Rig) -> None:
+    """Nothing to learn of whoever was not asked."""
+    rig.command("t1")
+    rig.finish("t1")
+    assert rig.state("t1") is TaskState.SUCCEEDED
+    assert kept(rig) == []
+
+
+def test_a_late_report_of_an_old_attempt_is_not_kept_again(rig: Rig) -> None:
+    """What was taken back does not count, whatever its worker says later."""
+    rig.chat("t1")
+    rig.finish("t1")
+    rig.report_finished("t1", 1, "s1")
+    assert len(kept(rig)) == 1
