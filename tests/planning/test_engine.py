@@ -64,6 +64,24 @@ def test_models_that_do_not_fit_together_take_turns_and_each_queue_is_served_who
     assert plan.makespan_ms == 200 + 2_000 + 60 + 200 + 2_000
 
 
+def test_the_longest_queue_gets_the_place_that_another_model_does_not_need() -> None:
+    """`lone` holds one model, `wide` both. A hundred tasks need `large`, forty `small`, all ready, two slots each.
+
+    `small` has slots enough on `wide`; as long as it keeps `lone`, `large` has half of the slots it could have. Shared
+    for as long as `small` has work, the last task would end after 300 seconds.
+    """
+    models = {name: Serving(memory_bytes=20, load_ms=200, unload_ms=60, slots=2) for name in ("large", "small")}
+    lone = PlanHost(name="lone", memory_bytes=24, models=models, resident=("small",))
+    wide = PlanHost(name="wide", memory_bytes=48, models=models, resident=("large", "small"))
+    tasks = [task(f"l{number:03}", "large", 10_000) for number in range(100)]
+    tasks += [task(f"s{number:03}", "small", 10_000) for number in range(40)]
+
+    plan = planned(Instance(hosts=(lone, wide), tasks=tuple(tasks)))
+
+    assert plan.loads == 1, "one change and no way back"
+    assert plan.makespan_ms <= 250_000 + 2 * 10_000, "a task to drain and one at the end more than without any change"
+
+
 def test_a_load_is_begun_before_its_work_is_ready() -> None:
     """Prefetch: the second model is loaded beside the first while the first still works."""
     tasks = (task("a", "large", 1_000), task("b", "small", 1_000, "a"))

@@ -80,8 +80,23 @@ def test_known_future_decides_like_belady() -> None:
 
     found = prices(box, *wants)
 
-    assert found == {"never": 10, "later": 110, "soon": 10 + 100 + 70, "waiting": 10 + WANTED_PRICE_MS}
+    assert found == {"never": 10, "later": 110, "soon": 10 + 100 + 70, "waiting": 10 + 100 + WANTED_PRICE_MS}
     assert list(found) == ["never", "later", "soon", "waiting"]
+
+
+def test_what_is_wanted_goes_last_but_comes_back_like_any_other() -> None:
+    """The bar decides who leaves. It is no time: to have the wanted one back takes its load and no more."""
+    box = host(resident("idle"), resident("wanted"))
+    found = victims(box, (), State([box], [Want(("wanted",), waiting=1, work_ms=5)]).wants_of, NOW)
+
+    one, both = cheapest_set(found, 5), cheapest_set(found, 15)
+
+    assert one is not None
+    assert both is not None
+    assert (one.models, one.back_ms) == (("idle",), 100)
+    assert both.models == ("idle", "wanted")
+    assert both.back_ms == 10 + 100 + 100, "two loads and, as the price is a sum, the second unload"
+    assert both.price_ms > WANTED_PRICE_MS
 
 
 def test_unknown_future_goes_by_credit() -> None:

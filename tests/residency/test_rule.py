@@ -8,36 +8,7 @@ from hypothesis import strategies as st
 from ostler.residency import rule
 from ostler.residency.rule import LIVE, OPEN, Considered, Load, Params, Recheck, next_move
 from ostler.residency.state import DRAINING, LOADING, READY, Footprint, HostState, Resident, Soon, State, Swap, Want
-
-NOW = 1_000_000
-CATALOG = {
-    "small": Footprint(5, 50, 10, 4),
-    "large": Footprint(20, 200, 60, 2),
-    "other": Footprint(20, 200, 60, 2),
-    "huge": Footprint(99, 900, 90, 1),
-}
-
-
-def box(*models: str, name: str = "box", memory: int | None = 24, **more: int) -> HostState:
-    residents = [Resident(model, CATALOG[model]) for model in models]
-    return HostState(name, memory, CATALOG, residents=residents, max_resident=more.get("max_resident"))
-
-
-def waiting(model: str, work_ms: int = 10_000, urgency: int = 10_000, **more: int) -> Want:
-    oldest_ms = more.get("oldest_ms", NOW)
-    return Want((model,), waiting=1, work_ms=work_ms, urgency=urgency, oldest_ms=oldest_ms, later=0)
-
-
-def overdue(model: str, oldest_ms: int = 0) -> Want:
-    return Want((model,), waiting=1, work_ms=10, urgency=1, overdue=True, oldest_ms=oldest_ms, later=0)
-
-
-def ask(state: State, params: Params = LIVE) -> tuple[Load | Recheck | None, dict[str, int]]:
-    """The move, and the verdict of each pair as `model@host`."""
-    considered: list[Considered] = []
-    move = next_move(state, params, NOW, considered)
-    assert move == next_move(state, params, NOW), "keeping a record changes no decision"
-    return move, {f"{'+'.join(one.models)}@{one.host}": one.verdict for one in considered}
+from tests.residency.boxes import CATALOG, NOW, ask, box, overdue, waiting
 
 
 def test_nothing_waits_nothing_moves() -> None:
@@ -77,62 +48,6 @@ def test_each_way_a_pair_can_be_no_place() -> None:
         "large@f-foreign": rule.NOT_ALLOWED,
     }
     assert move == Recheck(NOW + 30_000), "a closed host opens by itself: ask again then"
-
-
-def test_a_replica_is_added_only_if_the_queue_outlasts_its_load() -> None:
-    """3. Two slots clear 300 ms of work in 150 ms, sooner than a load of 200 ms; 1,100 ms they do not."""
-    short, verdicts = ask(State([box("large", name="a"), box(name="b")], [waiting("large", work_ms=300)]))
-    long, _ = ask(State([box("large", name="a"), box(name="b")], [waiting("large", work_ms=1_100)]))
-
-    assert (short, verdicts["large@b"]) == (None, rule.REPLICAS_SUFFICE)
-    assert isinstance(long, Load)
-    assert long.host == "b"
-    assert dict(long.terms)["work_ms"] == 0.5 * 1_100 / 4, "half, and over the slots of both replicas"
-
-
-def test_hosts_are_shared_out_among_models_by_their_work() -> None:
-    """8. Six empty hosts, twice as much work for one model as for the other: four hosts and two, not five and one."""
-    hosts = [box(name=f"h{number}") for number in range(6)]
-    state = State(hosts, [waiting("large", work_ms=80_000, urgency=0), waiting("other", work_ms=40_000, urgency=0)])
-
-    for _ in hosts:
-        move, _ = ask(state)
-        assert isinstance(move, Load)
-        next(host for host in hosts if host.name == move.host).swap = Swap((move.model,), (), NOW + 200)
-
-    models = [host.swap.models[0] for host in hosts if host.swap is not None]
-    assert (models.count("large"), models.count("other")) == (4, 2)
-
-
-def test_a_replica_comes_beside_what_is_loading_rather_than_alone() -> None:
-    """3. `a` has `small`, `b` is loading `middle` and will have room for `small` too: `c` stays free for others."""
-    models = CATALOG | {"middle": Footprint(9, 90, 20, 4)}
-    loading = Resident("middle", models["middle"], phase=LOADING, ready_ms=NOW + 90)
-    loads = HostState("b", 24, models, residents=[loading])
-    loads.swap = Swap(("middle",), (), NOW + 90)
-    free = HostState("c", 24, models)
-    small, large = waiting("small", work_ms=8_000, urgency=0), waiting("large", work_ms=2_000, urgency=0)
-
-    beside, _ = ask(State([HostState("a", 24, models, residents=[Resident("small", models["small"])]), free], [small]))
-    move, _ = ask(
-        State([HostState("a", 24, models, residents=[Resident("small", models["small"])]), loads, free], [small, large])
-    )
-
-    assert isinstance(beside, Load)
-    assert dict(beside.terms)["work_ms"] == 0.5 * 8_000 / 8, "without `b`: two replicas"
-    assert isinstance(move, Load)
-    assert (move.host, move.model) == ("c", "large"), "0.5 x 8,000 / 12 is less than 2,000 / 2"
-    loads.swap = Swap(("large",), ("middle",), NOW + 400)
-    loading.phase = DRAINING
-    again, _ = ask(State([box("small", name="a"), loads], [waiting("small", work_ms=90_000, urgency=0)]))
-    assert again is None, "it swaps, and what it loads leaves no room: that is no replica and no place"
-
-
-def test_gamma_asks_for_a_longer_queue() -> None:
-    """3. With gamma 3 the queue must outlast the load three times."""
-    state = State([box("large", name="a"), box(name="b")], [waiting("large", work_ms=1_100)])
-
-    assert ask(state, LIVE._replace(gamma=3.0))[0] is None
 
 
 def test_a_model_that_never_fits_is_refused() -> None:
@@ -210,21 +125,6 @@ def test_keys_may_be_negative() -> None:
     assert isinstance(ask(state, LIVE._replace(theta=2.0))[0], Load)
 
 
-def test_a_resident_goes_if_its_other_replicas_have_the_shorter_queue() -> None:
-    """6. Two hosts with one model, a long queue for another: one of the two changes over if both queues gain by it.
-
-    The swap takes 260 ms; the queue of the model that stays on one host takes half its work.
-    """
-    hosts = [box("large", name="a"), box("large", name="b")]
-
-    kept, _ = ask(State(hosts, [waiting("large", work_ms=300), waiting("other", work_ms=800)]))
-    gone, _ = ask(State(hosts, [waiting("large", work_ms=270), waiting("other", work_ms=800)]))
-
-    assert kept is None
-    assert isinstance(gone, Load)
-    assert (gone.host, gone.model) == ("a", "other")
-
-
 def test_where_work_comes_unforeseen_a_busy_model_stays_open() -> None:
     """7. It is not drained for a waiter with patience; for one without it is."""
     busy = HostState("box", 24, CATALOG, residents=[Resident("large", CATALOG["large"], busy=1, drained_ms=NOW + 90)])
@@ -237,17 +137,6 @@ def test_where_work_comes_unforeseen_a_busy_model_stays_open() -> None:
     assert isinstance(drained, Load)
     assert (drained.evict, drained.available_ms) == (("large",), 90 + 60 + 200)
     assert isinstance(foreseen, Load)
-
-
-def test_one_more_replica_drains_what_nobody_waits_for() -> None:
-    """7. A queue that outlasts the change has waited for long enough."""
-    busy = Resident("other", CATALOG["other"], busy=1, drained_ms=NOW + 90)
-    hosts = [box("large", name="a"), HostState("b", 24, CATALOG, residents=[busy])]
-
-    move, _ = ask(State(hosts, [waiting("large", work_ms=90_000)]), OPEN)
-
-    assert isinstance(move, Load)
-    assert (move.host, move.evict) == ("b", ("other",))
 
 
 def test_an_overdue_waiter_interrupts_a_younger_queue_only() -> None:

@@ -5,10 +5,11 @@
                more the sooner that is; future unknown: what is left of its credit)
              + a bar no other price reaches, if work waits for it
 
-The price of a set is the sum; among equal prices the set that is free sooner wins, then the smaller one, then the first
-by name. Never in a set: a pinned resident, one that loads or leaves already, one that is held for an agent between two
-calls (unless the waiter has lost its patience), one before its minimum residence time, one that the want needs itself.
-A busy resident may be in a set: it is drained first, never cut off.
+The bar keeps what is wanted out of a set while anything else would do. It is no time: what a set costs to have back
+(`Eviction.back_ms`) is without it. The price of a set is the sum; among equal prices the set that is free sooner wins,
+then the smaller one, then the first by name. Never in a set: a pinned resident, one that loads or leaves already, one
+that is held for an agent between two calls (unless the waiter has lost its patience), one before its minimum residence
+time, one that the want needs itself. A busy resident may be in a set: it is drained first, never cut off.
 
 Exact by enumeration up to `EXACT_MAX` candidates (64 sets); beyond, greedy by price with a pass that drops what turned
 out not to be needed. Future unknown is Landlord's rule: `charge` takes from all residents, in proportion to their
@@ -23,7 +24,7 @@ from ostler.residency.state import READY, UNKNOWN, HostState, Resident, Want
 
 EXACT_MAX = 6
 WANTED_PRICE_MS = 10**12
-"""Price of a resident that work waits for: above any real time."""
+"""Added to the price of a resident that work waits for: above any real time, so that it can be told from one."""
 
 
 class Eviction(NamedTuple):
@@ -35,8 +36,8 @@ class Eviction(NamedTuple):
 
     @property
     def back_ms(self) -> int:
-        """What it costs to have them back where they are needed again."""
-        return max(0, min(self.price_ms, WANTED_PRICE_MS) - self.free_ms)
+        """What it costs to have them back where they are needed again, at once or later: a time, without the bar."""
+        return max(0, self.price_ms % WANTED_PRICE_MS - self.free_ms)
 
 
 NOTHING = Eviction((), 0, 0)
@@ -78,7 +79,7 @@ def _again_ms(resident: Resident, wants: Sequence[Want], now_ms: int) -> int:
     again_ms = 0
     for want in wants:
         if want.waiting:
-            return WANTED_PRICE_MS
+            return WANTED_PRICE_MS + load_ms
         if want.soon:
             # Needed within its own load time: it would have to be fetched back at once.
             nearest_ms = max(0, min(want.soon).at_ms - now_ms)

@@ -12,7 +12,8 @@
        for it no second replica is made and nothing busy is drained.
     6. A resident of the set that work still waits for stays, unless the waiter is overdue (patience is an urgency
        without limit; of two overdue queues the older one wins), or more urgent by `theta` round trips of the swap, or
-       both queues are cleared sooner if this replica changes over.
+       both queues are cleared sooner if this replica changes over. A queue that has a replica already must also be
+       longer than `gamma` rounds of all slots there will be: a short one says little about when it is cleared.
     7. A resident that gets work of about that urgency (less by no more than the swap) while the set would drain and
        leave, or within `look` x the swap after that, stays: wait and see. Without `drain` any busy resident stays, so
        that whoever comes for it meanwhile is served, unless the waiter is overdue, or has a replica already and this
@@ -37,7 +38,7 @@ import math
 from typing import Final, NamedTuple
 
 from ostler.residency.eviction import NOTHING, Eviction, Victim, cheapest_set, victims
-from ostler.residency.state import READY, Footprint, HostState, State, Swap, Want
+from ostler.residency.state import READY, HostState, State, Swap, Want
 
 CHOSEN: Final = 0
 NOT_ALLOWED: Final = 1
@@ -78,7 +79,8 @@ class Params(NamedTuple):
     look: float = 1.0
     """How many swaps ahead a resident's coming work protects it."""
     gamma: float = 2.5
-    """A replica is added only if the queue outlasts so many times its load."""
+    """A replica is added only if the queue outlasts so many times its load, and takes the place of a model with a queue
+    of its own only if so many rounds of all slots wait for it."""
     prefetch: bool = True
     backfill: bool = True
     """For whoever dispatches: a draining model takes tasks that end before its drain does."""
@@ -157,7 +159,7 @@ def next_move(
 class _Look:
     """One question to the rule: the best pair so far, and the earliest instant to look again."""
 
-    __slots__ = ("considered", "key", "leaving", "move", "now_ms", "params", "recheck_ms", "state")
+    __slots__ = ("considered", "kept", "key", "leaving", "move", "now_ms", "params", "recheck_ms", "state")
 
     def __init__(self, state: State, params: Params, now_ms: int, considered: list[Considered] | None) -> None:
         self.state = state
@@ -169,6 +171,8 @@ class _Look:
         self.recheck_ms: int | None = None
         self.leaving: dict[str, list[Victim]] = {}
         """By host: who may go at all, nobody overdue. Most wants of one question ask for the same."""
+        self.kept: dict[Want, int] = {}
+        """Slots of all replicas of a want, once it was asked whether it can spare one."""
 
     def again(self, at_ms: int) -> None:
         if self.recheck_ms is None or at_ms < self.recheck_ms:
@@ -244,7 +248,7 @@ class _Look:
             self.refuse(REPLICAS_SUFFICE, want, host, eviction)
             return
         # 6 and 7. What would have to go is wanted itself, or soon will be.
-        if eviction.models and (verdict := self._protected(want, host, eviction, urgency, slots)):
+        if eviction.models and (verdict := self._protected(want, host, eviction, urgency, slots, load_ms)):
             self.refuse(verdict, want, host, eviction)
             return
         # 8. The score.
@@ -294,11 +298,13 @@ class _Look:
                 keep.append(resident.model)
         return victims(host, keep, self.state.wants_of, self.now_ms)
 
-    def _protected(self, want: Want, host: HostState, eviction: Eviction, urgency: int, slots: int) -> int:
+    def _protected(
+        self, want: Want, host: HostState, eviction: Eviction, urgency: int, slots: int, load_ms: int
+    ) -> int:
         """`VICTIM_WANTED`, `VICTIM_SOON`, `VICTIM_BUSY`, or 0: nothing protects the set."""
-        gone = [host.residents[model].footprint for model in eviction.models]
-        coming = [host.models[model] for model in want.models if model not in host.residents]
-        swap_ms = sum([one.unload_ms for one in gone]) + sum([one.load_ms for one in coming])
+        swap_ms = load_ms
+        for model in eviction.models:
+            swap_ms += host.residents[model].footprint.unload_ms
         for model in eviction.models:
             for other in self.state.wants_of.get(model, ()):
                 if other.hosts is not None and host.name not in other.hosts:
@@ -308,8 +314,8 @@ class _Look:
                         if other.overdue and other.oldest_ms <= want.oldest_ms:
                             return VICTIM_WANTED
                     elif not (
-                        self._more_urgent(urgency - other.urgency, gone, coming)
-                        or _spared(self.state, want, host, other, slots, swap_ms)
+                        self._more_urgent(urgency - other.urgency, want, host, eviction)
+                        or self._spared(want, host, other, slots, swap_ms)
                     ):
                         return VICTIM_WANTED
                 elif other.soon and self.params.look and not want.overdue:
@@ -320,11 +326,23 @@ class _Look:
         open_ended = not (self.params.drain or want.overdue or slots)
         return VICTIM_BUSY if open_ended and any(host.residents[model].busy for model in eviction.models) else 0
 
-    def _more_urgent(self, by_ms: int, gone: list[Footprint], coming: list[Footprint]) -> bool:
+    def _spared(self, want: Want, host: HostState, other: Want, slots: int, swap_ms: int) -> bool:
+        """Whether both queues are cleared sooner if this replica of `other` becomes one of `want`, swap included."""
+        after = slots + _slots(host, want)
+        if slots and want.waiting <= self.params.gamma * after:
+            return False
+        if (left := self.kept.get(other)) is None:
+            left = self.kept[other] = sum([_kept(place, other) for place in self.state.hosts])
+        left -= _kept(host, other)
+        return left > 0 and other.work_ms / left + swap_ms < want.work_ms / after
+
+    def _more_urgent(self, by_ms: int, want: Want, host: HostState, eviction: Eviction) -> bool:
         """Whether by more than `theta` times the swap there and back again."""
         if by_ms <= 0 or self.params.theta == math.inf:
             return False
-        return by_ms > self.params.theta * sum([one.load_ms + one.unload_ms for one in (*gone, *coming)])
+        swapped = [host.residents[model].footprint for model in eviction.models]
+        swapped += [host.models[model] for model in want.models if model not in host.residents]
+        return by_ms > self.params.theta * sum([one.load_ms + one.unload_ms for one in swapped])
 
 
 def _replicas(state: State, want: Want, now_ms: int) -> tuple[int, float]:
@@ -372,6 +390,16 @@ def _has_room_after(host: HostState, swap: Swap, want: Want) -> bool:
     return host.memory_bytes is None or sum(sizes) + own.memory_bytes <= host.memory_bytes
 
 
+def _kept(host: HostState, want: Want) -> int:
+    """Slots for a want on a host that keeps all its models; 0 elsewhere."""
+    if want.hosts is not None and host.name not in want.hosts:
+        return 0
+    for model in want.models:
+        if not host.keeps(model):
+            return 0
+    return _slots(host, want)
+
+
 def _slots(host: HostState, want: Want) -> int:
     if len(want.models) == 1:
         return host.models[want.models[0]].slots
@@ -389,15 +417,6 @@ def _crowded(want: Want, host: HostState) -> bool:
     if any(host.residents[model].busy for model in want.models):
         return False
     return host.used_bytes + want.memory_bytes > host.memory_bytes
-
-
-def _spared(state: State, want: Want, host: HostState, other: Want, slots: int, swap_ms: int) -> bool:
-    """Whether both queues are cleared sooner if this replica of `other` becomes one of `want`, the swap included."""
-    left = 0
-    for place in state.hosts:
-        if place is not host and all(place.keeps(model) for model in other.models):
-            left += _slots(place, other)
-    return left > 0 and other.work_ms / left + swap_ms < want.work_ms / (slots + _slots(host, want))
 
 
 def load_of(state: State, params: Params, now_ms: int, want: Want, host: HostState) -> Load | None:
