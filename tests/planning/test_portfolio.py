@@ -27,10 +27,10 @@ def test_settings_near_the_live_one_come_first() -> None:
 
 
 def test_no_setting_of_the_rule_comes_twice() -> None:
-    """Five pairs of weights, three thresholds, four looks, prefetch, back-fill, three thresholds for replicas."""
+    """Five pairs of weights, three thresholds, four looks, prefetch, back-fill, three thresholds for replicas, drain."""
     every = list(policies())
 
-    assert len(every) == len(set(every)) == 5 * 3 * 4 * 2 * 2 * 3
+    assert len(every) == len(set(every)) == 5 * 3 * 4 * 2 * 2 * 3 * 2
 
 
 def test_the_best_is_the_best_of_all_that_were_tried() -> None:
