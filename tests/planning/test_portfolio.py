@@ -27,7 +27,7 @@ def test_settings_near_the_live_one_come_first() -> None:
 
 
 def test_no_setting_of_the_rule_comes_twice() -> None:
-    """Five pairs of weights, three thresholds, four looks, prefetch, back-fill, three thresholds for replicas, drain."""
+    """Five pairs of weights, three thresholds, four looks, three sizes of a queue; prefetch, back-fill, drain."""
     every = list(policies())
 
     assert len(every) == len(set(every)) == 5 * 3 * 4 * 2 * 2 * 3 * 2
