@@ -80,14 +80,16 @@ def test_local_work_holds_nothing() -> None:
 def test_a_limit_that_would_be_passed_makes_the_task_wait_and_nothing_is_held() -> None:
     """It says which limit and how much is left; its slot is free; it runs when another ends cheaper."""
     made = rig(month(ESTIMATE + 100))
-    first = made.chat("first", Complexity.COMPLEX)
-    second = made.chat("second", Complexity.COMPLEX)
+    first = made.chat("first", tier="complex")
+    second = made.chat("second", tier="complex")
 
     assert (made.state(first), made.state(second)) == (TaskState.ASSIGNED, TaskState.QUEUED)
     wait = made.rows[second].wait
     assert wait is not None
     assert wait.code.value == "budget"
-    assert wait.detail.startswith(f"limit month: {ESTIMATE} asked for, 100 left")
+    assert wait.detail.startswith(
+        "claude on anthropic costs money, and limit month of $0.006112 would be passed; free again"
+    )
     assert wait.next_check_ms == made.now_ms + RETRY_MS
     assert money(made) == (0, ESTIMATE)
     assert made.scheduler.books.in_flight == {"anthropic": 1}
@@ -106,7 +108,7 @@ def test_a_task_that_waits_for_money_is_free_in_the_next_window() -> None:
     made.finish(first, usage=Usage(input_tokens=1_000, output_tokens=400))
     midnight_ms = made.now_ms - made.now_ms % 86_400_000 + 86_400_000
     made.pass_ms(midnight_ms - made.now_ms - 10_000)
-    second = made.chat("second", Complexity.COMPLEX)
+    second = made.chat("second", tier="complex")
     assert made.wait_code(second) == "budget"
     wait = made.rows[second].wait
     assert wait is not None
@@ -121,8 +123,8 @@ def test_critical_work_runs_up_to_its_own_ceiling() -> None:
     """Where other work waits."""
     made = rig(Limit(name="month", hard=100, critical=2 * ESTIMATE))
 
-    assert made.state(made.chat("plain", Complexity.COMPLEX)) is TaskState.QUEUED
-    assert made.state(made.chat("urgent", Complexity.COMPLEX, critical=True)) is TaskState.ASSIGNED
+    assert made.state(made.chat("plain", tier="complex")) is TaskState.QUEUED
+    assert made.state(made.chat("urgent", tier="complex", critical=True)) is TaskState.ASSIGNED
 
 
 def test_a_session_has_a_limit_of_its_own() -> None:
@@ -130,8 +132,8 @@ def test_a_session_has_a_limit_of_its_own() -> None:
     made = rig(Limit(name="session", scope=ScopeKind.SESSION, window=Window(kind=WindowKind.NONE), hard=ESTIMATE))
     made.chat("a", Complexity.COMPLEX, session="s1")
 
-    assert made.state(made.chat("b", Complexity.COMPLEX, session="s1")) is TaskState.QUEUED
-    assert made.state(made.chat("c", Complexity.COMPLEX, session="s2")) is TaskState.ASSIGNED
+    assert made.state(made.chat("b", tier="complex", session="s1")) is TaskState.QUEUED
+    assert made.state(made.chat("c", tier="complex", session="s2")) is TaskState.ASSIGNED
 
 
 def test_a_call_that_was_turned_away_costs_nothing() -> None:
@@ -189,7 +191,7 @@ def test_an_unknown_price_is_held_at_the_conservative_one_or_refused() -> None:
 def test_many_tasks_never_hold_more_than_a_limit_allows() -> None:
     """Eight tasks, room for three in an hour: at no moment more is used and held, and all of them end."""
     made = rig(Limit(name="hour", window=Window(kind=WindowKind.HOUR), hard=3 * ESTIMATE))
-    names = [made.chat(f"t{n}", Complexity.COMPLEX, ttl_ms=0) for n in range(8)]
+    names = [made.chat(f"t{n}", tier="complex", ttl_ms=0) for n in range(8)]
     for _ in range(600):
         used, held = money(made)
         hour = made.ledger.spent(
@@ -206,3 +208,57 @@ def test_many_tasks_never_hold_more_than_a_limit_allows() -> None:
     assert [name for name in names if made.state(name) is not TaskState.SUCCEEDED] == []
     used, held = money(made)
     assert (used, held) == (8 * ESTIMATE, 0)
+
+
+def test_work_that_a_limit_keeps_from_its_tier_runs_where_it_costs_nothing() -> None:
+    """Below its minimum, as the record says; critical work keeps its tier."""
+    made = rig(Limit(name="month", hard=ESTIMATE - 1, critical=10 * ESTIMATE))
+    plain = made.chat("plain", Complexity.COMPLEX)
+    urgent = made.chat("urgent", Complexity.COMPLEX, critical=True)
+
+    assert (made.rows[plain].endpoint, made.rows[urgent].endpoint) == ("box", "anthropic")
+    decision = made.sent[0].command.decision
+    assert decision is not None
+    assert [step.cause.value for step in decision.adjustments][-1] == "budget"
+    assert "standard is below the minimum complex" in decision.adjustments[-1].reason
+    assert decision.budget.startswith("limit month (exhausted)")
+
+
+def test_a_class_that_waits_for_a_used_up_limit_is_decided_for_once_when_it_moves() -> None:
+    """Twenty tasks behind a day that is used up: nobody looks at them until midnight, then they run."""
+    made = rig(Limit(name="day", window=Window(kind=WindowKind.DAY), hard=ESTIMATE))
+    made.finish(made.chat("first", tier="complex"), usage=Usage(input_tokens=1_000, output_tokens=400))
+    names = [made.chat(f"t{n}", tier="complex", ttl_ms=0) for n in range(20)]
+    looks = len([task for task in made.rows.values() if task.wait is not None])
+    assert [made.wait_code(name) for name in names] == ["budget"] * 20
+    assert looks == 20
+    midnight_ms = made.now_ms - made.now_ms % 86_400_000 + 86_400_000
+    due_ms = made.scheduler.next_wake_ms()
+    assert due_ms == midnight_ms, "somebody wants to look before the limit moves"
+
+    made.pass_ms(midnight_ms - made.now_ms)
+
+    assert [made.state(name) for name in names].count(TaskState.ASSIGNED) == 1
+
+
+def test_a_task_that_is_too_dear_for_what_is_left_does_not_stop_a_cheaper_one_behind_it() -> None:
+    """Nothing affordable is refused: the dear one waits by itself."""
+    made = rig(month(ESTIMATE))
+    dear = made.chat("dear", tier="complex", prompt="x" * 40_000)
+    cheap = made.chat("cheap", tier="complex")
+
+    assert (made.state(dear), made.state(cheap)) == (TaskState.QUEUED, TaskState.ASSIGNED)
+    assert made.wait_code(dear) == "budget"
+
+
+def test_room_that_an_end_makes_is_used_at_once() -> None:
+    """A limit that is full of what others hold: the end of one, below what it held, lets the next one go."""
+    made = rig(month(ESTIMATE))
+    first, second = made.chat("first", tier="complex"), made.chat("second", tier="complex")
+    assert made.wait_code(second) == "budget"
+
+    made.finish(first, FailureClass.AUTH)
+    made.up(cloud(), models=("claude",))
+    made.tell(sig.EndpointReset(name="anthropic"))
+
+    assert made.state(second) is TaskState.ASSIGNED

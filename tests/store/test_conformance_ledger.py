@@ -257,3 +257,19 @@ async def test_many_that_reserve_at_once_never_pass_a_limit_together(store: Stor
     assert (total, total <= 1_000, len(passed) <= 30) == ((await dollars(store))[1], True, True)
     smallest = min(command.amount.micro_usd for command in refused)
     assert len(passed) == 30 or total + smallest > 1_000
+
+
+async def test_the_sums_are_given_out_by_kind_from_an_instant_on(store: Store) -> None:
+    """All time whatever the instant, quarters and days from it on: what a hub that starts reckons with."""
+    old, new = NOW_MS - 40 * 86_400_000, NOW_MS
+    for name, at_ms in (("old", old), ("new", new)):
+        scopes = Scopes(provider="anthropic", session="s1")
+        await store.apply([Settle(attempt=name, at_ms=at_ms, amount=Amount(micro_usd=5), scopes=scopes)])
+
+    found = await store.sums((ScopeKind.ALL, ScopeKind.PROVIDER), NOW_MS - 86_400_000)
+
+    assert {row.scope for row in found} == {"all", "provider"}
+    of_all = [(row.grain, row.spent.used.micro_usd) for row in found if row.scope == "all"]
+    assert of_all == [(0, 10), (1, 5), (2, 5)]
+    assert {row.value for row in found if row.scope == "provider"} == {"anthropic"}
+    assert await store.sums((), 0) == []

@@ -8,11 +8,13 @@ from typing import Self
 
 from ostler.app.comparing import saved_by
 from ostler.app.profiles import Chosen, setting_rows
+from ostler.budget.mirror import since_needed
 from ostler.budget.recovery import recovered
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import AppendEvents, Release, Settle
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
+from ostler.domain.limits import ScopeKind
 from ostler.domain.ports import OpenWork, Store
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.prober import Prober
@@ -94,6 +96,7 @@ class HubParts:
             metadata={"version": __version__, "recovered_tasks": self.recovered},
         )
         await self.pump.apply([AppendEvents(events=(event,)), *await self._money_taken_back(work)])
+        await self._take_up_money()
         settled = await self._settled(work)
         self.prober.start()
         for spec in declared:
@@ -120,6 +123,12 @@ class HubParts:
         """What attempts hold that no task has any more: the hub was stopped before it heard of their end."""
         alive = {name_of(task.id, task.generation) for task in work.tasks if task.session is not None}
         return recovered(await self.store.open_reservations(), self.pump.clock.now_ms(), alive=alive)
+
+    async def _take_up_money(self) -> None:
+        """What is used and held by now, for the choice of a route."""
+        since_ms = since_needed(self.pump.scheduler.books.policy.budget.limits, self.pump.clock.now_ms())
+        sums = await self.store.sums(tuple(ScopeKind), since_ms)
+        self.pump.scheduler.restore_money(sums, await self.store.open_reservations())
 
     def _spec_of(self, endpoint: str) -> EndpointSpec | None:
         view = self.pump.scheduler.books.endpoints.views.get(endpoint)

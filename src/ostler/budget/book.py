@@ -12,7 +12,7 @@ from ostler.budget.buckets import BucketKey, Grain, Piece, buckets, pieces
 from ostler.budget.ledger import Account, Judged, change, follow, judge, plus
 from ostler.budget.windows import DAY_MS, QUARTER_MS
 from ostler.domain.commands import LedgerCommand
-from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
+from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
 
 _STEP_MS = {Grain.ALL: 1, Grain.QUARTER: QUARTER_MS, Grain.DAY: DAY_MS}
@@ -44,6 +44,15 @@ class LedgerBook:
             for row in self._rows(span, piece):
                 total = Spent(used=plus(total.used, row.used), held=plus(total.held, row.held))
         return total
+
+    def summed(self, kinds: Iterable[ScopeKind], since_ms: int) -> list[Summed]:
+        """See the port of the store."""
+        wanted = {kind.value for kind in kinds}
+        return [
+            Summed(scope=key.scope, value=key.value, grain=key.grain, start_ms=key.start_ms, spent=self._sums[key])
+            for key in sorted(self._sums)
+            if key.scope in wanted and (key.grain == Grain.ALL or key.start_ms >= since_ms)
+        ]
 
     def listed(self, query: LedgerQuery) -> list[LedgerEntry]:
         """See the port of the store."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from ostler.domain.catalog import CostClass
+from ostler.domain.limits import Limit
 from ostler.domain.states import Wait
 from ostler.domain.tasks import Classification, ErrorCount, TaskFacts
 
@@ -36,6 +37,10 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Models that as many tasks of its batch use as may: no place of theirs is free for it."""
     planned: tuple[str, ...] = ()
     """Endpoints of the host where a plan in force has it: others are looked at only while none of these can be used."""
+    key: str = ""
+    """Key of the gateway that a call came with."""
+    limits: tuple[Limit, ...] = ()
+    """Limits that hold for it beside those of the profile: its key's own."""
     live: bool = False
     """Somebody waits at the other end: where it failed is not tried again, the wait for a fallback is that of the
     gateway, and no worker's own access is a way out."""
@@ -111,6 +116,8 @@ class Rejection(StrEnum):
     """The best one, but its model has to be loaded first."""
     LOAD_FAILED = "load_failed"
     """Its model could not be loaded there a moment ago."""
+    BUDGET = "budget"
+    """A limit of the budget is reached, or it would be passed."""
     NO_ROOM = "no_room"
     """Its model cannot be loaded there: what is pinned leaves no room."""
 
@@ -198,6 +205,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The model is not loaded there; `estimate.load_ms` has the time of it, with what must go before."""
     health_age_ms: int | None = None
     load_age_ms: int | None = None
+    budget: str = ""
+    """The limit that mattered most for where it runs or why it does not, with what is left of it; empty = none did."""
     summary: str = ""
     """One plain sentence."""
 
@@ -226,6 +235,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
     `fallback_tier` is set when the wait is for the fallback: the tier it will use at `wait.next_check_ms`;
     `fallback_model`, when that is another of the task's own models.
     `blocked_on` names the endpoints whose change could end the wait, so that nothing else makes us look again.
+    `limited`: room below a limit of the budget could end it too; `alone`: that is about this task's own estimate, and
+    says nothing about others of its class.
     """
 
     wait: Wait
@@ -233,6 +244,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
     fallback_tier: str | None = None
     fallback_model: str | None = None
     blocked_on: tuple[str, ...] = ()
+    limited: bool = False
+    alone: bool = False
     wishes: tuple[Wish, ...] = ()
     """Places on managed hosts, the best first: what the class of the task would like to have loaded."""
 

@@ -4,12 +4,13 @@ A view is replaced, never changed. What the scheduler itself knows better than a
 beside the views, because a probe is always stale.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import msgspec
 
 from ostler.domain.catalog import EndpointSpec, Speeds
+from ostler.domain.ledger import Span, Spent
 from ostler.domain.tasks import TaskKind
 
 GIB = 1024**3
@@ -233,4 +234,6 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What a model takes that is not usable on a managed endpoint; may be worked out when it is asked for."""
     speeds: Mapping[tuple[str, str], Speeds] = {}
     """(host, model) -> measured speeds, where there are any; they replace the configured ones."""
+    spent: Callable[[Span], Spent] | None = None
+    """What is used and held of the budget; `None` = nobody keeps a ledger, no limit is asked."""
     taken_ms: int = 0

@@ -99,6 +99,16 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
         return self.used.in_unit(unit) + self.held.in_unit(unit)
 
 
+class Summed(msgspec.Struct, frozen=True, kw_only=True):
+    """A sum that the store keeps (`ostler.budget.buckets`): of one scope, by quarter-hour, by day, or of all time."""
+
+    scope: str
+    value: str
+    grain: int
+    start_ms: int
+    spent: Spent
+
+
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
     """A limit as it holds for one attempt at one instant: this sum must not pass this ceiling."""
 

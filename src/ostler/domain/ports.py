@@ -14,7 +14,7 @@ from ostler.domain.commands import Command, Result
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import HostReport, Probe, Resident, Session, WorkerOffer
-from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
+from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.measured import Measurement
@@ -155,6 +155,10 @@ class Store(Protocol):
 
     async def spent(self, spans: Sequence[Span]) -> list[Spent]:
         """What each span adds up to, in the order of the spans."""
+        ...
+
+    async def sums(self, kinds: Sequence[ScopeKind], since_ms: int) -> list[Summed]:
+        """The sums of scopes of these kinds: of all time, and from an instant on by quarter-hour and day."""
         ...
 
     async def ledger(self, query: LedgerQuery) -> list[LedgerEntry]:

@@ -10,11 +10,12 @@ The scheduler adds what a worker must offer (kind, requirements, pinned worker):
 """
 
 from bisect import bisect_left
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 from msgspec.structs import replace
 
 from ostler.domain.catalog import Catalog
+from ostler.domain.limits import Limit, ScopeKind
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import Task, TaskFacts
 from ostler.routing.aim import find_aim
@@ -50,6 +51,17 @@ def route_class(facts: TaskFacts, task: Task, policy: Policy) -> tuple[Hashable,
         # Where not everything is allowed, only an open choice looks downward too.
         bool(facts.only_models or facts.only_tiers) and facts.tier is not None,
     )
+
+
+def charged_apart(limits: Collection[Limit], facts: TaskFacts) -> tuple[Hashable, ...] | None:
+    """Whose limits count a task, as far as tasks of one class may differ in it: critical or not, and its session, batch
+    or itself where such limits are set. `None` = no limit is set at all.
+    """
+    if not limits:
+        return None
+    kinds = {limit.scope for limit in limits}
+    values = {ScopeKind.SESSION: facts.session, ScopeKind.BATCH: facts.batch, ScopeKind.TASK: facts.id}
+    return (facts.critical, *(value for kind, value in values.items() if kind in kinds))
 
 
 def _start(facts: TaskFacts, model: str, task: Task, policy: Policy, ladder: Ladder) -> str | None:

@@ -12,7 +12,9 @@
  7. candidates of the tier: filter, score, pick; all slots taken is a wait, never a reason to leave the tier
  8. no usable place: wait `fallback_wait_ms`, then the next of the task's own models that has one; else one tier in the
     policy's direction, never two
- 9. budget: limits are checked in the transaction that reserves; here a price is part of the score
+ 9. budget: each paid place is asked about, also those of step 8 (`gatekeeping`). At a soft limit work goes one tier
+    down where something cheaper can take it, at a hard one to what costs nothing, else it waits for the limit. An
+    explicit choice is never replaced: it may pass soft limits, and waits at hard ones. Module `spending`
 10. residency: the time to load, and to unload what is in the way, is part of the score. On a managed host no call goes
     to a model that is not loaded: when such a place is the best one, the task waits for the load
 11. nothing left: a hold, whose code says what ends it. Commands are decided at step 1 and never wait here
@@ -36,6 +38,7 @@ from ostler.routing.filters import Screen, screen
 from ostler.routing.ladder import Ladder
 from ostler.routing.question import Question, ask
 from ostler.routing.record import Detour, Record
+from ostler.routing.spending import below, within_limits
 from ostler.routing.survey import Survey, Surveyor
 
 
@@ -98,10 +101,12 @@ def _decide(question: Question) -> Verdict:
     screened = _pass_over(record, aim.start)  # 6
     if screened is None:
         return _no_route(record, _unfit_detail(record))
-    found = Surveyor(question).survey(record.tier or aim.start, screened)  # 7, 10
+    surveyor = Surveyor(question)
+    found = surveyor.survey(record.tier or aim.start, screened)  # 7, 10
     record.surveys.append(found)
-    if found.available:
-        return _take(record, found)
+    within = within_limits(record, surveyor, found)  # 9
+    if within.available:
+        return _take(record, within)
     return _unavailable(record, found)  # 8, 11
 
 
@@ -130,7 +135,7 @@ def _pass_over(record: Record, start: TierSpec) -> Screen | None:
         record.unfit.extend((tier.name, unfit) for unfit in screened.unfit)
         if screened.fit:
             for onto, failed in moves:
-                record.move(onto, failed.cause, failed.reason + (_below(record, onto) if onto is tier else ""))
+                record.move(onto, failed.cause, failed.reason + (below(record, onto) if onto is tier else ""))
             return screened
         if question.facts.model is not None:
             return None
@@ -173,8 +178,10 @@ def _tier_of_endpoint(record: Record, start: TierSpec, pinned: str) -> Screen | 
 
 
 def _unavailable(record: Record, found: Survey) -> Verdict:
-    """Step 8: no call can go to the tier."""
+    """Step 8: no call can go to the tier. What a limit keeps from it has looked at the other tiers already."""
     question, request = record.question, record.question.request
+    if found.over_limit() and not question.facts.fallback_models:
+        return _over_limit(record, found)
     strict = request.live and found.lacks_room() and question.policy.gateway.context_rule is ContextRule.ERROR
     plan = None if strict else find_fallback(question, record.aim, found)
     if plan is None:
@@ -207,16 +214,9 @@ def _step(record: Record, target: Target, why: str, waited_ms: int) -> None:
     if target.model is not None:
         record.stand_in(tier, target.model, f"{why}, after {wording.seconds(waited_ms)}", waited_ms)
         return
-    note = _below(record, tier)
+    note = below(record, tier)
     record.move(tier, Cause.AVAILABILITY, f"{why}, after {wording.seconds(waited_ms)}{note}")
     record.detour = Detour(reason=f"{why}{note}", from_tier=before, wait_ms=waited_ms)
-
-
-def _below(record: Record, tier: TierSpec) -> str:
-    """That a step leads below the minimum, where it does."""
-    ladder, minimum = record.question.ladder, record.aim.minimum
-    below = ladder.position(tier.name) < ladder.position(minimum)
-    return f"; {tier.name} is below the minimum {minimum}" if below else ""
 
 
 def _full(record: Record, found: Survey) -> Hold:
@@ -240,6 +240,8 @@ def _down(record: Record, found: Survey) -> Hold:
         detail = f"{detail}; {wording.unavailable(other, question)}"
     if question.request.live and any(survey.lacks_room() for survey in record.surveys) and not _may_return(record):
         return _no_route(record, detail)
+    if found.over_limit() and not found.outages():
+        return _over_limit(record, found)
     quota = (until for survey in record.surveys if (until := survey.quota_until_ms()) is not None)
     until_ms = min(quota, default=None)
     code = WaitCode.ENDPOINT_DOWN if until_ms is None else WaitCode.QUOTA_UNTIL
@@ -247,6 +249,17 @@ def _down(record: Record, found: Survey) -> Hold:
     if until_ms is None and (again_ms := min(loads, default=None)) is not None:
         code, until_ms = WaitCode.MODEL_SWAP, again_ms
     return record.hold(code, detail, since_ms=since_ms, next_check_ms=until_ms, blocked_on=_watch(record))
+
+
+def _over_limit(record: Record, found: Survey) -> Hold:
+    """Step 9: what it may use costs more than is left."""
+    first = min(found.over_limit(), key=wording.nearness)
+    detail = f"{first.model} on {first.endpoint} {wording.refusal(first, record.question)}"
+    away = [survey.tier.name for survey in record.surveys[1:] if survey.outages()]
+    if away:
+        detail = f"{detail}; {', '.join(away)} would cost nothing and cannot be used now"
+    since_ms = record.question.request.queued_ms
+    return record.hold(WaitCode.BUDGET, detail, since_ms=since_ms, blocked_on=_watch(record))
 
 
 def _may_return(record: Record) -> bool:

@@ -45,6 +45,7 @@ def explain(verdict: Verdict | Decision) -> tuple[Section, ...]:
         _tabled(
             "Terms", _parts(decision), "load_score is the product of the first five, finish_s the sum of the others"
         ),
+        Section(title="Budget", lines=(decision.budget,) if decision.budget else ()),
         Section(title="Loading", lines=_loads(decision)),
         Section(title="Not possible", lines=_refusals(decision)),
         Section(title="Not recorded", lines=_omitted(decision)),
@@ -198,6 +199,7 @@ _ENDINGS = {
     WaitCode.NO_ROUTE: "another profile: a model or tier that meets the need, or another requirement of the task",
     WaitCode.CAPACITY: "a slot that becomes free",
     WaitCode.ENDPOINT_DOWN: "an endpoint that comes back",
+    WaitCode.BUDGET: "a limit that is raised, or an attempt that ends below what it holds",
     WaitCode.MODEL_SWAP: "the end of the load, or another place that becomes better",
 }
 
@@ -211,6 +213,8 @@ def _changes_of_hold(decision: Decision, hold: Hold) -> tuple[str, ...]:
             what = f"the step to {hold.fallback_model or hold.fallback_tier}"
         elif hold.wait.code is WaitCode.MODEL_SWAP:
             what = "the next try to load it"
+        elif hold.wait.code is WaitCode.BUDGET:
+            what = "the limit that moves"
         lines.append(f"{what}, in {left}")
     else:
         lines.append(_ENDINGS.get(hold.wait.code, "a change of the fleet"))

@@ -25,6 +25,8 @@ from ostler.routing.ladder import Ladder
 from ostler.routing.signature import signature
 
 CHARACTERS_PER_TOKEN = 4
+CALL = "call"
+"""The id in the facts of every live call: equal calls have equal facts."""
 AUTO = "auto"
 """A model name that leaves the choice to us."""
 TIER_PREFIX = "tier:"
@@ -111,7 +113,7 @@ def describe_call(wish: CallWish, policy: Policy, views: Mapping[str, EndpointVi
     prompt, window = step_up(wish.prompt_tokens), wish.context_tokens
     room = step_up(min(asked, ANSWER_ROOM_TOKENS)) if asked is not None else usual
     return TaskFacts(
-        id="call",
+        id=CALL,
         kind=TaskKind.CHAT,
         classification=classify_call(wish.text, _type_ranks(policy, Ladder(policy.catalog))) if is_open else EXPLICIT,
         tier=tier,

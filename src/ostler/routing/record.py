@@ -11,15 +11,18 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
+from ostler.budget.limits import Gate
 from ostler.domain.catalog import CostClass, TierSpec
 from ostler.domain.decision import Adjustment, Candidate, Cause, Decision, Hold, Rejection, Route, TargetType
 from ostler.domain.states import Wait, WaitCode
-from ostler.routing import scoring, wording
+from ostler.routing import gatekeeping, scoring, wording
 from ostler.routing.aim import Aim
 from ostler.routing.filters import Unfit
 from ostler.routing.question import Question
 from ostler.routing.scoring import Offer
 from ostler.routing.survey import Refusal, Survey
+
+_MOVED_BY_LIMITS = frozenset({WaitCode.BUDGET, WaitCode.ENDPOINT_DOWN, WaitCode.QUOTA_UNTIL, WaitCode.MODEL_SWAP})
 
 
 class Detour(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +105,7 @@ class Record:
             selected_endpoint=chosen.endpoint,
             selected_model=chosen.model,
             selected_host=view.spec.host,
+            budget=gatekeeping.told(chosen.gate) or self._limits(),
             provider=view.spec.provider,
             candidate_count=len(found.offers),
             estimate=estimate,
@@ -142,13 +146,28 @@ class Record:
         """It waits; the record says how far the decision went. `fallback`: tier and own model it will use then."""
         cost = self._cost()
         target = TargetType.LOCAL if cost in (CostClass.LOCAL, CostClass.FREE) else TargetType.CLOUD
+        limited = self._refused_by_limits()
+        if limited and code in _MOVED_BY_LIMITS:
+            moves = [at for gate in limited if gate.binding and (at := gate.binding.resets_ms) is not None]
+            next_check_ms = min((at for at in (*moves, next_check_ms) if at is not None), default=None)
         return Hold(
             wait=Wait(code=code, since_ms=since_ms, detail=detail, next_check_ms=next_check_ms),
-            decision=self._decision(target, cost, wording.waiting(code, detail), chosen),
+            decision=replace(
+                self._decision(target, cost, wording.waiting(code, detail), chosen), budget=self._limits()
+            ),
+            limited=bool(limited),
+            alone=any(gate.binding is not None and not gatekeeping.reached(gate.binding) for gate in limited),
             fallback_tier=fallback[0] or None,
             fallback_model=fallback[1],
             blocked_on=tuple(sorted(blocked_on)),
         )
+
+    def _refused_by_limits(self) -> list[Gate]:
+        return [place.gate for found in self.surveys for place in found.over_limit() if place.gate is not None]
+
+    def _limits(self) -> str:
+        """The limit that kept it from the first place that one did."""
+        return gatekeeping.told(next(iter(self._refused_by_limits()), None))
 
     def _cost(self) -> CostClass:
         return self.tier.cost if self.tier is not None else CostClass.FREE

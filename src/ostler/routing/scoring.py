@@ -18,6 +18,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ostler.budget.limits import Gate
 from ostler.domain.decision import Estimate
 from ostler.domain.fleet import GIB, EndpointView, HostReport, SwapEstimate
 from ostler.domain.policy import RoutingPolicy, ScoreWeights
@@ -60,6 +61,8 @@ class Offer(msgspec.Struct, gc=False):
     """On a managed host, where the model has to be loaded before a call may go there."""
     affine: bool = False
     score: float = 0.0
+    gate: Gate | None = None
+    """What the limits of the budget say; `None` where none is asked."""
 
     @property
     def finish_ms(self) -> int:

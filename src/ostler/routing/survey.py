@@ -17,16 +17,19 @@ from collections.abc import Iterable
 
 import msgspec
 
+from ostler.budget.limits import Gate
 from ostler.domain.catalog import ChoiceRule, ModelSpec, TierSpec
 from ostler.domain.decision import Rejection, Wish
 from ostler.domain.fleet import EndpointView, ModelAt, SwapEstimate
 from ostler.routing import effort, filters, scoring
 from ostler.routing.effort import Work
 from ostler.routing.filters import NEVER, Screen
+from ostler.routing.gatekeeping import gate_of, is_degraded, is_explicit
 from ostler.routing.question import Question
 from ostler.routing.scoring import HostLoad, Offer
 
 _NO_SWAP = SwapEstimate()
+_NO_OUTAGE = NEVER | {Rejection.BUDGET}
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -38,6 +41,8 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     view: EndpointView
     call_ms: int = 0
     swap: SwapEstimate | None = None
+    gate: Gate | None = None
+    """The limits of the budget that keep work away."""
 
 
 class Survey(msgspec.Struct, kw_only=True):
@@ -79,7 +84,25 @@ class Survey(msgspec.Struct, kw_only=True):
 
     def outages(self) -> list[Refusal]:
         """Refusals that a recovery would end."""
-        return [refusal for refusal in self.refused if refusal.rejection not in NEVER]
+        return [refusal for refusal in self.refused if refusal.rejection not in _NO_OUTAGE]
+
+    def over_limit(self) -> list[Refusal]:
+        """Places that a limit of the budget keeps work away from."""
+        return [refusal for refusal in self.refused if refusal.rejection is Rejection.BUDGET]
+
+    @property
+    def costs_nothing(self) -> bool:
+        """Whether every place that it could have is one of the user's own."""
+        offers = all(offer.view.spec.local for offer in self.offers)
+        return offers and all(place.view.spec.local for place in self.busy)
+
+    def spare(self) -> None:
+        """Leave the offers at a soft limit out: something cheaper takes the task."""
+        dear = [offer for offer in self.offers if is_degraded(offer.gate)]
+        self.offers = [offer for offer in self.offers if not is_degraded(offer.gate)]
+        self.refused.extend(
+            Refusal(offer.endpoint, offer.model, Rejection.BUDGET, offer.view, gate=offer.gate) for offer in dear
+        )
 
     def outage_since_ms(self) -> int | None:
         """When the last place that could have taken it went away; `None` when nobody knows."""
@@ -140,6 +163,7 @@ class Surveyor:
     def __init__(self, question: Question) -> None:
         self._question = question
         self._hosts: dict[str, HostLoad] = {}
+        self._gates: dict[tuple[str, str, str], Gate | None] = {}
 
     def survey(self, tier: TierSpec, screen: Screen) -> Survey:
         """Look at every place of the tier."""
@@ -164,6 +188,8 @@ class Surveyor:
         else:
             found.excluded.extend(place for place, _ in spared)
         self._favour(found)
+        if not is_explicit(self._question) and any(not is_degraded(offer.gate) for offer in found.offers):
+            found.spare()
         return found
 
     def _look(self, contender: _Contender, found: Survey) -> list[Refusal]:
@@ -190,8 +216,11 @@ class Surveyor:
             if rejection is None and is_live and filters.lacks_room(view, model, contender.spec, question):
                 rejection = Rejection.CONTEXT
             rejection = rejection or filters.outage(view, now_ms)
+            gate = self._gate(tier, view, model) if rejection is None else None
+            if gate is not None and not gate.admits:
+                rejection = Rejection.BUDGET
             if rejection is not None:
-                found.refused.append(Refusal(name, model, rejection, view))
+                found.refused.append(Refusal(name, model, rejection, view, gate=gate))
             elif excluded and (name in excluded or f"{name}/{model}" in excluded):
                 spared.append(Refusal(name, model, Rejection.EXCLUDED, view))
             elif planned and name not in planned:
@@ -222,6 +251,7 @@ class Surveyor:
             load_ms = effort.load_time_ms(view, contender.spec, host, policy.catalog, work)
         host_load = self._host(view.spec.host)
         offer = Offer(name, model, contender.order, view, host_load, work, warm, queue_ms, load_ms)
+        offer.gate = self._gate(found.tier, view, model)
         scoring.rate(offer, policy.routing.weights)
         found.offers.append(offer)
 
@@ -277,6 +307,15 @@ class Surveyor:
         if own_in_flight >= own_slots:
             return None
         return max(queue_ms, effort.queue_ms(own_in_flight, own_slots, work))
+
+    def _gate(self, tier: TierSpec, view: EndpointView, model: str) -> Gate | None:
+        """What the limits say of a place, asked once."""
+        if view.spec.local or self._question.snapshot.spent is None:
+            return None
+        key = (tier.name, view.spec.name, model)
+        if key not in self._gates:
+            self._gates[key] = gate_of(self._question, tier, view, model)
+        return self._gates[key]
 
     def _host(self, name: str) -> HostLoad:
         known = self._hosts.get(name)

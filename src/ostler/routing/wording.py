@@ -11,6 +11,7 @@ from ostler.domain.errors import nearest
 from ostler.domain.fleet import GIB
 from ostler.domain.money import usd_text
 from ostler.domain.states import WaitCode
+from ostler.routing import gatekeeping
 from ostler.routing.question import Question
 from ostler.routing.scoring import Offer
 from ostler.routing.survey import Refusal, Survey
@@ -37,6 +38,7 @@ _REFUSED = {
     Rejection.CONTEXT: "has too small a context",
     Rejection.LOAD_FAILED: "could not load the model a moment ago",
     Rejection.NO_ROOM: "has no room for the model beside what is pinned",
+    Rejection.BUDGET: "costs money",
 }
 
 
@@ -65,6 +67,8 @@ def refusal(place: Refusal, question: Question) -> str:
             return f"{text} ({most} of {most} of {place.model} taken by {question.facts.batch})"
         case Rejection.CONTEXT:
             return _context(place, question)
+        case Rejection.BUDGET:
+            return f"{text}, and {gatekeeping.words(place.gate)}"
         case Rejection.MEMORY:
             return f"{text} ({_memory(place, question)})"
         case Rejection.LOAD_FAILED | Rejection.NO_ROOM if place.swap is not None and place.swap.message:
@@ -186,6 +190,7 @@ _WAITS = {
     WaitCode.ENDPOINT_DOWN: "Waits for an endpoint to come back",
     WaitCode.QUOTA_UNTIL: "Waits for a rate limit to end",
     WaitCode.NO_ROUTE: "Cannot run as the profile is",
+    WaitCode.BUDGET: "Waits for a limit of the budget",
 }
 
 
@@ -202,6 +207,7 @@ _NEARNESS = {
             Rejection.BATCH_SLOT,
             Rejection.LOAD_FAILED,
             Rejection.RATE_LIMITED,
+            Rejection.BUDGET,
             Rejection.BREAKER_OPEN,
             Rejection.PLANNED,
             Rejection.EXCLUDED,

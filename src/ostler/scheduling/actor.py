@@ -6,12 +6,14 @@ Invariants: `handle` never waits, never reads a clock, never fails half-way: a w
 `ConflictError`) is refused before anything changed. Equal signals at equal instants give equal effects.
 """
 
+from collections.abc import Iterable
 from typing import assert_never
 
 import msgspec
 
 from ostler.domain.clock import Clock
 from ostler.domain.event import Event
+from ostler.domain.ledger import LedgerEntry, Summed
 from ostler.domain.live import Standing
 from ostler.domain.policy import Policy
 from ostler.domain.states import LEASED_STATES, Failure, FailureClass, TaskState, Wait, WaitCode
@@ -63,6 +65,10 @@ class Scheduler:
         if self.books.calls.due and live.deny_due(turn):
             _serve(turn)
         return turn.effects
+
+    def restore_money(self, sums: Iterable[Summed], reserved: Iterable[LedgerEntry]) -> None:
+        """Take up what the ledger says, before any work is taken in."""
+        self.books.money.restore(sums, reserved)
 
     def next_wake_ms(self) -> int | None:
         """When the scheduler wants a `Wake` if nothing else happens."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from ostler.budget.mirror import Mirror
 from ostler.domain.clock import Clock
 from ostler.domain.commands import UpdateTask
 from ostler.domain.decision import Decision
@@ -50,6 +51,7 @@ class Books:
         self.workers = Workers()
         self.endpoints = Endpoints(policy.scheduler)
         self.timers = Timers()
+        self.money = Mirror()
         self.batches = Batches()
         self.in_flight: dict[str, int] = {}
         self.in_flight_by_model: dict[tuple[str, str], int] = {}
@@ -91,6 +93,7 @@ class Books:
             repo_hosts=self.repo_hosts,
             swaps=self.swap_costs(now_ms) if self.hosts else {},
             speeds=self.hosts.speeds.effective,
+            spent=self.money.spent,
             taken_ms=now_ms,
         )
 

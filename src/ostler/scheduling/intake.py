@@ -21,7 +21,7 @@ from ostler.domain.states import (
     WaitCode,
 )
 from ostler.domain.tasks import Attempt, Task, TaskKind
-from ostler.routing.classes import route_class
+from ostler.routing.classes import charged_apart, route_class
 from ostler.scheduling.batches import limits_key
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Stop
@@ -53,13 +53,15 @@ def need_is_met(state: TaskState, *, optional: bool) -> bool:
 
 
 def class_key(books: Books, task: Task) -> tuple[object, ...]:
-    """What makes two waiting tasks equal: the route class, what matching to a worker depends on, and a plan in force,
-    which may have the head of a class wait for its turn, with the host on which it has the task run.
+    """What makes two waiting tasks equal: the route class, what matching to a worker depends on, whose limits count
+    them, and a plan in force, which may have the head of a class wait for its turn, with the host on which it has the
+    task run.
     """
     facts = task.facts
     plan = (task.batch, host_of(books.following, task)) if task.batch in books.following else None
     route = route_class(facts, task, books.policy)
-    return (route, facts.kind, facts.requires, facts.worker, facts.repo, limits_key(facts), plan)
+    money = charged_apart(books.policy.budget.limits, facts)
+    return (route, facts.kind, facts.requires, facts.worker, facts.repo, limits_key(facts), plan, money)
 
 
 def route_request(books: Books, task: Task, now_ms: int, *, generation: int = 0) -> RouteRequest:

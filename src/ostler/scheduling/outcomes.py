@@ -114,6 +114,7 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
 def _money(turn: Turn, command: Settle | Release | None) -> None:
     """What an end says about money is stored with it; the ledger takes it whatever it says."""
     if command is not None:
+        purse.told(turn, command)
         turn.effects.append(Apply(command=command))
 
 
@@ -302,6 +303,7 @@ def refused(turn: Turn, task_id: str, generation: int, result: Refused) -> None:
     mine = books.tasks.get(task_id)
     meta = {"task_id": task_id, "command": "update", "reason": reason}
     turn.emit(Event(name="scheduler.refused", at_ms=turn.now_ms, task_id=task_id, metadata=meta))
+    purse.undone(turn, purse.name_of(task_id, generation))
     if mine is not None and mine.generation == generation and mine.session is not None:
         release(turn, mine)
     if mine is not None:

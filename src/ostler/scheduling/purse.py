@@ -1,23 +1,29 @@
 """Money of attempts: held in the transaction that assigns, charged at the end, taken back by rule.
 
 Only attempts on endpoints that are not the user's own cost anything. What is held is an estimate: the prompt and the
-expected answer at the model's price, the conservative one where none is known. A limit that would be passed refuses the
-assignment as a whole; the task waits for the limit then, and is looked at again when the window is over, at the latest
-every `RETRY_MS`, because what other attempts hold becomes free before.
+expected answer at the model's price, the conservative one where none is known. The decision has asked the limits
+before, on the mirror of the ledger that is kept here; the store asks them again where it reserves, and its word stands.
+A limit that would be passed there refuses the assignment as a whole; the task waits for the limit then, and is looked
+at again when the window is over, at the latest every `RETRY_MS`.
+
+Classes that wait for a limit are looked at when room is made: an attempt ended below what it held, or a window is over.
+A task whose own estimate is too large for what is left waits by itself, so that cheaper ones behind it go on.
 """
 
 from ostler.budget.limits import bounds
 from ostler.budget.prices import cost_micro_usd
 from ostler.budget.recovery import taken_back
 from ostler.budget.windows import extent
-from ostler.domain.commands import Release, Reserve, Settle
+from ostler.domain.commands import LedgerCommand, Release, Reserve, Settle
 from ostler.domain.decision import Decision
-from ostler.domain.ledger import Amount, Basis, Scopes
-from ostler.domain.limits import BudgetPolicy, Price, UnknownPrice
+from ostler.domain.ledger import Amount, Basis
+from ostler.domain.limits import UnknownPrice
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Attempt, Task, Usage
 from ostler.domain.work import Finished
-from ostler.scheduling.books import Books
+from ostler.routing.gatekeeping import expected, price_of, scopes_of
+from ostler.scheduling.books import Books, Turn
+from ostler.scheduling.queue import BUDGET
 
 RETRY_MS = 30_000
 _UNSENT = frozenset(
@@ -49,33 +55,33 @@ def reservation(books: Books, task: Task, decision: Decision, now_ms: int) -> Re
     if not _is_paid(books, decision.selected_endpoint) or decision.selected_model is None:
         return None
     policy, facts = books.policy, task.facts
-    price, basis = _price(policy.budget, decision.selected_model)
-    output_tokens = facts.output_tokens
-    amount = Amount(
-        input_tokens=facts.prompt_tokens + task.handed_tokens,
-        output_tokens=output_tokens if output_tokens is not None else policy.routing.default_output_tokens,
-    )
-    scopes = Scopes(
+    amount, basis = expected(facts, task.handed_tokens, decision.selected_model, policy)
+    scopes = scopes_of(
+        facts,
         provider=decision.provider or "",
         tier=decision.effective_tier,
         model=decision.selected_model,
         endpoint=decision.selected_endpoint or "",
-        batch=task.batch or "",
-        task=task.id,
-        session=facts.session or "",
     )
     return Reserve(
         attempt=name_of(task.id, task.generation),
         at_ms=now_ms,
-        amount=Amount(
-            micro_usd=cost_micro_usd(price, amount),
-            input_tokens=amount.input_tokens,
-            output_tokens=amount.output_tokens,
-        ),
-        basis=Basis.ESTIMATED if basis is Basis.PRICED else basis,
+        amount=amount,
+        basis=basis,
         scopes=scopes,
         bounds=bounds(policy.budget.limits, scopes, now_ms, critical=facts.critical),
     )
+
+
+def told(turn: Turn, command: LedgerCommand | None) -> None:
+    """A command goes to the ledger: the mirror knows it from now on, and who waits for room is looked at."""
+    if command is not None and turn.books.money.take(command):
+        turn.books.queue.open_blocked_on(BUDGET)
+
+
+def undone(turn: Turn, attempt: str) -> None:
+    """The store did not take a reservation: nothing is held."""
+    told(turn, Release(attempt=attempt, at_ms=turn.now_ms))
 
 
 def is_unpriced(books: Books, decision: Decision) -> bool:
@@ -97,7 +103,7 @@ def settlement(books: Books, attempt: Attempt, report: Finished, now_ms: int) ->
     if report.usage is None:
         turned_away = report.failure is not None and report.failure.kind in _UNSENT
         return taken_back(name, now_ms, may_have_run=not turned_away)
-    price, basis = _price(books.policy.budget, attempt.model)
+    price, basis = price_of(books.policy.budget, attempt.model)
     amount = charged(report.usage)
     cost = cost_micro_usd(price, amount)
     if report.usage.estimated and basis is Basis.PRICED:
@@ -146,8 +152,3 @@ def charged(usage: Usage) -> Amount:
 def _is_paid(books: Books, endpoint: str | None) -> bool:
     view = books.endpoints.views.get(endpoint) if endpoint is not None else None
     return view is not None and not view.spec.local
-
-
-def _price(budget: BudgetPolicy, model: str) -> tuple[Price, Basis]:
-    price = budget.prices.get(model)
-    return (budget.conservative_price, Basis.UNKNOWN) if price is None else (price, Basis.PRICED)

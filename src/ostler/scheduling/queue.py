@@ -24,6 +24,9 @@ Head = tuple[int, int, str]
 WORKERS = "\0workers"
 """Pseudo-resource: classes blocked on it wait for a worker slot, not for an endpoint."""
 
+BUDGET = "\0budget"
+"""Pseudo-resource: classes blocked on it wait for room below a limit of the budget."""
+
 
 class PendingFallback(msgspec.Struct, frozen=True, kw_only=True):
     """A task that may leave its tier at `due_ms`."""

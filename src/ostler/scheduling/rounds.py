@@ -4,7 +4,8 @@
     2. Decide for the head: route, or hold.
     3. Routed: match a worker. None free or suitable: hold the class for workers.
     4. Held for its fallback: park this task until its instant, go on with the next of the class.
-    5. Held otherwise: close the class; what it is blocked on opens it again.
+    5. Held for a limit that its own estimate alone would pass: set this task aside, go on with the next of the class.
+       Held otherwise: close the class; what it is blocked on opens it again.
     6. Matched: assign, take the slots, go on with the next of the class.
 
 Cost: one decision for each assignment, and one for each class that stays behind: independent of how many tasks wait.
@@ -27,8 +28,8 @@ from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Assign
 from ostler.scheduling.engine_terms import engine_terms
 from ostler.scheduling.guiding import not_before_ms
-from ostler.scheduling.intake import forget, route_request
-from ostler.scheduling.queue import WORKERS, ClassKey, PendingFallback
+from ostler.scheduling.intake import forget, hold_back, route_request
+from ostler.scheduling.queue import BUDGET, WORKERS, ClassKey, PendingFallback
 from ostler.scheduling.residency import about_to_run, wishes_of
 from ostler.scheduling.timers import TimerKind
 
@@ -206,11 +207,22 @@ def _hold(turn: Turn, key: ClassKey, task: Task, hold: Hold) -> bool:
         # The class stays watchful: recovery of the tier unparks everyone (see `WaitingQueue.watch`).
         books.queue.watch(key, hold.blocked_on)
         return True
+    if wait.code is WaitCode.BUDGET and hold.alone:
+        _set_aside(turn, task, wait)
+        return True
+    money = (BUDGET,) if hold.limited else ()
     batch = (resource(task.batch),) if task.batch is not None and limits_key(task.facts) is not None else ()
-    books.queue.hold(key, hold, (*hold.blocked_on, *batch))
+    books.queue.hold(key, hold, (*hold.blocked_on, *batch, *money))
     if wait.next_check_ms is not None:
         books.timers.set(TimerKind.CLASS, key, wait.next_check_ms)
     return False
+
+
+def _set_aside(turn: Turn, task: Task, wait: Wait) -> None:
+    """Its own estimate is too large for what is left below a limit: it waits by itself, others of its class go on."""
+    due_ms = min(turn.now_ms + purse.RETRY_MS, wait.next_check_ms or turn.now_ms + purse.RETRY_MS)
+    turn.books.timers.set(TimerKind.NOT_BEFORE, task.id, due_ms)
+    hold_back(turn, task, msgspec.structs.replace(wait, next_check_ms=due_ms))
 
 
 def _note(turn: Turn, task: Task, wait: Wait) -> None:
@@ -260,6 +272,7 @@ def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided
         events.append(fallback_event(turn, task.id, tiers, models, waited))
     command = turn.store(task, after, *events, attempt=attempt, decision=decision)
     held = purse.reservation(books, after, decision, now_ms)
+    purse.told(turn, held)
     books.attempts[task.id] = attempt
     books.take_slot(endpoint, model)
     books.batches.take(after)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
 from ostler.budget.buckets import Grain, pieces
-from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
+from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
 from ostler.store import rows, schema
 from ostler.store.ledger import spent_of
@@ -21,6 +21,8 @@ class LedgerQueries(NamedTuple):
 
     sums: str
     """See `statements.spending_sums`."""
+    rows: str
+    """scope, value, grain, start, then the counts as in `sums`: of a scope, from an instant on."""
     entries: str
     """body: above seq, charged since, at most so many."""
     entries_of_attempt: str
@@ -49,9 +51,18 @@ def compile_ledger_queries(dialect: Dialect) -> LedgerQueries:
     )
     is_open = (entry.c.kind == sa.literal_column("'reserve'"), ~ended)
     all_time = spending.c.grain == sa.literal_column(str(int(Grain.ALL)))
+    counts = [spending.c[f"{part}_{name}"] for part in ("used", "held") for name in schema.COUNTS]
+    rows_since = (
+        sa.select(spending.c.scope, spending.c.value, spending.c.grain, spending.c.start_ms, *counts)
+        .where(
+            spending.c.scope == sa.bindparam("scope"), sa.or_(all_time, spending.c.start_ms >= sa.bindparam("since"))
+        )
+        .order_by(spending.c.value, spending.c.grain, spending.c.start_ms)
+    )
     values = sa.select(spending.c.value).where(spending.c.scope == sa.bindparam("scope"), all_time)
     return LedgerQueries(
         sums=text(spending_sums()),
+        rows=text(rows_since),
         entries=text(at_most(listed)),
         entries_of_attempt=text(at_most(listed.where(entry.c.attempt == sa.bindparam("attempt")))),
         open_reservations=text(sa.select(entry.c.body).where(*is_open).order_by(entry.c.seq)),
@@ -66,6 +77,15 @@ def spent(run: Run, queries: LedgerQueries, spans: Sequence[Span]) -> list[Spent
             chain.from_iterable(run(queries.sums, (span.scope.value, span.value, *piece)) for piece in pieces(span))
         )
         for span in spans
+    ]
+
+
+def summed(run: Run, queries: LedgerQueries, kinds: Sequence[ScopeKind], since_ms: int) -> list[Summed]:
+    """Rows of sums. O(rows): for the start of a hub."""
+    return [
+        Summed(scope=scope, value=value, grain=grain, start_ms=start_ms, spent=spent_of([tuple(counts)]))
+        for kind in kinds
+        for scope, value, grain, start_ms, *counts in run(queries.rows, (kind.value, since_ms))
     ]
 
 

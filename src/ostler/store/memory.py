@@ -45,7 +45,7 @@ from ostler.domain.commands import (
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session
-from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
+from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.measured import Measurement
@@ -203,6 +203,11 @@ class MemoryStore:
         """See the port."""
         self._must_be_open()
         return [self._ledger.spent(span) for span in spans]
+
+    async def sums(self, kinds: Sequence[ScopeKind], since_ms: int) -> list[Summed]:
+        """See the port."""
+        self._must_be_open()
+        return self._ledger.summed(kinds, since_ms)
 
     async def ledger(self, query: LedgerQuery) -> list[LedgerEntry]:
         """See the port."""

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from ostler.domain.commands import Command, Result
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.event import Event
-from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
+from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.observations import Observation, ObservationQuery
@@ -220,6 +220,10 @@ class SqliteStore:
     async def spent(self, spans: Sequence[Span]) -> list[Spent]:
         """See the port."""
         return await self._read(lambda run, queries: ledger_reads.spent(run, queries.ledger, spans))
+
+    async def sums(self, kinds: Sequence[ScopeKind], since_ms: int) -> list[Summed]:
+        """See the port."""
+        return await self._read(lambda run, queries: ledger_reads.summed(run, queries.ledger, kinds, since_ms))
 
     async def ledger(self, query: LedgerQuery) -> list[LedgerEntry]:
         """See the port."""

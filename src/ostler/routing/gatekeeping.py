@@ -1,0 +1,126 @@
+"""What the limits say about a place (step 9): asked for each paid one, before a model is chosen and for every fallback.
+
+A place on the user's own machines costs nothing and is never asked about: no limit keeps work from it. For any other
+one the estimate is the prompt and the expected answer at the model's price, the very amount that is reserved when the
+task is assigned.
+
+The answer is cut to what decides: a place at a hard limit is refused, one at a soft limit is used only where nothing
+cheaper can take the task, and a task that says itself where it is to run (tier, model, endpoint) sees hard limits only.
+"""
+
+from datetime import UTC, datetime
+
+from ostler.budget.limits import Gate, Level, Standing, amount_text, gate
+from ostler.budget.prices import cost_micro_usd
+from ostler.domain.catalog import TierSpec
+from ostler.domain.fleet import EndpointView
+from ostler.domain.ledger import Amount, Basis, Scopes
+from ostler.domain.limits import BudgetPolicy, Price, WindowKind
+from ostler.domain.policy import Policy
+from ostler.domain.tasks import TaskFacts
+from ostler.routing.facts import CALL
+from ostler.routing.question import Question
+
+
+def price_of(budget: BudgetPolicy, model: str) -> tuple[Price, Basis]:
+    """The price to reckon with, and how it is known: the conservative one where nobody knows any."""
+    price = budget.prices.get(model)
+    return (budget.conservative_price, Basis.UNKNOWN) if price is None else (price, Basis.PRICED)
+
+
+def expected(facts: TaskFacts, handed_tokens: int, model: str, policy: Policy) -> tuple[Amount, Basis]:
+    """What an attempt on a model is expected to take. `facts` are those of the task without what it is handed."""
+    price, basis = price_of(policy.budget, model)
+    output_tokens = facts.output_tokens
+    amount = Amount(
+        input_tokens=facts.prompt_tokens + handed_tokens,
+        output_tokens=output_tokens if output_tokens is not None else policy.routing.default_output_tokens,
+    )
+    micro_usd = cost_micro_usd(price, amount)
+    held = Amount(micro_usd=micro_usd, input_tokens=amount.input_tokens, output_tokens=amount.output_tokens)
+    return held, Basis.ESTIMATED if basis is Basis.PRICED else basis
+
+
+def scopes_of(facts: TaskFacts, *, provider: str, tier: str, model: str, endpoint: str, key: str = "") -> Scopes:
+    """Whose an attempt at a place is."""
+    return Scopes(
+        provider=provider,
+        tier=tier,
+        model=model,
+        endpoint=endpoint,
+        batch=facts.batch or "",
+        task="" if key or facts.id == CALL else facts.id,
+        session=facts.session or "",
+        key=key,
+    )
+
+
+def gate_of(question: Question, tier: TierSpec, view: EndpointView, model: str) -> Gate | None:
+    """What the limits say about a place; `None` where none is asked."""
+    spent, request = question.snapshot.spent, question.request
+    limits = question.policy.budget.limits
+    if view.spec.local or spent is None or not (limits or request.limits):
+        return None
+    facts = request.facts
+    estimate, _ = expected(facts, request.handed_tokens, model, question.policy)
+    spec = view.spec
+    scopes = scopes_of(facts, provider=spec.provider, tier=tier.name, model=model, endpoint=spec.name, key=request.key)
+    every = (*limits, *request.limits)
+    return gate(every, scopes, request.now_ms, spent, estimate=estimate, critical=facts.critical)
+
+
+def is_explicit(question: Question) -> bool:
+    """Whether the task says itself where it is to run."""
+    facts = question.facts
+    return facts.tier is not None or facts.model is not None or facts.endpoint is not None
+
+
+def is_degraded(found: Gate | None) -> bool:
+    """Whether something cheaper is to be looked for."""
+    return found is not None and found.level is Level.DEGRADED
+
+
+def reached(standing: Standing) -> bool:
+    """Whether nothing fits any more, whatever it costs."""
+    return standing.ceiling is not None and standing.total >= standing.ceiling
+
+
+def words(found: Gate | None) -> str:
+    """The limit that binds, in words that stay the same until it moves; to be read after what it keeps from."""
+    binding = found.binding if found is not None else None
+    if binding is None:
+        return ""
+    name, unit = _name(binding), binding.limit.unit
+    if binding.level is Level.DEGRADED:
+        return f"the soft value of {name}, {amount_text(binding.limit.soft or 0, unit)}, is reached"
+    whole = amount_text(binding.ceiling or 0, unit)
+    said = f"{name} of {whole} is reached" if reached(binding) else f"{name} of {whole} would be passed"
+    return said + moves(binding)
+
+
+def moves(standing: Standing) -> str:
+    """When a limit moves by itself. Of a rolling window that changes every quarter-hour, so no instant is said."""
+    if standing.resets_ms is None:
+        return ""
+    if standing.limit.window.kind is WindowKind.ROLLING:
+        return "; what leaves its window becomes free"
+    return f"; free again at {_instant(standing.resets_ms)}"
+
+
+def told(found: Gate | None) -> str:
+    """The limit that matters most, with what is left of it now; empty where none counts the place."""
+    binding = found.binding if found is not None else None
+    if found is None or binding is None:
+        return ""
+    unit, whole = binding.limit.unit, binding.ceiling if binding.ceiling is not None else binding.limit.soft
+    used, held = amount_text(binding.used, unit), f", {amount_text(binding.held, unit)} held" if binding.held else ""
+    return f"{_name(binding)} ({found.level}): {used} used{held} of {amount_text(whole or 0, unit)}"
+
+
+def _name(standing: Standing) -> str:
+    value = f" of {standing.limit.scope} {standing.value}" if standing.value else ""
+    return f"limit {standing.limit.name}{value}"
+
+
+def _instant(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
