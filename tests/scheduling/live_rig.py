@@ -48,6 +48,8 @@ class LiveRig(Rig):
                 assert dispatch.attempt == call.attempt
                 self._is_first(call)
                 self.is_loaded(dispatch.call_id, dispatch.endpoint, dispatch.model)
+                if effect.money is not None:
+                    assert self.ledger.apply(effect.money).reason is None, "the choice let it pass a limit"
                 self.running[call.id] = dispatch
                 self.order.append(call.id)
             case DenyCall(denial=denial):

@@ -30,7 +30,7 @@ def bare(verdict: Verdict) -> Verdict:
 
 
 def asks(call: LiveCall) -> Question:
-    return (call_shape(call.facts), call.excluded)
+    return (call_shape(call.facts), call.excluded, call.limits)
 
 
 def make_call(rng: random.Random, number: int) -> LiveCall:

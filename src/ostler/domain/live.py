@@ -9,6 +9,7 @@ import msgspec
 
 from ostler.domain.decision import Decision
 from ostler.domain.errors import OstlerError
+from ostler.domain.limits import Limit
 from ostler.domain.states import Failure, FailureClass, Wait
 from ostler.domain.tasks import Priority, TaskFacts, Usage
 
@@ -35,6 +36,10 @@ class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: int
     """When it is to have begun at the latest; still waiting then, it is denied with the reason of its wait."""
     attempt: int = 1
+    key: str = ""
+    """Name of the key it came with."""
+    limits: tuple[Limit, ...] = ()
+    """Limits that hold for it beside those of the profile: its key's own."""
     excluded: tuple[str, ...] = ()
     """Endpoints (or `endpoint/model`) that earlier attempts failed on. They are not tried again: when nothing else of
     the tier is left, it is as if the tier were down."""
@@ -91,6 +96,8 @@ class LiveEnded(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     """`None` = good. A client that hung up is `cancelled`: neither good nor bad for the endpoint."""
     usage: Usage | None = None
+    cache_write_tokens: int = 0
+    """Of the input, those that the endpoint wrote into its cache."""
     wants_tool: bool = False
     """The answer asked for a tool: its caller will be back soon."""
 

@@ -351,6 +351,7 @@ class CallRun:
                 attempt=dispatch.attempt,
                 failure=failure,
                 usage=usage,
+                cache_write_tokens=what.tokens.cache_write_tokens or 0,
                 wants_tool=passed.wants_tool and error is None,
             )
         )

@@ -74,6 +74,9 @@ def of_denial(denial: Denial) -> Fault:
     if wait.code is WaitCode.NO_ROUTE:
         return Fault(kind=_F.CAPABILITY, status=400, message=one_line(wait.detail, MESSAGE_CHARS), code="no_route")
     waited = f"after {denial.wait_ms / 1_000:g} s in line: " if denial.wait_ms >= 1_000 else ""  # noqa: PLR2004 -- a second
+    if wait.code is WaitCode.BUDGET:
+        message = one_line(f"the budget leaves nothing for the call: {wait.detail}", MESSAGE_CHARS)
+        return Fault(kind=_F.QUOTA, status=429, message=message, retry_after_ms=denial.retry_after_ms, code="budget")
     limited = wait.code is WaitCode.QUOTA_UNTIL
     return Fault(
         kind=_F.RATE_LIMIT if limited else _F.OVERLOADED,

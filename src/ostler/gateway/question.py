@@ -4,6 +4,7 @@ import msgspec
 
 from ostler.config.settings import GatewaySettings
 from ostler.domain.errors import InvalidInputError, NotAllowedError, nearest
+from ostler.domain.limits import Limit, ScopeKind, Window, WindowKind
 from ostler.domain.live import GatewayKey, LiveCall
 from ostler.domain.tasks import Priority
 from ostler.gateway.inbound import Head, own_flag, own_number
@@ -85,3 +86,14 @@ def check_key_allows(key: GatewayKey | None, call: LiveCall) -> None:
             where="model",
             remedy=f"it may use {', '.join(key.tiers)}",
         )
+
+
+def own_limits(key: GatewayKey | None) -> tuple[Limit, ...]:
+    """What a key may spend, as a limit beside those of the profile: checked where money is held, so that many calls at
+    once cannot pass it together.
+    """
+    if key is None or key.limit_micro_usd is None:
+        return ()
+    kind = WindowKind.NONE if key.limit_window == "total" else WindowKind(key.limit_window)
+    window = Window(kind=kind)
+    return (Limit(name="key", scope=ScopeKind.KEY, of=key.name, window=window, hard=key.limit_micro_usd),)

@@ -23,7 +23,7 @@ from ostler.gateway.inbound import (
 from ostler.gateway.manners import Manners
 from ostler.gateway.outlet import Outlet
 from ostler.gateway.ports import Hub
-from ostler.gateway.question import Terms, check_key_allows, terms_of
+from ostler.gateway.question import Terms, check_key_allows, own_limits, terms_of
 from ostler.gateway.records import DecisionNames, Story
 from ostler.gateway.watch import Cause, Watch
 from ostler.routing.facts import CHARACTERS_PER_TOKEN, CallWish, describe_call
@@ -116,6 +116,8 @@ class Gateway:
             priority=terms.priority,
             offered_ms=now_ms,
             deadline_ms=now_ms + round(terms.queue_s * 1_000),
+            key=key.name if key is not None else "",
+            limits=own_limits(key),
         )
         check_key_allows(key, call)
         return call

@@ -2,7 +2,8 @@
 
 A lookup is one SHA-256 and one dictionary. What a key has done, and spent in its window, is kept here too: read from
 the store once, added to with every finished call, and begun anew when the window is over. A call counts in the window
-in which it came in. Calls under way are not counted until they end, so many at once can pass a limit by what they cost.
+in which it came in. Calls under way are not counted here until they end: that many at once do not pass a limit together
+is seen to where their money is held (`gateway.question.own_limits`).
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -1,16 +1,21 @@
-"""Where live calls of the gateway meet the scheduler: admitted or denied, ended, withdrawn. Nothing is stored.
+"""Where live calls of the gateway meet the scheduler: admitted or denied, ended, withdrawn.
 
 `admit` asks the actor in the same breath: a call that can run, or never can, has its answer without a switch of tasks.
 One that has to wait does so for as long as its caller does: when `admit` is cancelled, the call is withdrawn, also when
 its answer was on its way already, so that no slot is held for somebody who has left.
+
+Nothing is stored of a call that costs nothing. A paid one is let go when the money it holds is durable: when a limit
+was reached meanwhile it is denied, and nothing is held.
 """
 
 import asyncio
 
+from ostler.domain.commands import Refused, Reserve
 from ostler.domain.live import Denial, DeniedError, Dispatch, LiveCall, LiveEnded, Standing
 from ostler.domain.states import Wait, WaitCode
 from ostler.hub.pump import Pump
 from ostler.scheduling.effects import DenyCall, RunCall
+from ostler.scheduling.purse import RETRY_MS
 from ostler.scheduling.signals import CallEnded, CallOffered, CallWithdrawn
 
 Answer = RunCall | DenyCall
@@ -42,7 +47,22 @@ class LiveDesk:
             answer = await self._wait_for(call)
         if isinstance(answer, DenyCall):
             raise DeniedError(answer.denial)
+        if answer.money is not None:
+            await self._hold(call, answer.money)
         return answer.dispatch
+
+    async def _hold(self, call: LiveCall, money: Reserve) -> None:
+        """Wait until the money of a call is held durably. Raises `DeniedError` when a limit does not let it."""
+        try:
+            (result,) = await self._pump.apply([money])
+        except BaseException:
+            # Cancelled, or the store gave up: the release is stored after the reservation, if that is stored at all.
+            self.withdraw(call.id)
+            raise
+        if isinstance(result, Refused):
+            self.withdraw(call.id)
+            wait = Wait(code=WaitCode.BUDGET, since_ms=call.offered_ms, detail=result.message)
+            raise DeniedError(Denial(call_id=call.id, attempt=call.attempt, wait=wait, retry_after_ms=RETRY_MS))
 
     async def _wait_for(self, call: LiveCall) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

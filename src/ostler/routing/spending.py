@@ -2,9 +2,9 @@
 nothing at a hard one.
 
 A soft limit moves work to the first tier below that can take it, from the limit's own `degrade_to` downward where it
-names one; where nothing below can, it stays, because a soft limit stops nothing. A hard limit leaves the places that are still admitted,
-the nearest tier below first, and above only what costs nothing. Going down may lead below the minimum, and says so.
-Whoever states where the work is to run is never moved.
+names one; where nothing below can, it stays, because a soft limit stops nothing. A hard limit leaves the places that
+are still admitted, the nearest tier below first, and above only what costs nothing. Going down may lead below the
+minimum, and says so. Whoever states where the work is to run is never moved.
 
 The survey that was left keeps its places as refused by the budget, so the record names the limit for each.
 """

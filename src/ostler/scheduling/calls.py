@@ -9,6 +9,7 @@ from collections.abc import Hashable
 
 import msgspec
 
+from ostler.domain.limits import Limit
 from ostler.domain.live import Dispatch, LiveCall
 from ostler.routing.classes import call_shape
 
@@ -17,8 +18,8 @@ LIVE_FIRST = -(1 << 62)
 CALLS_PER_MS_BITS = 20
 
 
-Question = tuple[tuple[Hashable, ...], tuple[str, ...]]
-"""(shape of the facts, places where it has failed)."""
+Question = tuple[tuple[Hashable, ...], tuple[str, ...], tuple[Limit, ...]]
+"""(shape of the facts, places where it has failed, limits of its own)."""
 
 
 class Live(msgspec.Struct, kw_only=True):
@@ -33,6 +34,8 @@ class Live(msgspec.Struct, kw_only=True):
     """What it asks, without when and who: equal ones have equal answers."""
     dispatch: Dispatch | None = None
     """Where it runs."""
+    held: str = ""
+    """Its attempt in the ledger while that holds money."""
 
 
 class Calls:
@@ -60,6 +63,6 @@ class Calls:
         self._count = self._count + 1 if call.offered_ms == self._newest_ms else 0
         self._newest_ms = call.offered_ms
         place = LIVE_FIRST + (call.offered_ms << CALLS_PER_MS_BITS) + self._count
-        question = (call_shape(call.facts), call.excluded)
+        question = (call_shape(call.facts), call.excluded, call.limits)
         live = self.known[call.id] = Live(call=call, name=f"\0call {call.id}", place=place, question=question)
         return live

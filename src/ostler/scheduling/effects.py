@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ostler.domain.commands import Command, UpdateTask
+from ostler.domain.commands import Command, Reserve, UpdateTask
 from ostler.domain.event import Event
 from ostler.domain.fleet import ModelAt
 from ostler.domain.live import Denial, Dispatch
@@ -70,9 +70,14 @@ class UnloadModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunCall(msgspec.Struct, frozen=True, kw_only=True):
-    """Let a live call go to its place; answered by exactly one `CallEnded` or `CallWithdrawn`. Stores nothing."""
+    """Let a live call go to its place; answered by exactly one `CallEnded` or `CallWithdrawn`.
+
+    Where it costs money it may be sent only when `money` is durable: what the store refuses is withdrawn. Of any other
+    call nothing is stored.
+    """
 
     dispatch: Dispatch
+    money: Reserve | None = None
 
 
 class DenyCall(msgspec.Struct, frozen=True, kw_only=True):

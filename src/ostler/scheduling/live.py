@@ -5,9 +5,11 @@
                        |        its deadline comes        -> DenyCall with the reason of its wait
                        none  -> DenyCall at once
 
-A call needs no worker and stores nothing. Its class holds calls only, so that every rule of the queue holds for it: the
-order by priority, what opens a class, and that a model which calls wait for is wanted like one that tasks wait for.
-Where an earlier attempt has failed, none is made again: when that was the last place, the call is denied at once.
+A call needs no worker and stores nothing but what it costs: a paid one holds its estimate before it is sent, is charged
+at its end, and is denied at once when a limit leaves nothing for it. Its class holds calls only, so that every rule of
+the queue holds for it: the order by priority, what opens a class, and that a model which calls wait for is wanted like
+one that tasks wait for. Where an earlier attempt has failed, none is made again: when that was the last place, the call
+is denied at once.
 
 Cost: an offer and an end on a fleet where nothing waits are O(1) beside the decision.
 """
@@ -16,11 +18,13 @@ from collections.abc import Callable, Hashable
 
 from msgspec.structs import replace
 
+from ostler.budget.recovery import taken_back
 from ostler.domain.decision import Decision, Hold, Route, Verdict
 from ostler.domain.fleet import FleetSnapshot, ModelAt
 from ostler.domain.live import Denial, Dispatch, LiveCall, LiveEnded, Standing
 from ostler.domain.states import FailureClass, Wait, WaitCode
 from ostler.routing.classes import call_class
+from ostler.scheduling import purse
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.calls import Live
 from ostler.scheduling.effects import DenyCall, RunCall
@@ -37,14 +41,16 @@ RETRY_AFTER_MIN_MS = 1_000
 SAVE_EVERY_MS = 5_000
 """Speeds that calls have shown are stored so often at the most."""
 
+_AT_ONCE = frozenset({WaitCode.NO_ROUTE, WaitCode.BUDGET})
+"""Reasons that end a call before its deadline: nothing that happens soon would change them."""
 _LOST = frozenset({WaitCode.ENDPOINT_DOWN, WaitCode.QUOTA_UNTIL, WaitCode.FALLBACK_WAIT})
 """Reasons that leave a call nothing to wait for once it has failed somewhere."""
 
 
 def class_key(live: Live) -> Hashable:
     """The class in which a call waits; no task is ever in it."""
-    shape, excluded = live.question
-    return ("live", call_class(shape, live.call.facts.context_tokens), excluded)
+    shape, excluded, limits = live.question
+    return ("live", call_class(shape, live.call.facts.context_tokens), excluded, limits)
 
 
 def told(turn: Turn, signal: CallOffered | CallEnded | CallWithdrawn) -> None:
@@ -111,10 +117,15 @@ def _settled(turn: Turn, live: Live, verdict: Verdict, decided_us: int) -> bool:
             wait = Wait(code=WaitCode.NO_ROUTE, since_ms=live.call.offered_ms, detail="it needs no model")
             _deny(turn, live, wait, verdict.decision)
             return True
+        if purse.is_unpriced(turn.books, verdict.decision):
+            detail = purse.unpriced(verdict.decision)
+            wait = Wait(code=WaitCode.BUDGET, since_ms=live.call.offered_ms, detail=detail)
+            _deny(turn, live, wait, verdict.decision)
+            return True
         _run(turn, live, verdict.decision, decided_us)
         return True
     code = verdict.wait.code
-    if code is WaitCode.NO_ROUTE or (live.call.excluded and code in _LOST):
+    if code in _AT_ONCE or (live.call.excluded and code in _LOST):
         _deny(turn, live, verdict.wait, verdict.decision)
         return True
     return False
@@ -158,7 +169,11 @@ def _run(turn: Turn, live: Live, decision: Decision, decided_us: int) -> None:
     call_ms = 0 if cost is None else cost.prefill_ms + cost.decode_ms
     books.hosts.call_began(ModelAt(endpoint, model), live.name, call_ms, now_ms)
     books.endpoints.mark_resident(endpoint, model, context_tokens)
-    turn.effects.append(RunCall(dispatch=live.dispatch))
+    held = purse.call_reservation(books, call, decision, now_ms)
+    if held is not None:
+        live.held = held.attempt
+        purse.told(turn, held)
+    turn.effects.append(RunCall(dispatch=live.dispatch, money=held))
 
 
 def _deny(turn: Turn, live: Live, wait: Wait, decision: Decision | None, retry_after_ms: int | None = None) -> None:
@@ -250,6 +265,9 @@ def ended(turn: Turn, end: LiveEnded) -> None:
     if live is None or live.dispatch is None or live.call.attempt != end.attempt:
         return
     endpoint, model = live.dispatch.endpoint, live.dispatch.model
+    if live.held:
+        purse.pay(turn, purse.call_settlement(books, live.held, live.dispatch, end, now_ms))
+        live.held = ""
     if end.wants_tool:
         books.hosts.hold(ModelAt(endpoint, model), now_ms + books.policy.residency.tool_hold_ms)
     if end.failure is None:
@@ -297,6 +315,9 @@ def _forget(turn: Turn, live: Live) -> None:
     books, dispatch = turn.books, live.dispatch
     _leave_queue(books, live)
     del books.calls.known[live.call.id]
+    if live.held:  # withdrawn before it was sent
+        purse.pay(turn, taken_back(live.held, turn.now_ms, may_have_run=False))
+        live.held = ""
     if dispatch is not None:
         live.dispatch = None
         books.free_slot(dispatch.endpoint, dispatch.model)

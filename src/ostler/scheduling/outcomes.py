@@ -6,7 +6,7 @@ exactly once, whatever ended it.
 
 import msgspec
 
-from ostler.domain.commands import LateReport, Refused, Release, Settle
+from ostler.domain.commands import LateReport, Refused
 from ostler.domain.event import Event
 from ostler.domain.fleet import ModelAt
 from ostler.domain.policy import Policy
@@ -100,7 +100,7 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
     judged = turn.moved(task, TaskState.EVALUATING, output_tokens=estimate_tokens(report.output))
     event = turn.task_event("task.evaluating", judged, duration, **turn.route_meta(judged))
     turn.apply(turn.store(task, judged, event, attempt=attempt, output=report.output))
-    _money(turn, purse.settlement(books, attempt, report, turn.now_ms))
+    purse.pay(turn, purse.settlement(books, attempt, report, turn.now_ms))
     books.attempts[task.id] = attempt
     if report.ok:
         _succeeded(turn, judged, report, duration["duration_ms"])
@@ -109,13 +109,6 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
             kind=FailureClass.ENVIRONMENT, message="the worker gave no reason", at_ms=turn.now_ms
         )
         failed(turn, judged, failure, attempt)
-
-
-def _money(turn: Turn, command: Settle | Release | None) -> None:
-    """What an end says about money is stored with it; the ledger takes it whatever it says."""
-    if command is not None:
-        purse.told(turn, command)
-        turn.effects.append(Apply(command=command))
 
 
 def _learn(turn: Turn, task: Task, report: Finished) -> None:
@@ -291,7 +284,7 @@ def take_back(turn: Turn, task: Task, reason: str, *, stop: bool) -> None:
     failure = Failure(kind=FailureClass.WORKER_LOST, message=reason, at_ms=turn.now_ms)
     attempt = books.attempts.get(task.id)
     if attempt is not None:
-        _money(turn, purse.abandoned(books, attempt, turn.now_ms))
+        purse.pay(turn, purse.abandoned(books, attempt, turn.now_ms))
         attempt = msgspec.structs.replace(attempt, finished_ms=turn.now_ms, ok=False, failure=failure, counted=False)
     turn.emit(turn.task_event("task.reclaimed", task, {}, reason=reason, **turn.route_meta(task)))
     failed(turn, task, failure, attempt)

@@ -10,6 +10,8 @@ Classes that wait for a limit are looked at when room is made: an attempt ended 
 A task whose own estimate is too large for what is left waits by itself, so that cheaper ones behind it go on.
 """
 
+from msgspec.structs import replace
+
 from ostler.budget.limits import bounds
 from ostler.budget.prices import cost_micro_usd
 from ostler.budget.recovery import taken_back
@@ -18,11 +20,13 @@ from ostler.domain.commands import LedgerCommand, Release, Reserve, Settle
 from ostler.domain.decision import Decision
 from ostler.domain.ledger import Amount, Basis
 from ostler.domain.limits import UnknownPrice
+from ostler.domain.live import Dispatch, LiveCall, LiveEnded
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Attempt, Task, Usage
 from ostler.domain.work import Finished
 from ostler.routing.gatekeeping import expected, price_of, scopes_of
 from ostler.scheduling.books import Books, Turn
+from ostler.scheduling.effects import Apply
 from ostler.scheduling.queue import BUDGET
 
 RETRY_MS = 30_000
@@ -39,6 +43,8 @@ _UNSENT = frozenset(
     }
 )
 """Failures of calls that a provider turned away: nobody charges for them."""
+_UNSENT_CALL = _UNSENT | {FailureClass.SERVER, FailureClass.CAPABILITY}
+"""Those of live calls, of which it is known that no answer had begun."""
 
 
 def name_of(task_id: str, generation: int) -> str:
@@ -91,6 +97,56 @@ def is_unpriced(books: Books, decision: Decision) -> bool:
     return paid and (decision.selected_model or "") not in books.policy.budget.prices
 
 
+def unpriced(decision: Decision) -> str:
+    """The same in words."""
+    model = decision.selected_model
+    return f"no price is known of {model}, and budget.unknown_price is refuse; give it one under `models`"
+
+
+def pay(turn: Turn, command: Settle | Release | None) -> None:
+    """What an end says about money is stored with it; the ledger takes it whatever it says."""
+    if command is not None:
+        told(turn, command)
+        turn.effects.append(Apply(command=command))
+
+
+def call_reservation(books: Books, call: LiveCall, decision: Decision, now_ms: int) -> Reserve | None:
+    """What a live call has to hold before it is sent; `None` when it costs nothing."""
+    endpoint, model = decision.selected_endpoint, decision.selected_model
+    if not _is_paid(books, endpoint) or model is None:
+        return None
+    policy, facts = books.policy, call.facts
+    amount, basis = expected(facts, 0, model, policy)
+    scopes = scopes_of(
+        facts,
+        provider=decision.provider or "",
+        tier=decision.effective_tier,
+        model=model,
+        endpoint=endpoint or "",
+        key=call.key,
+    )
+    limits = (*policy.budget.limits, *call.limits)
+    return Reserve(
+        attempt=name_of(call.id, call.attempt),
+        at_ms=now_ms,
+        amount=amount,
+        basis=basis,
+        scopes=scopes,
+        bounds=bounds(limits, scopes, now_ms, critical=facts.critical),
+    )
+
+
+def call_settlement(books: Books, attempt: str, dispatch: Dispatch, end: LiveEnded, now_ms: int) -> Settle | Release:
+    """What the end of a live call says about its money: the tokens that passed, also of one whose client hung up."""
+    if end.usage is None:
+        turned_away = end.failure is not None and end.failure.kind in _UNSENT_CALL
+        return taken_back(attempt, now_ms, may_have_run=not turned_away)
+    amount = charged(end.usage)
+    written = min(end.cache_write_tokens, amount.input_tokens)
+    amount = replace(amount, input_tokens=amount.input_tokens - written, cache_write_tokens=written)
+    return _settled(books, attempt, dispatch.model, amount, now_ms, estimated=end.usage.estimated)
+
+
 def settlement(books: Books, attempt: Attempt, report: Finished, now_ms: int) -> Settle | Release | None:
     """What the end of an attempt says about its money; `None` when it held none.
 
@@ -103,23 +159,16 @@ def settlement(books: Books, attempt: Attempt, report: Finished, now_ms: int) ->
     if report.usage is None:
         turned_away = report.failure is not None and report.failure.kind in _UNSENT
         return taken_back(name, now_ms, may_have_run=not turned_away)
-    price, basis = price_of(books.policy.budget, attempt.model)
     amount = charged(report.usage)
-    cost = cost_micro_usd(price, amount)
-    if report.usage.estimated and basis is Basis.PRICED:
+    return _settled(books, name, attempt.model, amount, now_ms, estimated=report.usage.estimated)
+
+
+def _settled(books: Books, attempt: str, model: str, amount: Amount, now_ms: int, *, estimated: bool) -> Settle:
+    price, basis = price_of(books.policy.budget, model)
+    if estimated and basis is Basis.PRICED:
         basis = Basis.ESTIMATED
-    return Settle(
-        attempt=name,
-        at_ms=now_ms,
-        amount=Amount(
-            micro_usd=cost,
-            input_tokens=amount.input_tokens,
-            cache_read_tokens=amount.cache_read_tokens,
-            output_tokens=amount.output_tokens,
-            reasoning_tokens=amount.reasoning_tokens,
-        ),
-        basis=basis,
-    )
+    amount = replace(amount, micro_usd=cost_micro_usd(price, amount))
+    return Settle(attempt=attempt, at_ms=now_ms, amount=amount, basis=basis)
 
 
 def abandoned(books: Books, attempt: Attempt, now_ms: int) -> Settle | Release | None:

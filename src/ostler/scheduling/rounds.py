@@ -123,9 +123,8 @@ def _plan_hold(turn: Turn, task: Task, decision: Decision, later_ms: int) -> Hol
 
 def _price_hold(turn: Turn, task: Task, decision: Decision) -> Hold:
     """The profile refuses what has no price: nothing moves before it names one, or another place becomes better."""
-    model = decision.selected_model
-    detail = f"no price is known of {model}, and budget.unknown_price is refuse; give it one under `models`"
-    wait = Wait(code=WaitCode.BUDGET, since_ms=_since(turn, task, WaitCode.BUDGET), detail=detail)
+    since_ms = _since(turn, task, WaitCode.BUDGET)
+    wait = Wait(code=WaitCode.BUDGET, since_ms=since_ms, detail=purse.unpriced(decision))
     blocked_on = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
     return Hold(wait=wait, decision=decision, blocked_on=blocked_on)
 

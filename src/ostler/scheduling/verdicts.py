@@ -5,8 +5,9 @@ number of the fleet's state (`Endpoints.epoch`, which counts changed views), and
 decision looked at, no others. While all of these are the same, deciding anew could differ only in what time and
 measurements move: ages, reports of hosts, measured speeds. Those are at most `VALID_MS` old.
 
-Not kept: a wait that hangs on when the call came (for a fallback, a rate limit, an outage), and on managed hosts all
-but a route to a place that is usable now, because what swaps cost depends on all that waits.
+Not kept: what a limit of the budget was asked about, as sums change with every paid call; a wait that hangs on when the
+call came (for a fallback, a rate limit, an outage), and on managed hosts all but a route to a place that is usable now,
+because what swaps cost depends on all that waits.
 
 The record's `task_id` is the key of all this instead of the id of one call, and its `decided_ms` is when it was made: a
 call's own record says both, and the store keeps a shared record once.
@@ -14,7 +15,7 @@ call's own record says both, and the store keeps a shared record once.
 Cost: O(endpoints that the question looked at) for a look-up; entries are bounded, and all go when the state changes.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from msgspec.structs import replace
 
 from ostler.domain.decision import Route, RouteRequest, Verdict
 from ostler.domain.fleet import FleetSnapshot
+from ostler.domain.ledger import Span, Spent
 from ostler.domain.live import LiveCall
 from ostler.domain.policy import Policy
 from ostler.domain.states import WaitCode
@@ -53,6 +55,20 @@ class Noted(Mapping[K, int]):
 
     def __len__(self) -> int:
         return len(self._counts)
+
+
+class _Asked:
+    """The sums of the ledger, and whether any was asked for."""
+
+    __slots__ = ("_spent", "were")
+
+    def __init__(self, spent: Callable[[Span], Spent] | None) -> None:
+        self._spent = spent
+        self.were = False
+
+    def __call__(self, span: Span) -> Spent:
+        self.were = True
+        return self._spent(span) if self._spent is not None else Spent()
 
 
 class _Question:
@@ -97,9 +113,11 @@ class Verdicts:
             self._questions.clear()
             self._kept, self._epoch, self._policy = 0, epoch, policy
         places, models = Noted(snapshot.in_flight), Noted(snapshot.in_flight_by_model)
-        watched = replace(snapshot, in_flight=places, in_flight_by_model=models)
+        sums = _Asked(snapshot.spent)
+        spent = sums if snapshot.spent is not None else None
+        watched = replace(snapshot, in_flight=places, in_flight_by_model=models, spent=spent)
         verdict = decide(request_of(call, policy, now_ms), watched, policy, ladder=self._ladder)
-        if not _may_be_kept(verdict, policy, managed=managed):
+        if sums.were or not _may_be_kept(verdict, policy, managed=managed):
             return verdict
         question = self._questions.setdefault(key, _Question())
         if not (places.asked.keys() <= set(question.places) and models.asked.keys() <= set(question.models)):
@@ -134,7 +152,15 @@ class Counts:
 def request_of(call: LiveCall, policy: Policy, now_ms: int) -> RouteRequest:
     """The question as it is put to `decide`. Since when a call waits matters only where calls wait for their tier."""
     queued_ms = call.offered_ms if policy.gateway.fallback_wait_ms else now_ms
-    return RouteRequest(facts=call.facts, now_ms=now_ms, queued_ms=queued_ms, excluded=call.excluded, live=True)
+    return RouteRequest(
+        facts=call.facts,
+        now_ms=now_ms,
+        queued_ms=queued_ms,
+        excluded=call.excluded,
+        key=call.key,
+        limits=call.limits,
+        live=True,
+    )
 
 
 def _may_be_kept(verdict: Verdict, policy: Policy, *, managed: bool) -> bool:

@@ -1,0 +1,140 @@
+"""The desk of live calls where they cost money: let go when it is held durably, and never before."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Self
+
+import pytest
+from msgspec.structs import replace
+
+from ostler.budget.windows import LATEST_MS
+from ostler.domain.commands import Command, Result, Settle
+from ostler.domain.fleet import Probe, ProbeStatus
+from ostler.domain.ledger import Amount, LedgerQuery, Scopes, Span
+from ostler.domain.limits import BudgetPolicy, Limit, Price, ScopeKind
+from ostler.domain.live import DeniedError, LiveCall, LiveEnded
+from ostler.domain.states import WaitCode
+from ostler.domain.tasks import Usage
+from ostler.hub.live_desk import LiveDesk
+from ostler.hub.pump import Pump
+from ostler.scheduling import Scheduler
+from ostler.scheduling.signals import EndpointAdded, Probed
+from ostler.store.memory import MemoryStore
+from tests.hub.test_live_desk import HandTime
+from tests.scheduling.live_rig import call_facts
+from tests.scheduling.rig import cloud, three_tiers
+
+ALL = Span(scope=ScopeKind.ALL, start_ms=0, end_ms=LATEST_MS)
+ESTIMATE = 100 * 3 + 100 * 15
+
+
+class SlowStore(MemoryStore):
+    """Writes wait until they are let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        await self.open.wait()
+        return await super().apply(commands)
+
+
+class Paid:
+    """A desk before a cloud, and the store behind it."""
+
+    def __init__(self, hard: int) -> None:
+        budget = BudgetPolicy(
+            limits=(Limit(name="month", hard=hard),), prices={"claude": Price(input=3.0, output=15.0)}
+        )
+        self.clock = HandTime()
+        self.store = SlowStore()
+        self.pump = Pump(Scheduler(replace(three_tiers(), budget=budget), self.clock), self.store, self.clock)
+        self.desk = LiveDesk(self.pump)
+
+    async def __aenter__(self) -> Self:
+        self.pump.start()
+        await self.pump.post(EndpointAdded(spec=cloud(slots=100)))
+        probe = Probe(endpoint="anthropic", status=ProbeStatus.AVAILABLE, at_ms=self.clock.ms, models=("claude",))
+        await self.pump.post(Probed(probe=probe))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.store.open.set()
+        await self.pump.stop()
+
+    def call(self, name: str) -> LiveCall:
+        facts, now_ms = call_facts(tier="complex"), self.clock.ms
+        return LiveCall(id=name, facts=facts, offered_ms=now_ms, deadline_ms=now_ms + 60_000, key="ci")
+
+    async def money(self) -> tuple[int, int]:
+        """Used and held, as the store has it when all that was said is written."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+        (spent,) = await self.store.spent([ALL])
+        return spent.used.micro_usd, spent.held.micro_usd
+
+
+async def test_a_paid_call_is_let_go_when_its_money_is_held_durably() -> None:
+    """Not a moment before; its end settles once, also when it is said twice."""
+    async with Paid(10 * ESTIMATE) as paid:
+        paid.store.open.clear()
+        admitting = asyncio.create_task(paid.desk.admit(paid.call("c1")))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not admitting.done(), "it was sent before its money was held"
+        paid.store.open.set()
+        dispatch = await admitting
+        assert (dispatch.endpoint, await paid.money()) == ("anthropic", (0, ESTIMATE))
+
+        end = LiveEnded(call_id="c1", attempt=1, usage=Usage(input_tokens=100, output_tokens=10))
+        paid.desk.ended(end)
+        paid.desk.ended(end)
+
+        assert await paid.money() == (450, 0)
+        assert len(await paid.store.ledger(LedgerQuery())) == 2
+
+
+async def test_who_leaves_while_the_money_is_being_held_gives_it_back() -> None:
+    """Slot and money: nothing was sent."""
+    async with Paid(10 * ESTIMATE) as paid:
+        paid.store.open.clear()
+        admitting = asyncio.create_task(paid.desk.admit(paid.call("c1")))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        admitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await admitting
+        paid.store.open.set()
+
+        assert await paid.money() == (0, 0)
+        assert paid.pump.scheduler.books.in_flight == {}
+        assert paid.pump.scheduler.books.money.spent(ALL).held.micro_usd == 0
+
+
+async def test_the_store_has_the_last_word_on_a_limit() -> None:
+    """Somebody else spent meanwhile, which the scheduler does not know: the call is denied, its slot is free."""
+    async with Paid(ESTIMATE) as paid:
+        other = Settle(attempt="elsewhere", at_ms=paid.clock.ms, amount=Amount(micro_usd=5), scopes=Scopes())
+        await paid.store.apply([other])
+
+        with pytest.raises(DeniedError) as refused:
+            await paid.desk.admit(paid.call("c1"))
+
+        assert refused.value.denial.wait.code is WaitCode.BUDGET
+        assert "limit month" in str(refused.value)
+        assert paid.pump.scheduler.books.in_flight == {}
+        assert await paid.money() == (5, 0)
+
+
+async def test_many_at_once_never_pass_a_limit_together() -> None:
+    """Fifty callers, room for seven: seven run, the others are told why."""
+    async with Paid(7 * ESTIMATE) as paid:
+        answers = await asyncio.gather(
+            *(paid.desk.admit(paid.call(f"c{number}")) for number in range(50)), return_exceptions=True
+        )
+        assert len([answer for answer in answers if isinstance(answer, DeniedError)]) == 43
+        assert await paid.money() == (0, 7 * ESTIMATE)
+        reserved = await paid.store.open_reservations()
+        assert {entry.scopes.key for entry in reserved} == {"ci"}
