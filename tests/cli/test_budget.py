@@ -16,6 +16,7 @@ from ostler.store.file_lock import FileLock
 from ostler.store.sqlite import SqliteStore
 from tests.budget.made import at
 from tests.cli.conftest import Ostler
+from tests.web.recording_hub import served_hub
 
 PROFILE = """\
 # mine
@@ -140,8 +141,30 @@ def test_two_tiers_for_one_call_are_refused(ostler: Ostler) -> None:
     assert (result.code, "keep one" in result.err) == (2, True)
 
 
-def test_a_running_hub_keeps_its_ledger(ostler: Ostler, spend: Callable[..., None], tmp_path: Path) -> None:
-    """Reading goes on beside it, recording is refused with exit code 4."""
+def test_a_running_hub_charges_what_is_recorded(ostler: Ostler, tmp_path: Path) -> None:
+    """It has the ledger; it is told the price that the profile and the tables say."""
+    (tmp_path / "data").mkdir()
+    lock = FileLock((tmp_path / "data" / "ostler.db").resolve())
+    try:
+        with served_hub() as hub:
+            (tmp_path / "data" / "hub.json").write_text(json.dumps({"url": hub.url}), encoding="utf-8")
+            tiers = ("--requested-tier", "large", "--actual-tier", "small")
+            what = ("anthropic", "claude-sonnet-5", "--tokens-in", "1000000", "--id", "x")
+            result = ostler("budget", "record", *what, *tiers, "--json")
+            ((spending,),) = hub.asked("record_spending")
+    finally:
+        lock.release()
+
+    assert result.code == 0
+    assert json.loads(result.out)["charged_micro_usd"] == spending.amount.micro_usd > 0
+    assert (spending.attempt, spending.amount.input_tokens, spending.basis) == ("x", 1_000_000, Basis.PRICED)
+    assert (spending.scopes.provider, spending.scopes.tier, spending.asked_tier) == ("anthropic", "small", "large")
+
+
+def test_a_ledger_that_somebody_else_has_is_not_written(
+    ostler: Ostler, spend: Callable[..., None], tmp_path: Path
+) -> None:
+    """Reading goes on beside it, recording is refused with exit code 4 where no hub can be asked to."""
     spend(cost(40))
     lock = FileLock((tmp_path / "data" / "ostler.db").resolve())
     try:

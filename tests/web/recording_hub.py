@@ -23,6 +23,7 @@ from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, Mo
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.results import run_results
+from ostler.hub.spending import Spending, SpendingNoted
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -288,6 +289,10 @@ class RecordingHub:
     async def revoke_key(self, name: str) -> KeyRow:
         self.record("revoke_key", name)
         return call_samples.GONE
+
+    async def record_spending(self, spending: Spending) -> SpendingNoted:
+        self.record("record_spending", spending)
+        return SpendingNoted(charged_micro_usd=spending.amount.micro_usd)
 
     async def live_calls(self, query: CallQuery) -> CallList:
         self.record("live_calls", query)

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from ostler.domain.fleet import Probe, Session
+from ostler.domain.ledger import Amount, Scopes
 from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Priority, Task, TaskSpec
@@ -14,6 +15,7 @@ from ostler.domain.work import Finished, Poll, Report, Started
 from ostler.hub.fleet_views import HostRow, LoadOrder, ModelChange, UnloadOrder
 from ostler.hub.gateway_views import KeyMade, KeyRow, KeyWish
 from ostler.hub.plan_views import PlanWish
+from ostler.hub.spending import Spending, SpendingNoted
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -115,6 +117,22 @@ CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
     ),
     ("POST", "/hub/tokens", {"name": "mac", "scope": "admin"}, 201, ("make_token", "mac", "admin"), TokenMade),
     ("DELETE", "/hub/tokens/mac", None, 200, ("revoke_token", "mac"), Done),
+    (
+        "POST",
+        "/hub/spending",
+        {"id": "x", "cost_micro_usd": 40_000, "provider": "opencode", "tier": "small", "asked_tier": "large"},
+        201,
+        (
+            "record_spending",
+            Spending(
+                attempt="x",
+                amount=Amount(micro_usd=40_000),
+                scopes=Scopes(provider="opencode", tier="small"),
+                asked_tier="large",
+            ),
+        ),
+        SpendingNoted,
+    ),
     ("POST", "/hub/keys", {"name": "laptop"}, 201, ("make_key", KeyWish(name="laptop")), KeyMade),
     (
         "POST",

@@ -211,9 +211,10 @@ def record_spending(profile: str | None, **fields: object) -> int:
         input_tokens=int(str(fields["tokens_in"])),
         output_tokens=int(str(fields["tokens_out"])),
     )
-    return budgets.record(
+    spending = budgets.spending(
         scopes, amount, cost=cost is not None, attempt=str(fields["attempt"]), asked_tier=str(fields["requested_tier"])
     )
+    return budgets.record(spending)
 
 
 def recommendations(profile: str | None, tier: str) -> list[RecommendRow]:

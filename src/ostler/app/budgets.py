@@ -1,8 +1,9 @@
 """What `ostler budget` does: reads the hub's ledger beside it, and writes to it while no hub runs.
 
-A read is one snapshot of the file. `record` is refused while a hub has the file: what the hub runs it records itself.
+A read is one snapshot of the file. While a hub has the file, `record` has the hub write.
 """
 
+import json
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -17,15 +18,18 @@ from ostler.budget.limits import Gate, Level, SpentOf, Standing, gate, spans, st
 from ostler.budget.prices import PriceBook, basis_of, cost_micro_usd
 from ostler.budget.subscriptions import SubscriptionStanding, subscription_standing
 from ostler.budget.windows import DAY_MS, extent
+from ostler.client.hub_client import HubClient
+from ostler.client.transport import Transport
 from ostler.config.load import load_source
 from ostler.config.settings import BillingType, LoadedProfile
 from ostler.config.sources import Source, find_profile
-from ostler.domain.commands import Refused, Settle
+from ostler.domain.commands import Refused
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, nearest
 from ostler.domain.fleet import ProbeStatus
 from ostler.domain.ledger import NOTHING, Amount, Basis, EntryKind, LedgerEntry, LedgerQuery, Scopes, Span, Spent
 from ostler.domain.limits import Limit, ScopeKind, Unit, Window, WindowKind
 from ostler.fleet.cache import ProbeCache
+from ostler.hub.spending import Spending
 from ostler.store.ledger_file import LedgerFile
 
 WEEK_DAYS = 7
@@ -129,10 +133,10 @@ class Budgets:
             days=[one.total(Unit.USD) for one in self.ledger.spent(days)],
         )
 
-    def record(self, scopes: Scopes, amount: Amount, *, cost: bool, attempt: str = "", asked_tier: str = "") -> int:
-        """Charge work that was done elsewhere; micro-dollars. Raises `InvalidInputError` when it has no price,
-        `ConflictError` when a hub has the ledger.
-        """
+    def spending(
+        self, scopes: Scopes, amount: Amount, *, cost: bool, attempt: str = "", asked_tier: str = ""
+    ) -> Spending:
+        """Work that was done elsewhere, with its price. Raises `InvalidInputError` when it has none."""
         basis = Basis.REPORTED
         if not cost:
             quote = self.book.quote(scopes.provider, scopes.model)
@@ -141,18 +145,32 @@ class Budgets:
                 raise InvalidInputError(f"no price is known of {scopes.provider}/{scopes.model}", remedy=remedy)
             amount = msgspec.structs.replace(amount, micro_usd=cost_micro_usd(quote.price, amount))
             basis = basis_of(quote)
-        command = Settle(
-            attempt=attempt or f"record/{uuid4().hex}",
-            at_ms=self.now_ms,
-            amount=amount,
-            basis=basis,
-            scopes=scopes,
-            asked_tier=asked_tier,
-        )
-        (answer,) = self.ledger.apply([command])
+        name = attempt or f"record/{uuid4().hex}"
+        return Spending(attempt=name, amount=amount, basis=basis, scopes=scopes, asked_tier=asked_tier)
+
+    def record(self, spending: Spending) -> int:
+        """Charge it; micro-dollars. The hub that has the ledger does, where one runs; else it is written here. Raises
+        `ConflictError` when somebody else has the ledger.
+        """
+        try:
+            (answer,) = self.ledger.apply([spending.settled(self.now_ms)])
+        except ConflictError:
+            hub = self._hub()
+            if hub is None:
+                raise
+            hub.record_spending(spending)
+            return spending.amount.micro_usd
         if isinstance(answer, Refused):
             raise ConflictError(answer.message)
-        return amount.micro_usd
+        return spending.amount.micro_usd
+
+    def _hub(self) -> HubClient | None:
+        """The hub that runs in the folder of the profile, if one does."""
+        try:
+            url = json.loads((Path(self.profile.hub.data_dir) / "hub.json").read_bytes())["url"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return HubClient(Transport(str(url), os.environ.get("OSTLER_TOKEN") or None))
 
     def recommend(self, tier: str = "") -> list[RecommendRow]:
         """Providers that serve a tier (any, when empty), the best first: subscriptions with allowance in time of their

@@ -88,7 +88,7 @@ def status(*, profile: str | None, as_json: bool) -> None:
 @profile_option
 @json_option
 def record(*, profile: str | None, as_json: bool, **fields: object) -> None:
-    """Charge a call that was made elsewhere. Refused (exit code 4) while a hub has the ledger."""
+    """Charge a call that was made elsewhere. While a hub has the ledger, the hub charges it."""
     from ostler.app.budget_views import record_spending
     from ostler.cli import render
     from ostler.domain.money import usd_text

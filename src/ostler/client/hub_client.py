@@ -18,6 +18,7 @@ from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.plan_views import RunPlan
+from ostler.hub.spending import Spending, SpendingNoted
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -200,6 +201,20 @@ class HubClient:
     def revoke_key(self, name: str) -> KeyRow:
         """Revoke a key of the gateway."""
         return self._decoded(self._transport.ask("DELETE", f"/hub/keys/{_part(name)}", repeat=True), KeyRow)
+
+    def record_spending(self, spending: Spending) -> SpendingNoted:
+        """Charge a call that was made elsewhere."""
+        amount, scopes = spending.amount, spending.scopes
+        body = {
+            "id": spending.attempt,
+            "cost_micro_usd": amount.micro_usd,
+            "basis": spending.basis.value,
+            "input_tokens": amount.input_tokens,
+            "output_tokens": amount.output_tokens,
+            "asked_tier": spending.asked_tier,
+        }
+        body |= {name: getattr(scopes, name) for name in ("provider", "model", "tier", "task", "session")}
+        return self._post("/hub/spending", body, SpendingNoted)
 
     def calls(self, query: CallQuery) -> CallList:
         """Calls of the gateway, newest first."""

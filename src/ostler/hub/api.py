@@ -15,6 +15,7 @@ from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.plan_views import PlanWish, RunPlan
+from ostler.hub.spending import Spending, SpendingNoted
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -178,6 +179,10 @@ class HubApi(Protocol):
 
     async def revoke_key(self, name: str) -> KeyRow:
         """Make a key of the gateway worthless."""
+        ...
+
+    async def record_spending(self, spending: Spending) -> SpendingNoted:
+        """Charge a call that was made elsewhere, once for each name."""
         ...
 
     async def live_calls(self, query: CallQuery) -> CallList:

@@ -33,6 +33,7 @@ from ostler.hub.pump import Pump
 from ostler.hub.results import run_results
 from ostler.hub.resume import changed_fields, ended_badly, refuse_changed
 from ostler.hub.service_info import HubInfo
+from ostler.hub.spending import Spending, SpendingNoted, charge
 from ostler.hub.status import status
 from ostler.hub.tokens import TokenDesk
 from ostler.hub.views import (
@@ -409,6 +410,10 @@ class Hub:
     async def revoke_key(self, name: str) -> KeyRow:
         """Revoke a key of the gateway."""
         return await self.gateway.revoke_key(name)
+
+    async def record_spending(self, spending: Spending) -> SpendingNoted:
+        """Charge a call that was made elsewhere."""
+        return await charge(self._pump, self._store, spending)
 
     async def live_calls(self, query: CallQuery) -> CallList:
         """Calls of the gateway, newest first."""

@@ -17,7 +17,7 @@ from ostler.domain.ledger import LedgerEntry, Summed
 from ostler.domain.live import Standing
 from ostler.domain.policy import Policy
 from ostler.domain.states import LEASED_STATES, Failure, FailureClass, TaskState, Wait, WaitCode
-from ostler.scheduling import following, live, loading, residency
+from ostler.scheduling import following, live, loading, purse, residency
 from ostler.scheduling import signals as sig
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Effect
@@ -129,6 +129,8 @@ class Scheduler:
                 following.told(turn, signal)
             case sig.CommandRefused():
                 refused(turn, signal.task_id, signal.generation, signal.result)
+            case sig.Charged():
+                purse.pay(turn, signal.command)
             case sig.Wake():
                 pass
             case sig.Cancel():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ostler.domain.catalog import EndpointSpec
-from ostler.domain.commands import Refused
+from ostler.domain.commands import Refused, Settle
 from ostler.domain.fleet import HostReport, Probe, Resident, Session, Unloaded
 from ostler.domain.live import LiveCall, LiveEnded
 from ostler.domain.measured import Measurement
@@ -234,6 +234,12 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     lengths: Mapping[str, int] = {}
 
 
+class Charged(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that was made elsewhere is to be charged."""
+
+    command: Settle
+
+
 Signal = (
     TasksAccepted
     | Restored
@@ -252,6 +258,7 @@ Signal = (
     | UnloadEnded
     | PolicyChanged
     | CommandRefused
+    | Charged
     | Wake
     | WantLoad
     | WantUnload

@@ -10,10 +10,12 @@ import msgspec
 
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Verdict
+from ostler.domain.ledger import Amount, Basis, Scopes
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Priority, TaskSpec
 from ostler.hub.fleet_views import LoadOrder, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import KeyWish
+from ostler.hub.spending import Spending
 from ostler.hub.views import Why
 
 MAX_PAGE = 1000
@@ -86,6 +88,39 @@ class KeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def wish(self) -> KeyWish:
         """The wish as the hub knows it."""
         return KeyWish(**{field: getattr(self, field) for field in KeyWish.__struct_fields__})
+
+
+class SpendingBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A call that was made elsewhere."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    """Its name: the same one is charged once."""
+    cost_micro_usd: Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+    basis: Literal["reported", "priced", "estimated", "unknown"] = "reported"
+    """How the cost is known."""
+    input_tokens: Annotated[int, msgspec.Meta(ge=0, le=10**12)] = 0
+    output_tokens: Annotated[int, msgspec.Meta(ge=0, le=10**12)] = 0
+    provider: str = ""
+    model: str = ""
+    tier: str = ""
+    task: str = ""
+    session: str = ""
+    asked_tier: str = ""
+    """The tier that was asked for; `tier` is the one it ran on."""
+
+    def spending(self) -> Spending:
+        """The call as the hub knows it."""
+        return Spending(
+            attempt=self.id,
+            amount=Amount(
+                micro_usd=self.cost_micro_usd, input_tokens=self.input_tokens, output_tokens=self.output_tokens
+            ),
+            basis=Basis(self.basis),
+            scopes=Scopes(
+                provider=self.provider, model=self.model, tier=self.tier, task=self.task, session=self.session
+            ),
+            asked_tier=self.asked_tier,
+        )
 
 
 class LoadBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

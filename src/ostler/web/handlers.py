@@ -11,6 +11,7 @@ from ostler.hub.api import HubApi
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow
 from ostler.hub.plan_views import PlanWish, RunPlan
+from ostler.hub.spending import SpendingNoted
 from ostler.hub.views import (
     EndpointList,
     EventPage,
@@ -40,6 +41,7 @@ from ostler.web.bodies import (
     PlanBody,
     ResultsQuery,
     RouteAnswer,
+    SpendingBody,
     StreamQuery,
     SubmitBody,
     SwapBody,
@@ -259,6 +261,13 @@ async def make_key(api: HubApi, call: Call[KeyBody, NoQuery]) -> KeyMade:
 async def revoke_key(api: HubApi, call: Call[None, NoQuery]) -> KeyRow:
     """Revoke a key of the gateway; who presents it is refused from now on. Safe to repeat."""
     return await api.revoke_key(call.path["name"])
+
+
+async def record_spending(api: HubApi, call: Call[SpendingBody, NoQuery]) -> SpendingNoted:
+    """Charge a call that was made elsewhere. The same `id` is charged once, so it is safe to repeat."""
+    names = {f"$.{name}": getattr(call.body, name) for name in ("id", "provider", "model", "tier", "task", "session")}
+    check_names({where: name for where, name in names.items() if name})
+    return await api.record_spending(call.body.spending())
 
 
 async def calls(api: HubApi, call: Call[None, CallListQuery]) -> CallList:

@@ -46,6 +46,7 @@ def hub_routes() -> tuple[Route, ...]:
         route("GET", "/hub/keys", on.keys),
         route("POST", "/hub/keys", on.make_key, status=201),
         route("DELETE", "/hub/keys/{name}", on.revoke_key),
+        route("POST", "/hub/spending", on.record_spending, status=201),
         route("GET", "/hub/calls", on.calls),
         route("GET", "/hub/calls/{id}", on.call_record),
         route("POST", "/hub/workers/join", worker.join, access=Access.WORKER),
