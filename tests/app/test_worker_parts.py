@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from ostler.app import logs, remote_worker
 from ostler.app.options import WorkerOptions
-from ostler.app.worker_parts import LOOPBACK_NAMES, RUNNABLE, host_names, identity_of, offer
+from ostler.app.worker_parts import LOOPBACK_NAMES, host_names, identity_of, offer
 from ostler.config.settings import WorkerSettings, WorkerSlots
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.tasks import TaskKind
 from ostler.version import __version__
+from ostler.workers.runners.agents import versions
+from ostler.workers.runners.agents.contract import Adapter
 
 EVERYTHING = WorkerSettings(allow=tuple(TaskKind), slots=WorkerSlots(command=3, chat=5, agent=7))
 
@@ -28,7 +30,16 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
+        self.has_agents()
         self.known("studio", "studio.lan", "127.0.1.1", "192.168.1.7", "::1", "fd00::7", "192.168.1.7")
+
+    def has_agents(self, *names: str) -> None:
+        """These agent command lines are on the PATH, no others."""
+
+        def found(adapter: Adapter, environ: object) -> str | None:
+            return f"/bin/{adapter.program}" if adapter.name in names else None
+
+        self._monkeypatch.setattr(versions, "found", found)
 
     def known(self, node: str, full: str, *addresses: str) -> None:
         def getaddrinfo(name: str, port: object) -> list[tuple[object, ...]]:
@@ -119,30 +130,43 @@ def test_the_name_is_what_was_said_last(
         ((), {}),
     ],
 )
-def test_slots_are_offered_for_allowed_kinds_that_this_version_runs(
+def test_slots_are_offered_for_allowed_kinds_that_can_run_here(
     machine: Machine, allow: tuple[TaskKind, ...], slots: dict[TaskKind, int]
 ) -> None:
     """Nothing is assigned that nobody here could run."""
     found = offer(msgspec.structs.replace(EVERYTHING, allow=allow))
 
     assert dict(found.slots) == slots
-    assert set(found.slots) <= set(RUNNABLE)
+
+
+def test_agents_are_offered_where_they_are_allowed_and_installed(machine: Machine) -> None:
+    """With the name of each as a capability, so that a task that names one goes to a worker that has it."""
+    machine.has_agents("claude", "aider")
+    section = msgspec.structs.replace(EVERYTHING, agents=("opencode", "claude"))
+
+    found = offer(section)
+
+    assert found.slots[TaskKind.AGENT] == 7
+    assert found.capabilities == {"agent:claude"}
+    assert offer(msgspec.structs.replace(section, allow=(TaskKind.CHAT,))).capabilities == frozenset()
 
 
 def test_an_offer_carries_the_profiles_capabilities_and_repos(machine: Machine) -> None:
     """And the version, so that a hub can tell."""
-    section = msgspec.structs.replace(EVERYTHING, capabilities=("gpu", "rust", "gpu"), repos=("a",))
+    section = msgspec.structs.replace(EVERYTHING, capabilities=("gpu", "rust", "gpu"), repos=("a", "b=/srv/b"))
     found = offer(section)
 
-    assert (found.capabilities, found.repos, found.version) == (frozenset({"gpu", "rust"}), ("a",), __version__)
+    assert (found.capabilities, found.repos, found.version) == (frozenset({"gpu", "rust"}), ("a", "b"), __version__)
 
 
-async def test_slots_for_work_without_a_runner_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slots_for_agents_that_are_not_installed_are_refused(
+    monkeypatch: pytest.MonkeyPatch, machine: Machine
+) -> None:
     """Before anything is started; a worker that took such work would fail all of it."""
     monkeypatch.setattr(logs, "set_up", lambda level: None)
     options = WorkerOptions(hub="http://127.0.0.1:9", token="t", slots={TaskKind.CHAT: 1, TaskKind.AGENT: 1})
 
-    with pytest.raises(InvalidInputError, match="agent") as caught:
+    with pytest.raises(InvalidInputError, match="opencode") as caught:
         await remote_worker.serve_worker(options)
     assert caught.value.where == "--slots"
 

@@ -116,6 +116,10 @@ class RecordingApp:
         self.calls.append(("doctor", options))
         return self.report
 
+    def agents_doctor(self, profile: str | None) -> options.DoctorReport:
+        self.calls.append(("agents_doctor", profile))
+        return self.report
+
     def check_endpoint(self, name: str, profile: str | None, force: bool) -> Probe:
         self.calls.append(("check_endpoint", name, profile, force))
         return self.probe

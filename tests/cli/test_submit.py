@@ -44,6 +44,7 @@ FLAGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--needs", "t-a", "--needs", "t-b"), {"needs": ("t-a", "t-b")}),
     (("--requires", "gpu"), {"requires": frozenset({"gpu"})}),
     (("--worker", "box"), {"worker": "box"}),
+    (("--runner", "claude"), {"runner": "claude"}),
     (("--repo", "web", "--branch", "main"), {"repo": "web", "branch": "main"}),
     (("--touches", "a.py", "--touches", "b.py"), {"file_hints": ("a.py", "b.py")}),
     (

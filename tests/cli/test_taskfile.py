@@ -100,6 +100,7 @@ VALUES: list[tuple[str, str, str, object]] = [
     ("results", "none", "results", ResultsRule.NONE),
     ("requires", "[gpu]", "requires", frozenset({"gpu"})),
     ("worker", "box", "worker", "box"),
+    ("runner", "claude", "runner", "claude"),
     ("priority", "low", "priority", Priority.LOW),
     ("critical", "true", "critical", True),
     ("optional", "true", "optional", True),

@@ -171,6 +171,8 @@ STARTED = [
         ("demo", "--engine", "llama", "--port", "8", "--seed", "7", "--speed", "2.5", "--json", "--data-dir", "d"),
         ("demo", DemoOptions(engine="llama", port=8, seed=7, speed=2.5, as_json=True, data_dir="d")),
     ),
+    (("agents", "doctor"), ("agents_doctor", None)),
+    (("agents", "doctor", "--profile", "p.yaml", "--json"), ("agents_doctor", "p.yaml")),
     (
         ("doctor", "--profile", "p.yaml", "--data-dir", "d", "--hub", "http://studio:7433"),
         ("doctor", DoctorOptions(profile="p.yaml", data_dir="d", hub="http://studio:7433")),
@@ -263,7 +265,7 @@ def test_the_composition_root_offers_what_is_asked_of_it() -> None:
 
     functions = [name for name in vars(options.App) if not name.startswith("_")]
     assert [name for name in functions if not callable(getattr(app, name))] == []
-    assert len(functions) == 11
+    assert len(functions) == 12
 
 
 PROFILE = """\

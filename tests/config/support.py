@@ -174,6 +174,8 @@ worker:
     agent: 2
   capabilities: [gpu]
   repos: [ostler]
+  agents: [opencode, claude]
+  keep_agent_runs: true
   commands: [git, make]
   cwd_roots: [~/src, work]
   env: [PATH]

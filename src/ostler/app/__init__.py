@@ -89,6 +89,14 @@ def doctor(options: DoctorOptions) -> DoctorReport:
     return run(examine(options))
 
 
+def agents_doctor(profile: str | None) -> DoctorReport:
+    """Look at the agent command lines of this machine; changes nothing."""
+    from ostler.app.agents_examination import examine_agents
+    from ostler.app.loop import run
+
+    return run(examine_agents(profile))
+
+
 def check_endpoint(name: str, profile: str | None, force: bool) -> Probe:  # noqa: FBT001 - the command line's contract
     """List an endpoint of the profile without a hub; from the cache unless `force`."""
     from ostler.app.loop import run
@@ -112,6 +120,7 @@ def plan(pipeline: "Pipeline", options: PlanOptions, tell: Tell) -> "PlanReport"
 
 
 __all__ = [
+    "agents_doctor",
     "check_endpoint",
     "demo",
     "doctor",

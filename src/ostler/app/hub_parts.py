@@ -82,7 +82,9 @@ class HubParts:
         parts.hub = Hub(pump, store, parts.desk, parts.plans, info, work.next_seq, saved_by)
         pump.start()
         parts.hub.gateway.keep_calls_ms = chosen.profile.gateway.keep_calls_ms
+        parts.hub.attempt_keys.enabled = chosen.profile.gateway.enabled
         await parts.hub.gateway.start()
+        await parts.hub.attempt_keys.take_up(work.tasks)
         await parts._take_up(work, tuple(policy.catalog.endpoints.values()))
         return parts
 
@@ -159,6 +161,7 @@ class HubParts:
         await self.plans.close()
         await self.prober.stop()
         await self.desk.close()
+        await self.hub.attempt_keys.stop()
         await self.hub.gateway.stop()
         if self.pump.fatal is None or not self.pump.fatal.done():
             event = Event(name="hub.stopped", at_ms=self.pump.clock.now_ms())

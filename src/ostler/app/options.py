@@ -232,6 +232,10 @@ class App(Protocol):
         """Look at the installation; changes nothing."""
         ...
 
+    def agents_doctor(self, profile: str | None) -> DoctorReport:
+        """Look at the agent command lines of this machine; changes nothing."""
+        ...
+
     def check_endpoint(self, name: str, profile: str | None, force: bool) -> Probe:  # noqa: FBT001 -- passed by name
         """List an endpoint of the profile without a hub; from the cache unless `force`."""
         ...

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 import msgspec
 
@@ -12,6 +13,7 @@ from ostler.app.loop import stop_requested
 from ostler.app.options import WorkerOptions
 from ostler.config.load import load_profile
 from ostler.domain.errors import InvalidInputError
+from ostler.domain.tasks import TaskKind
 from ostler.fleet.drivers import DriverSet
 from ostler.workers.link_http import HttpLink
 from ostler.workers.timing import SystemTiming
@@ -23,18 +25,21 @@ async def serve_worker(options: WorkerOptions) -> None:
     if not options.token:
         remedy = "'ostler tokens create NAME --scope worker' on the hub makes one; give it by --token-file"
         raise InvalidInputError("a worker needs a token", where="--token-file", remedy=remedy)
-    if missing := [kind.value for kind in options.slots if kind not in worker_parts.RUNNABLE]:
-        remedy = ", ".join(worker_parts.RUNNABLE)
-        raise InvalidInputError(f"this version has no runner for {missing[0]} work", where="--slots", remedy=remedy)
     stop = stop_requested()
-    section = load_profile(options.profile, os.environ).worker
+    profile = load_profile(options.profile, os.environ)
+    section = profile.worker
     section = msgspec.structs.replace(
         section,
         capabilities=(*section.capabilities, *options.capabilities),
         repos=(*section.repos, *options.repos),
     )
+    if options.slots:
+        section = msgspec.structs.replace(section, allow=tuple(options.slots))
     joined = worker_parts.offer(section, name=options.name, host=options.host)
     if options.slots:
+        if TaskKind.AGENT in options.slots and not worker_parts.installed_agents(section):
+            what = f"none of {', '.join(section.agents)} is installed here"
+            raise InvalidInputError(what, where="--slots", remedy="'ostler agents doctor' says what to do")
         joined = msgspec.structs.replace(joined, slots=options.slots)
     identity = worker_parts.identity_of(options.hub, joined.name)
     lock = lock_identity(identity, joined.name)
@@ -49,6 +54,7 @@ async def serve_worker(options: WorkerOptions) -> None:
         timing=timing,
         identity=identity,
         reporter=worker_parts.reporter_for(joined.host, timing),
+        place=worker_parts.AgentPlace(gateway=options.hub, folder=Path(profile.hub.data_dir) / "agents"),
     )
     sys.stderr.write(f"worker {joined.name} on {joined.host} joins {options.hub}\n")
     worker.start()

@@ -65,7 +65,7 @@ async def serve_hub(options: UpOptions) -> None:
         if settings.host not in LOOPBACK:
             await _first_token(parts, folder)
         if options.worker and chosen.profile.worker.slots_by_kind():
-            worker = _builtin_worker(parts, chosen.profile.worker, timing, folder)
+            worker = _builtin_worker(parts, chosen.profile.worker, timing, folder, listener.url)
             worker.start()
         if chosen.watched:
             watching = asyncio.create_task(watch_profile(parts, chosen.profile, options.profile))
@@ -103,8 +103,6 @@ def _with_options(profile: LoadedProfile, options: UpOptions) -> LoadedProfile:
         remedy = "leave 'database' out or name a file; this version stores in SQLite only"
         raise InvalidInputError("only a SQLite file can be used", where="hub.database", remedy=remedy)
     worker = profile.worker
-    if options.allow is not None and TaskKind.AGENT in options.allow:
-        raise InvalidInputError("this version has no runner for agents", where="--allow", remedy="command, chat")
     if options.allow is not None:
         # Who allows commands on the command line, and names none in a profile, means any.
         commands = worker.commands or (("*",) if TaskKind.COMMAND in options.allow else ())
@@ -112,8 +110,10 @@ def _with_options(profile: LoadedProfile, options: UpOptions) -> LoadedProfile:
     return msgspec.structs.replace(profile, hub=hub, worker=worker)
 
 
-def _builtin_worker(parts: HubParts, section: WorkerSection, timing: Timing, folder: Path) -> Worker:
+def _builtin_worker(parts: HubParts, section: WorkerSection, timing: Timing, folder: Path, url: str) -> Worker:
     joined = worker_parts.offer(section, builtin=True)
+    if TaskKind.AGENT in section.allow and TaskKind.AGENT not in joined.slots:
+        _say(f"agents are allowed, but none of {', '.join(section.agents)} is installed; see 'ostler agents doctor'")
     return worker_parts.build(
         parts.hub.link,
         joined,
@@ -123,6 +123,7 @@ def _builtin_worker(parts: HubParts, section: WorkerSection, timing: Timing, fol
         # The database lock makes it the only hub over this folder, and so the only worker with this identity.
         identity=worker_parts.identity_of(str(folder.resolve()), joined.name),
         reporter=worker_parts.reporter_for(joined.host, timing),
+        place=worker_parts.AgentPlace(gateway=url, folder=folder / "agents"),
     )
 
 

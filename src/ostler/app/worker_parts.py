@@ -7,11 +7,14 @@ import platform
 import socket
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
 
 from ostler.config.settings import WorkerSettings as WorkerSection
 from ostler.domain.fleet import HostReport, WorkerOffer
 from ostler.domain.ports import HubLink
-from ostler.domain.tasks import TaskKind
+from ostler.domain.tasks import AGENT_CAPABILITY, TaskKind
 from ostler.fleet.drivers import DriverSet
 from ostler.version import __version__
 from ostler.workers.attempts import Abilities
@@ -20,13 +23,20 @@ from ostler.workers.daemon import HostReporter, Worker, WorkerSettings
 from ostler.workers.guard import ReaperGuard
 from ostler.workers.rules import WorkerRules
 from ostler.workers.run import Runner
+from ostler.workers.runners.agents import versions
+from ostler.workers.runners.agents.runner import AgentRunner, AgentSettings
+from ostler.workers.runners.agents.shelf import adapter_named
 from ostler.workers.runners.chat import ChatRunner
 from ostler.workers.runners.command import CommandRunner
 from ostler.workers.timing import Timing
 from ostler.workers.verification import Verifier
 
-RUNNABLE = (TaskKind.COMMAND, TaskKind.CHAT)
-"""Kinds this version has a runner for."""
+
+class AgentPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where agents run: `gateway` is the address of the hub as this worker reaches it, `folder` holds the runs."""
+
+    gateway: str
+    folder: Path
 
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -56,17 +66,25 @@ def offer(
     own_host = host or names[0]
     # To the hub, and so to the endpoints of its profile, "localhost" is the machine of the worker inside it.
     aliases = () if host else (*names[1:], *(LOOPBACK_NAMES if builtin else ()))
-    slots = {kind: count for kind, count in section.slots_by_kind().items() if kind in RUNNABLE}
+    agents = installed_agents(section) if TaskKind.AGENT in section.allow else ()
+    slots = dict(section.slots_by_kind())
+    if not agents:
+        slots.pop(TaskKind.AGENT, None)
     return WorkerOffer(
         name=name or section.name or own_host,
         host=own_host,
         host_aliases=aliases,
         slots=slots,
-        capabilities=frozenset(section.capabilities),
-        repos=section.repos,
+        capabilities=frozenset((*section.capabilities, *(AGENT_CAPABILITY + name for name in agents))),
+        repos=section.repo_names(),
         builtin=builtin,
         version=__version__,
     )
+
+
+def installed_agents(section: WorkerSection) -> tuple[str, ...]:
+    """Agent command lines that it may run and that are on its PATH."""
+    return tuple(name for name in section.agents if versions.found(adapter_named(name), os.environ) is not None)
 
 
 def identity_of(scope: str, name: str) -> str:
@@ -85,6 +103,7 @@ def build(
     timing: Timing,
     identity: str,
     reporter: HostReporter,
+    place: AgentPlace,
 ) -> Worker:
     """The daemon under an identity (see `identity_of`) that no other process of this machine holds."""
     rules = WorkerRules(
@@ -93,20 +112,38 @@ def build(
         cwd_roots=section.cwd_roots,
         env=section.env,
         task_env=section.task_env,
+        agents=installed_agents(section) if TaskKind.AGENT in joined.slots else (),
+        repos=section.repo_paths(),
     )
     guard = ReaperGuard(identity)
     host = CommandHost(rules, guard, environ=os.environ)
     runners: Mapping[TaskKind, Runner] = {
         TaskKind.COMMAND: CommandRunner(host),
         TaskKind.CHAT: ChatRunner(drivers.of),
+        TaskKind.AGENT: _agent_runner(rules, guard, section, place, identity),
     }
     abilities = Abilities(
         rules=rules,
         runners={kind: runner for kind, runner in runners.items() if kind in joined.slots},
         verifier=Verifier(host),
+        self_checked=frozenset({TaskKind.AGENT}),
     )
     settings = WorkerSettings(identity=identity)
     return Worker(link, joined, abilities, settings, timing=timing, guard=guard, host_reporter=reporter)
+
+
+def _agent_runner(
+    rules: WorkerRules, guard: ReaperGuard, section: WorkerSection, place: AgentPlace, identity: str
+) -> AgentRunner:
+    # Checks run in the tree of the run, which no list of folders for commands can name.
+    checks = CommandHost(msgspec.structs.replace(rules, cwd_roots=()), guard, environ=os.environ)
+    settings = AgentSettings(
+        gateway=place.gateway,
+        work=place.folder / identity,
+        environ=dict(os.environ),
+        keep_runs=section.keep_agent_runs,
+    )
+    return AgentRunner(rules, guard, settings, Verifier(checks))
 
 
 def reporter_for(host: str, timing: Timing) -> HostReporter:

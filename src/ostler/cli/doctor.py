@@ -1,9 +1,14 @@
 """`ostler doctor`: what is wrong with this installation."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ostler.cli.flags import address_options, example, json_option
 from ostler.domain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from ostler.app.options import DoctorReport
 
 
 @click.command(epilog=example("ostler doctor", "ostler doctor --profile ostler.yaml --json"))
@@ -17,7 +22,7 @@ def doctor(*, profile: str | None, data_dir: str | None, as_json: bool, hub: str
     Exit codes: 0 nothing failed (there may be warnings), 1 something failed.
     """
     from ostler.app.options import DoctorOptions, load_app
-    from ostler.cli import address, render
+    from ostler.cli import address
 
     options = DoctorOptions(
         profile=profile,
@@ -25,7 +30,13 @@ def doctor(*, profile: str | None, data_dir: str | None, as_json: bool, hub: str
         hub=address.hub_url(hub),
         token=address.token(token_file),
     )
-    report = load_app().doctor(options)
+    return tell(load_app().doctor(options), as_json=as_json)
+
+
+def tell(report: "DoctorReport", *, as_json: bool) -> int:
+    """Print a report; the exit code."""
+    from ostler.cli import render
+
     if as_json:
         render.print_json(report)
     else:

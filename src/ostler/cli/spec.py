@@ -12,7 +12,7 @@ import click
 from ostler.cli.flags import Number
 from ostler.domain.catalog import Capability
 from ostler.domain.errors import InvalidInputError
-from ostler.domain.tasks import Complexity, Priority, ResultsRule, TaskKind, TaskSpec
+from ostler.domain.tasks import AGENT_NAMES, Complexity, Priority, ResultsRule, TaskKind, TaskSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,8 +54,9 @@ _OPTIONS = (
     ),
     click.option("--requires", metavar="NAME", multiple=True, help="The worker must have this.  [several times]"),
     click.option("--worker", metavar="NAME", help="Run on this worker."),
+    click.option("--runner", type=click.Choice(AGENT_NAMES), help="Agent command line that runs it."),
     click.option("--repo", metavar="NAME", help="Repository it works in."),
-    click.option("--branch", metavar="NAME", help="Branch it works on."),
+    click.option("--branch", metavar="NAME", help="Where an agent's work on the repository begins."),
     click.option("--cwd", metavar="DIR", help="Folder that a command runs in."),
     click.option("--env", metavar="NAME=VALUE", multiple=True, help="Environment of a command.  [several times]"),
     click.option("--touches", metavar="PATH", multiple=True, help="A file it works on.  [several times]"),
@@ -91,6 +92,7 @@ def build_spec(task_id: str, words: tuple[str, ...], fields: Mapping[str, Any]) 
         "title": fields["title"],
         "system": fields["system"],
         "cwd": fields["cwd"],
+        "runner": fields["runner"],
         "repo": fields["repo"],
         "branch": fields["branch"],
         "worker": fields["worker"],

@@ -16,7 +16,7 @@ from ostler.config.nodes import Node
 from ostler.config.units import parse_duration_ms, parse_tokens
 from ostler.domain.catalog import Capability
 from ostler.domain.errors import nearest
-from ostler.domain.tasks import Complexity, ResultsRule, TaskKind
+from ostler.domain.tasks import AGENT_NAMES, Complexity, ResultsRule, TaskKind
 
 Decoder = Callable[[Node], object]
 
@@ -190,6 +190,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "cwd": Field("cwd", text),
         "env": Field("env", pairs),
         "timeout": Field("timeout_s", seconds),
+        "runner": Field("runner", choice({name: name for name in AGENT_NAMES})),
         "repo": Field("repo", text),
         "branch": Field("branch", text),
         "touches": Field("file_hints", texts),

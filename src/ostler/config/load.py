@@ -133,4 +133,11 @@ def _hub(draft: Draft, env: Mapping[str, str], folder: Path) -> HubSettings:
 
 def _worker(worker: WorkerSettings, env: Mapping[str, str], folder: Path) -> WorkerSettings:
     roots = tuple(str(folder / expand_user(root, env)) for root in worker.cwd_roots)
-    return msgspec.structs.replace(worker, cwd_roots=roots)
+    repos = tuple(_repo(repo, env, folder) for repo in worker.repos)
+    return msgspec.structs.replace(worker, cwd_roots=roots, repos=repos)
+
+
+def _repo(written: str, env: Mapping[str, str], folder: Path) -> str:
+    """`NAME=PATH` with the path made absolute; a bare name stays."""
+    name, sign, path = written.partition("=")
+    return f"{name}={folder / expand_user(path, env)}" if sign else written

@@ -9,8 +9,9 @@ from ostler.config.mistakes import SettingPath
 from ostler.config.units import duration_text
 from ostler.config.vocabulary import TYPE_MINIMUMS, misspelt_task_type
 from ostler.domain.catalog import DIRECT
+from ostler.domain.errors import nearest
 from ostler.domain.policy import RoutingPolicy
-from ostler.domain.tasks import Complexity, TaskKind
+from ostler.domain.tasks import AGENT_NAMES, Complexity, TaskKind
 
 MAY_BE_ZERO = frozenset(
     {
@@ -164,9 +165,16 @@ def _check_worker(draft: Draft) -> None:
     if TaskKind.COMMAND in worker.allow and not worker.commands:
         what = "commands are allowed, but no program"
         draft.mistakes.add(("worker", "allow"), what, "add worker.commands, such as [git, make], or ['*'] for any")
-    if TaskKind.COMMAND not in worker.allow and worker.commands:
+    # The checks of an agent's work are commands, too.
+    if not {TaskKind.COMMAND, TaskKind.AGENT} & set(worker.allow) and worker.commands:
         what = "programs are listed, but commands are not allowed"
         draft.mistakes.add(("worker", "commands"), what, "add command to worker.allow")
+    if TaskKind.AGENT in worker.allow and not worker.agents:
+        remedy = "add worker.agents, such as [opencode]"
+        draft.mistakes.add(("worker", "allow"), "agents are allowed, but none is listed", remedy)
+    for name in worker.agents:
+        if name not in AGENT_NAMES:
+            draft.mistakes.add(("worker", "agents"), f"there is no agent '{name}'", nearest(name, AGENT_NAMES))
 
 
 def _check_context(draft: Draft) -> None:

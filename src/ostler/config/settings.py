@@ -56,6 +56,11 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     slots: WorkerSlots = WorkerSlots()
     capabilities: tuple[str, ...] = ()
     repos: tuple[str, ...] = ()
+    """Repositories it has, by the name that tasks give; `NAME=PATH` says where, which agents need."""
+    agents: tuple[str, ...] = ("opencode",)
+    """Agent command lines that may run where agents are allowed; the first is for tasks that name none."""
+    keep_agent_runs: bool = False
+    """Keep home, logs and working tree of every agent run that has ended."""
     commands: tuple[str, ...] = ()
     """Patterns of programs a task may start: a bare name, or a path when the pattern has a `/`; `*` = any."""
     cwd_roots: tuple[str, ...] = ()
@@ -64,6 +69,15 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Patterns of the worker's own variables that a task gets to see."""
     task_env: tuple[str, ...] = ("*",)
     """Patterns of the variables that a task may set for itself."""
+
+    def repo_names(self) -> tuple[str, ...]:
+        """Names of the repositories."""
+        return tuple(repo.partition("=")[0] for repo in self.repos)
+
+    def repo_paths(self) -> Mapping[str, str]:
+        """Where those are of which it is said."""
+        said = (repo.partition("=") for repo in self.repos)
+        return {name: path or name for name, _, path in said if path or "/" in name}
 
     def slots_by_kind(self) -> Mapping[TaskKind, int]:
         """Slots of the kinds that are allowed; a kind that is absent is not."""

@@ -21,6 +21,13 @@ class TaskKind(StrEnum):
     AGENT = "agent"
 
 
+AGENT_NAMES = ("opencode", "claude", "codex", "aider")
+"""Agent command lines there is an adapter for."""
+
+AGENT_CAPABILITY = "agent:"
+"""Prefix of the capability that a worker has for each agent command line that it may run and that is installed."""
+
+
 class Priority(IntEnum):
     """Lower runs first; first in, first out inside one."""
 
@@ -92,8 +99,11 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cwd: str | None = None
     env: Mapping[str, str] = {}
     timeout_s: float | None = None
+    runner: str | None = None
+    """Agent command line that runs it; unset = the first that its worker allows."""
     repo: str | None = None
     branch: str | None = None
+    """Where an agent's work on `repo` begins; unset = what is checked out there."""
     file_hints: tuple[str, ...] = ()
     success_criteria: tuple[str, ...] = ()
     verify: tuple[tuple[str, ...], ...] = ()
@@ -262,6 +272,26 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     decode_ms: int | None = None
 
 
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent's run left to be looked at, beside its words."""
+
+    agent: str
+    """The agent command line."""
+    version: str = ""
+    session: str = ""
+    """Its own name for the run."""
+    steps: int = 0
+    """Answers of the model that it took in."""
+    tool_calls: int = 0
+    repo: str | None = None
+    branch: str | None = None
+    """Where its work is; `None`: it changed nothing, or had no repository."""
+    base: str | None = None
+    """Commit it began from."""
+    commits: int = 0
+    files_changed: int = 0
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a task on one route. Identity = (task_id, generation)."""
 
@@ -281,3 +311,5 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     counted: bool = True
     """Whether it used up one of the task's attempts."""
+    evidence: Evidence | None = None
+    """Of an agent's run."""

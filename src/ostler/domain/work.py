@@ -7,7 +7,7 @@ import msgspec
 
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.states import Failure, Outcome, TaskState
-from ostler.domain.tasks import TaskSpec, Usage
+from ostler.domain.tasks import Evidence, TaskSpec, Usage
 
 
 class ModelRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +45,15 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: int | None = None
     results: tuple[NeedResult, ...] = ()
     """For a command: what it finds as files. Prompts have the results in them already."""
+    key: str | None = None
+    """For an agent: a key of the hub's gateway for this attempt alone, revoked at its end; `None`: the gateway is off.
+    Never shown: neither in argument vectors nor in logs, events or records.
+    """
+    notes: tuple[str, ...] = ()
+    """For an agent: what came of earlier attempts, to be handed over to this one."""
+
+    def __repr__(self) -> str:
+        return f"Assignment(task_id={self.task_id!r}, generation={self.generation}, tier={self.tier!r})"
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
@@ -82,6 +91,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     usage: Usage | None = None
     wants_tool: bool = False
     """The answer asked for a tool: the caller will most likely come back to the same model soon."""
+    evidence: Evidence | None = None
+    """Of an agent's run."""
 
 
 Report = Started | Progress | Finished

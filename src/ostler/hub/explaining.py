@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ostler.domain.decision import Decision, Hold, Route, Verdict
 from ostler.domain.ports import TaskDetail
 from ostler.domain.states import TaskState, Wait
-from ostler.domain.tasks import Attempt, Task
+from ostler.domain.tasks import Attempt, Evidence, Task
 from ostler.hub.views import Why
 from ostler.routing.explain import explain, plain
 
@@ -93,8 +93,18 @@ def _attempt(attempt: Attempt) -> str:
         took = f", {seconds(max(0, attempt.finished_ms - (attempt.started_ms or attempt.assigned_ms)))}"
     how = {None: "under way", True: "good", False: "failed"}[attempt.ok]
     why = f": {attempt.failure.message} [{attempt.failure.kind.value}]" if attempt.failure is not None else ""
+    left = _left(attempt.evidence)
     counted = "" if attempt.counted else " (does not count)"
-    return f"{attempt.generation}. {attempt.tier} on {place}, worker {attempt.worker}{took}: {how}{why}{counted}"
+    return f"{attempt.generation}. {attempt.tier} on {place}, worker {attempt.worker}{took}: {how}{why}{counted}{left}"
+
+
+def _left(evidence: Evidence | None) -> str:
+    """What an agent's run left."""
+    if evidence is None:
+        return ""
+    work = f"{evidence.files_changed} files changed on {evidence.branch}" if evidence.branch else "nothing changed"
+    agent = f"{evidence.agent} {evidence.version}".strip()
+    return f"; {agent}: {evidence.steps} steps, {evidence.tool_calls} tool calls, {work}"
 
 
 def verdict_why(task_id: str, verdict: Verdict, now_ms: int) -> Why:

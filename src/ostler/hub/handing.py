@@ -31,6 +31,19 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
     event: Event | None = None
 
 
+class Equipment(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent's attempt is given: a key of the gateway, and notes about earlier attempts."""
+
+    key: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Equipment(key={'set' if self.key else None}, notes={len(self.notes)})"
+
+
+NO_EQUIPMENT = Equipment()
+
+
 def as_decided(spec: TaskSpec, task: Task, route: ModelRoute | None) -> TaskSpec:
     """The spec of an attempt: a worker with a model access of its own asks that for the model the spec names, so that
     it must name the one that was decided.

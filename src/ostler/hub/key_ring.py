@@ -56,6 +56,11 @@ class KeyRing:
         else:
             self._by_hash.pop(key.key_hash, None)
 
+    def close(self, name: str) -> bool:
+        """Let a key open nothing from now on; whether it was open. Its revocation is stored by who asks."""
+        key = self._by_name.get(name)
+        return key is not None and self._by_hash.pop(key.key_hash, None) is not None
+
     def every_key(self) -> list[GatewayKey]:
         """All of them by name, the revoked ones too."""
         return [self._by_name[name] for name in sorted(self._by_name)]

@@ -6,7 +6,7 @@ as signals. `post` returns when all of that is done; the actor itself never wait
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -14,10 +14,10 @@ from ostler.domain.clock import Clock
 from ostler.domain.commands import AppendEvents, Applied, Command, DropSession, Refused, Result, UpdateTask
 from ostler.domain.errors import OstlerError
 from ostler.domain.ports import Store
-from ostler.domain.tasks import TaskSpec
-from ostler.domain.work import Assignment
+from ostler.domain.tasks import Task, TaskKind, TaskSpec
+from ostler.domain.work import Assignment, ModelRoute
 from ostler.hub.committer import Committer
-from ostler.hub.handing import Handed, as_decided, hand_over, needed_results
+from ostler.hub.handing import NO_EQUIPMENT, Equipment, Handed, as_decided, hand_over, needed_results
 from ostler.hub.outbox import Outbox
 from ostler.scheduling import Scheduler
 from ostler.scheduling.effects import (
@@ -39,6 +39,10 @@ _ANSWERS = (RunCall, DenyCall)
 """As a pair made once: this is asked with each call that comes and goes."""
 
 
+async def _nothing(_task: Task, _route: ModelRoute | None) -> Equipment:
+    return NO_EQUIPMENT
+
+
 class Pump:
     """Runs the actor."""
 
@@ -52,6 +56,10 @@ class Pump:
         self.probe_now: Callable[[str], None] = lambda _: None
         self.load: Callable[[LoadModel | UnloadModel], None] = lambda _: None
         """Begins a load or an unload; its end comes back as a signal."""
+        self.equip: Callable[[Task, ModelRoute | None], Awaitable[Equipment]] = _nothing
+        """What an agent's attempt needs beside its spec; asked before it is handed to its worker."""
+        self.attempt_ended: Callable[[Task, int], None] = lambda _task, _generation: None
+        """Told when the end of an agent's attempt is durable."""
         self.replan: Callable[[Replan], None] = lambda _: None
         self.answer_call: Callable[[RunCall | DenyCall], None] = lambda _: None
         """Takes the answer for a live call, which stores nothing: before what else the signal brought is durable."""
@@ -174,11 +182,19 @@ class Pump:
                 self.replan(effect)
 
     def _after(self, effect: Effect, result: Result) -> None:
+        if isinstance(result, Applied) and isinstance(effect, Apply) and isinstance(effect.command, UpdateTask):
+            attempt = effect.command.attempt
+            if attempt is not None and attempt.finished_ms is not None:
+                self._attempt_ended(effect.command.task, attempt.generation)
         if isinstance(result, Refused) and isinstance(effect, Apply | Assign):
             command = effect.command
             if isinstance(command, UpdateTask) and not self._stopped:
                 signal = CommandRefused(task_id=command.task.id, generation=command.task.generation, result=result)
                 _ = self.start_signal(signal)
+
+    def _attempt_ended(self, task: Task, generation: int) -> None:
+        if task.facts.kind is TaskKind.AGENT:
+            self.attempt_ended(task, generation)
 
     async def _deliver_all(self, stored: list[Effect], results: list[Result]) -> None:
         """Hand durable assignments to their workers; those that are handed results come after the others."""
@@ -188,10 +204,25 @@ class Pump:
                 continue
             if effect.command.task.needs:
                 waiting.append((effect, result.spec))
+            elif effect.command.task.facts.kind is TaskKind.AGENT:
+                await self._deliver_agent(effect, Handed(spec=result.spec))
             else:
                 self._deliver(effect, Handed(spec=result.spec))
         if waiting:
             await self._deliver_with_results(waiting)
+
+    async def _deliver_agent(self, effect: Assign, handed: Handed) -> None:
+        """An attempt that cannot be equipped is left to the timer for unstarted attempts."""
+        task = effect.command.task
+        try:
+            equipment = await self.equip(task, effect.route)
+        except OstlerError as error:
+            self._log.warning("an agent cannot be equipped", error=str(error), task=task.id)
+            return
+        if self._is_current(effect):
+            self._deliver(effect, handed, equipment)
+        else:
+            self.attempt_ended(task, task.generation)
 
     async def _deliver_with_results(self, waiting: list[tuple[Assign, TaskSpec]]) -> None:
         """One look into the store for all of them. One that fails leaves them to the timer for unstarted attempts."""
@@ -205,7 +236,10 @@ class Pump:
         for (effect, spec), results in zip(waiting, found, strict=True):
             handed = hand_over(effect.command.task, spec, results, effect.route, policy, now_ms)
             if self._is_current(effect):
-                self._deliver(effect, handed)
+                if spec.kind is TaskKind.AGENT:
+                    await self._deliver_agent(effect, handed)
+                else:
+                    self._deliver(effect, handed)
                 said += [handed.event] if handed.event is not None else []
         if said:
             await self._tell(await self.committer.apply([AppendEvents(events=tuple(said))], must=True))
@@ -217,7 +251,7 @@ class Pump:
         mine = task is not None and (task.generation, task.session) == (assigned.generation, effect.session_id)
         return mine and assigned.id not in books.cancelling
 
-    def _deliver(self, effect: Assign, handed: Handed) -> None:
+    def _deliver(self, effect: Assign, handed: Handed, equipment: Equipment = NO_EQUIPMENT) -> None:
         outbox = self.outboxes.get(effect.session_id)
         if outbox is None:
             return  # the session ended meanwhile: its end takes the attempt back
@@ -229,6 +263,8 @@ class Pump:
                 tier=effect.tier,
                 route=effect.route,
                 results=handed.results,
+                key=equipment.key,
+                notes=equipment.notes,
             )
         )
 

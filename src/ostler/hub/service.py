@@ -17,8 +17,9 @@ from ostler.domain.fleet import Probe
 from ostler.domain.policy import Policy
 from ostler.domain.ports import CallQuery, HubLink, Store, TaskDetail, TaskQuery
 from ostler.domain.states import FailureClass, TaskState
-from ostler.domain.tasks import Task, TaskSpec
+from ostler.domain.tasks import Task, TaskKind, TaskSpec
 from ostler.hub.accept import Fleet, as_it_runs, check_batch, disagreement, new_tasks, outside_needs
+from ostler.hub.attempt_keys import AttemptKeys
 from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.explaining import headline, verdict_why, why_lines
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
@@ -81,6 +82,9 @@ class Hub:
         self._next_seq = next_seq
         self._tokens = TokenDesk(pump, store)
         self.gateway = GatewayDesk(pump, store)
+        self.attempt_keys = AttemptKeys(self.gateway, store)
+        pump.equip = self.attempt_keys.equip
+        pump.attempt_ended = self.attempt_keys.ended
         self._link = LocalLink(pump)
 
     @property
@@ -284,10 +288,12 @@ class Hub:
         task = self._live(detail.task)
         decision = detail.decisions[-1] if detail.decisions else None
         hold = self._hold_of(task)
+        lines = why_lines(task, detail, hold, self._pump.clock.now_ms())
+        called = await self.attempt_keys.call_lines(detail.attempts) if task.facts.kind is TaskKind.AGENT else ()
         return Why(
             task_id=task_id,
             headline=headline(task, self._pump.clock.now_ms()),
-            lines=why_lines(task, detail, hold, self._pump.clock.now_ms()),
+            lines=(*lines, "", *called) if called else lines,
             decision=hold.decision if hold is not None else decision,
             wait=task.wait,
         )

@@ -16,7 +16,7 @@ from ostler.domain.catalog import DIRECT, Capability, normal_model
 from ostler.domain.errors import InvalidInputError, NotFoundError, nearest
 from ostler.domain.fleet import EndpointView
 from ostler.domain.policy import Policy
-from ostler.domain.tasks import TaskFacts, TaskKind, TaskSpec
+from ostler.domain.tasks import AGENT_CAPABILITY, TaskFacts, TaskKind, TaskSpec
 from ostler.routing.call_facts import ANSWER_ROOM_TOKENS, EXPLICIT, classify_call, step_up
 from ostler.routing.classify import classify
 from ostler.routing.handing import check_names, handed_needs
@@ -72,7 +72,7 @@ def describe(
         context_tokens=context_tokens,
         window_stated=spec.context_tokens is not None,
         takes=handed_needs(spec) if spec.kind is not TaskKind.COMMAND else (),
-        requires=spec.requires,
+        requires=_requires(spec),
         worker=spec.worker,
         repo=spec.repo,
         critical=spec.critical,
@@ -254,3 +254,10 @@ def _lengths(spec: TaskSpec, policy: Policy) -> tuple[int, int | None, int]:
     room = asked if asked is not None else usual
     window = spec.context_tokens if spec.context_tokens is not None else prompt + room
     return prompt, asked if asked is not None and asked < usual else None, window
+
+
+def _requires(spec: TaskSpec) -> frozenset[str]:
+    """What its worker must have: an agent that names its command line needs a worker with that one."""
+    if spec.kind is TaskKind.AGENT and spec.runner is not None:
+        return spec.requires | {AGENT_CAPABILITY + spec.runner}
+    return spec.requires

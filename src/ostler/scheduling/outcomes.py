@@ -1,7 +1,7 @@
 """What becomes of an attempt: started, finished, taken back. Every report is checked against the newest generation.
 
 A report of an older attempt is stored as a late report and changes nothing else. An attempt that ends frees its slots
-exactly once, whatever ended it.
+exactly once, whatever ended it. An agent has no slot of an endpoint: its calls take theirs one by one, at the gateway.
 """
 
 import msgspec
@@ -11,7 +11,7 @@ from ostler.domain.event import Event
 from ostler.domain.fleet import ModelAt
 from ostler.domain.policy import Policy
 from ostler.domain.states import Failure, FailureClass, TaskState, Wait, WaitCode
-from ostler.domain.tasks import Attempt, Task
+from ostler.domain.tasks import Attempt, Task, TaskKind
 from ostler.domain.work import Finished, Report, Started
 from ostler.routing.aim import find_aim
 from ostler.routing.effective import chain, effective, step_of
@@ -28,6 +28,7 @@ from ostler.scheduling.noting import note
 from ostler.scheduling.queue import WORKERS
 from ostler.scheduling.timers import TimerKind
 
+AGENT_REPEATS = 2
 TRIED_KEPT = 8
 """Failed attempts that a row remembers in words."""
 _REPORTS = msgspec.json.Encoder()
@@ -93,6 +94,7 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
         failure=report.failure,
         exit_code=report.exit_code,
         usage=report.usage,
+        evidence=report.evidence,
     )
     duration = {"duration_ms": max(0, report.at_ms - (attempt.started_ms or attempt.assigned_ms))}
     _learn(turn, task, report)
@@ -113,7 +115,7 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
 
 def _learn(turn: Turn, task: Task, report: Finished) -> None:
     """What the end of a call says about its model: speeds, and whether somebody will be back for it."""
-    if task.endpoint is None or task.model is None:
+    if task.endpoint is None or task.model is None or task.facts.kind is TaskKind.AGENT:
         return
     if report.wants_tool:
         until_ms = turn.now_ms + turn.books.policy.residency.tool_hold_ms
@@ -126,7 +128,7 @@ def _learn(turn: Turn, task: Task, report: Finished) -> None:
 
 def _succeeded(turn: Turn, task: Task, report: Finished, duration_ms: int) -> None:
     books = turn.books
-    if task.endpoint is not None:
+    if task.endpoint is not None and task.facts.kind is not TaskKind.AGENT:
         touched(turn, task.endpoint, books.endpoints.call_ok(task.endpoint, turn.now_ms))
     note(turn, task, books.attempts.get(task.id), proof=report.outcome)
     after = turn.moved(task, TaskState.SUCCEEDED, outcome=report.outcome, failure=None)
@@ -144,14 +146,15 @@ def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) ->
     reason = books.cancelling.pop(task.id, None)
     if reason is not None:
         failure = Failure(kind=FailureClass.CANCELLED, message=reason, at_ms=turn.now_ms)
-    blame(turn, task.endpoint, failure)
+    if task.facts.kind is not TaskKind.AGENT:  # its calls were blamed one by one, as calls of the gateway
+        blame(turn, task.endpoint, failure)
     note(turn, task, attempt, failure=failure)
     step = next_step(
         task,
         failure.kind,
         signature(failure.message),
         policy.scheduler,
-        repeats=policy.routing.repeated_error_threshold,
+        repeats=_repeats(task, policy),
         can_rise=_can_rise(task, policy),
         can_switch=_step_used(task) < len(task.facts.fallback_models),
     )
@@ -177,6 +180,12 @@ def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) ->
         end(turn, counted, TaskState.DEAD_LETTER, final, "task.dead_letter", attempt=attempt)
     else:
         _again(turn, task, failure, step, attempt)
+
+
+def _repeats(task: Task, policy: Policy) -> int:
+    """How many equal failures raise the tier. An attempt of an agent is a whole piece of work: it is repeated once."""
+    threshold = policy.routing.repeated_error_threshold
+    return min(AGENT_REPEATS, threshold) if task.facts.kind is TaskKind.AGENT else threshold
 
 
 def _can_rise(task: Task, policy: Policy) -> bool:
@@ -261,11 +270,13 @@ def release(turn: Turn, task: Task) -> None:
     books = turn.books
     books.timers.cancel(TimerKind.ASSIGN, task.id)
     books.timers.cancel(TimerKind.CANCEL, task.id)
-    books.free_slot(task.endpoint, task.model)
+    calls_itself = task.facts.kind is not TaskKind.AGENT
+    if calls_itself:
+        books.free_slot(task.endpoint, task.model)
     blocked_on = books.batches.free(task)
     if blocked_on is not None:
         books.queue.open_blocked_on(blocked_on)
-    if task.endpoint is not None and task.model is not None:
+    if calls_itself and task.endpoint is not None and task.model is not None:
         books.hosts.call_ended(ModelAt(task.endpoint, task.model), task.id, turn.now_ms)
     if task.session is not None:
         books.workers.release(task.session, task.facts.kind, task.id)
@@ -322,7 +333,8 @@ def adopt(books: Books, task: Task, attempt: Attempt) -> None:
     """After a restart: a leased task whose session is still known goes on where it was."""
     books.tasks[task.id] = task
     books.attempts[task.id] = attempt
-    books.take_slot(task.endpoint, task.model)
+    if task.facts.kind is not TaskKind.AGENT:
+        books.take_slot(task.endpoint, task.model)
     books.batches.take(task)
     if task.session is not None:
         books.workers.take(task.session, task.facts.kind, task.id, task.generation)

@@ -165,14 +165,15 @@ def _missing_worker(turn: Turn, task: Task) -> str:
         return f"no joined worker named {facts.worker} takes it"
     offers = workers.offers(facts.kind)
     if not offers and facts.kind is TaskKind.AGENT:
-        return "no joined worker has a runner for agents"
+        return "no joined worker allows agents; 'worker.allow' in its profile, or 'ostler up --allow agent'"
     if not offers:
         allow = f"'worker.allow' in its profile, or 'ostler up --allow {facts.kind.value}'"
         return f"no joined worker allows {facts.kind.value} work; {allow}"
     able = [offer for offer in offers if facts.requires <= offer.capabilities]
     if not able:
         return f"no joined worker has {', '.join(sorted(facts.requires))}"
-    if facts.repo is not None and not any(not offer.repos or facts.repo in offer.repos for offer in able):
+    bound = facts.kind is TaskKind.AGENT
+    if facts.repo is not None and not any(facts.repo in offer.repos or not (bound or offer.repos) for offer in able):
         return f"no joined worker for {facts.kind.value} work has repo {facts.repo}"
     return f"no joined worker for {facts.kind.value} work can reach it"
 
@@ -273,9 +274,12 @@ def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided
     held = purse.reservation(books, after, decision, now_ms)
     purse.told(turn, held)
     books.attempts[task.id] = attempt
-    books.take_slot(endpoint, model)
+    calls_itself = task.facts.kind is not TaskKind.AGENT
+    if calls_itself:
+        # An agent's calls take their slots one by one, at the gateway: one that held a slot would wait for itself.
+        books.take_slot(endpoint, model)
     books.batches.take(after)
-    if endpoint is not None and model is not None:
+    if calls_itself and endpoint is not None and model is not None:
         cost = decision.estimate
         call_ms = 0 if cost is None else cost.prefill_ms + cost.decode_ms
         books.hosts.call_began(ModelAt(endpoint, model), task.id, call_ms, now_ms)

@@ -10,7 +10,7 @@ from ostler.domain.commands import DropSession, PutSessions
 from ostler.domain.event import Event
 from ostler.domain.fleet import HostReport, Session
 from ostler.domain.states import LEASED_STATES
-from ostler.domain.tasks import Attempt, Task
+from ostler.domain.tasks import Attempt, Task, TaskKind
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Apply
 from ostler.scheduling.intake import Settled, accept
@@ -136,7 +136,8 @@ def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session], sett
                 due_ms = turn.now_ms + books.policy.scheduler.assign_timeout_ms
                 books.timers.set(TimerKind.ASSIGN, task.id, due_ms)
         else:
-            books.take_slot(task.endpoint, task.model)
+            if task.facts.kind is not TaskKind.AGENT:
+                books.take_slot(task.endpoint, task.model)
             books.batches.take(task)
             books.attempts[task.id] = attempt
             orphans.append(task)

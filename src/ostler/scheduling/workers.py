@@ -129,8 +129,12 @@ def _suits(state: WorkerState, facts: TaskFacts, endpoint: EndpointSpec | None) 
             return False
     elif not facts.requires <= offer.capabilities:
         return False
-    if facts.repo is not None and offer.repos and facts.repo not in offer.repos:
+    # Any worker may have a repository that is only a hint; an agent changes it, so its worker must have named it.
+    is_bound = bool(offer.repos) or facts.kind is TaskKind.AGENT
+    if facts.repo is not None and is_bound and facts.repo not in offer.repos:
         return False
+    if facts.kind is TaskKind.AGENT:
+        return True  # its calls go to the hub's gateway, wherever the endpoint is
     if endpoint is None or offer.builtin or not endpoint.local:
         return True
     # A loopback address means another machine to every worker but those of its host (and the hub's own).

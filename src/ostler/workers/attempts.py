@@ -33,7 +33,8 @@ SLOT_WAIT_S = 20.0
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker may and can run, and how it checks the work.
+    """What a worker may and can run, and how it checks the work. Kinds in `self_checked` run their checks themselves,
+    where their work is.
 
     Without a verifier, a task with checks of its own is refused: unchecked work never passes for checked work.
     """
@@ -41,6 +42,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     rules: WorkerRules
     runners: Mapping[TaskKind, Runner]
     verifier: Verifier | None = None
+    self_checked: frozenset[TaskKind] = frozenset()
 
 
 class AttemptPool:
@@ -206,6 +208,8 @@ class AttemptPool:
             return run.failed(FailureClass.POLICY, "this worker may not run the task's verify commands")
         try:
             self._abilities.rules.check_kind(run.spec.kind)
+            if run.spec.kind in self._abilities.self_checked:
+                return await runner.run(run)
             checks = verifier.prepare(run) if verifier is not None else ()
             work = await runner.run(run)
             if work.ok and checks and verifier is not None:

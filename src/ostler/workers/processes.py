@@ -17,6 +17,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from ostler.domain.states import FailureClass
 from ostler.workers import reaper
@@ -41,10 +42,19 @@ class StartError(Exception):
 
 
 class ProcessGroup:
-    """A started command. `tags` are those in its environment by which it can be found again."""
+    """A started command. `tags` are those in its environment by which it can be found again.
+
+    Both streams come as one, in the order in which they were written; with `errors`, standard error goes there instead.
+    """
 
     def __init__(
-        self, launch: Launch, *, tags: Mapping[str, str], guard: ProcessGuard, on_output: Callable[[bytes], None]
+        self,
+        launch: Launch,
+        *,
+        tags: Mapping[str, str],
+        guard: ProcessGuard,
+        on_output: Callable[[bytes], None],
+        errors: BinaryIO | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._guard = guard
@@ -54,7 +64,7 @@ class ProcessGroup:
         self._handle: int | None = None
         self._poll: asyncio.TimerHandle | None = None
         self._ended = False
-        self._process = _spawn(launch)
+        self._process = _spawn(launch, errors)
         self._group = self._process.pid
         entries = frozenset(f"{name}={value}" for name, value in tags.items())
         self._target = reaper.Target(frozenset({entries}), frozenset({self._group}))
@@ -65,6 +75,11 @@ class ProcessGroup:
             message = "the worker lost its right to run while it started the command"
             raise StartError(FailureClass.WORKER_LOST, message) from None
         self._watch()
+
+    @property
+    def group(self) -> int:
+        """Number of the process group."""
+        return self._group
 
     async def until_end(self, stop: StopSignal, grace_s: float) -> tuple[int | None, bool]:
         """Wait for the exit, or bring it about when `stop` asks; returns when nothing of it lives.
@@ -163,7 +178,7 @@ class ProcessGroup:
         self._drained.set()
 
 
-def _spawn(launch: Launch) -> subprocess.Popen[bytes]:
+def _spawn(launch: Launch, errors: BinaryIO | None = None) -> subprocess.Popen[bytes]:
     """Start it. Raises `StartError` of class ENVIRONMENT when this machine cannot."""
     if not Path(launch.cwd).is_dir():
         raise StartError(FailureClass.ENVIRONMENT, f"the working directory '{launch.cwd}' does not exist")
@@ -181,7 +196,7 @@ def _spawn(launch: Launch) -> subprocess.Popen[bytes]:
             env=dict(launch.env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if errors is None else errors,
             bufsize=0,
             start_new_session=True,
         )

@@ -37,6 +37,17 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str]
 
 
+class AgentEnv(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent's adapter puts into the environment, and the patterns of what is its own to set."""
+
+    agent: str
+    env: Mapping[str, str]
+    owned: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"AgentEnv(agent={self.agent!r})"
+
+
 class WorkerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The allow-lists of a worker. Patterns are shell-style globs and tell upper from lower case.
 
@@ -54,6 +65,10 @@ class WorkerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Names of the worker's own variables that a task gets to see."""
     task_env: tuple[str, ...] = (ANY,)
     """Names a task may set for itself."""
+    agents: tuple[str, ...] = ()
+    """Agent command lines that may run, the first being the one for tasks that name none."""
+    repos: Mapping[str, str] = {}
+    """Repositories that an agent may work on, by the name that tasks give; the path of each."""
 
     def check_kind(self, kind: TaskKind) -> None:
         """Raises `NotAllowedError` when the kind of work is not allowed here."""
@@ -83,6 +98,53 @@ class WorkerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         inherited = {name: value for name, value in inherited.items() if not name.startswith(OWN_PREFIX)}
         env = {**inherited, **spec.env, "PWD": cwd, **tags}
         return Launch(argv=words, program=program, cwd=cwd, env=env)
+
+    def launch_agent(
+        self,
+        argv: Iterable[str],
+        spec: TaskSpec,
+        own: "AgentEnv",
+        *,
+        cwd: str,
+        environ: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> Launch:
+        """An agent command line made ready to start in a folder of the worker's own choosing.
+
+        The program is allowed by `agents`, not by `commands`. Of the environment it sees what a command would, without
+        what its adapter owns. Raises `NotAllowedError`.
+        """
+        words = tuple(argv)
+        _check_text(words, spec)
+        self._check_task_env(spec.env)
+        for name in sorted(spec.env):
+            if _matches(name, (*own.owned, *own.env)):
+                raise NotAllowedError(
+                    f"a task may not set '{name}' for the agent {own.agent}",
+                    where=f"env.{name}",
+                    remedy="leave it out: the worker sets it for each run",
+                )
+        inherited = {name: value for name, value in environ.items() if _matches(name, self.env)}
+        hidden = (*own.owned, f"{OWN_PREFIX}*", "XDG_*", "GIT_*")
+        inherited = {name: value for name, value in inherited.items() if not _matches(name, hidden)}
+        env = {**inherited, **spec.env, **own.env, "PWD": cwd, **tags}
+        return Launch(argv=words, program=words[0], cwd=cwd, env=env)
+
+    def repo_path(self, name: str) -> Path:
+        """Where a repository is. Raises `NotAllowedError` when it is none of this worker's."""
+        path = self.repos.get(name)
+        if path is None:
+            known = ", ".join(sorted(self.repos)) or "none"
+            raise NotAllowedError(
+                f"this worker may not let an agent work on '{name}'",
+                where="repo",
+                remedy=f"it has: {known}; add NAME=PATH to worker.repos in its profile",
+            )
+        return _home_expanded(path)
+
+    def folder(self, asked: str | None) -> str:
+        """The folder a task names, judged as for a command. Raises `NotAllowedError`."""
+        return self._cwd(asked)
 
     def _cwd(self, asked: str | None) -> str:
         # The directory need not exist yet: whether it does is the start's question, whether it may is this one.

@@ -126,6 +126,7 @@ class Run:
             output_bytes=partial.output_bytes if partial else 0,
             exit_code=partial.exit_code if partial else None,
             usage=partial.usage if partial else None,
+            evidence=partial.evidence if partial else None,
         )
 
     def stopped(self, *, partial: Finished | None = None) -> Finished:

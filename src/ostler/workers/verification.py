@@ -27,9 +27,10 @@ class Verifier:
     def __init__(self, host: CommandHost) -> None:
         self._host = host
 
-    def prepare(self, run: Run) -> tuple[Launch, ...]:
-        """The checks, allowed. Raises `NotAllowedError`."""
-        return tuple(self._host.allow(argv, run.spec, run.tags) for argv in run.spec.verify)
+    def prepare(self, run: Run, cwd: str | None = None) -> tuple[Launch, ...]:
+        """The checks, allowed; `cwd`: where they run instead of where the task says. Raises `NotAllowedError`."""
+        spec = run.spec if cwd is None else replace(run.spec, cwd=cwd)
+        return tuple(self._host.allow(argv, spec, run.tags) for argv in run.spec.verify)
 
     async def verify(self, checks: Sequence[Launch], run: Run, work: Finished) -> Finished:
         """Put good work to the proof: `work` as verified, or as failed by the first check that did not pass."""

@@ -1,0 +1,215 @@
+"""Claude Code: `claude -p --output-format stream-json`, on our gateway.
+
+Its last line of type `result` decides: subtype `success`, not an error, and ended of itself. API errors come as subtype
+`success` with `is_error`, and the exit code is 1 after good work when a server of tools wants a login.
+"""
+
+from ostler.domain.states import FailureClass
+from ostler.workers.runners.agents.contract import (
+    AgentEvent,
+    Begun,
+    Cost,
+    Job,
+    Start,
+    Step,
+    Text,
+    ToolCall,
+    ToolResult,
+    Trouble,
+    Used,
+    Verdict,
+)
+from ostler.workers.runners.agents.lines import Fields, count, fields_of, inner, items, micro_usd, text
+from ostler.workers.runners.agents.tally import Tally, about, added, silent, trouble_of, void
+
+_TOOLS = "Bash,Edit,Glob,Grep,MultiEdit,NotebookEdit,Read,TodoWrite,Write"
+_ERROR_KINDS = {
+    "authentication_failed": FailureClass.AUTH,
+    "billing_error": FailureClass.AUTH,
+    "rate_limit": FailureClass.RATE_LIMIT,
+    "server_error": FailureClass.SERVER,
+}
+_VAGUE = frozenset({FailureClass.SERVER, FailureClass.CAPABILITY})
+"""Where the words tell little, the program's own class says more."""
+_SUBTYPES = {
+    "error_max_turns": FailureClass.CAPABILITY,
+    "error_max_budget_usd": FailureClass.POLICY,
+    "error_max_structured_output_retries": FailureClass.CAPABILITY,
+}
+
+
+class Claude:
+    """The adapter."""
+
+    name = "claude"
+    program = "claude"
+    known_versions = ("2.1.",)
+    owns = ("ANTHROPIC_*", "CLAUDE*", "DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "DISABLE_AUTOUPDATER")
+
+    def start(self, job: Job) -> Start:
+        """Retries are left to it: the gateway has tried already, but a limit may pass while it waits."""
+        env = {
+            "ANTHROPIC_BASE_URL": job.gateway,
+            "ANTHROPIC_API_KEY": job.key,
+            "ANTHROPIC_SMALL_FAST_MODEL": job.model,
+            "ANTHROPIC_DEFAULT_HAIKU_MODEL": job.model,
+            "CLAUDE_CONFIG_DIR": f"{job.home}/.claude",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "CLAUDE_CODE_MAX_RETRIES": "2",
+            "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(job.output_tokens),
+            "DISABLE_TELEMETRY": "1",
+            "DISABLE_ERROR_REPORTING": "1",
+            "DISABLE_AUTOUPDATER": "1",
+        }
+        argv: tuple[str, ...] = ("claude", "-p", "--output-format=stream-json", "--verbose", f"--model={job.model}")
+        argv += ("--permission-mode=acceptEdits", f"--allowedTools={_TOOLS}", "--strict-mcp-config")
+        return Start(argv=(*argv, "--setting-sources=project", "--", job.prompt), env=env)
+
+    def reader(self) -> "ClaudeReader":
+        """A reader for one run."""
+        return ClaudeReader()
+
+
+class ClaudeReader:
+    """Reads stream-json."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self._session = ""
+        self._seen_messages: set[str] = set()
+        self._result: Fields | None = None
+        self._limit: Trouble | None = None
+        self._called_error = ""
+
+    @property
+    def is_circling(self) -> bool:
+        """See `Tally`."""
+        return self.tally.is_circling
+
+    @property
+    def is_over(self) -> bool:
+        """Its result was told."""
+        return self._result is not None
+
+    def stuck_on(self, errors: str) -> Trouble | None:  # noqa: ARG002 -- of the contract
+        """It gives up by itself."""
+        return None
+
+    def feed(self, line: bytes) -> tuple[AgentEvent, ...]:
+        """One line."""
+        fields = fields_of(line)
+        if fields is None:
+            return ()
+        match text(fields, "type"):
+            case "system":
+                return self._system(fields)
+            case "assistant":
+                return self._assistant(fields)
+            case "user":
+                blocks = items(inner(fields, "message"), "content")
+                return self.tally.take(
+                    tuple(_result(block) for block in blocks if text(block, "type") == "tool_result")
+                )
+            case "rate_limit_event":
+                return self._limits(inner(fields, "rate_limit_info"))
+            case "result":
+                return self._ended(fields)
+            case _:
+                return ()
+
+    def verdict(self, exit_code: int | None, errors: str) -> Verdict:
+        """See the module for what is good."""
+        return self.tally.verdict(
+            self._trouble(exit_code, errors), session=self._session, whole=self._result is not None
+        )
+
+    def _system(self, fields: Fields) -> tuple[AgentEvent, ...]:
+        self._session = text(fields, "session_id") or self._session
+        if text(fields, "subtype") != "api_retry":
+            return (Begun(),)
+        tried = f"try {count(fields, 'attempt')} of {count(fields, 'max_retries')}"
+        said = trouble_of(text(fields, "error") or "a model call failed", count(fields, "error_status") or None)
+        return (Trouble(kind=said.kind, message=f"{said.message} ({tried})", recovered=True),)
+
+    def _assistant(self, fields: Fields) -> tuple[AgentEvent, ...]:
+        message = inner(fields, "message")
+        is_own_words = text(message, "model") != "<synthetic>"  # an error in the shape of an answer
+        self._called_error = text(fields, "error") or self._called_error
+        events: list[AgentEvent] = []
+        for block in items(message, "content"):
+            if text(block, "type") == "text" and is_own_words:
+                events.append(Text(text=text(block, "text")))
+            elif text(block, "type") == "tool_use":
+                called = about(block.get("input", ""))
+                events.append(ToolCall(id=text(block, "id"), tool=text(block, "name"), about=called))
+        message_id = text(message, "id")
+        # Parallel tool calls repeat the message: its tokens count once.
+        if message_id not in self._seen_messages and is_own_words:
+            self._seen_messages.add(message_id)
+            events += [Step(reason=text(message, "stop_reason")), _used(inner(message, "usage"))]
+        return self.tally.take(tuple(events))
+
+    def _limits(self, info: Fields) -> tuple[AgentEvent, ...]:
+        if text(info, "status") == "rejected":
+            what = text(info, "rateLimitType") or "unknown"
+            self._limit = Trouble(kind=FailureClass.QUOTA, message=f"the {what} window of the subscription is used up")
+        return ()
+
+    def _ended(self, fields: Fields) -> tuple[AgentEvent, ...]:
+        if text(inner(fields, "origin"), "kind") not in ("", "user"):
+            return ()  # the result of a turn that was not ours
+        self._result = fields
+        self._session = text(fields, "session_id") or self._session
+        whole = None
+        for use in inner(fields, "modelUsage").values():
+            if isinstance(use, dict):
+                whole = added(whole, _model_used(use))
+        self.tally.replace_usage(whole or _used(inner(fields, "usage")))
+        cost = micro_usd(fields, "total_cost_usd")
+        return (Cost(micro_usd=cost),) if cost else ()
+
+    def _trouble(self, exit_code: int | None, errors: str) -> Trouble | None:
+        result = self._result
+        if result is None and self.tally.is_void:
+            return void("claude", exit_code, errors)
+        if result is None:
+            return Trouble(kind=FailureClass.CUT, message=f"claude ended with {exit_code} and without a result")
+        subtype, reason = text(result, "subtype"), text(result, "terminal_reason")
+        if subtype == "success" and result.get("is_error") is False and reason in ("", "completed"):
+            return silent("claude") if self.tally.is_silent else None
+        said = text(result, "result") or ", ".join(str(error) for error in _errors(result)) or subtype or reason
+        if self._limit is not None:
+            return self._limit
+        if subtype in _SUBTYPES:
+            return Trouble(kind=_SUBTYPES[subtype], message=said)
+        told = trouble_of(said, count(result, "api_error_status") or None)
+        named = _ERROR_KINDS.get(self._called_error) if told.kind in _VAGUE else None
+        return Trouble(kind=named or told.kind, message=told.message, retry_after_ms=told.retry_after_ms)
+
+
+def _errors(result: Fields) -> list[object]:
+    found = result.get("errors")
+    return found if isinstance(found, list) else []
+
+
+def _result(block: Fields) -> ToolResult:
+    said = block.get("content", "")
+    return ToolResult(id=text(block, "tool_use_id"), ok=block.get("is_error") is not True, about=about(said))
+
+
+def _used(usage: Fields) -> Used:
+    return Used(
+        input_tokens=count(usage, "input_tokens"),
+        cache_read_tokens=count(usage, "cache_read_input_tokens"),
+        cache_write_tokens=count(usage, "cache_creation_input_tokens"),
+        output_tokens=count(usage, "output_tokens"),
+    )
+
+
+def _model_used(usage: Fields) -> Used:
+    return Used(
+        input_tokens=count(usage, "inputTokens"),
+        cache_read_tokens=count(usage, "cacheReadInputTokens"),
+        cache_write_tokens=count(usage, "cacheCreationInputTokens"),
+        output_tokens=count(usage, "outputTokens"),
+    )

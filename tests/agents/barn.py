@@ -1,0 +1,166 @@
+"""A hub with a worker inside that runs real agents on a repository, before a simulated upstream."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ostler.domain.live import CallRecord
+from ostler.domain.ports import CallQuery
+from ostler.domain.states import FINAL_STATES, TaskState
+from ostler.domain.tasks import Task, TaskKind, TaskSpec
+from ostler.hub.views import TaskAnswer
+from ostler.workers import reaper
+from tests.agents.command_lines import AGENTS
+from tests.e2e.process import HubProcess, until
+from tests.gateway.agent_script import writes_note
+from tests.gateway.dialects import AnswerDialect, OpenAI
+from tests.gateway.plays import answers
+from tests.gateway.upstream import Call, Play, Step, Upstream
+
+SMALL, LARGE = "small-horse", "large-horse"
+PROFILE = """\
+routing:
+  repeated_error_threshold: 3
+  tiers:
+    standard: {models: [small-horse]}
+    complex: {models: [large-horse]}
+providers:
+  stable: {kind: openai, api_key_env: STABLE_KEY, local: false}
+endpoints:
+  stall: {provider: stable, url: "%(url)s/v1", models: [small-horse, large-horse], slots: 4}
+models:
+  small-horse:
+    {provider: stable, context: 200000, capabilities: [tools], input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0}
+  large-horse: {provider: stable, context: 200000, capabilities: [tools]}
+scheduler: {heartbeat: 500ms, session_dead: 4s, retry_base: 100ms}
+gateway: {require_key: always}
+worker:
+  allow: [agent]
+  agents: [opencode, claude]
+  commands: [test, grep]
+  slots: {agent: 2}
+  repos: ["barn=%(repo)s"]
+hub: {port: 0}
+"""
+
+
+@dataclass(frozen=True)
+class Barn:
+    """The hub, the repository and what stands for the models."""
+
+    hub: HubProcess
+    upstream: Upstream
+    repo: Path
+    home: Path
+
+    def run(self, spec: TaskSpec, limit_s: float = 60.0) -> TaskAnswer:
+        """Hand a task in and wait for its end."""
+        self.hub.client.submit([spec])
+        ends = FINAL_STATES | {TaskState.NEEDS_HUMAN}
+        until(lambda: self.task(spec.id).state in ends, f"{spec.id} ends", limit_s)
+        return self.hub.client.task(spec.id)
+
+    def task(self, task_id: str) -> Task:
+        """A task as it is."""
+        return self.hub.client.task(task_id).task
+
+    def calls(self, task_id: str, generation: int = 1) -> tuple[CallRecord, ...]:
+        """What an attempt called at the gateway, newest first."""
+        return self.hub.client.calls(CallQuery(key=f"agent/{task_id}.{generation}")).calls
+
+    def git(self, *arguments: str) -> str:
+        """Ask the repository."""
+        return git(self.repo, *arguments)
+
+    def leftovers(self) -> list[reaper.Proc]:
+        """Processes of attempts that still live."""
+        mine = [proc for proc in reaper.processes() if f"OSTLER_WORKER={self.identity}" in environment_of(proc.pid)]
+        return [proc for proc in mine if "OSTLER_ATTEMPT=" in environment_of(proc.pid)]
+
+    @property
+    def identity(self) -> str:
+        """What marks the processes of the worker."""
+        return next(path.name for path in (self.hub.data / "agents").iterdir())
+
+
+def environment_of(pid: int) -> str:
+    """The environment of a process; empty when it is gone or somebody else's."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace").replace("\0", "\n")
+    except OSError:
+        return ""
+
+
+def writes_in_tree(name: str, content: str) -> Play:
+    """The play of an agent that leaves `content` in a file of its tree, whose path it finds in what it is sent."""
+
+    def play(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
+        found = re.search(rb"/[^\s\"<>\\]*/tree(?![\w.])", call.body)
+        path = f"{found[0].decode()}/{name}" if found else name
+        return writes_note(path, content)(call, dialect)
+
+    return play
+
+
+def agent(task_id: str, **changes: object) -> TaskSpec:
+    """A task for an agent in the repository."""
+    plain: dict[str, object] = {"kind": TaskKind.AGENT, "prompt": "Write a note.", "repo": "barn", "tier": "standard"}
+    return TaskSpec(id=task_id, **(plain | changes))  # type: ignore[arg-type]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git as a person would, without anyone's settings."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1"}
+    who = ["-c", "user.name=Test", "-c", "user.email=test@localhost"]
+    done = subprocess.run(
+        ["git", *who, *arguments],  # noqa: S607 -- on PATH
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    return done.stdout
+
+
+def new_repo(folder: Path) -> Path:
+    """A repository with one commit."""
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    (folder / "README").write_text("A barn.\n", encoding="utf-8")
+    git(folder, "add", "README")
+    git(folder, "commit", "--quiet", "-m", "Begin")
+    return folder
+
+
+@contextmanager
+def open_barn(folder: Path, *, profile: str = PROFILE) -> Iterator[Barn]:
+    """Start all of it."""
+    with ExitStack() as stack:
+        repo, home = new_repo(folder / "barn"), folder / "person"
+        home.mkdir()
+        upstream = stack.enter_context(Upstream(OpenAI((SMALL, LARGE)), answers()))
+        text = profile % {"url": upstream.url, "repo": repo}
+        hub = stack.enter_context(HubProcess(folder, profile=text, env=environment(home)))
+        until(lambda: all(row.view.health == "up" for row in hub.client.endpoints().endpoints), "the endpoint is up")
+        until(lambda: bool(hub.client.workers().workers), "the worker has joined")
+        yield Barn(hub, upstream, repo, home)
+
+
+@contextmanager
+def restarted(barn: Barn) -> Iterator[Barn]:
+    """Another hub over the same folder, after the first one has ended."""
+    folder = barn.hub.data.parent
+    profile = (folder / "ostler.yaml").read_text(encoding="utf-8")
+    with HubProcess(folder, profile=profile, env=environment(barn.home)) as hub:
+        yield replace(barn, hub=hub)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Of a hub: a person's, with the agents on the PATH."""
+    return {"STABLE_KEY": "sk-of-the-hub", "PATH": f"{AGENTS}:{os.environ['PATH']}", "HOME": str(home)}

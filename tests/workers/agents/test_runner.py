@@ -1,0 +1,330 @@
+"""Runs of agents with a program that behaves as badly as it is told: each ends by rule and class, and leaves
+nothing. The program stands in for opencode and prints what opencode prints.
+"""
+
+import asyncio
+import json
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from ostler.domain.errors import NotAllowedError
+from ostler.domain.states import FailureClass, Outcome
+from ostler.domain.tasks import TaskKind, TaskSpec
+from ostler.domain.work import Assignment, Finished, Progress, Report
+from ostler.workers.commands import CommandHost
+from ostler.workers.guard import NoGuard
+from ostler.workers.rules import WorkerRules
+from ostler.workers.run import Run
+from ostler.workers.runners.agents.runner import AgentRunner, AgentSettings
+from ostler.workers.runners.agents.watch import Limits
+from ostler.workers.timing import SystemTiming
+from ostler.workers.verification import Verifier
+from tests.agents.barn import git, new_repo
+from tests.workers.tagged import Tagged, tagged, until
+from tests.workers.work_made import route, run_of
+
+__all__ = ["tagged"]
+
+KEY = "ost-secret-of-this-attempt"
+PROGRAM = """\
+#!{python}
+import json, os, signal, subprocess, sys, time
+def say(kind, **part):
+    print(json.dumps({{"type": kind, "sessionID": "s1", "part": part}}), flush=True)
+def work(text="Done.", reason="stop"):
+    say("step_start")
+    state = {{"status": "completed", "input": {{"filePath": "note.txt"}}, "output": "ok"}}
+    say("tool_use", tool="write", callID="c1", state=state)
+    say("text", text=text)
+    say("step_finish", reason=reason, tokens={{"input": 10, "output": 5, "cache": {{"read": 2, "write": 0}}}})
+if "--version" in sys.argv:
+    print("1.18.99")
+    sys.exit()
+{body}
+"""
+GOOD = 'open("note.txt", "w").write("Oats.")\nwork()\n'
+QUICK = Limits(first_s=1.5, silent_s=1.5, linger_s=1.0, output_bytes=200_000)
+
+
+class Bench:
+    """A worker's runner, a repository, and the program that it finds on its PATH."""
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.folder = folder
+        self.identity = identity
+        self.repo = new_repo(folder / "barn")
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.rules = WorkerRules(
+            kinds=frozenset({TaskKind.AGENT}),
+            commands=("grep",),
+            agents=("opencode",),
+            repos={"barn": str(self.repo)},
+        )
+        self.environ: Mapping[str, str] = {
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "ANTHROPIC_API_KEY": "sk-of-the-person",
+            "OPENCODE_PERMISSION": "{}",
+            "SECRET": "hidden",
+        }
+        self.limits = QUICK
+        self.reports: list[Report] = []
+
+    @property
+    def work(self) -> Path:
+        """Where runs happen."""
+        return self.folder / "work"
+
+    def runner(self, *, keep: bool = False) -> AgentRunner:
+        settings = AgentSettings(
+            gateway="http://127.0.0.1:9/",
+            work=self.work,
+            environ=self.environ,
+            keep_runs=keep,
+            limits=self.limits,
+            grace_s=0.3,
+        )
+        checks = CommandHost(self.rules, NoGuard(), environ=self.environ)
+        return AgentRunner(self.rules, NoGuard(), settings, Verifier(checks))
+
+    def start(self, body: str, **spec: object) -> tuple[Run, "asyncio.Task[Finished]"]:
+        """Begin a run of a program with this body."""
+        path = self.bin / "opencode"
+        path.write_text(PROGRAM.format(python=sys.executable, body=body), encoding="utf-8")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        task = TaskSpec(id="t1", kind=TaskKind.AGENT, prompt="Write a note.", repo="barn")
+        assignment = Assignment(
+            task_id="t1", generation=1, spec=replace(task, **spec), tier="standard", route=route(), key=KEY
+        )
+        run = run_of(assignment, clock=SystemTiming(), identity=self.identity, reports=self.reports)
+        return run, asyncio.create_task(self.runner().run(run))
+
+    async def ran(self, body: str, **spec: object) -> Finished:
+        """Run it to its end; nothing is left of it then."""
+        _, task = self.start(body, **spec)
+        finished = await asyncio.wait_for(task, 30)
+        assert list(self.work.iterdir()) == []
+        assert git(self.repo, "worktree", "list").count("\n") == 1
+        return finished
+
+
+@pytest.fixture
+def bench(tmp_path: Path, tagged: Tagged) -> Bench:
+    return Bench(tmp_path, tagged.identity)
+
+
+def kind_of(finished: Finished) -> FailureClass | None:
+    return finished.failure.kind if finished.failure else None
+
+
+async def test_good_work_is_reported_with_what_it_left(bench: Bench) -> None:
+    """Text, tokens, steps, tool calls and the branch; not verified, because nothing checked it."""
+    finished = await bench.ran(GOOD)
+
+    assert finished.ok, finished
+    assert (finished.output, finished.outcome, finished.exit_code) == ("Done.", Outcome.REPORTED, 0)
+    assert finished.usage is not None
+    assert (finished.usage.input_tokens, finished.usage.cached_tokens, finished.usage.output_tokens) == (12, 2, 5)
+    evidence = finished.evidence
+    assert evidence is not None
+    assert (evidence.agent, evidence.version, evidence.session) == ("opencode", "1.18.99", "s1")
+    assert (evidence.branch, evidence.files_changed, evidence.tool_calls) == ("ostler/t1.1", 1, 1)
+    assert git(bench.repo, "show", "ostler/t1.1:note.txt") == "Oats."
+
+
+async def test_checks_run_in_the_tree_and_prove_the_work(bench: Bench) -> None:
+    """The same command passes or fails by what the agent wrote; on a failure the work is kept on its branch."""
+    good = await bench.ran(GOOD, verify=(("grep", "-q", "Oats", "note.txt"),))
+    assert good.outcome is Outcome.VERIFIED
+
+    bad = await bench.ran(GOOD, verify=(("grep", "-q", "Hay", "note.txt"),))
+    assert kind_of(bad) is FailureClass.VERIFICATION
+    assert bad.evidence is not None
+    assert bad.evidence.branch == "ostler/t1.1-2"
+
+
+async def test_the_environment_is_the_workers_choice(bench: Bench) -> None:
+    """Left-over keys and settings of the person are not there, the home is the run's own, standard input is closed."""
+    body = (
+        'assert sys.stdin.read() == ""\n'
+        'names = ("ANTHROPIC_API_KEY", "OPENCODE_PERMISSION", "SECRET", "HOME", "XDG_DATA_HOME", "TMPDIR", "LANG")\n'
+        "work(json.dumps({name: os.environ.get(name) for name in names}))\n"
+    )
+    finished = await bench.ran(body)
+
+    seen = json.loads(finished.output)
+    assert (seen["ANTHROPIC_API_KEY"], seen["OPENCODE_PERMISSION"], seen["SECRET"]) == (None, None, None)
+    assert seen["LANG"] == "C.UTF-8"
+    assert all(seen[name].startswith(str(bench.work)) for name in ("HOME", "XDG_DATA_HOME", "TMPDIR"))
+
+
+async def test_the_key_is_seen_nowhere(bench: Bench) -> None:
+    """Not in the argument vector, and where the program itself says it, it is taken out."""
+    body = (
+        'key = os.environ["OPENCODE_OSTLER_KEY"]\n'
+        'assert key not in open("/proc/self/cmdline").read() if os.path.exists("/proc") else True\n'
+        'say("error", x=1)\nwork("My key is " + key)\n'
+    )
+    finished = await bench.ran(body)
+
+    assert finished.output == "My key is [key]"
+    assert all(KEY not in str(report) for report in bench.reports)
+    assert any(isinstance(report, Progress) for report in bench.reports)
+    assert KEY not in repr(finished)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("sys.exit(0)", FailureClass.ENVIRONMENT),
+        ("sys.exit(3)", FailureClass.ENVIRONMENT),
+        ('say("step_start"); sys.exit(0)', FailureClass.CUT),
+        ('work(reason="tool-calls"); sys.exit(0)', FailureClass.CAPABILITY),
+        (
+            (
+                'print(json.dumps({"type": "error", "error": {"name": "APIError", "data": '
+                '{"message": "slow down", "statusCode": 429, "responseHeaders": {"Retry-After": "7"}}}}))'
+            ),
+            FailureClass.RATE_LIMIT,
+        ),
+        ('say("step_start"); say("text", text="I would."); say("step_finish", reason="stop")', FailureClass.CAPABILITY),
+        ('say("step_start"); os.kill(os.getpid(), signal.SIGKILL)', FailureClass.CUT),
+    ],
+    ids=["nothing-0", "nothing-3", "cut", "wants-more", "rate-limit", "no-tool", "killed"],
+)
+async def test_a_failure_has_its_class_whatever_the_exit_code(bench: Bench, body: str, kind: FailureClass) -> None:
+    """Programs of this kind end with 0 after most errors."""
+    finished = await bench.ran(body)
+
+    assert kind_of(finished) is kind, finished
+    if kind is FailureClass.RATE_LIMIT:
+        assert finished.failure is not None
+        assert finished.failure.retry_after_ms == 7_000
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "says"),
+    [
+        ("time.sleep(60)", FailureClass.ENVIRONMENT, "told nothing"),
+        ('say("step_start"); time.sleep(60)', FailureClass.STUCK, "no sign of life"),
+        ('say("step_start")\nwhile True: print("x" * 60_000, flush=True)', FailureClass.STUCK, "printed more"),
+        ('say("step_start")\nwhile True: sys.stderr.write("x" * 60_000)', FailureClass.STUCK, "printed more"),
+        (
+            (
+                'for n in range(20):\n say("tool_use", tool="read", callID=str(n), state={"status": "completed"})\n'
+                "time.sleep(60)"
+            ),
+            FailureClass.STUCK,
+            "over and over",
+        ),
+        (
+            (
+                "sys.stderr.write('error.error=\"AI_APICallError: Incorrect API key provided\"\\n')\n"
+                "sys.stderr.flush()\ntime.sleep(60)"
+            ),
+            FailureClass.AUTH,
+            "Incorrect API key",
+        ),
+        ("signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(60)", FailureClass.ENVIRONMENT, "told nothing"),
+    ],
+    ids=["hangs", "falls-silent", "spams", "spams-errors", "circles", "tries-for-ever", "ignores-term"],
+)
+async def test_a_run_that_does_not_end_is_ended_by_rule(bench: Bench, body: str, kind: FailureClass, says: str) -> None:
+    """Each in its own way, each with the class that decides what happens next."""
+    finished = await bench.ran(body)
+
+    assert kind_of(finished) is kind, finished
+    assert finished.failure is not None
+    assert says in finished.failure.message
+
+
+async def test_what_a_program_leaves_running_ends_with_it(bench: Bench, tagged: Tagged) -> None:
+    """Also a child in a session of its own that has let go of everything."""
+    body = (
+        'subprocess.Popen(["sleep", "60"], start_new_session=True, stdout=subprocess.DEVNULL)\n'
+        'subprocess.Popen(["sleep", "60"])\n' + GOOD
+    )
+    finished = await bench.ran(body)
+
+    assert finished.ok, finished
+    assert tagged.count() == 0
+
+
+async def test_a_cancelled_run_keeps_its_half_of_the_work(bench: Bench) -> None:
+    """The class is the caller's, the program is dead, what was written is on the branch."""
+    run, task = bench.start('open("half.txt", "w").write("half")\nsay("step_start")\ntime.sleep(60)')
+    await until(lambda: bool(bench.reports))
+
+    run.stop.stop(FailureClass.CANCELLED, "cancelled on request")
+    finished = await asyncio.wait_for(task, 20)
+
+    assert kind_of(finished) is FailureClass.CANCELLED
+    assert git(bench.repo, "show", "ostler/t1.1:half.txt") == "half"
+    assert list(bench.work.iterdir()) == []
+
+
+async def test_a_daemon_that_goes_down_keeps_the_work_too(bench: Bench) -> None:
+    """The run's own task is cancelled: the program dies at once, and its folder goes."""
+    _, task = bench.start('open("half.txt", "w").write("half")\nsay("step_start")\ntime.sleep(60)')
+    await until(lambda: bool(bench.reports))
+
+    task.cancel()
+    await asyncio.wait({task})
+
+    assert git(bench.repo, "show", "ostler/t1.1:half.txt") == "half"
+
+    assert list(bench.work.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"runner": "claude"}, "may not run the agent 'claude'"),
+        ({"repo": "moon"}, "may not let an agent work on 'moon'"),
+        ({"env": {"OPENCODE_CONFIG": "/x"}}, "may not set 'OPENCODE_CONFIG'"),
+        ({"env": {"HOME": "/x"}}, "may not set 'HOME'"),
+        ({"env": {"OSTLER_TASK": "x"}}, "may not set the variable 'OSTLER_TASK'"),
+        ({"verify": (("make",),)}, "may not run 'make'"),
+    ],
+)
+async def test_what_is_not_allowed_never_starts(bench: Bench, changes: dict[str, object], says: str) -> None:
+    """The refusal says what would allow it, and nothing is left of the attempt."""
+    _, task = bench.start('open("/tmp/never", "x")', **changes)
+
+    with pytest.raises(NotAllowedError, match=says):
+        await task
+    assert git(bench.repo, "branch", "--list", "ostler/*") == ""
+    assert not bench.work.exists() or list(bench.work.iterdir()) == []
+
+
+async def test_without_a_key_or_a_model_nothing_starts(bench: Bench) -> None:
+    """No gateway, no run: an agent has no other way to a model. No endpoint, no run either."""
+    run, task = bench.start(GOOD)
+    task.cancel()
+
+    for changes, kind in (({"key": None}, FailureClass.POLICY), ({"route": None}, FailureClass.NO_ENDPOINT)):
+        assignment = replace(run.assignment, **changes)
+        finished = await bench.runner().run(run_of(assignment, clock=SystemTiming()))
+        assert kind_of(finished) is kind
+
+
+async def test_notes_of_earlier_attempts_are_in_the_prompt(bench: Bench) -> None:
+    """And the checks that will be run, so that the agent knows what counts."""
+    run, task = bench.start("work(sys.argv[-1])", verify=(("grep", "x"),))
+    task.cancel()
+    await asyncio.wait({task})
+
+    note = "Attempt 1 with small failed."
+    assignment = replace(run.assignment, generation=2, notes=(note,))
+    finished = await bench.runner().run(run_of(assignment, clock=SystemTiming(), identity=bench.identity))
+
+    assert note in finished.output
+    assert "- grep x" in finished.output

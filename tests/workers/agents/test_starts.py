@@ -1,0 +1,98 @@
+"""How each agent is started: on our gateway, with the key in a variable alone, whatever the prompt is."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from ostler.domain.errors import InvalidInputError
+from ostler.domain.tasks import AGENT_NAMES, TaskKind, TaskSpec
+from ostler.workers.runners.agents.contract import Job
+from ostler.workers.runners.agents.prompting import prompt_of
+from ostler.workers.runners.agents.shelf import ADAPTERS, DEFAULT, adapter_named
+
+KEY = "ost-secret"
+JOB = Job(
+    prompt="Write a note.",
+    model="small-horse",
+    gateway="http://hub:7433",
+    key=KEY,
+    home="/place/home",
+    tree="/place/tree",
+    context_tokens=64_000,
+    output_tokens=4_096,
+)
+NAMES = sorted(ADAPTERS)
+
+
+def test_every_agent_that_a_profile_may_list_has_an_adapter() -> None:
+    """And each adapter goes by its own name; the default is one of them."""
+    assert set(ADAPTERS) == set(AGENT_NAMES)
+    assert all(adapter.name == name for name, adapter in ADAPTERS.items())
+    assert DEFAULT in ADAPTERS
+    with pytest.raises(InvalidInputError, match=r"no agent 'opencod'.*did you mean 'opencode'"):
+        adapter_named("opencod")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("prompt", ["Write a note.", "--help", "-m x", "a 'b' \"c\"\n--model=other", "--"])
+def test_a_prompt_is_never_an_option(name: str, prompt: str) -> None:
+    """It stands behind `--`, or as the value of its option; everything before it is the adapter's own."""
+    argv = ADAPTERS[name].start(replace(JOB, prompt=prompt)).argv
+
+    assert argv[-1] == f"--message={prompt}" or argv[-2:] == ("--", prompt)
+    assert argv[:-1] == ADAPTERS[name].start(JOB).argv[:-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_key_is_in_a_variable_and_nowhere_else(name: str) -> None:
+    """Arguments can be read by everyone on the machine, files by whoever finds the folder."""
+    start = ADAPTERS[name].start(JOB)
+
+    assert KEY in start.env.values()
+    assert KEY not in " ".join(start.argv)
+    assert KEY not in "".join(start.files.values())
+    assert sum(KEY in value for value in start.env.values()) == 1
+    assert KEY not in f"{start!r}{JOB!r}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_only_address_and_model_are_those_of_the_run(name: str) -> None:
+    """The gateway's, and the model that was decided."""
+    start = ADAPTERS[name].start(JOB)
+    said = " ".join((*start.argv, *start.env.values()))
+
+    assert "http://hub:7433" in said
+    assert "small-horse" in said
+    assert said.count("http") == said.count("http://hub:7433") + said.count("https://opencode.ai/config.json")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_stay_in_the_home(name: str) -> None:
+    """By relative paths that lead nowhere else."""
+    for path in ADAPTERS[name].start(JOB).files:
+        assert not path.startswith("/")
+        assert ".." not in path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_an_adapter_sets_is_its_own(name: str) -> None:
+    """Each variable matches a pattern that hides left-overs and refuses a task's own."""
+    from fnmatch import fnmatchcase
+
+    adapter = ADAPTERS[name]
+
+    for variable in adapter.start(JOB).env:
+        assert any(fnmatchcase(variable, pattern) for pattern in adapter.owns), variable
+
+
+@given(st.text(min_size=1), st.lists(st.text(min_size=1), max_size=3), st.lists(st.text(min_size=1), max_size=3))
+def test_a_prompt_holds_all_that_was_asked(prompt: str, criteria: list[str], notes: list[str]) -> None:
+    """The task's own words first, then what must hold and what came of earlier attempts."""
+    spec = TaskSpec(id="t", kind=TaskKind.AGENT, prompt=prompt, success_criteria=tuple(criteria), repo="barn")
+
+    told = prompt_of(spec, notes)
+
+    assert told.startswith(prompt)
+    assert all(f"- {text}" in told for text in (*criteria, *notes))
+    assert "Nobody answers questions" in told
