@@ -54,6 +54,16 @@ def test_a_paid_call_holds_its_estimate_and_is_charged_what_it_took() -> None:
     assert (end.basis, end.amount.input_tokens, end.amount.cache_write_tokens) == (Basis.PRICED, 400, 200)
 
 
+def test_a_call_of_an_agent_is_charged_to_its_task() -> None:
+    """The key of an attempt names the task: the ledger has both."""
+    made = rig()
+    made.call("c1", tier="complex", key="agent/t1.1", task="t1")
+
+    made.end_call("c1", usage=Usage(input_tokens=10, output_tokens=5))
+
+    assert {(entry.scopes.key, entry.scopes.task) for entry in made.ledger.entries} == {("agent/t1.1", "t1")}
+
+
 def test_a_local_call_holds_nothing() -> None:
     """No limit keeps it, and the ledger hears nothing of it."""
     made = rig(Limit(name="month", hard=0))

@@ -67,6 +67,21 @@ def test_a_paid_attempt_holds_its_estimate_until_it_is_charged() -> None:
     assert (last(made).basis, last(made).amount.cache_read_tokens) == (Basis.PRICED, 400)
 
 
+def test_an_agent_holds_nothing_itself() -> None:
+    """Each of its calls holds and pays its own, under the task: counted here as well, it would be paid twice."""
+    made = rig(month(1_000_000))
+    task = made.chat("t", Complexity.COMPLEX, kind="agent")
+    assert made.rows[task].endpoint == "anthropic"
+    assert money(made) == (0, 0)
+
+    made.finish(task, usage=Usage(input_tokens=1_000, output_tokens=100))
+
+    lost = made.chat("lost", Complexity.COMPLEX, kind="agent")
+    made.tell(sig.WorkerLeft(session_id=made.rows[lost].session or ""))
+    assert money(made) == (0, 0)
+    assert made.ledger.entries == []
+
+
 def test_local_work_holds_nothing() -> None:
     """Nor does a command: a limit of nothing does not stop them."""
     made = rig(month(0))

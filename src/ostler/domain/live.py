@@ -38,6 +38,8 @@ class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     key: str = ""
     """Name of the key it came with."""
+    task: str = ""
+    """Task that it is charged to, by its key."""
     limits: tuple[Limit, ...] = ()
     """Limits that hold for it beside those of the profile: its key's own."""
     excluded: tuple[str, ...] = ()

@@ -117,6 +117,7 @@ class Gateway:
             offered_ms=now_ms,
             deadline_ms=now_ms + round(terms.queue_s * 1_000),
             key=key.name if key is not None else "",
+            task=key.task if key is not None else "",
             limits=own_limits(key),
         )
         check_key_allows(key, call)

@@ -22,7 +22,7 @@ from ostler.domain.ledger import Amount, Basis
 from ostler.domain.limits import UnknownPrice
 from ostler.domain.live import Dispatch, LiveCall, LiveEnded
 from ostler.domain.states import FailureClass
-from ostler.domain.tasks import Attempt, Task, Usage
+from ostler.domain.tasks import Attempt, Task, TaskKind, Usage
 from ostler.domain.work import Finished
 from ostler.routing.gatekeeping import expected, price_of, scopes_of
 from ostler.scheduling.books import Books, Turn
@@ -61,6 +61,8 @@ def reservation(books: Books, task: Task, decision: Decision, now_ms: int) -> Re
     if not _is_paid(books, decision.selected_endpoint) or decision.selected_model is None:
         return None
     policy, facts = books.policy, task.facts
+    if facts.kind is TaskKind.AGENT:
+        return None  # each of its calls holds and pays its own, under the task
     amount, basis = expected(facts, task.handed_tokens, decision.selected_model, policy)
     scopes = scopes_of(
         facts,
@@ -125,6 +127,7 @@ def call_reservation(books: Books, call: LiveCall, decision: Decision, now_ms: i
         endpoint=endpoint or "",
         key=call.key,
     )
+    scopes = replace(scopes, task=call.task)
     limits = (*policy.budget.limits, *call.limits)
     return Reserve(
         attempt=name_of(call.id, call.attempt),
@@ -153,7 +156,7 @@ def settlement(books: Books, attempt: Attempt, report: Finished, now_ms: int) ->
     Counted tokens are charged. Without a count: a call that was turned away cost nothing, of any other nobody knows,
     and it is taken to have cost what it held.
     """
-    if not _is_paid(books, attempt.endpoint) or attempt.model is None:
+    if not _is_paid(books, attempt.endpoint) or attempt.model is None or _pays_by_call(books, attempt):
         return None
     name = name_of(attempt.task_id, attempt.generation)
     if report.usage is None:
@@ -175,7 +178,7 @@ def abandoned(books: Books, attempt: Attempt, now_ms: int) -> Settle | Release |
     """An attempt was taken back from its worker. That no start was heard of is no proof that there was none: it is
     taken to have cost what it held.
     """
-    if not _is_paid(books, attempt.endpoint):
+    if not _is_paid(books, attempt.endpoint) or _pays_by_call(books, attempt):
         return None
     return taken_back(name_of(attempt.task_id, attempt.generation), now_ms, may_have_run=True)
 
@@ -196,6 +199,11 @@ def charged(usage: Usage) -> Amount:
         output_tokens=usage.output_tokens,
         reasoning_tokens=usage.reasoning_tokens,
     )
+
+
+def _pays_by_call(books: Books, attempt: Attempt) -> bool:
+    task = books.tasks.get(attempt.task_id)
+    return task is not None and task.facts.kind is TaskKind.AGENT
 
 
 def _is_paid(books: Books, endpoint: str | None) -> bool:
