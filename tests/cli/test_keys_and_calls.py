@@ -61,6 +61,23 @@ def test_the_list_of_keys_never_shows_a_hash(ostler: Ostler, served: ServedHub) 
     assert "ost-" not in shown
 
 
+def test_keys_of_ended_agent_runs_are_listed_only_when_asked_for(
+    ostler: Ostler, served: ServedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run leaves one; those of runs under way are shown, and revoked ones of people."""
+    rows = (
+        msgspec.structs.replace(samples.AGENT, name="agent/done.1", revoked_ms=samples.NOW_MS),
+        msgspec.structs.replace(samples.AGENT, name="agent/runs.1", revoked_ms=None),
+        msgspec.structs.replace(samples.AGENT, name="agents-of-ours", revoked_ms=samples.NOW_MS),
+    )
+    monkeypatch.setattr(samples, "KEYS", msgspec.structs.replace(samples.KEYS, keys=rows))
+
+    shown, every = ostler("keys", "list").out, ostler("keys", "list", "--all").out
+
+    assert [row.name in shown for row in rows] == [False, True, True]
+    assert all(row.name in every for row in rows)
+
+
 def test_a_key_without_a_limit_has_none_to_reach() -> None:
     """However much was spent, it is open; a limit in all has no end."""
     spent = msgspec.structs.replace(samples.AGENT, limit_micro_usd=None, spent_micro_usd=10**12)

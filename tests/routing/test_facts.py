@@ -5,7 +5,7 @@ import pytest
 from ostler.domain.catalog import DIRECT, Capability
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.tasks import Complexity, TaskFacts, TaskKind, TaskSpec
-from ostler.routing.facts import describe, estimate_tokens
+from ostler.routing.facts import AGENT_CONTEXT_TOKENS, describe, estimate_tokens
 from ostler.routing.signature import signature
 from tests.routing.fleets import CHEAP, FOUR_TIERS, SMALL, THREE_TIERS, endpoint, with_routing
 
@@ -88,6 +88,27 @@ def test_commands_and_direct_need_no_prompt_only_argv() -> None:
     assert command.has_command
     assert (command.prompt_tokens, command.context_tokens) == (0, 0)
     assert described(argv=("make",), tier=DIRECT).tier == DIRECT
+
+
+def test_an_agent_needs_tools_and_a_window_to_keep_them_in() -> None:
+    """In a small window its program forgets the tools and only talks, without an error; a stated window is taken as it
+    is, a long prompt asks for more.
+    """
+    assert described(kind=TaskKind.AGENT).context_tokens == AGENT_CONTEXT_TOKENS
+    assert described(kind=TaskKind.AGENT, context_tokens=16_000).context_tokens == 16_000
+    assert described(kind=TaskKind.AGENT, prompt="x" * 400_000).context_tokens > 100_000
+    assert described(kind=TaskKind.AGENT).capabilities == {Capability.TOOLS}
+    assert described().capabilities == frozenset()
+
+
+def test_an_agent_that_names_its_program_requires_it() -> None:
+    """Of its worker, by the capability that workers offer for it; other work has no use for the name."""
+    assert described(kind=TaskKind.AGENT, runner="claude", requires=frozenset({"gpu"})).requires == {
+        "gpu",
+        "agent:claude",
+    }
+    assert described(kind=TaskKind.AGENT).requires == frozenset()
+    assert described(runner="claude").requires == frozenset()
 
 
 def test_lengths_are_estimated_with_the_system_prompt() -> None:

@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from ostler.cli.flags import example, hub_options, json_option
 from ostler.cli.spec import PRIORITIES
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ostler.client.hub_client import HubClient
     from ostler.hub.gateway_views import KeyRow
 
+AGENT_KEYS = "agent/"
 COLUMNS = ("name", "may use", "limit", "spent", "calls", "last used", "state")
 _USD = re.compile(r"\$?(\d{1,9}(?:\.\d{1,6})?) ?(?:usd)?", re.IGNORECASE)
 
@@ -74,14 +76,21 @@ def create(
         click.echo(made.key)
 
 
-@keys.command("list", epilog=example("ostler keys list", "ostler keys list --json"))
+@keys.command("list", epilog=example("ostler keys list", "ostler keys list --all --json"))
+@click.option("--all", "every", is_flag=True, help="Those of ended agent runs, too.")
 @json_option
 @hub_options
-def list_keys(client: "HubClient", *, as_json: bool) -> None:
-    """List all keys, the revoked ones too: what each may use, has spent in its window, and when it was last used."""
+def list_keys(client: "HubClient", *, every: bool, as_json: bool) -> None:
+    """List all keys, the revoked ones too: what each may use, has spent in its window, and when it was last used.
+
+    Keys of ended agent runs are left out, because each run leaves one.
+    """
     from ostler.cli import render
 
     answer = client.keys()
+    if not every:
+        shown = tuple(row for row in answer.keys if row.revoked_ms is None or not row.name.startswith(AGENT_KEYS))
+        answer = msgspec.structs.replace(answer, keys=shown)
     if as_json:
         render.print_json(answer)
         return

@@ -30,6 +30,12 @@ CALL = "call"
 AUTO = "auto"
 """A model name that leaves the choice to us."""
 TIER_PREFIX = "tier:"
+AGENT_CONTEXT_TOKENS = 32_768
+"""Window an agent needs when its task says nothing: the instructions and tools of its program alone take a third of it.
+In a smaller one it forgets its tools and only talks, without an error.
+"""
+_AGENT_NEEDS = frozenset({Capability.TOOLS})
+"""A model that is known to call no tools cannot be an agent's; one of which nothing is known is tried."""
 
 
 def estimate_tokens(text: str) -> int:
@@ -65,7 +71,7 @@ def describe(
         fallback_models=_fallback_models(spec, model, policy, ladder),
         endpoint=spec.endpoint,
         local_only=spec.local_only,
-        capabilities=spec.capabilities,
+        capabilities=spec.capabilities | _AGENT_NEEDS if spec.kind is TaskKind.AGENT else spec.capabilities,
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
         expected_ms=spec.expected_ms,
@@ -253,6 +259,8 @@ def _lengths(spec: TaskSpec, policy: Policy) -> tuple[int, int | None, int]:
     prompt = estimate_tokens(spec.system) + estimate_tokens(spec.prompt)
     room = asked if asked is not None else usual
     window = spec.context_tokens if spec.context_tokens is not None else prompt + room
+    if spec.kind is TaskKind.AGENT and spec.context_tokens is None:
+        window = max(window, AGENT_CONTEXT_TOKENS)
     return prompt, asked if asked is not None and asked < usual else None, window
 
 
