@@ -243,6 +243,11 @@ context:
     small: 2k
     moderate: 8k
     large: 32k
+learning:
+  history: posterior
+  rate: 0.8
+  confidence: 0.95
+  samples_min: 5
 gateway:
   enabled: true
   require_key: auto

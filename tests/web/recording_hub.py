@@ -15,12 +15,15 @@ from ostler.domain.decision import Verdict
 from ostler.domain.errors import OstlerError
 from ostler.domain.event import Event
 from ostler.domain.fleet import HostReport, Probe, Session, WorkerOffer
+from ostler.domain.observations import Observation, ObservationQuery
+from ostler.domain.policy import HistoryRule
 from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.work import Poll, Report
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
+from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.results import run_results
 from ostler.hub.spending import Spending, SpendingNoted
@@ -87,6 +90,9 @@ class RecordingLink:
 
     async def close(self) -> None:
         raise NotImplementedError
+
+
+OUTCOME = Observation(id="o1", at_ms=5, task_type="docs", model="qwen", success=True)
 
 
 class RecordingHub:
@@ -277,6 +283,26 @@ class RecordingHub:
 
     async def revoke_token(self, name: str) -> None:
         self.record("revoke_token", name)
+
+    @property
+    def patterns(self) -> "RecordingHub":
+        return self
+
+    async def report(self, query: ObservationQuery) -> PatternReport:
+        self.record("report", query)
+        return PatternReport(history=HistoryRule.OBSERVE, rate=0.75, confidence=0.9)
+
+    async def observations(self, query: ObservationQuery) -> ObservationList:
+        self.record("observations", query)
+        return ObservationList(observations=(OUTCOME,))
+
+    async def add(self, observations: Sequence[Observation]) -> PatternChange:
+        self.record("add", tuple(observations))
+        return PatternChange(count=len(observations), changed=("docs",))
+
+    async def forget(self, query: ObservationQuery) -> PatternChange:
+        self.record("forget", query)
+        return PatternChange(count=2)
 
     async def make_key(self, wish: KeyWish) -> KeyMade:
         self.record("make_key", wish)

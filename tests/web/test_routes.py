@@ -8,12 +8,15 @@ import pytest
 
 from ostler.domain.fleet import Probe, Session
 from ostler.domain.ledger import Amount, Scopes
+from ostler.domain.observations import ObservationQuery
+from ostler.domain.policy import HistoryRule
 from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Priority, Task, TaskSpec
 from ostler.domain.work import Finished, Poll, Report, Started
 from ostler.hub.fleet_views import HostRow, LoadOrder, ModelChange, UnloadOrder
 from ostler.hub.gateway_views import KeyMade, KeyRow, KeyWish
+from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish
 from ostler.hub.spending import Spending, SpendingNoted
 from ostler.hub.views import (
@@ -31,7 +34,7 @@ from ostler.hub.views import (
 from ostler.web.bodies import Done, Health, Lease, RouteAnswer
 from tests.web import call_samples, samples
 from tests.web.asking import ask
-from tests.web.recording_hub import ServedHub, eventually
+from tests.web.recording_hub import OUTCOME, ServedHub, eventually
 
 EVENTS = EventPage(events=samples.EVENTS, last_seq=2)
 SPEC = samples.SPEC
@@ -39,6 +42,16 @@ SOON = PlanWish(seconds=1.0)
 
 READING: list[tuple[str, tuple[Any, ...], object]] = [
     ("/hub/keys", ("keys",), call_samples.KEYS),
+    (
+        "/hub/patterns/outcomes?type=docs&tier=standard",
+        ("observations", ObservationQuery(task_type="docs", tier="standard")),
+        ObservationList(observations=(OUTCOME,)),
+    ),
+    (
+        "/hub/patterns",
+        ("report", ObservationQuery()),
+        PatternReport(history=HistoryRule.OBSERVE, rate=0.75, confidence=0.9),
+    ),
     ("/hub/calls", ("live_calls", CallQuery()), call_samples.CALLS),
     (
         "/hub/calls?key=k&model=m&endpoint=e&failed=true&limit=7&before=c-1",
@@ -164,6 +177,15 @@ CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
         KeyMade,
     ),
     ("DELETE", "/hub/keys/laptop", None, 200, ("revoke_key", "laptop"), KeyRow),
+    ("POST", "/hub/patterns", {"observations": [OUTCOME]}, 201, ("add", (OUTCOME,)), PatternChange),
+    (
+        "DELETE",
+        "/hub/patterns?model=qwen",
+        None,
+        200,
+        ("forget", ObservationQuery(model="qwen")),
+        PatternChange,
+    ),
 ]
 
 

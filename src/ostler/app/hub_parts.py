@@ -85,6 +85,7 @@ class HubParts:
         parts.hub.attempt_keys.enabled = chosen.profile.gateway.enabled
         await parts.hub.gateway.start()
         await parts.hub.attempt_keys.take_up(work.tasks)
+        await parts.hub.patterns.start()
         await parts._take_up(work, tuple(policy.catalog.endpoints.values()))
         return parts
 
@@ -162,6 +163,7 @@ class HubParts:
         await self.prober.stop()
         await self.desk.close()
         await self.hub.attempt_keys.stop()
+        await self.hub.patterns.stop()
         await self.hub.gateway.stop()
         if self.pump.fatal is None or not self.pump.fatal.done():
             event = Event(name="hub.stopped", at_ms=self.pump.clock.now_ms())

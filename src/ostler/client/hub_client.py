@@ -13,10 +13,12 @@ from ostler.domain.decision import Verdict
 from ostler.domain.errors import UnreachableError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
+from ostler.domain.observations import Observation
 from ostler.domain.ports import CallQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
+from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import RunPlan
 from ostler.hub.spending import Spending, SpendingNoted
 from ostler.hub.views import (
@@ -216,6 +218,23 @@ class HubClient:
         body |= {name: getattr(scopes, name) for name in ("provider", "model", "tier", "task", "session")}
         return self._post("/hub/spending", body, SpendingNoted)
 
+    def patterns(self, task_type: str = "", model: str = "", tier: str = "") -> PatternReport:
+        """Standings of models by type of work."""
+        return self._get(_patterns("/hub/patterns", task_type, model, tier), PatternReport)
+
+    def outcomes(self, task_type: str = "", model: str = "", tier: str = "") -> ObservationList:
+        """Outcomes as they were kept."""
+        return self._get(_patterns("/hub/patterns/outcomes", task_type, model, tier), ObservationList)
+
+    def add_outcomes(self, observations: Sequence[Observation]) -> PatternChange:
+        """Keep outcomes; their ids make it safe to repeat."""
+        return self._post("/hub/patterns", {"observations": observations}, PatternChange)
+
+    def forget_outcomes(self, task_type: str = "", model: str = "", tier: str = "") -> PatternChange:
+        """Forget outcomes; without any name all of them."""
+        path = _patterns("/hub/patterns", task_type, model, tier)
+        return self._decoded(self._transport.ask("DELETE", path), PatternChange)
+
     def calls(self, query: CallQuery) -> CallList:
         """Calls of the gateway, newest first."""
         path = with_query(
@@ -290,6 +309,10 @@ class HubClient:
             return msgspec.json.decode(raw, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._transport.not_a_hub(str(error)) from None
+
+
+def _patterns(path: str, task_type: str, model: str, tier: str) -> str:
+    return with_query(path, type=task_type or None, model=model or None, tier=tier or None)
 
 
 def _part(name: str) -> str:

@@ -99,6 +99,7 @@ def _resolve(draft: Draft, source: Source, env: Mapping[str, str], cwd: Path) ->
         scheduler=file.scheduler,
         residency=file.residency,
         gateway=GatewayPolicy(fallback_wait_ms=file.gateway.fallback_wait_ms, context_rule=file.gateway.context_rule),
+        learning=file.learning,
         budget=money,
         profile=file.name or source.name,
     )

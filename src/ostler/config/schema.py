@@ -23,7 +23,7 @@ from ostler.config.settings import (
     WorkerSettings,
 )
 from ostler.domain.catalog import Capability, ChoiceRule, CostClass, EndpointKind, Speeds
-from ostler.domain.policy import FallbackDirection, ResidencyPolicy, SchedulerPolicy, ScoreWeights
+from ostler.domain.policy import FallbackDirection, LearningPolicy, ResidencyPolicy, SchedulerPolicy, ScoreWeights
 
 
 class ContextSize(StrEnum):
@@ -162,6 +162,7 @@ class ProfileFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     worker: WorkerSettings = WorkerSettings()
     hub: HubSettings = HubSettings()
     gateway: GatewaySettings = GatewaySettings()
+    learning: LearningPolicy = LearningPolicy()
     budget: BudgetSettings = BudgetSettings()
     context: ContextSettings = ContextSettings()
     agi_loop: LoopSettings = LoopSettings()

@@ -181,6 +181,11 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         "alert.tier_up": EventKind("The tier of an alert is available again.", ("down_ms",), ("tier",)),
         "config.changed": EventKind("A changed profile is in force.", (), ("policy_version", "profile")),
         "config.refused": EventKind("A changed profile was refused whole; the old one stays.", (), ("message",)),
+        "learning.changed": EventKind(
+            "What outcomes prove of a type of work is something else than before, and decisions obey it.",
+            (),
+            ("task_type", "enough_before", "enough", "poor_before", "poor", "evidence"),
+        ),
         "hub.started": EventKind("The hub started.", (), ("version", "recovered_tasks")),
         "hub.stopped": EventKind("The hub stopped in good order.", (), ()),
     }

@@ -6,6 +6,7 @@ be told from one made under other rules.
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -129,6 +130,41 @@ class GatewayPolicy(msgspec.Struct, frozen=True, kw_only=True):
     context_rule: ContextRule = ContextRule.RELOAD
 
 
+class HistoryRule(StrEnum):
+    """What outcomes of the past may do to a decision."""
+
+    OFF = "off"
+    """Nothing; they are kept all the same."""
+    OBSERVE = "observe"
+    """They are shown beside the decision and change nothing."""
+    RAW = "raw"
+    """They act by the share of successes: above the rate with enough samples, below one quarter."""
+    POSTERIOR = "posterior"
+    """They act by bounds: the probability that the true rate is above, or below, what is asked."""
+
+
+class LearningPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How outcomes of the past are read."""
+
+    history: HistoryRule = HistoryRule.OBSERVE
+    rate: Annotated[float, msgspec.Meta(ge=0.5, lt=1.0)] = 0.75
+    """A tier is good enough for a type above this rate; poor below one half (by `raw`: below what is left to one)."""
+    confidence: Annotated[float, msgspec.Meta(ge=0.5, lt=1.0)] = 0.9
+    samples_min: Annotated[int, msgspec.Meta(ge=1)] = 3
+    """So many outcomes of its own, before a tier is anything."""
+
+
+class Learned(msgspec.Struct, frozen=True, kw_only=True):
+    """What outcomes say about one type of work."""
+
+    enough: str = ""
+    """The cheapest tier that is good enough; empty = none is known to be."""
+    poor: tuple[str, ...] = ()
+    """Tiers that are not."""
+    evidence: Mapping[str, str] = {}
+    """Tier -> the figures, in words."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Catalogue and rules together: all of the profile that a decision depends on."""
 
@@ -137,6 +173,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: SchedulerPolicy = SchedulerPolicy()
     residency: ResidencyPolicy = ResidencyPolicy()
     gateway: GatewayPolicy = GatewayPolicy()
+    learning: LearningPolicy = LearningPolicy()
+    learned: Mapping[str, Learned] = {}
+    """By type of work; set by the hub where history may act, never by the profile."""
     budget: BudgetPolicy = BudgetPolicy()
     version: str = ""
     profile: str = "default"

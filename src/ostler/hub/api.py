@@ -10,10 +10,12 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Verdict
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
+from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.ports import CallQuery, HubLink, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
+from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.spending import Spending, SpendingNoted
 from ostler.hub.views import (
@@ -31,12 +33,37 @@ from ostler.hub.views import (
 )
 
 
+class PatternApi(Protocol):
+    """Outcomes of attempts, and what is learned of them."""
+
+    async def report(self, query: ObservationQuery) -> PatternReport:
+        """Standings of models by type, and what they change."""
+        ...
+
+    async def observations(self, query: ObservationQuery) -> ObservationList:
+        """Outcomes as they were kept."""
+        ...
+
+    async def add(self, observations: Sequence[Observation]) -> PatternChange:
+        """Keep outcomes; those whose id is known are left alone."""
+        ...
+
+    async def forget(self, query: ObservationQuery) -> PatternChange:
+        """Forget outcomes, and with them what they changed."""
+        ...
+
+
 class HubApi(Protocol):
     """The hub for its faces. `link` is the side for workers."""
 
     @property
     def link(self) -> HubLink:
         """The side for workers."""
+        ...
+
+    @property
+    def patterns(self) -> PatternApi:
+        """Outcomes, and what is learned of them."""
         ...
 
     async def status(self) -> HubStatus:

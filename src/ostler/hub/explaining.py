@@ -107,13 +107,15 @@ def _left(evidence: Evidence | None) -> str:
     return f"; {agent}: {evidence.steps} steps, {evidence.tool_calls} tool calls, {work}"
 
 
-def verdict_why(task_id: str, verdict: Verdict, now_ms: int) -> Why:
-    """The explanation of a question."""
+def verdict_why(task_id: str, verdict: Verdict, now_ms: int, shown: Sequence[str] = ()) -> Why:
+    """The explanation of a question. `shown`: what outcomes say of its type of work."""
+    history = ("", "History", *(f"  {line}" for line in shown)) if shown else ()
     if isinstance(verdict, Route):
         head = f"{task_id} would run now: {verdict.decision.summary}"
-        return Why(task_id=task_id, headline=head, lines=_lines(verdict), decision=verdict.decision)
+        return Why(task_id=task_id, headline=head, lines=(*_lines(verdict), *history), decision=verdict.decision)
     head = f"{task_id} would wait ({wait_text(verdict.wait, now_ms)})"
-    return Why(task_id=task_id, headline=head, lines=_lines(verdict), decision=verdict.decision, wait=verdict.wait)
+    lines = (*_lines(verdict), *history)
+    return Why(task_id=task_id, headline=head, lines=lines, decision=verdict.decision, wait=verdict.wait)
 
 
 def _lines(verdict: Verdict) -> tuple[str, ...]:

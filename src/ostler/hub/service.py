@@ -28,6 +28,7 @@ from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, Key
 from ostler.hub.host_desk import HostDesk, SavedBy
 from ostler.hub.link import LocalLink
 from ostler.hub.needs import settled_needs, settled_now
+from ostler.hub.pattern_desk import PatternDesk
 from ostler.hub.plan_desk import PlanDesk
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.pump import Pump
@@ -55,7 +56,7 @@ from ostler.hub.views import (
 from ostler.hub.workers_view import worker_list
 from ostler.routing.decide import decide
 from ostler.scheduling.intake import Settled, route_request
-from ostler.scheduling.signals import Cancel, Pause, PolicyChanged, Resume, Retry, TasksAccepted
+from ostler.scheduling.signals import Cancel, Pause, Resume, Retry, TasksAccepted
 
 PAGE = 1000
 
@@ -85,6 +86,7 @@ class Hub:
         self.attempt_keys = AttemptKeys(self.gateway, store)
         pump.equip = self.attempt_keys.equip
         pump.attempt_ended = self.attempt_keys.ended
+        self.patterns = PatternDesk(pump, store)
         self._link = LocalLink(pump)
 
     @property
@@ -320,7 +322,8 @@ class Hub:
         _, facts = as_it_runs(spec, self._policy, self._fleet())
         request = RouteRequest(facts=facts, now_ms=now_ms, queued_ms=now_ms)
         verdict = decide(request, self._pump.scheduler.books.snapshot(now_ms), self._policy)
-        return verdict, verdict_why(spec.id, verdict, now_ms)
+        shown = await self.patterns.evidence(facts.classification.task_type)
+        return verdict, verdict_why(spec.id, verdict, now_ms, shown)
 
     async def events(self, after_seq: int, limit: int, task_id: str | None = None) -> EventPage:
         """Events after a sequence number."""
@@ -436,7 +439,7 @@ class Hub:
     async def reload(self, policy: Policy, settings: Sequence[SettingRow]) -> None:
         """Put a changed profile in force: new rules for what waits, endpoints added and removed."""
         self._info = msgspec.structs.replace(self._info, settings=tuple(settings))
-        await self._pump.post(PolicyChanged(policy=policy))
+        await self.patterns.follow_profile(policy)
         await self._desk.follow_profile(policy)
 
     async def reload_refused(self, error: OstlerError) -> None:

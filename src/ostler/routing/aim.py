@@ -6,7 +6,9 @@ ladder:
 1. explicit tier or model: it replaces what classification would ask; the minimum stays in the record;
 2. complexity and type each name a minimum tier; the higher one is the request;
 3. an override of the type replaces both;
-4. history has no input here: it may change minimums in the policy, never an explicit choice;
+4. history may move the request: down to the cheapest tier that is proven good enough for the type, never below the
+   profile's minimum of the type and never for critical work; up from a tier that is proven poor. It never touches an
+   override or an explicit choice;
 5. repeated errors and proven lack of quality go up, at most `max_quality_steps` together, never beyond the top.
 
 A command, and trivial work that carries one, is `direct`: a type's minimum says which model may take the work, and
@@ -18,7 +20,7 @@ import msgspec
 
 from ostler.domain.catalog import DIRECT, CostClass, TierSpec
 from ostler.domain.decision import Adjustment, Cause
-from ostler.domain.policy import Policy, RoutingPolicy
+from ostler.domain.policy import Learned, Policy, RoutingPolicy
 from ostler.domain.tasks import Complexity, ErrorCount, TaskFacts, TaskKind
 from ostler.routing.ladder import Ladder
 from ostler.routing.signature import signature
@@ -66,6 +68,8 @@ def find_aim(
     if facts.kind is TaskKind.COMMAND:
         return Aim(direct=True, minimum=DIRECT, requested=DIRECT)
     walk = _minimum(facts, policy.routing, ladder)
+    if facts.tier is None and facts.model is None:
+        _history(facts, walk, policy, ladder)
     minimum = walk.tier
     if facts.tier is not None:
         stated = ladder.find(facts.tier)
@@ -105,6 +109,35 @@ def _minimum(facts: TaskFacts, routing: RoutingPolicy, ladder: Ladder) -> _Walk:
         reason = f"{found.task_type} needs at least {by_type.name}"
         walk.move(ladder.higher(walk.tier, by_type), Cause.CLASSIFICATION, reason)
     return walk
+
+
+def _history(facts: TaskFacts, walk: _Walk, policy: Policy, ladder: Ladder) -> None:
+    """Step 4, where the policy has learned something about the type."""
+    kind = facts.classification.task_type
+    learned = policy.learned.get(kind)
+    if learned is None or walk.tier.name == DIRECT or ladder.find(policy.routing.task_overrides.get(kind, "")):
+        return
+    floor = ladder.find(policy.routing.type_minimums.get(kind, ""))
+    enough = ladder.find(learned.enough)
+    here = ladder.position(walk.tier.name)
+    lower = enough is not None and ladder.position(enough.name) < here
+    if enough is not None and lower and not facts.critical and _reaches(enough, floor, ladder):
+        walk.move(enough, Cause.HISTORY, f"{enough.name} is good enough for {kind}: {_said(learned, enough)}")
+        return
+    better = [tier for tier in ladder.models if ladder.position(tier.name) > here and tier.name not in learned.poor]
+    if walk.tier.name in learned.poor and better:
+        walk.move(better[0], Cause.HISTORY, f"{walk.tier.name} is poor at {kind}: {_said(learned, walk.tier)}")
+
+
+def _reaches(tier: TierSpec, floor: TierSpec | None, ladder: Ladder) -> bool:
+    """Whether a tier may be gone down to: it has models, is enabled, and is not below the profile's minimum."""
+    if not ladder.index(tier.name):
+        return False
+    return floor is None or ladder.position(tier.name) >= ladder.position(floor.name)
+
+
+def _said(learned: Learned, tier: TierSpec) -> str:
+    return learned.evidence.get(tier.name, "by its outcomes")
 
 
 def _satisfied(by_type: TierSpec, facts: TaskFacts, ladder: Ladder) -> bool:

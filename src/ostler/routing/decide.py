@@ -6,7 +6,8 @@
     request. None of them is ever replaced by another step; a stated tier may be left only for the causes below
  2. classification: complexity and type each name a minimum tier, the higher one is the request
  3. overrides of the profile for the type
- 4. history: may change minimums (in the policy), never an explicit choice
+ 4. history: what outcomes proved of the type (in the policy) moves the request; never an explicit choice, never below a
+    minimum of the profile
  5. repeated errors and proven lack of quality: up, at most `max_quality_steps`            (1 to 5: module `aim`)
  6. disabled tiers are not on the ladder; tiers without context, capability or locality are passed over upward
  7. candidates of the tier: filter, score, pick; all slots taken is a wait, never a reason to leave the tier

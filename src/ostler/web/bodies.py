@@ -11,6 +11,7 @@ import msgspec
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Verdict
 from ostler.domain.ledger import Amount, Basis, Scopes
+from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Priority, TaskSpec
 from ostler.hub.fleet_views import LoadOrder, SwapOrder, UnloadOrder
@@ -226,6 +227,24 @@ class CallListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     failed: bool = False
     limit: PageLimit = 100
     before: str | None = None
+
+
+class PatternQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which outcomes: of a type of work, a model, a tier."""
+
+    type: str = ""
+    model: str = ""
+    tier: str = ""
+
+    def which(self) -> ObservationQuery:
+        """The query as the hub knows it."""
+        return ObservationQuery(task_type=self.type, model=self.model, tier=self.tier)
+
+
+class OutcomesBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Outcomes to keep."""
+
+    observations: tuple[Observation, ...]
 
 
 class ResultsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

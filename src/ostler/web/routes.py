@@ -1,6 +1,7 @@
 """The one table of all routes."""
 
 from ostler.web import handlers as on
+from ostler.web import pattern_handlers as pattern
 from ostler.web import worker_handlers as worker
 from ostler.web.call import Access, Route, route
 
@@ -47,6 +48,10 @@ def hub_routes() -> tuple[Route, ...]:
         route("POST", "/hub/keys", on.make_key, status=201),
         route("DELETE", "/hub/keys/{name}", on.revoke_key),
         route("POST", "/hub/spending", on.record_spending, status=201),
+        route("GET", "/hub/patterns", pattern.patterns),
+        route("POST", "/hub/patterns", pattern.add_outcomes, status=201),
+        route("DELETE", "/hub/patterns", pattern.forget_outcomes),
+        route("GET", "/hub/patterns/outcomes", pattern.outcomes),
         route("GET", "/hub/calls", on.calls),
         route("GET", "/hub/calls/{id}", on.call_record),
         route("POST", "/hub/workers/join", worker.join, access=Access.WORKER),

@@ -1,0 +1,131 @@
+"""`ostler patterns`: each verb asks the hub one thing and says what came back."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ostler.domain.errors import ExitCode
+from ostler.domain.observations import Observation, ObservationQuery, Origin
+from ostler.domain.policy import HistoryRule, Learned
+from ostler.domain.states import Outcome
+from ostler.hub.pattern_views import LearnedRow, PatternReport, PatternRow
+from tests.cli.conftest import Ostler
+from tests.web.recording_hub import OUTCOME, RecordingHub, ServedHub
+
+ROW = PatternRow(
+    task_type="docs", model="qwen", tier="low", successes=9, failures=1, mean=0.85, low=0.7, mean_duration_ms=1_500
+)
+REPORT = PatternReport(
+    history=HistoryRule.OBSERVE,
+    rate=0.75,
+    confidence=0.9,
+    outcomes=10,
+    patterns=(ROW,),
+    learned=(LearnedRow(task_type="docs", learned=Learned(enough="low", evidence={"low": "qwen 9 of 10"})),),
+)
+
+
+@pytest.fixture
+def _reporting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def report(hub: RecordingHub, query: ObservationQuery) -> PatternReport:
+        hub.record("report", query)
+        return REPORT
+
+    monkeypatch.setattr(RecordingHub, "report", report)
+
+
+def test_an_outcome_is_written_by_hand(ostler: Ostler, served: ServedHub) -> None:
+    """With all that is known of it; ids are new each time."""
+    flags = ("--failure", "--verified", "--tier", "low", "--attempt", "2", "--duration", "1.5", "--cost", "0.01")
+    code, out, _ = ostler("patterns", "record", "docs", "qwen", *flags, "--note", "broke")
+    code_again, _, _ = ostler("patterns", "record", "docs", "qwen", "--success")
+    ((first,),), ((second,),) = served.asked("add")
+    assert (code, code_again) == (0, 0)
+    assert "kept 1 outcome" in out
+    assert (first.success, first.proof, first.tier, first.attempt, first.note) == (
+        False,
+        Outcome.VERIFIED,
+        "low",
+        2,
+        "broke",
+    )
+    assert (first.duration_ms, first.cost_micro_usd, first.origin) == (1_500, 10_000, Origin.HAND)
+    assert (second.success, second.proof) == (True, Outcome.REPORTED)
+    assert first.id != second.id
+
+
+def test_an_outcome_must_be_one_or_the_other(ostler: Ostler, served: ServedHub) -> None:
+    """Neither is assumed."""
+    code, _, err = ostler("patterns", "record", "docs", "qwen")
+    assert code == ExitCode.USAGE
+    assert "--success" in err
+    assert served.asked("add") == []
+
+
+@pytest.mark.usefixtures("_reporting")
+@pytest.mark.parametrize(
+    ("verb", "shown", "hidden"),
+    [
+        (("report",), ("outcomes", "85%", "qwen 9 of 10", "no (observe)"), ()),
+        (("stats",), ("outcomes", "90%"), ("85%",)),
+        (("analyze",), ("85%", "1.5 s"), ("9 of 10",)),
+        (("recommend",), ("9 of 10",), ("85%",)),
+        (("suggest", "docs"), ("9 of 10", "85%"), ()),
+    ],
+)
+def test_each_part_is_shown(
+    ostler: Ostler, served: ServedHub, verb: tuple[str, ...], shown: tuple[str, ...], hidden: tuple[str, ...]
+) -> None:
+    """In words for people; as the hub says it for programs."""
+    code, out, _ = ostler("patterns", *verb)
+    assert code == 0
+    assert all(text in out for text in shown)
+    assert not any(text in out for text in hidden)
+    code, out, _ = ostler("patterns", *verb, "--json")
+    assert msgspec.json.decode(out, type=PatternReport) == REPORT
+
+
+@pytest.mark.usefixtures("_reporting")
+def test_filters_are_handed_on(ostler: Ostler, served: ServedHub) -> None:
+    """Type, model and tier."""
+    ostler("patterns", "analyze", "--type", "docs", "--model", "qwen2.5:7b", "--tier", "low")
+    assert served.asked("report") == [(ObservationQuery(task_type="docs", model="qwen2.5:7b", tier="low"),)]
+
+
+def test_what_is_exported_can_be_imported(ostler: Ostler, served: ServedHub, tmp_path: Path) -> None:
+    """One outcome a line, nothing lost; the copy says that it was imported."""
+    code, out, _ = ostler("patterns", "export")
+    assert code == 0
+    assert msgspec.json.decode(out, type=Observation) == OUTCOME
+    file = tmp_path / "outcomes.jsonl"
+    file.write_text(out, encoding="utf-8")
+    code, out, _ = ostler("patterns", "import", str(file))
+    (((copy,),),) = served.asked("add")
+    assert (code, "docs" in out) == (0, True)
+    assert copy == msgspec.structs.replace(OUTCOME, origin=Origin.IMPORT)
+
+
+def test_a_line_that_is_no_outcome_is_named(ostler: Ostler, served: ServedHub, tmp_path: Path) -> None:
+    """File and line, and nothing is imported."""
+    file = tmp_path / "outcomes.jsonl"
+    file.write_bytes(msgspec.json.encode(OUTCOME) + b'\n{"id": 3}\n')
+    for path, where in ((file, "outcomes.jsonl:2"), (tmp_path / "none", "none")):
+        code, _, err = ostler("patterns", "import", str(path))
+        assert (code, where in err) == (ExitCode.USAGE, True)
+    assert served.asked("add") == []
+
+
+def test_forgetting_asks_for_a_name_or_for_all(ostler: Ostler, served: ServedHub) -> None:
+    """Nothing is forgotten by a slip."""
+    for flags in ((), ("--all", "--model", "qwen")):
+        code, _, err = ostler("patterns", "forget", *flags)
+        assert (code, "--all" in err) == (ExitCode.USAGE, True)
+    assert served.asked("forget") == []
+    assert ostler("patterns", "forget", "--model", "qwen")[0] == 0
+    code, out, _ = ostler("patterns", "forget", "--all")
+    assert (code, "forgot 2 outcomes" in out) == (0, True)
+    assert served.asked("forget") == [
+        (ObservationQuery(model="qwen"),),
+        (ObservationQuery(),),
+    ]
