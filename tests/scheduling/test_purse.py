@@ -277,3 +277,26 @@ def test_room_that_an_end_makes_is_used_at_once() -> None:
     made.tell(sig.EndpointReset(name="anthropic"))
 
     assert made.state(second) is TaskState.ASSIGNED
+
+
+def test_what_is_held_follows_the_answers_that_were_seen() -> None:
+    """Ten short answers of a model: the next attempt holds for a short one, not for the usual 400 tokens."""
+    made = rig(month(10**9))
+    for number in range(10):
+        made.finish(made.chat(f"t{number}", tier="complex"), usage=Usage(input_tokens=4, output_tokens=50))
+    made.chat("next", tier="complex")
+
+    assert money(made)[1] == 4 * 3 + 54 * 15, "the upper edge of the bin of 50"
+
+
+def test_answers_that_broke_or_were_not_counted_teach_nothing() -> None:
+    """Nor do those of local models, which hold nothing."""
+    made = rig(month(10**9))
+    for number in range(12):
+        counted = Usage(input_tokens=4, output_tokens=5, estimated=number % 2 == 0)
+        made.finish(
+            made.chat(f"t{number}", tier="complex"), None if counted.estimated else FailureClass.REFUSAL, usage=counted
+        )
+        made.finish(made.chat(f"l{number}", tier="standard"), usage=Usage(input_tokens=4, output_tokens=5))
+
+    assert dict(made.scheduler.books.answers.expected) == {}

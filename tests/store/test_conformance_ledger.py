@@ -273,3 +273,15 @@ async def test_the_sums_are_given_out_by_kind_from_an_instant_on(store: Store) -
     assert of_all == [(0, 10), (1, 5), (2, 5)]
     assert {row.value for row in found if row.scope == "provider"} == {"anthropic"}
     assert await store.sums((), 0) == []
+
+
+async def test_the_newest_entries_come_first_where_they_are_asked_for(store: Store) -> None:
+    """Of all, and of one attempt; a hub that starts reads the newest ones without going through all."""
+    await store.apply([settle(f"a{number}", number) for number in range(5)])
+    await store.apply([Adjust(attempt="a3", ref="bill", at_ms=NOW_MS, amount=Amount(micro_usd=7))])
+
+    newest = await store.ledger(LedgerQuery(newest_first=True, limit=3))
+    of_one = await store.ledger(LedgerQuery(newest_first=True, attempt="a3"))
+
+    assert [entry.attempt for entry in newest] == ["a3", "a4", "a3"]
+    assert [entry.amount.micro_usd for entry in of_one] == [7, 3]

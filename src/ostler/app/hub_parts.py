@@ -14,6 +14,7 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import AppendEvents, Release, Settle
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
+from ostler.domain.ledger import LedgerQuery
 from ostler.domain.limits import ScopeKind
 from ostler.domain.ports import OpenWork, Store
 from ostler.fleet.drivers import DriverSet
@@ -33,6 +34,8 @@ from ostler.solver.searching import search_in_process
 from ostler.version import __version__
 from ostler.workers.timing import Timing
 
+LEARNED_FROM_ENTRIES = 10_000
+"""The newest of the ledger: what a hub that starts learns the lengths of answers from."""
 FIRST_LOOK_S = 3.0
 """How long restored work waits for the first listings."""
 
@@ -131,7 +134,8 @@ class HubParts:
         """What is used and held by now, for the choice of a route."""
         since_ms = since_needed(self.pump.scheduler.books.policy.budget.limits, self.pump.clock.now_ms())
         sums = await self.store.sums(tuple(ScopeKind), since_ms)
-        self.pump.scheduler.restore_money(sums, await self.store.open_reservations())
+        lately = await self.store.ledger(LedgerQuery(newest_first=True, limit=LEARNED_FROM_ENTRIES))
+        self.pump.scheduler.restore_money(sums, await self.store.open_reservations(), lately)
 
     def _spec_of(self, endpoint: str) -> EndpointSpec | None:
         view = self.pump.scheduler.books.endpoints.views.get(endpoint)

@@ -56,9 +56,10 @@ class LedgerBook:
 
     def listed(self, query: LedgerQuery) -> list[LedgerEntry]:
         """See the port of the store."""
+        entries = self.entries[max(0, query.after_seq) :]
         found = (
             entry
-            for entry in self.entries[max(0, query.after_seq) :]
+            for entry in (reversed(entries) if query.newest_first else entries)
             if (query.attempt is None or entry.attempt == query.attempt) and entry.charged_ms >= query.since_ms
         )
         return [entry for entry, _ in zip(found, range(max(0, query.limit)), strict=False)]

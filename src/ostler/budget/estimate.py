@@ -42,6 +42,16 @@ def gathered(answers: Iterable[int]) -> Lengths:
     return Lengths(counts=counts)
 
 
+def is_enough(lengths: Lengths, *, quantile_percent: int) -> bool:
+    """Whether so many were seen that the quantile is one of them.
+
+    >>> is_enough(gathered([100] * 8), quantile_percent=90), is_enough(gathered([100] * 9), quantile_percent=90)
+    (False, True)
+    """
+    samples = lengths.samples
+    return 0 < ceil((samples + 1) * quantile_percent / _PERCENT) <= samples
+
+
 def expected_output(lengths: Lengths, default_tokens: int, *, quantile_percent: int, at_most: int | None = None) -> int:
     """Tokens of output to reserve for.
 

@@ -234,6 +234,8 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What a model takes that is not usable on a managed endpoint; may be worked out when it is asked for."""
     speeds: Mapping[tuple[str, str], Speeds] = {}
     """(host, model) -> measured speeds, where there are any; they replace the configured ones."""
+    outputs: Mapping[tuple[str, str], int] = {}
+    """(type of work, model) -> tokens that an answer is expected to have, as learned; an empty type = any."""
     spent: Callable[[Span], Spent] | None = None
     """What is used and held of the budget; `None` = nobody keeps a ledger, no limit is asked."""
     taken_ms: int = 0

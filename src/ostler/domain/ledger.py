@@ -158,10 +158,11 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries to list, oldest first."""
+    """Which entries to list, oldest first unless it says otherwise."""
 
     after_seq: int = 0
     attempt: str | None = None
     since_ms: int = 0
     """By the instant they are charged to."""
+    newest_first: bool = False
     limit: int = 1_000

@@ -162,7 +162,7 @@ class Store(Protocol):
         ...
 
     async def ledger(self, query: LedgerQuery) -> list[LedgerEntry]:
-        """Entries of the ledger, oldest first."""
+        """Entries of the ledger, oldest first unless the query says otherwise."""
         ...
 
     async def open_reservations(self) -> list[LedgerEntry]:

@@ -2,13 +2,15 @@
 
 A place on the user's own machines costs nothing and is never asked about: no limit keeps work from it. For any other
 one the estimate is the prompt and the expected answer at the model's price, the very amount that is reserved when the
-task is assigned.
+task is assigned. How long an answer is expected to be is learned from those that were seen, else as usual.
 
 The answer is cut to what decides: a place at a hard limit is refused, one at a soft limit is used only where nothing
 cheaper can take the task, and a task that says itself where it is to run (tier, model, endpoint) sees hard limits only.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from ostler.budget.limits import Gate, Level, Standing, amount_text, gate
 from ostler.budget.prices import cost_micro_usd
@@ -21,6 +23,9 @@ from ostler.domain.tasks import TaskFacts
 from ostler.routing.facts import CALL
 from ostler.routing.question import Question
 
+Outputs = Mapping[tuple[str, str], int]
+_NOTHING_LEARNED: Outputs = MappingProxyType({})
+
 
 def price_of(budget: BudgetPolicy, model: str) -> tuple[Price, Basis]:
     """The price to reckon with, and how it is known: the conservative one where nobody knows any."""
@@ -28,14 +33,18 @@ def price_of(budget: BudgetPolicy, model: str) -> tuple[Price, Basis]:
     return (budget.conservative_price, Basis.UNKNOWN) if price is None else (price, Basis.PRICED)
 
 
-def expected(facts: TaskFacts, handed_tokens: int, model: str, policy: Policy) -> tuple[Amount, Basis]:
-    """What an attempt on a model is expected to take. `facts` are those of the task without what it is handed."""
+def expected(
+    facts: TaskFacts, handed_tokens: int, model: str, policy: Policy, outputs: Outputs = _NOTHING_LEARNED
+) -> tuple[Amount, Basis]:
+    """What an attempt on a model is expected to take. `facts` are those of the task without what it is handed;
+    `outputs` is what was learned of the lengths of answers (`FleetSnapshot.outputs`).
+    """
     price, basis = price_of(policy.budget, model)
-    output_tokens = facts.output_tokens
-    amount = Amount(
-        input_tokens=facts.prompt_tokens + handed_tokens,
-        output_tokens=output_tokens if output_tokens is not None else policy.routing.default_output_tokens,
-    )
+    learned = outputs.get((facts.classification.task_type, model), outputs.get(("", model)))
+    output_tokens = learned if learned is not None else policy.routing.default_output_tokens
+    if facts.output_tokens is not None:
+        output_tokens = min(output_tokens, facts.output_tokens) if learned is not None else facts.output_tokens
+    amount = Amount(input_tokens=facts.prompt_tokens + handed_tokens, output_tokens=output_tokens)
     micro_usd = cost_micro_usd(price, amount)
     held = Amount(micro_usd=micro_usd, input_tokens=amount.input_tokens, output_tokens=amount.output_tokens)
     return held, Basis.ESTIMATED if basis is Basis.PRICED else basis
@@ -62,7 +71,7 @@ def gate_of(question: Question, tier: TierSpec, view: EndpointView, model: str) 
     if view.spec.local or spent is None or not (limits or request.limits):
         return None
     facts = request.facts
-    estimate, _ = expected(facts, request.handed_tokens, model, question.policy)
+    estimate, _ = expected(facts, request.handed_tokens, model, question.policy, question.snapshot.outputs)
     spec = view.spec
     scopes = scopes_of(facts, provider=spec.provider, tier=tier.name, model=model, endpoint=spec.name, key=request.key)
     every = (*limits, *request.limits)

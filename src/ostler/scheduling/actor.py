@@ -66,9 +66,12 @@ class Scheduler:
             _serve(turn)
         return turn.effects
 
-    def restore_money(self, sums: Iterable[Summed], reserved: Iterable[LedgerEntry]) -> None:
-        """Take up what the ledger says, before any work is taken in."""
+    def restore_money(
+        self, sums: Iterable[Summed], reserved: Iterable[LedgerEntry], lately: Iterable[LedgerEntry] = ()
+    ) -> None:
+        """Take up what the ledger says, before any work is taken in. `lately`: entries to learn lengths from."""
         self.books.money.restore(sums, reserved)
+        self.books.answers.restore(lately, self.books.policy)
 
     def next_wake_ms(self) -> int | None:
         """When the scheduler wants a `Wake` if nothing else happens."""
@@ -167,6 +170,7 @@ class Scheduler:
         books = self.books
         books.policy = policy
         books.endpoints.policy = policy.scheduler
+        books.answers.policy_changed(policy)
         loading.policy_changed(turn, policy)
         meta = {"policy_version": policy.version, "profile": policy.profile}
         turn.emit(Event(name="config.changed", at_ms=turn.now_ms, metadata=meta))

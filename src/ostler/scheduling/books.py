@@ -19,6 +19,7 @@ from ostler.domain.fleet import FleetSnapshot, ModelAt, SwapEstimate
 from ostler.domain.policy import Policy
 from ostler.domain.states import FINAL_STATES, TaskState, Wait, may_move
 from ostler.domain.tasks import Attempt, Task
+from ostler.scheduling.answers import AnswerLengths
 from ostler.scheduling.batches import Batches
 from ostler.scheduling.calls import Calls
 from ostler.scheduling.dependencies import Dependencies
@@ -52,6 +53,7 @@ class Books:
         self.endpoints = Endpoints(policy.scheduler)
         self.timers = Timers()
         self.money = Mirror()
+        self.answers = AnswerLengths()
         self.batches = Batches()
         self.in_flight: dict[str, int] = {}
         self.in_flight_by_model: dict[tuple[str, str], int] = {}
@@ -94,6 +96,7 @@ class Books:
             swaps=self.swap_costs(now_ms) if self.hosts else {},
             speeds=self.hosts.speeds.effective,
             spent=self.money.spent,
+            outputs=self.answers.expected,
             taken_ms=now_ms,
         )
 

@@ -268,6 +268,8 @@ def ended(turn: Turn, end: LiveEnded) -> None:
     if live.held:
         purse.pay(turn, purse.call_settlement(books, live.held, live.dispatch, end, now_ms))
         live.held = ""
+        if end.failure is None:
+            purse.answered(books, live.call.facts, endpoint, model, end.usage)
     if end.wants_tool:
         books.hosts.hold(ModelAt(endpoint, model), now_ms + books.policy.residency.tool_hold_ms)
     if end.failure is None:

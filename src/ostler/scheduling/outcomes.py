@@ -105,6 +105,7 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
     purse.pay(turn, purse.settlement(books, attempt, report, turn.now_ms))
     books.attempts[task.id] = attempt
     if report.ok:
+        purse.answered(books, task.facts, attempt.endpoint, attempt.model, report.usage)
         _succeeded(turn, judged, report, duration["duration_ms"])
     else:
         failure = report.failure or Failure(

@@ -22,7 +22,7 @@ from ostler.domain.ledger import Amount, Basis
 from ostler.domain.limits import UnknownPrice
 from ostler.domain.live import Dispatch, LiveCall, LiveEnded
 from ostler.domain.states import FailureClass
-from ostler.domain.tasks import Attempt, Task, TaskKind, Usage
+from ostler.domain.tasks import Attempt, Task, TaskFacts, TaskKind, Usage
 from ostler.domain.work import Finished
 from ostler.routing.gatekeeping import expected, price_of, scopes_of
 from ostler.scheduling.books import Books, Turn
@@ -63,7 +63,7 @@ def reservation(books: Books, task: Task, decision: Decision, now_ms: int) -> Re
     policy, facts = books.policy, task.facts
     if facts.kind is TaskKind.AGENT:
         return None  # each of its calls holds and pays its own, under the task
-    amount, basis = expected(facts, task.handed_tokens, decision.selected_model, policy)
+    amount, basis = expected(facts, task.handed_tokens, decision.selected_model, policy, books.answers.expected)
     scopes = scopes_of(
         facts,
         provider=decision.provider or "",
@@ -118,7 +118,7 @@ def call_reservation(books: Books, call: LiveCall, decision: Decision, now_ms: i
     if not _is_paid(books, endpoint) or model is None:
         return None
     policy, facts = books.policy, call.facts
-    amount, basis = expected(facts, 0, model, policy)
+    amount, basis = expected(facts, 0, model, policy, books.answers.expected)
     scopes = scopes_of(
         facts,
         provider=decision.provider or "",
@@ -137,6 +137,12 @@ def call_reservation(books: Books, call: LiveCall, decision: Decision, now_ms: i
         scopes=scopes,
         bounds=bounds(limits, scopes, now_ms, critical=facts.critical),
     )
+
+
+def answered(books: Books, facts: TaskFacts, endpoint: str | None, model: str | None, usage: Usage | None) -> None:
+    """A paid attempt ended well: the length of its answer says what the next one should hold."""
+    if usage is not None and not usage.estimated and model is not None and _is_paid(books, endpoint):
+        books.answers.add(facts.classification.task_type, model, usage.output_tokens, books.policy)
 
 
 def call_settlement(books: Books, attempt: str, dispatch: Dispatch, end: LiveEnded, now_ms: int) -> Settle | Release:

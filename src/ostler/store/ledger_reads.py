@@ -27,6 +27,9 @@ class LedgerQueries(NamedTuple):
     """body: above seq, charged since, at most so many."""
     entries_of_attempt: str
     """The same, of an attempt."""
+    newest_entries: str
+    """As `entries`, the newest first."""
+    newest_of_attempt: str
     open_reservations: str
     values: str
     """By scope."""
@@ -41,14 +44,12 @@ def compile_ledger_queries(dialect: Dialect) -> LedgerQueries:
     entry, spending = schema.ledger, schema.spending
     end = entry.alias("ended")
     ended = sa.exists().where(end.c.attempt == entry.c.attempt, end.c.kind != sa.literal_column("'reserve'"))
-    listed = (
-        sa.select(entry.c.body)
-        .where(
-            entry.c.seq > sa.bindparam("after"),
-            entry.c.charged_ms >= sa.bindparam("since"),
-        )
-        .order_by(entry.c.seq)
+    listed = sa.select(entry.c.body).where(
+        entry.c.seq > sa.bindparam("after"),
+        entry.c.charged_ms >= sa.bindparam("since"),
     )
+    upward, downward = entry.c.seq, entry.c.seq.desc()
+    of_attempt = listed.where(entry.c.attempt == sa.bindparam("attempt"))
     is_open = (entry.c.kind == sa.literal_column("'reserve'"), ~ended)
     all_time = spending.c.grain == sa.literal_column(str(int(Grain.ALL)))
     counts = [spending.c[f"{part}_{name}"] for part in ("used", "held") for name in schema.COUNTS]
@@ -63,8 +64,10 @@ def compile_ledger_queries(dialect: Dialect) -> LedgerQueries:
     return LedgerQueries(
         sums=text(spending_sums()),
         rows=text(rows_since),
-        entries=text(at_most(listed)),
-        entries_of_attempt=text(at_most(listed.where(entry.c.attempt == sa.bindparam("attempt")))),
+        entries=text(at_most(listed.order_by(upward))),
+        entries_of_attempt=text(at_most(of_attempt.order_by(upward))),
+        newest_entries=text(at_most(listed.order_by(downward))),
+        newest_of_attempt=text(at_most(of_attempt.order_by(downward))),
         open_reservations=text(sa.select(entry.c.body).where(*is_open).order_by(entry.c.seq)),
         values=text(values.order_by(spending.c.value)),
     )
@@ -90,12 +93,14 @@ def summed(run: Run, queries: LedgerQueries, kinds: Sequence[ScopeKind], since_m
 
 
 def entries(run: Run, queries: LedgerQueries, query: LedgerQuery) -> list[LedgerEntry]:
-    """Entries, oldest first."""
+    """Entries in the order that is asked for."""
     limit = max(0, query.limit)
     if query.attempt is None:
-        found = run(queries.entries, (query.after_seq, query.since_ms, limit))
+        text = queries.newest_entries if query.newest_first else queries.entries
+        found = run(text, (query.after_seq, query.since_ms, limit))
     else:
-        found = run(queries.entries_of_attempt, (query.after_seq, query.since_ms, query.attempt, limit))
+        text = queries.newest_of_attempt if query.newest_first else queries.entries_of_attempt
+        found = run(text, (query.after_seq, query.since_ms, query.attempt, limit))
     return [rows.decode_entry(text) for (text,) in found]
 
 
