@@ -6,16 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ostler.app import budgets
+from ostler.app.prices import shipped_table
 from ostler.config.load import load_profile
-from ostler.domain.commands import Command, Reserve, Settle
+from ostler.domain.commands import Command, PutCalls, Reserve, Settle
 from ostler.domain.ledger import Amount, Basis, Scopes
+from ostler.domain.live import CallAttempt
+from ostler.domain.states import TaskState
+from ostler.domain.tasks import Usage
 from ostler.store.file_lock import FileLock
 from ostler.store.sqlite import SqliteStore
 from tests.budget.made import at
 from tests.cli.conftest import Ostler
+from tests.store.rows_made import make_attempt, make_call, make_submit, make_task, make_update
 from tests.web.recording_hub import served_hub
 
 PROFILE = """\
@@ -187,7 +193,7 @@ def test_the_status_names_every_limit(ostler: Ostler, spend: Callable[..., None]
     assert rows["anthropic-day", "anthropic"]["level"] == "degraded"
     assert rows["anthropic-day", "anthropic"]["resets"] == "2026-11-30 00:00Z"
     assert told["level"] == "degraded"
-    assert "spent in all: $41.00; local work would have cost $0.25" in result.out
+    assert "spent in all: $41.00; local work would have cost $0.25 on anthropic/x" in result.out
     assert ostler("budget", "status").code == 0
 
 
@@ -300,3 +306,46 @@ def test_what_would_not_load_is_not_written(ostler: Ostler, profile: Path) -> No
         assert ostler("budget", *arguments).code == 2, arguments
 
     assert profile.read_text(encoding="utf-8") == PROFILE
+
+
+def test_savings_are_reckoned_from_the_records_of_real_work(ostler: Ostler, profile: Path, tmp_path: Path) -> None:
+    """Attempts and calls on local endpoints, at the price of the cheapest cloud model, which is named; paid ones and
+    those without a count are left out.
+    """
+    usage = Usage(input_tokens=600_000, output_tokens=100_000)
+    endpoints = load_profile(profile, {"HOME": "/h"}).policy.catalog.endpoints.values()
+    box, cloud = (next(spec.name for spec in endpoints if spec.local is local) for local in (True, False))
+    attempts = [
+        make_attempt("t1", endpoint=box, model="qwen2.5:7b", usage=usage),
+        make_attempt("t2", endpoint=cloud, model="claude-sonnet-5", usage=usage),
+        make_attempt("t3", endpoint=box, model="qwen2.5:7b", usage=None),
+    ]
+    one = make_call("c1")
+    mine = CallAttempt(
+        endpoint=box,
+        model="qwen2.5:7b",
+        tier="small",
+        started_ms=0,
+        duration_ms=1,
+        input_tokens=400_000,
+        cost_micro_usd=0,
+        cost_basis="local",
+    )
+    call = msgspec.structs.replace(one, attempts=(mine, msgspec.structs.replace(mine, cost_basis="priced")))
+
+    async def write() -> None:
+        path = tmp_path / "data" / "ostler.db"
+        path.parent.mkdir()
+        store = await SqliteStore.open(path)
+        await store.apply([make_submit("t1", "t2", "t3"), PutCalls(records=(call,))])
+        for number, attempt in enumerate(attempts, start=1):
+            update = make_update(make_task(f"t{number}", number), TaskState.ASSIGNED)
+            await store.apply([msgspec.structs.replace(update, attempt=attempt)])
+        await store.close()
+
+    asyncio.run(write())
+
+    told = json.loads(ostler("budget", "status", "--json").out)
+    table = shipped_table().providers["deepseek"]["deepseek-chat"].price
+    assert told["saved_of"] == "deepseek/deepseek-chat"
+    assert told["saved_micro_usd"] == pytest.approx((table.input * 1.0 + table.output * 0.1) * 1e6, abs=2)

@@ -7,12 +7,13 @@ import msgspec
 
 from ostler.app.budgets import Budgets, DriftRow, RecommendRow
 from ostler.app.offline import declared_fleet
+from ostler.app.savings import savings
 from ostler.budget.limits import Gate, Level, Standing, amount_text
 from ostler.budget.prices import cost_micro_usd
 from ostler.budget.windows import EARLIEST_MS, LATEST_MS
 from ostler.domain.decision import Route, RouteRequest
 from ostler.domain.errors import InvalidInputError
-from ostler.domain.ledger import Amount, LedgerQuery, Scopes, Span
+from ostler.domain.ledger import Amount, Scopes, Span
 from ostler.domain.limits import ScopeKind, Unit
 from ostler.domain.money import micro_usd, usd_text
 from ostler.domain.tasks import TaskSpec
@@ -76,6 +77,9 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     total_micro_usd: int
     saved: str
     """What local work would have cost; empty = nothing was reckoned."""
+    saved_micro_usd: int = 0
+    saved_of: str = ""
+    """On which model: the counterfactual by name."""
 
     @property
     def total_line(self) -> str:
@@ -181,14 +185,16 @@ def status_view(profile: str | None) -> StatusView:
         for one in budgets.subscriptions()
     )
     total = budgets.spent(Span(scope=ScopeKind.ALL, start_ms=EARLIEST_MS, end_ms=LATEST_MS)).total(Unit.USD)
-    saved = sum(entry.equivalent_micro_usd for entry in budgets.ledger.entries(LedgerQuery(limit=100_000)))
+    saved = savings(budgets)
     return StatusView(
         level=budgets.worst().level.value,
         limits=rows,
         subscriptions=subscriptions,
         total=usd_text(total),
         total_micro_usd=total,
-        saved=usd_text(saved) if saved else "",
+        saved=usd_text(saved.micro_usd) if saved.micro_usd else "",
+        saved_micro_usd=saved.micro_usd,
+        saved_of=saved.of,
     )
 
 

@@ -62,9 +62,8 @@ def status(*, profile: str | None, as_json: bool) -> None:
     )
     for one in view.subscriptions:
         click.echo(f"subscription {one.provider}: {one.detail}")
-    click.echo(
-        f"spent in all: {view.total}; local work would have cost {view.saved}" if view.saved else view.total_line
-    )
+    saved = f"; local work would have cost {view.saved} on {view.saved_of}" if view.saved else ""
+    click.echo(view.total_line + saved)
 
 
 @budget.command(

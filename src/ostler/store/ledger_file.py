@@ -25,6 +25,7 @@ from ostler.store.file_lock import FileLock
 from ostler.store.flush import Flusher
 from ostler.store.ledger_check import NEWEST, SUMMED, torn
 from ostler.store.ledger_reads import LedgerQueries
+from ostler.store.local_use import NO_USE, KeptUse, kept_use
 from ostler.store.migrate import bring_up_to_date
 from ostler.store.rows import Run
 from ostler.store.sqlite_engine import (
@@ -72,6 +73,10 @@ class LedgerFile:
     def charged(self, kind: ScopeKind) -> list[str]:
         """Who was ever charged, by name."""
         return self._read(lambda run, texts: ledger_reads.values(run, texts, kind), [])
+
+    def kept_use(self) -> KeptUse:
+        """What was answered by attempts and calls whose records are kept beside the ledger."""
+        return self._read(lambda run, _: kept_use(run), NO_USE)
 
     def _lock(self) -> FileLock:
         deadline = time.monotonic() + self._patience_s
