@@ -319,6 +319,7 @@ async def test_hot_queries_walk_an_index(sqlite_store: SqliteStore) -> None:
         ("drop_call_decisions", "SCAN call_decision"),
         # The few entries of one attempt are put in order; what is still reserved is looked for at start.
         ("entries_of_attempt", "USE TEMP B-TREE FOR ORDER BY"),
+        ("newest_of_attempt", "USE TEMP B-TREE FOR ORDER BY"),
         ("open_reservations", "SCAN ledger"),
     }
     assert plans["newest"] == ["SEARCH call USING INDEX call_at ((at_ms,id)<(?,?))"]
