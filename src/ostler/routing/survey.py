@@ -309,10 +309,10 @@ class Surveyor:
         return max(queue_ms, effort.queue_ms(own_in_flight, own_slots, work))
 
     def _gate(self, tier: TierSpec, view: EndpointView, model: str) -> Gate | None:
-        """What the limits say of a place, asked once."""
+        """What the limits say of a place, asked once for all endpoints of a provider: no limit is of an endpoint."""
         if view.spec.local or self._question.snapshot.spent is None:
             return None
-        key = (tier.name, view.spec.name, model)
+        key = (tier.name, view.spec.provider, model)
         if key not in self._gates:
             self._gates[key] = gate_of(self._question, tier, view, model)
         return self._gates[key]
