@@ -11,9 +11,11 @@ import pytest
 
 from ostler.client.hub_client import Done, HubClient, RouteAnswer
 from ostler.client.transport import Transport
+from ostler.domain.ledger import Amount
 from ostler.domain.ports import CallQuery
 from ostler.domain.tasks import TaskSpec
 from ostler.hub.gateway_views import KeyWish
+from ostler.hub.spending import Spending, SpendingNoted
 from ostler.web import bodies
 from ostler.web.call import Access
 from ostler.web.routes import hub_routes
@@ -21,6 +23,7 @@ from tests.web import call_samples, samples
 from tests.web.recording_hub import ServedHub
 
 SPEC = TaskSpec(id="t-1", prompt="x")
+SPENDING = Spending(attempt="x", amount=Amount(micro_usd=5))
 WISH = KeyWish(name="mac", models=("m",), limit_micro_usd=1, limit_window="day")
 Ask = Callable[[HubClient], Any]
 
@@ -54,6 +57,7 @@ CALLS: dict[str, tuple[Ask, object]] = {
     "make_token": (lambda hub: hub.make_token("mac", "worker").token, "ostler-secret"),
     "make_key": (lambda hub: hub.make_key(WISH), call_samples.made(WISH)),
     "keys": (lambda hub: hub.keys(), call_samples.KEYS),
+    "record_spending": (lambda hub: hub.record_spending(SPENDING), SpendingNoted(charged_micro_usd=5)),
     "revoke_key": (lambda hub: hub.revoke_key("old"), call_samples.GONE),
     "calls": (lambda hub: hub.calls(CallQuery(key="a b", failed=True)), call_samples.CALLS),
     "call": (lambda hub: hub.call(call_samples.CALL_ID), call_samples.CALL),

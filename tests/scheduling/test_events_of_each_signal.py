@@ -8,6 +8,7 @@ import pytest
 from ostler.domain.catalog import HostSpec, ModelSpec
 from ostler.domain.event import CATALOGUE
 from ostler.domain.fleet import GIB, ProbeStatus
+from ostler.domain.limits import BudgetPolicy, Limit
 from ostler.domain.states import FailureClass, TaskState, may_move
 from ostler.planning.guide import Guide
 from ostler.planning.plan import Placement
@@ -197,7 +198,16 @@ def planned(rig: Rig) -> None:
     rig.finish("t")
 
 
+def limit_reached(rig: Rig) -> None:
+    budget = BudgetPolicy(limits=(Limit(name="month", soft=1),))
+    rig.tell(sig.PolicyChanged(policy=msgspec.structs.replace(rig.policy, budget=budget)))
+    rig.worker()
+    rig.up(cloud(), models=("claude",))
+    rig.chat("t", tier="complex")
+
+
 SCENES: dict[str, Scene] = {
+    "alert.budget": limit_reached,
     "plan.adopted": planned,
     "plan.left": planned,
     "plan.dropped": planned,

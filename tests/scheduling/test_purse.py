@@ -300,3 +300,22 @@ def test_answers_that_broke_or_were_not_counted_teach_nothing() -> None:
         made.finish(made.chat(f"l{number}", tier="standard"), usage=Usage(input_tokens=4, output_tokens=5))
 
     assert dict(made.scheduler.books.answers.expected) == {}
+
+
+def test_a_crossing_is_told_once() -> None:
+    """Soft, then hard, each once in a window however many attempts follow; the next window begins untold."""
+    day = Limit(name="day", window=Window(kind=WindowKind.DAY), soft=ESTIMATE, hard=2 * ESTIMATE)
+    made = rig(day)
+
+    def alerts() -> list[tuple[object, object]]:
+        found = [event for event in made.events if event.name == "alert.budget"]
+        return [(event.metadata["level"], event.metadata["held"]) for event in found]
+
+    for number in range(3):
+        name = made.chat(f"t{number}", tier="complex", ttl_ms=0)
+        if made.state(name) is TaskState.ASSIGNED:
+            made.finish(name, usage=Usage(input_tokens=4, output_tokens=400))
+    assert alerts() == [("degraded", "$0.006012"), ("exhausted", "$0.006012")]
+
+    made.pass_ms(86_400_000 - made.now_ms % 86_400_000 + 1)
+    assert alerts()[2:] == [("degraded", "$0.006012")]

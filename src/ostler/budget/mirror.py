@@ -61,6 +61,11 @@ class Mirror:
         self._add(after.scopes, after.charged_ms, step)
         return not isinstance(command, Reserve) and _makes_room(step)
 
+    def scopes_of(self, attempt: str) -> Scopes | None:
+        """Whose an attempt is that has money reserved."""
+        account = self._open.get(attempt)
+        return account.scopes if account is not None else None
+
     def holds(self, attempt: str) -> bool:
         """Whether an attempt has money reserved."""
         return attempt in self._open

@@ -175,6 +175,12 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         "worker.lost": EventKind(
             "A worker is counted as dead; its attempts are taken back.", ("attempts",), ("session", "worker", "host")
         ),
+        "alert.budget": EventKind(
+            "A limit of the budget reached its soft value (degraded) or its hard one (exhausted); told once for each"
+            " crossing. Amounts are in words.",
+            (),
+            ("limit", "of", "level", "used", "held", "ceiling"),
+        ),
         "alert.tier_down": EventKind(
             "A tier has had no endpoint for longer than the threshold.", ("down_ms",), ("tier",)
         ),

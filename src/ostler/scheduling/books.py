@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from ostler.budget.alerts import Told
 from ostler.budget.mirror import Mirror
 from ostler.domain.clock import Clock
 from ostler.domain.commands import UpdateTask
@@ -54,6 +55,8 @@ class Books:
         self.timers = Timers()
         self.money = Mirror()
         self.answers = AnswerLengths()
+        self.crossed: dict[tuple[str, str], frozenset[Told]] = {}
+        """What was told of limits, by limit and whose it is."""
         self.batches = Batches()
         self.in_flight: dict[str, int] = {}
         self.in_flight_by_model: dict[tuple[str, str], int] = {}

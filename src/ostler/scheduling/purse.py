@@ -12,13 +12,15 @@ A task whose own estimate is too large for what is left waits by itself, so that
 
 from msgspec.structs import replace
 
-from ostler.budget.limits import bounds
+from ostler.budget.alerts import crossed
+from ostler.budget.limits import Standing, amount_text, bounds, scope_value, standing
 from ostler.budget.prices import cost_micro_usd
 from ostler.budget.recovery import taken_back
 from ostler.budget.windows import extent
 from ostler.domain.commands import LedgerCommand, Release, Reserve, Settle
 from ostler.domain.decision import Decision
-from ostler.domain.ledger import Amount, Basis
+from ostler.domain.event import Event
+from ostler.domain.ledger import Amount, Basis, Scopes
 from ostler.domain.limits import UnknownPrice
 from ostler.domain.live import Dispatch, LiveCall, LiveEnded
 from ostler.domain.states import FailureClass
@@ -83,8 +85,38 @@ def reservation(books: Books, task: Task, decision: Decision, now_ms: int) -> Re
 
 def told(turn: Turn, command: LedgerCommand | None) -> None:
     """A command goes to the ledger: the mirror knows it from now on, and who waits for room is looked at."""
-    if command is not None and turn.books.money.take(command):
-        turn.books.queue.open_blocked_on(BUDGET)
+    if command is None:
+        return
+    books = turn.books
+    scopes = books.money.scopes_of(command.attempt) or getattr(command, "scopes", None)
+    if books.money.take(command):
+        books.queue.open_blocked_on(BUDGET)
+    if scopes is not None and books.policy.budget.limits:
+        _alert(turn, scopes)
+
+
+def _alert(turn: Turn, scopes: Scopes) -> None:
+    """Tell of limits that an attempt has brought to a value, once for each crossing. O(limits)."""
+    books, now_ms = turn.books, turn.now_ms
+    for limit in books.policy.budget.limits:
+        value = scope_value(limit, scopes)
+        now = standing(limit, value, now_ms, books.money.spent) if value is not None else None
+        if now is None:
+            continue
+        fresh, kept = crossed([now], books.crossed.get((limit.name, now.value), frozenset()))
+        if kept:
+            books.crossed[limit.name, now.value] = kept
+        else:
+            books.crossed.pop((limit.name, now.value), None)
+        turn.emit(*(_crossing(one, now_ms) for one in fresh))
+
+
+def _crossing(one: Standing, now_ms: int) -> Event:
+    ceiling = one.ceiling if one.ceiling is not None else one.limit.soft
+    amounts = {"used": one.used, "held": one.held, "ceiling": ceiling or 0}
+    meta = {name: amount_text(amount, one.limit.unit) for name, amount in amounts.items()}
+    meta |= {"limit": one.limit.name, "of": one.value, "level": one.level.value}
+    return Event(name="alert.budget", at_ms=now_ms, metadata=meta)
 
 
 def undone(turn: Turn, attempt: str) -> None:
