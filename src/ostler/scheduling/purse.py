@@ -172,8 +172,11 @@ def call_reservation(books: Books, call: LiveCall, decision: Decision, now_ms: i
 
 
 def answered(books: Books, facts: TaskFacts, endpoint: str | None, model: str | None, usage: Usage | None) -> None:
-    """A paid attempt ended well: the length of its answer says what the next one should hold."""
-    if usage is not None and not usage.estimated and model is not None and _is_paid(books, endpoint):
+    """A paid attempt ended well: the length of its answer says what the next one should hold. An
+    agent's is the sum of many.
+    """
+    counted = usage is not None and not usage.estimated and facts.kind is not TaskKind.AGENT
+    if counted and usage is not None and model is not None and _is_paid(books, endpoint):
         books.answers.add(facts.classification.task_type, model, usage.output_tokens, books.policy)
 
 
