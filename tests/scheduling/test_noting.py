@@ -5,9 +5,11 @@ import pytest
 from ostler.domain.commands import PutObservations
 from ostler.domain.observations import Observation, Origin
 from ostler.domain.states import FailureClass, Outcome, TaskState
+from ostler.domain.tasks import Complexity, Usage
 from ostler.scheduling.effects import Apply
 from ostler.scheduling.noting import OWN_FAILURES
 from tests.scheduling.rig import Rig, local
+from tests.scheduling.test_purse import rig as priced_rig
 
 
 def kept(rig: Rig) -> list[Observation]:
@@ -50,6 +52,19 @@ def test_a_failed_check_is_kept_and_the_next_try_is_the_second(rig: Rig) -> None
     assert (first.success, first.proof, first.attempt, first.note) == (False, Outcome.VERIFIED, 1, "verification")
     assert (second.success, second.attempt, second.retries, second.quality) == (True, 2, 1, "")
     assert first.id != second.id
+
+
+def test_what_it_cost_is_kept_where_it_is_known() -> None:
+    """A paid place by its count and price, a place of one's own nothing, without a count nobody knows."""
+    rig = priced_rig()
+    count = Usage(input_tokens=1_000, output_tokens=200)
+    rig.chat("paid", Complexity.COMPLEX)
+    rig.finish("paid", usage=count)
+    rig.chat("own")
+    rig.finish("own", usage=count)
+    rig.chat("uncounted")
+    rig.finish("uncounted")
+    assert {one.task_id: one.cost_micro_usd for one in kept(rig)} == {"paid": 6_000, "own": 0, "uncounted": None}
 
 
 @pytest.mark.parametrize("kind", sorted(set(FailureClass) - OWN_FAILURES))

@@ -9,6 +9,7 @@ from ostler.domain.commands import PutObservations
 from ostler.domain.observations import Observation
 from ostler.domain.states import Failure, FailureClass, Outcome
 from ostler.domain.tasks import Attempt, Task
+from ostler.scheduling import purse
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Apply
 
@@ -43,6 +44,7 @@ def note(
         attempt=task.attempts_used + 1,
         proof=proof,
         duration_ms=_duration_ms(turn, attempt),
+        cost_micro_usd=purse.cost_of(turn.books, attempt) if attempt is not None else None,
         retries=max(0, task.generation - 1),
         quality="first try" if failure is None and task.attempts_used == 0 else "",
         note=failure.kind.value if failure is not None else "",

@@ -215,6 +215,16 @@ def _settled(books: Books, attempt: str, model: str, amount: Amount, now_ms: int
     return Settle(attempt=attempt, at_ms=now_ms, amount=amount, basis=basis)
 
 
+def cost_of(books: Books, attempt: Attempt) -> int | None:
+    """What an attempt cost, in micro-dollars, as far as its own count says; `None` where nobody knows."""
+    if attempt.model is None or attempt.usage is None or _pays_by_call(books, attempt):
+        return None
+    if not _is_paid(books, attempt.endpoint):
+        return 0
+    price, basis = price_of(books.policy.budget, attempt.model)
+    return None if basis is Basis.UNKNOWN else cost_micro_usd(price, charged(attempt.usage))
+
+
 def abandoned(books: Books, attempt: Attempt, now_ms: int) -> Settle | Release | None:
     """An attempt was taken back from its worker. That no start was heard of is no proof that there was none: it is
     taken to have cost what it held.

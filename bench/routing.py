@@ -3,7 +3,9 @@
 Reads a folder with pair_gsm8k.jsonl, nine_models.jsonl, nine_models_prices.csv and code_tasks_pass_rates.csv, or files
 of their shapes; `ostler bench-router` prints the same tables for one file. Fails when an aim is missed.
 
-usage: python bench/router.py FOLDER [--seeds N]
+Without a folder there is nothing to measure: recorded outcomes of others are not part of this tree.
+
+usage: python bench/routing.py [FOLDER] [--seeds N]
 """
 
 import argparse
@@ -29,9 +31,12 @@ AIMS = (
 def main() -> int:
     """Print the tables, then each aim with what was reached; 1 if one is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
+    if arguments.folder is None:
+        print("no folder with recorded outcomes was named; see --help")
+        return 0
     found: dict[tuple[str, str], Figures] = {}
     for name in dict.fromkeys(aim[0] for aim in AIMS):
         started = time.perf_counter()
