@@ -139,16 +139,18 @@ def new_repo(folder: Path) -> Path:
 
 
 @contextmanager
-def open_barn(folder: Path, *, profile: str = PROFILE) -> Iterator[Barn]:
-    """Start all of it."""
+def open_barn(folder: Path, *, profile: str = PROFILE, worker: bool = True) -> Iterator[Barn]:
+    """Start all of it; `worker`: with one inside the hub."""
     with ExitStack() as stack:
         repo, home = new_repo(folder / "barn"), folder / "person"
         home.mkdir()
         upstream = stack.enter_context(Upstream(OpenAI((SMALL, LARGE)), answers()))
         text = profile % {"url": upstream.url, "repo": repo}
-        hub = stack.enter_context(HubProcess(folder, profile=text, env=environment(home)))
+        hub = stack.enter_context(
+            HubProcess(folder, *([] if worker else ["--no-worker"]), profile=text, env=environment(home))
+        )
         until(lambda: all(row.view.health == "up" for row in hub.client.endpoints().endpoints), "the endpoint is up")
-        until(lambda: bool(hub.client.workers().workers), "the worker has joined")
+        until(lambda: bool(hub.client.workers().workers) is worker, "the worker has joined")
         yield Barn(hub, upstream, repo, home)
 
 

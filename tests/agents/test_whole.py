@@ -81,26 +81,28 @@ def test_nothing_of_a_run_is_left(barn: Barn) -> None:
     assert list(barn.home.iterdir()) == []
 
 
-def test_work_that_fails_its_check_twice_goes_one_tier_up(barn: Barn) -> None:
+@pytest.mark.parametrize("runner", ["opencode", "claude"])
+def test_work_that_fails_its_check_twice_goes_one_tier_up(barn: Barn, runner: str) -> None:
     """Once more at the same tier, then the next one, which is told what happened; each attempt has its own branch."""
 
     def by_model(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
         content = "Hay in the evening." if call.json["model"] == LARGE else NOTE
         return writes_in_tree("note.txt", content)(call, dialect)
 
+    name = f"climbs-{runner}"
     barn.upstream.script(then=by_model)
 
-    done = barn.run(agent("climbs", verify=(("grep", "-q", "Hay", "note.txt"),)), 120)
+    done = barn.run(agent(name, runner=runner, verify=(("grep", "-q", "Hay", "note.txt"),)), 120)
 
     assert done.task.state is TaskState.SUCCEEDED, done
     assert [one.model for one in done.attempts] == [SMALL, SMALL, LARGE]
     assert [one.failure.kind for one in done.attempts if one.failure] == [FailureClass.VERIFICATION] * 2
     assert done.task.outcome is Outcome.VERIFIED
     branches = [one.evidence.branch for one in done.attempts if one.evidence]
-    assert branches == [f"ostler/climbs.{number}" for number in (1, 2, 3)]
-    assert barn.git("show", "ostler/climbs.2:note.txt") == NOTE
+    assert branches == [f"ostler/{name}.{number}" for number in (1, 2, 3)]
+    assert barn.git("show", f"ostler/{name}.2:note.txt") == NOTE
     last = next(call for call in barn.upstream.calls if call.json["model"] == LARGE)
-    assert b"Its work is on branch ostler/climbs.2" in last.body
+    assert f"Its work is on branch ostler/{name}.2".encode() in last.body
 
 
 def test_an_agent_that_only_talks_is_not_taken_for_one_that_works(barn: Barn) -> None:
