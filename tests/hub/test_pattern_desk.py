@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from ostler.domain.event import CATALOGUE
 from ostler.domain.observations import Observation, ObservationQuery, Origin
 from ostler.domain.policy import HistoryRule, LearningPolicy, Policy
 from ostler.domain.states import Outcome
@@ -62,6 +63,7 @@ async def test_every_change_is_told_with_its_evidence() -> None:
         await hub.patterns.add(outcomes(20))
         await hub.patterns.forget(ALL)
         told = [event for event in (await hub.events(0, 500)).events if event.name == "learning.changed"]
+        assert all(set(event.metadata) == set(CATALOGUE[event.name].metadata) for event in told)
         assert [event.metadata["enough"] for event in told] == ["standard", ""]
         assert "qwen 20 of 20 succeeded" in str(told[0].metadata["evidence"])
 

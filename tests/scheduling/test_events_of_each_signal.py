@@ -21,6 +21,7 @@ OF_THE_HUB = {
     "task.submitted",
     "scheduler.classification_disagreement",
     "config.refused",
+    "learning.changed",
     "call.records_dropped",
     "hub.started",
     "hub.stopped",
