@@ -17,6 +17,7 @@ from ostler.simulate.instances import random_instance
 from ostler.solver.__main__ import answer
 from ostler.solver.messages import NOT_INSTALLED, Request
 from ostler.solver.process import COMMAND, GRACE_S, ask, solve_in_process
+from tests.solver.conftest import Children
 
 INSTANCE = Instance(
     hosts=(PlanHost(name="box", memory_bytes=10, models={"a": Serving(memory_bytes=6, load_ms=20)}),),
@@ -24,11 +25,7 @@ INSTANCE = Instance(
 )
 
 
-def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
-
-
-async def test_a_problem_goes_there_and_its_plan_comes_back() -> None:
+async def test_a_problem_goes_there_and_its_plan_comes_back(children: Children) -> None:
     """The process answers what the solver answers."""
     solved = await solve_in_process(INSTANCE, seconds=30)
 
@@ -37,7 +34,7 @@ async def test_a_problem_goes_there_and_its_plan_comes_back() -> None:
     assert children() == []
 
 
-async def test_a_process_over_its_time_is_killed() -> None:
+async def test_a_process_over_its_time_is_killed(children: Children) -> None:
     """One that does not end by itself is gone before the answer is given, and the answer says so."""
     sleeper = (sys.executable, "-c", "import time; time.sleep(600)")
 
@@ -48,7 +45,7 @@ async def test_a_process_over_its_time_is_killed() -> None:
     assert children() == []
 
 
-async def test_a_process_goes_with_whoever_waits_for_it() -> None:
+async def test_a_process_goes_with_whoever_waits_for_it(children: Children) -> None:
     """Cancelling the wait kills the process."""
     waiting = asyncio.ensure_future(solve_in_process(random_instance(1, 60, 2), seconds=600))
     async with asyncio.timeout(30):

@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import msgspec
-import psutil
 import pytest
 
 from ostler.domain.errors import ConflictError
@@ -14,15 +13,16 @@ from ostler.simulate.instances import random_instance
 from ostler.solver import searching
 from ostler.solver.searching import Found, Wanted, found_for, search_in_process
 from ostler.solver.until import UntilThen
+from tests.solver.conftest import Children
 
 
-async def test_a_problem_goes_there_and_its_plan_comes_back() -> None:
+async def test_a_problem_goes_there_and_its_plan_comes_back(children: Children) -> None:
     """It is a plan of that problem, and nothing is left running."""
     instance = random_instance(3, 20, 2)
     plan = await search_in_process(instance, strategy="portfolio", seconds=0.3)
 
     assert check_plan(instance, plan) == ()
-    assert not psutil.Process().children(recursive=True)
+    assert not children()
 
 
 async def test_what_cannot_be_planned_comes_back_as_a_reason() -> None:
