@@ -46,6 +46,12 @@ def test_a_tier_that_fails_is_poor_and_the_one_above_may_be_enough() -> None:
     assert advise(evidence(outcomes("small", 0, 3)), TIERS, RAW)["docs"].poor == ("low",)
 
 
+def test_being_good_at_other_work_is_no_proof() -> None:
+    """Three of three after two hundred of two hundred elsewhere: the belief is high, and still nothing is proven."""
+    found = evidence(outcomes("small", 200, 0, "bugfix"), outcomes("small", 3, 0))
+    assert set(advise(found, TIERS, BOUND)) == {"bugfix"}
+
+
 def test_the_top_tier_is_never_called_enough() -> None:
     """There is nothing above it to save."""
     assert advise(evidence(outcomes("large", 40, 0)), TIERS, BOUND) == {}

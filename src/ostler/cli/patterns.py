@@ -21,7 +21,7 @@ NOTHING = "no outcomes; they are kept as tasks end, or written with `ostler patt
 @click.group(
     epilog=example(
         "ostler patterns report",
-        "ostler patterns record bugfix qwen2.5:7b --failure",
+        "ostler patterns record coding qwen2.5:7b --failure",
         "ostler patterns forget --model qwen2.5:7b",
     )
 )
@@ -37,7 +37,7 @@ def filters(command: "Callable[..., None]") -> "Callable[..., None]":
     return command
 
 
-@patterns.command(epilog=example("ostler patterns record docs qwen2.5:7b --success --verified --duration 12.5"))
+@patterns.command(epilog=example("ostler patterns record general qwen2.5:7b --success --verified --duration 12.5"))
 @click.argument("task_type", metavar="TYPE")
 @click.argument("model")
 @click.option("--success/--failure", default=None, help="What became of it.")
@@ -82,7 +82,7 @@ def record(
     _tell(client.add_outcomes([observation]), "kept {} outcome{}", as_json=as_json)
 
 
-@patterns.command(epilog=example("ostler patterns suggest docs"))
+@patterns.command(epilog=example("ostler patterns suggest general"))
 @click.argument("task_type", metavar="TYPE")
 @json_option
 @hub_options
@@ -100,7 +100,7 @@ def recommend(client: "HubClient", *, as_json: bool) -> None:
     _print(client.patterns(), as_json=as_json, parts=("learned",))
 
 
-@patterns.command(epilog=example("ostler patterns analyze --type bugfix"))
+@patterns.command(epilog=example("ostler patterns analyze --type coding"))
 @filters
 @json_option
 @hub_options

@@ -21,10 +21,10 @@ from ostler.domain.policy import HistoryRule, Learned, LearningPolicy, Policy
 from ostler.domain.ports import Store
 from ostler.hub.pattern_views import LearnedRow, ObservationList, PatternChange, PatternReport, PatternRow
 from ostler.hub.pump import Pump
-from ostler.learning.advice import TierModels, advise
+from ostler.learning.advice import TierModels, advise, is_good
 from ostler.learning.belief import believe
 from ostler.learning.evidence import Evidence
-from ostler.learning.promotion import by_belief, by_raw
+from ostler.learning.promotion import by_raw
 from ostler.scheduling.signals import PolicyChanged
 
 LOOK_EVERY_S = 30.0
@@ -193,7 +193,7 @@ def _row(evidence: Evidence, kind: str, model: str, policy: Policy) -> PatternRo
     raw, means, belief = evidence.raw(kind, model), evidence.means(kind, model), believe(evidence, kind, model)
     rule: LearningPolicy = policy.learning
     tier = next((name for name, models in tiers_of(policy) if model in models), "")
-    trust = by_belief(belief, rate=rule.rate, confidence=rule.confidence, samples_min=rule.samples_min / 2)
+    trust = is_good(evidence, kind, model, msgspec.structs.replace(rule, history=HistoryRule.POSTERIOR))
     return PatternRow(
         task_type=kind,
         model=model,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from ostler.domain.policy import HistoryRule, Learned, LearningPolicy
 from ostler.learning.belief import NO_PRIOR, Prior, believe
 from ostler.learning.evidence import Evidence
-from ostler.learning.promotion import Trust, by_raw
+from ostler.learning.promotion import Trust, by_bound, by_raw
 
 POOR_RATE = 0.5
 """Who is proven to succeed less often than this costs more in second tries than it saves."""
@@ -59,10 +59,14 @@ def about_type(
 def is_good(
     evidence: Evidence, task_type: str, model: str, policy: LearningPolicy, *, prior: Prior = NO_PRIOR
 ) -> Trust:
-    """Whether a model is proven to be above the rate."""
+    """Whether a model is proven to be above the rate: by the belief, and by its own outcomes at this type alone.
+
+    Nothing is trusted because it is good at other work.
+    """
     if policy.history is HistoryRule.RAW:
         return by_raw(evidence.raw(task_type, model), rate=policy.rate, samples_min=policy.samples_min)
-    chance = believe(evidence, task_type, model, prior=prior).above(policy.rate)
+    own = by_bound(evidence.of_type(task_type, model), rate=policy.rate).figure
+    chance = min(own, believe(evidence, task_type, model, prior=prior).above(policy.rate))
     return Trust(chance >= policy.confidence, chance)
 
 
