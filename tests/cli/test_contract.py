@@ -12,15 +12,17 @@ import pytest
 from ostler.client.hub_client import Done, HubClient, RouteAnswer
 from ostler.client.transport import Transport
 from ostler.domain.ledger import Amount
+from ostler.domain.policy import HistoryRule
 from ostler.domain.ports import CallQuery
 from ostler.domain.tasks import TaskSpec
 from ostler.hub.gateway_views import KeyWish
+from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.spending import Spending, SpendingNoted
 from ostler.web import bodies
 from ostler.web.call import Access
 from ostler.web.routes import hub_routes
 from tests.web import call_samples, samples
-from tests.web.recording_hub import ServedHub
+from tests.web.recording_hub import OUTCOME, ServedHub
 
 SPEC = TaskSpec(id="t-1", prompt="x")
 SPENDING = Spending(attempt="x", amount=Amount(micro_usd=5))
@@ -57,6 +59,13 @@ CALLS: dict[str, tuple[Ask, object]] = {
     "make_token": (lambda hub: hub.make_token("mac", "worker").token, "ostler-secret"),
     "make_key": (lambda hub: hub.make_key(WISH), call_samples.made(WISH)),
     "keys": (lambda hub: hub.keys(), call_samples.KEYS),
+    "patterns": (
+        lambda hub: hub.patterns(task_type="a b", model="m"),
+        PatternReport(history=HistoryRule.OBSERVE, rate=0.75, confidence=0.9),
+    ),
+    "outcomes": (lambda hub: hub.outcomes(tier="low"), ObservationList(observations=(OUTCOME,))),
+    "add_outcomes": (lambda hub: hub.add_outcomes([OUTCOME]), PatternChange(count=1, changed=("docs",))),
+    "forget_outcomes": (lambda hub: hub.forget_outcomes(model="m"), PatternChange(count=2)),
     "record_spending": (lambda hub: hub.record_spending(SPENDING), SpendingNoted(charged_micro_usd=5)),
     "revoke_key": (lambda hub: hub.revoke_key("old"), call_samples.GONE),
     "calls": (lambda hub: hub.calls(CallQuery(key="a b", failed=True)), call_samples.CALLS),
