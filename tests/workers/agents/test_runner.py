@@ -328,3 +328,27 @@ async def test_notes_of_earlier_attempts_are_in_the_prompt(bench: Bench) -> None
 
     assert note in finished.output
     assert "- grep x" in finished.output
+
+
+async def test_a_prompt_that_no_program_takes_is_told_before_anything_runs(bench: Bench) -> None:
+    """Systems bound one argument of a program; what would fail there says what to do instead."""
+    _, running = bench.start(GOOD, prompt="x" * 200_000)
+    finished = await running
+
+    assert finished.failure is not None
+    assert finished.failure.kind is FailureClass.POLICY
+    assert "into a file" in finished.failure.message
+    assert not bench.work.exists()
+
+
+async def test_the_longest_time_is_for_tasks_without_a_timeout(bench: Bench) -> None:
+    """A busy run is ended by it; where the task says how long it may take, the daemon keeps that alone."""
+    bench.limits = replace(QUICK, wall_s=1.0)
+    busy = "import time\nfor _ in range(30):\n    say('text', text='on it')\n    time.sleep(0.1)\nwork()\n"
+
+    ended = await bench.ran(busy)
+    kept = await bench.ran(busy, timeout_s=60.0)
+
+    assert ended.failure is not None
+    assert ended.failure.kind is FailureClass.TIMEOUT
+    assert kept.ok, kept.failure

@@ -40,6 +40,16 @@ def test_a_silent_run_is_stuck() -> None:
     assert (found[0], found[1].kind) == (310.0, FailureClass.STUCK)
 
 
+def test_a_run_without_a_timeout_of_its_task_ends_after_the_longest_time() -> None:
+    """However busy it is: nobody waits for it for ever."""
+    busy = [(float(now_s), Signs(events=now_s)) for now_s in range(10, 4_000, 10)]
+
+    found = played(*busy)
+
+    assert found is not None
+    assert (found[0], found[1].kind) == (3_600.0, FailureClass.TIMEOUT)
+
+
 @pytest.mark.parametrize("sign", ["events", "output_bytes", "written_ns", "cpu_s"])
 def test_any_one_sign_of_life_is_enough(sign: str) -> None:
     """A run that only writes, only computes or only logs is healthy, however long it goes on."""

@@ -8,6 +8,7 @@ for one that failed.
 """
 
 import asyncio
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from ostler.workers.rules import AgentEnv, WorkerRules
 from ostler.workers.run import Run
 from ostler.workers.runners.agents.contract import Adapter, Job, Verdict
 from ostler.workers.runners.agents.process import AgentProcess, Ended
-from ostler.workers.runners.agents.prompting import prompt_of
+from ostler.workers.runners.agents.prompting import PROMPT_BYTES_MAX, prompt_of
 from ostler.workers.runners.agents.shelf import adapter_named
 from ostler.workers.runners.agents.versions import version_of
 from ostler.workers.runners.agents.watch import Limits
@@ -69,6 +70,10 @@ class AgentRunner:
             return run.failed(FailureClass.NO_ENDPOINT, "an agent needs a model, and no endpoint is registered")
         if key is None:
             return run.failed(FailureClass.POLICY, "agents reach models through the hub's gateway, which is off")
+        length = len(prompt_of(run.spec, run.assignment.notes).encode())
+        if length > PROMPT_BYTES_MAX:
+            what = f"the prompt has {length} bytes, and an agent takes {PROMPT_BYTES_MAX}"
+            return run.failed(FailureClass.POLICY, f"{what}: put what is long into a file of the repository")
         if run.stop.is_asked:
             return run.stopped()
         await self._sweep_once()
@@ -133,7 +138,10 @@ class AgentRunner:
         )
         # Judged before anything is paid for.
         checks = self._verifier.prepare(run, job.tree)
-        process = AgentProcess(launch, run, adapter, place, self._settings.limits, lambda text: redact(text, job.key))
+        limits = self._settings.limits
+        if run.spec.timeout_s is not None:
+            limits = replace(limits, wall_s=math.inf)  # the daemon keeps the task's own
+        process = AgentProcess(launch, run, adapter, place, limits, lambda text: redact(text, job.key))
         try:
             ended = await process.until_end(self._guard, self._settings.grace_s)
             work = await asyncio.to_thread(place.keep_work, run.spec.title or run.spec.prompt)

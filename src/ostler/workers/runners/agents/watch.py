@@ -7,8 +7,8 @@
     circling       the same tool with the same words                stuck
     failing        its calls fail, and it tries for ever            as its calls failed
 
-The limit of the whole time is not among them: it is the task's own, or `wall_s`, and the daemon keeps it. Activity is
-the union of all signs, because each alone kills healthy runs.
+A task's own timeout is not among them, the daemon keeps that; `wall_s` is for tasks that have none. Activity is the
+union of all signs, because each alone kills healthy runs.
 """
 
 import msgspec
@@ -88,6 +88,9 @@ class Watch:
         if self._over_s is not None:
             lingered = now_s - self._over_s >= limits.linger_s
             return Ending(kind=None, message="it stayed after its last word") if lingered else None
+        if now_s - self._begun_s >= limits.wall_s:
+            message = f"it ran for {limits.wall_s:g} s, as long as a run may whose task sets no timeout"
+            return Ending(kind=FailureClass.TIMEOUT, message=message)
         if signs.stuck_on is not None:
             return Ending(kind=signs.stuck_on.kind, message=f"its calls fail: {signs.stuck_on.message}")
         if signs.is_circling:
