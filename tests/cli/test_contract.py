@@ -17,7 +17,7 @@ from ostler.domain.ports import CallQuery
 from ostler.domain.tasks import TaskSpec
 from ostler.hub.gateway_views import KeyWish
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
-from ostler.hub.spending import Spending, SpendingNoted
+from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.web import bodies
 from ostler.web.call import Access
 from ostler.web.routes import hub_routes

@@ -18,7 +18,7 @@ import pytest
 
 from ostler.domain.ledger import Amount, LedgerQuery
 from ostler.hub.gateway_views import KeyWish
-from ostler.hub.spending import Spending
+from ostler.hub.spending_views import Spending
 from ostler.store.ledger_file import LedgerFile
 from tests.e2e.process import HubProcess, until
 from tests.gateway.dialects import OpenAI

@@ -5,7 +5,8 @@ from ostler.domain.commands import Reserve
 from ostler.domain.ledger import Amount, Basis, LedgerQuery, Scopes, Span
 from ostler.domain.limits import ScopeKind
 from ostler.hub.pump import Pump
-from ostler.hub.spending import Spending, charge
+from ostler.hub.spending import charge
+from ostler.hub.spending_views import Spending
 from ostler.scheduling import Scheduler
 from ostler.store.memory import MemoryStore
 from tests.hub.test_live_desk import HandTime

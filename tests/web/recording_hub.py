@@ -26,7 +26,7 @@ from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, Key
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.results import run_results
-from ostler.hub.spending import Spending, SpendingNoted
+from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.hub.views import (
     EndpointList,
     EventPage,

@@ -18,7 +18,7 @@ from ostler.hub.fleet_views import HostRow, LoadOrder, ModelChange, UnloadOrder
 from ostler.hub.gateway_views import KeyMade, KeyRow, KeyWish
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish
-from ostler.hub.spending import Spending, SpendingNoted
+from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.hub.views import (
     EndpointList,
     EventPage,

@@ -29,7 +29,7 @@ from ostler.domain.fleet import ProbeStatus
 from ostler.domain.ledger import NOTHING, Amount, Basis, EntryKind, LedgerEntry, LedgerQuery, Scopes, Span, Spent
 from ostler.domain.limits import Limit, ScopeKind, Unit, Window, WindowKind
 from ostler.fleet.cache import ProbeCache
-from ostler.hub.spending import Spending
+from ostler.hub.spending_views import Spending
 from ostler.store.ledger_file import LedgerFile
 
 WEEK_DAYS = 7

@@ -20,7 +20,7 @@ from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import RunPlan
-from ostler.hub.spending import Spending, SpendingNoted
+from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.hub.views import (
     EndpointList,
     EventPage,

@@ -17,7 +17,7 @@ from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, Mo
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish, RunPlan
-from ostler.hub.spending import Spending, SpendingNoted
+from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.hub.views import (
     EndpointList,
     EventPage,

@@ -35,7 +35,8 @@ from ostler.hub.pump import Pump
 from ostler.hub.results import run_results
 from ostler.hub.resume import changed_fields, ended_badly, refuse_changed
 from ostler.hub.service_info import HubInfo
-from ostler.hub.spending import Spending, SpendingNoted, charge
+from ostler.hub.spending import charge
+from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.hub.status import status
 from ostler.hub.tokens import TokenDesk
 from ostler.hub.views import (

@@ -16,7 +16,7 @@ from ostler.domain.states import TaskState
 from ostler.domain.tasks import Priority, TaskSpec
 from ostler.hub.fleet_views import LoadOrder, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import KeyWish
-from ostler.hub.spending import Spending
+from ostler.hub.spending_views import Spending
 from ostler.hub.views import Why
 
 MAX_PAGE = 1000

@@ -11,7 +11,7 @@ from ostler.hub.api import HubApi
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow
 from ostler.hub.plan_views import PlanWish, RunPlan
-from ostler.hub.spending import SpendingNoted
+from ostler.hub.spending_views import SpendingNoted
 from ostler.hub.views import (
     EndpointList,
     EventPage,
