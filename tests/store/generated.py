@@ -35,7 +35,28 @@ _SIMPLE: Mapping[type[msgspec.inspect.Type], st.SearchStrategy[Any]] = {
 }
 
 
+def _bounded(info: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> st.SearchStrategy[Any] | None:
+    """Numbers between the bounds that the annotation states; `None` where it states none."""
+    low, high = (info.ge if info.ge is not None else info.gt), (info.le if info.le is not None else info.lt)
+    if low is None and high is None:
+        return None
+    if isinstance(info, msgspec.inspect.IntType):
+        first = None if low is None else int(low) + (info.ge is None)
+        last = None if high is None else int(high) - (info.le is None)
+        return st.integers(first, 2**53 if last is None else last)
+    return st.floats(
+        low,
+        high,
+        exclude_min=low is not None and info.ge is None,
+        exclude_max=high is not None and info.le is None,
+        allow_nan=False,
+        allow_infinity=False,
+    )
+
+
 def _any(info: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
+    if isinstance(info, msgspec.inspect.IntType | msgspec.inspect.FloatType) and (found := _bounded(info)) is not None:
+        return found
     if type(info) in _SIMPLE:
         return _SIMPLE[type(info)]
     match info:
