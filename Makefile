@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # Where the simulated default can be replaced by a real engine, this names the interpreter that has it.
 export OSTLER_ENGINE_PYTHON ?= $(CURDIR)/$(ENGINE_VENV)/bin/python
 export PYTHON
+# Tests run in so many processes side by side, each file in one of them.
+JOBS ?= 2
 # Set to run the tests without real agent command lines, where npm has no way to fetch them.
 export WITHOUT_AGENTS ?=
 
@@ -20,7 +22,7 @@ run: $(VENV)/core.stamp $(if $(filter llama,$(ENGINE)),engine) ## start a hub wi
 	@$(BIN)/ostler demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 test: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) ## run the tests, except those that need the real engine (ARGS=... for pytest)
-	@$(BIN)/pytest -m "not engine" $(ARGS)
+	@$(BIN)/pytest -m "not engine" -n $(JOBS) --dist loadfile $(ARGS)
 
 test-engine: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) engine ## run the tests against a real llama.cpp
 	@$(BIN)/pytest -m engine $(ARGS)
