@@ -148,3 +148,51 @@ async def test_tokens_are_estimated_elsewhere_and_said_to_be(model: str) -> None
     counted = await Named().call(ask, "/v1/messages/count_tokens")
     assert counted.json() == {"input_tokens": 100}
     assert counted.headers["x-ostler-estimated"] == "true"
+
+
+@pytest.mark.parametrize(("path", "where"), [("/api/chat", "message"), ("/api/generate", "response")])
+async def test_asking_for_a_model_without_a_prompt_loads_it(path: str, where: str) -> None:
+    """As programs of Ollama do first. A server that is no Ollama has what it has: it is said to be loaded, no slot is
+    taken and no call recorded.
+    """
+    stage = Named()
+    loaded = (await stage.call({"model": "gpt-4"}, path)).json()
+    assert (loaded["done"], loaded["done_reason"]) == (True, "load")
+    assert where in loaded
+    unloaded = (await stage.call({"model": "m", "keep_alive": 0}, path)).json()
+    assert unloaded["done_reason"] == "unload"
+    unknown = await stage.call({"model": "gtp-4"}, path)
+    assert unknown.status == 404
+    assert "gpt-4" in unknown.json()["error"] or "m" in unknown.json()["error"]
+    assert not stage.desk.offers
+    assert not stage.book.records
+
+
+async def test_an_ollama_loads_by_itself() -> None:
+    """The request goes on to it like any other."""
+    said = (
+        b'{"model":"m","created_at":"x","message":{"role":"assistant","content":""},"done":true,"done_reason":"load"}'
+    )
+    stage = Stage(Upstream(Answer([said + b"\n"])), Desk("ollama"))
+    client = await stage.call({"model": "m"}, "/api/chat")
+    assert client.json()["done_reason"] == "load"
+    assert stage.upstream.sent[0][1].path == "/api/chat"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("DELETE", "/v1/models", "GET"),
+        ("PUT", "/api/embed", "POST"),
+        ("GET", "/v1/messages", "POST"),
+    ],
+)
+async def test_another_method_is_told_the_right_one(method: str, path: str, allow: str) -> None:
+    """In the words of the path's own clients."""
+    stage = Named()
+    client = stage.client(b"", path)
+    client.scope["method"] = method
+    await stage.serve(client)
+    assert (client.status, client.headers["allow"]) == (405, allow)
+    assert allow in str(client.json()["error"])

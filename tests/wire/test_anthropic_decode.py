@@ -131,8 +131,8 @@ def test_a_search_result_is_read_as_the_text_it_is() -> None:
     ("sent", "where", "says"),
     [
         ({"model": ""}, "model", "missing"),
-        ({"model": 1}, "model", "str"),
-        ({"max_tokens": "many"}, "max_tokens", "int"),
+        ({"model": 1}, "model", "expected a text, got a whole number"),
+        ({"max_tokens": "many"}, "max_tokens", "expected a whole number, got a text"),
         ({"messages": "hi"}, "messages", "a list"),
         ({"messages": []}, "messages", "at least one"),
         ({"messages": [{"role": "usr", "content": "x"}]}, "messages[0].role", "did you mean 'user'?"),

@@ -1,12 +1,13 @@
 """Fields of a client's JSON, its data URLs and its model's name: each mistake is told with its place."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ostler.domain.errors import InvalidInputError
 from ostler.wire.codec import Format
-from ostler.wire.fields import INT_MAX, Fields, short
+from ostler.wire.fields import INT_MAX, Fields, short, typed
 from ostler.wire.formats import codec
 from ostler.wire.media import PLAIN, document, document_url, from_data_url
 from ostler.wire.rename import renamed
@@ -132,3 +133,23 @@ def test_every_format_has_its_codec(form: Format) -> None:
     """The registry gives the codec that says it is of that format, always the same one."""
     assert codec(form).format is form
     assert codec(form) is codec(form)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"a": "x"}', "expected a whole number, got a text"),
+        (b'{"a": [1]}', "expected a whole number, got a list"),
+        (b'{"a": 1.5}', "expected a whole number, got a number"),
+        (b"[]", "expected an object, got a list"),
+    ],
+)
+def test_types_are_told_as_people_name_them(body: bytes, said: str) -> None:
+    """No name of a programming language is in a message."""
+
+    class Shape(msgspec.Struct):
+        a: int | None = None
+
+    with pytest.raises(InvalidInputError) as caught:
+        typed(msgspec.json.Decoder(Shape), body)
+    assert caught.value.what == said

@@ -8,7 +8,7 @@ Cost: a question that was asked before is a look-up; a new one adds up at most 1
 command changes the sums it is counted in, and the answers that are kept of them.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from ostler.budget.buckets import BucketKey, Grain, Piece, buckets, pieces
 from ostler.budget.ledger import Account, Change, change, entry_for, follow, plus
@@ -69,10 +69,6 @@ class Mirror:
     def holds(self, attempt: str) -> bool:
         """Whether an attempt has money reserved."""
         return attempt in self._open
-
-    def open_attempts(self) -> Collection[str]:
-        """Every attempt that has."""
-        return self._open.keys()
 
     def spent(self, span: Span) -> Spent:
         """What a span adds up to."""

@@ -5,6 +5,7 @@ much as the decision. Nothing that goes wrong here leaves a client without an an
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 import structlog
 
@@ -31,6 +32,13 @@ TALKS: Mapping[str, Format] = {
 }
 
 
+class MethodError(OstlerError):
+    """A path of the gateway asked with a method that it does not have."""
+
+    http_status = 405
+    code = "wrong_method"
+
+
 class GatewayApp:
     """ASGI application in front of another one."""
 
@@ -43,6 +51,10 @@ class GatewayApp:
             **{key: (route.face, getattr(listings, route.handler)) for key, route in ROUTES.items()},
             **{("POST", path): (face, vectors.answer) for path, (_, face) in FACES.items()},
         }
+        asked = sorted({*self._others, *(("POST", path) for path in TALKS)})
+        # `/` is the hub's own page for everything but `HEAD`.
+        paths = {path for _, path in asked if path != "/"}
+        self._methods = {path: tuple(method for method, one in asked if one == path) for path in paths}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it on."""
@@ -55,10 +67,19 @@ class GatewayApp:
             await self._answer(asked, None, scope, receive, send)
             return
         other = self._others.get((scope["method"], path)) or self._below(scope["method"], path)
-        if other is None:
+        if other is not None:
+            await self._answer(other[0], other[1], scope, receive, send)
+        elif (allowed := self._methods.get(path)) is not None:
+            await self._wrong_method(scope["method"], path, allowed, send)
+        else:
             await self._behind(scope, receive, send)
-            return
-        await self._answer(other[0], other[1], scope, receive, send)
+
+    async def _wrong_method(self, method: str, path: str, allowed: tuple[str, ...], send: Send) -> None:
+        """The path is ours, and is asked in another way."""
+        face = TALKS.get(path) or next(face for (_, one), (face, _) in self._others.items() if one == path)
+        names = " or ".join(allowed)
+        error = MethodError(f"{path} is asked with {names}, not with {method}", where="method", remedy=f"send {names}")
+        await self._refuse(face, of_ours(error), send, {"allow": ", ".join(allowed)})
 
     def _below(self, method: str, path: str) -> tuple[Format, Handler] | None:
         """Routes whose path goes on with the name of a model."""
@@ -78,6 +99,8 @@ class GatewayApp:
         except CallError as error:
             await self._refuse(asked, of_call(error, ()), send)
 
-    async def _refuse(self, asked: Format, fault: Fault, send: Send) -> None:
-        headers = {"content-type": "application/json", **headers_of(fault)}
+    async def _refuse(
+        self, asked: Format, fault: Fault, send: Send, more: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        headers = {"content-type": "application/json", **headers_of(fault), **more}
         await answer_whole(send, fault.status, headers, codec(asked).encode_fault(fault))

@@ -6,8 +6,8 @@ import contextlib
 import msgspec
 
 from ostler.domain.calls import CallError, UpstreamRequest
-from ostler.domain.catalog import Capability, EndpointSpec
-from ostler.domain.errors import OstlerError
+from ostler.domain.catalog import Capability, EndpointKind, EndpointSpec, normal_model
+from ostler.domain.errors import InvalidInputError, OstlerError
 from ostler.domain.live import GatewayKey, LiveCall
 from ostler.domain.states import FailureClass
 from ostler.gateway.calls import CallRun
@@ -21,7 +21,7 @@ from ostler.gateway.inbound import (
     read_body,
 )
 from ostler.gateway.manners import Manners
-from ostler.gateway.outlet import Outlet
+from ostler.gateway.outlet import Outlet, answer_whole
 from ostler.gateway.ports import Hub
 from ostler.gateway.question import Terms, check_key_allows, own_limits, terms_of
 from ostler.gateway.records import DecisionNames, Story
@@ -29,7 +29,11 @@ from ostler.gateway.watch import Cause, Watch
 from ostler.routing.facts import CHARACTERS_PER_TOKEN, CallWish, describe_call
 from ostler.wire.codec import Format, Peek
 from ostler.wire.formats import codec
+from ostler.wire.listings import ollama_loaded
+from ostler.wire.talk import Ask
 
+LOAD_BYTES_MAX = 2_048
+"""A request that only loads a model is short; longer ones are not looked through for it."""
 CLASSIFIED_CHARS = 4_000
 
 
@@ -70,12 +74,30 @@ class Gateway:
         story = self.story(head)
         story.key, story.format = key, asked.value
         peek = codec(asked).peek(body)
+        load = load_of(asked, body)
+        if load is not None and not self._ollama_serves(peek.model):
+            await self._loaded(asked, load, send)
+            return
         story.asked_model, story.stream = peek.model, peek.stream
         exchange = TalkExchange(asked, head, body, peek, call_id=story.id, now_ms=story.at_ms, manners=self._manners)
         if hub.settings.store_prompts:
             story.prompt = body.decode("utf-8", "replace")
         wish = wish_of(peek, exchange)
         await self.carry_out(story, exchange, wish, asked, receive, send)
+
+    async def _loaded(self, asked: Format, load: Ask, send: Send) -> None:
+        """Programs of Ollama ask for a model without a prompt to have it loaded. Other servers have what they have."""
+        describe_call(CallWish(model=load.model), self.hub.policy(), self.hub.views())  # an unknown one is told
+        unloads = load.keep_alive in (0, "0", "0s")
+        created_s = self.hub.clock.now_ms() // 1_000
+        answer = ollama_loaded(load.model, created_s, chat=asked is Format.OLLAMA_CHAT, unloaded=unloads)
+        await answer_whole(send, 200, {"content-type": "application/json"}, answer)
+
+    def _ollama_serves(self, asked: str) -> bool:
+        catalog, name = self.hub.policy().catalog, normal_model(asked)
+        model = catalog.model_aliases.get(name, name)
+        views = self.hub.views().values()
+        return any(view.spec.kind is EndpointKind.OLLAMA and view.serves(model) for view in views)
 
     def story(self, head: Head) -> Story:
         """The record of a new call."""
@@ -197,6 +219,17 @@ def wish_of(peek: Peek, exchange: TalkExchange) -> CallWish:
         capabilities=frozenset(capability for capability, needed in needs.items() if needed),
         text=_last_words(exchange) if is_open_choice(peek.model) else "",
     )
+
+
+def load_of(asked: Format, body: bytes) -> Ask | None:
+    """An Ollama request without a prompt, which is about the model's being loaded; `None` for any other."""
+    if asked not in (Format.OLLAMA_CHAT, Format.OLLAMA_GENERATE) or len(body) > LOAD_BYTES_MAX:
+        return None
+    try:
+        ask = codec(asked).decode_ask(body)
+    except InvalidInputError:
+        return None  # the server it goes to may know better
+    return None if ask.turns else ask
 
 
 def is_open_choice(model: str) -> bool:

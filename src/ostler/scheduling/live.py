@@ -243,21 +243,6 @@ def _wait_of(books: Books, live: Live) -> Wait:
     return replace(wait, since_ms=live.call.offered_ms)
 
 
-def _retry_after_ms(turn: Turn, live: Live, hold: Hold | None) -> int:
-    """When a slot should be free for a call that comes then: the calls in flight where it could go end as expected, and
-    each frees its slot for one of those that wait. O(work in flight).
-    """
-    books, now_ms = turn.books, turn.now_ms
-    names = hold.blocked_on if hold is not None else ()
-    running = [one.name for one in books.calls.known.values() if one.dispatch and one.dispatch.endpoint in names]
-    running += [name for name, attempt in books.attempts.items() if attempt.endpoint in names]
-    left = sorted(max(0, books.hosts.due_ms.get(name, now_ms) - now_ms) for name in running)
-    if not left:
-        return RETRY_AFTER_MIN_MS
-    turns, rest = divmod(books.queue.ahead_of(live.name), len(left))
-    return max(RETRY_AFTER_MIN_MS, left[rest] + turns * left[-1])
-
-
 def ended(turn: Turn, end: LiveEnded) -> None:
     """An attempt ended. What is late, or said twice, changes nothing."""
     books, now_ms = turn.books, turn.now_ms

@@ -20,6 +20,16 @@ INT_MAX = 2**63 - 1
 
 _PLACE = re.compile(r" - at `\$\.?(.*)`\Z")
 _MISSING = re.compile(r"Object missing required field `(.+)`\Z")
+_TYPES = re.compile(r"`([^`]*)`")
+_NAMES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
 
 
 def typed(decoder: msgspec.json.Decoder[Read], body: bytes | msgspec.Raw, *, under: str = "") -> Read:
@@ -55,8 +65,18 @@ def misfit(error: msgspec.ValidationError, under: str = "") -> InvalidInputError
     what = _PLACE.sub("", text)
     if lacking := _MISSING.match(what):
         return missing(lacking[1], where)
-    what = what.replace("`", "'").replace("Expected", "expected").replace("'object'", "an object")
-    return InvalidInputError(what.replace("array", "a list"), where=where or "body")
+    return InvalidInputError(_TYPES.sub(_in_words, what).replace("Expected", "expected"), where=where or "body")
+
+
+def _in_words(found: re.Match[str]) -> str:
+    """Types as people name them: what may be left out need not be named as nothing.
+
+    >>> _TYPES.sub(_in_words, "expected `int | null`, got `str`")
+    'expected a whole number, got a text'
+    """
+    names = found[1].split(" | ")
+    wanted = [_NAMES.get(name, f"'{name}'") for name in names if name != "null"] or [_NAMES["null"]]
+    return " or ".join(dict.fromkeys(wanted))
 
 
 def missing(name: str, where: str = "") -> InvalidInputError:
