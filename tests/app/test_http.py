@@ -96,8 +96,8 @@ async def test_beyond_loopback_a_token_is_needed(built: House, client: aiohttp.C
     listener = Listener(built.hub, EVERYWHERE, 0)
     await listener.start()
     assert listener.url.startswith("http://127.0.0.1:")
-    made = await built.hub.make_token("me", "admin")
-    worker = await built.hub.make_token("w", "worker")
+    made = await built.hub.tokens.make("me", "admin")
+    worker = await built.hub.tokens.make("w", "worker")
     status = f"{listener.url}/hub/status"
     found = [await asked(client, status, token) for token in (None, "guess", worker.token, made.token)]
 

@@ -133,7 +133,7 @@ async def test_an_empty_store_is_a_hub_with_nothing_to_do() -> None:
     store, drivers = KeptStore(), Drivers()
     parts = await started(store, drivers)
     declared = sorted(parts.pump.scheduler.books.policy.catalog.endpoints)
-    rows = (await parts.hub.endpoints()).endpoints
+    rows = parts.hub.endpoints.rows().endpoints
     assert [(row.view.spec.name, row.source) for row in rows] == [(name, "profile") for name in declared]
     assert parts.recovered == 0
     await parts.stop()
@@ -263,7 +263,7 @@ async def test_endpoints_that_were_added_by_hand_are_back_and_the_profile_wins_a
     store, drivers = KeptStore(), Drivers()
     await store.apply([PutEndpoint(endpoint=local("mine")), PutEndpoint(endpoint=local("ollama", slots=9))])
     parts = await started(store, drivers)
-    rows = {row.view.spec.name: row for row in (await parts.hub.endpoints()).endpoints}
+    rows = {row.view.spec.name: row for row in parts.hub.endpoints.rows().endpoints}
     await parts.stop()
 
     assert rows["mine"].source == "added"
@@ -292,7 +292,7 @@ async def test_keys_and_the_last_records_of_calls_outlive_the_hub() -> None:
     """What was recorded a moment before the end is written; the next hub knows the key and what it has spent."""
     store = KeptStore()
     parts = await started(store)
-    made = await parts.hub.make_key(KeyWish(name="laptop", limit_micro_usd=5))
+    made = await parts.hub.gateway.make_key(KeyWish(name="laptop", limit_micro_usd=5))
     key = parts.hub.gateway.ring.find(made.key)
     assert key is not None
     record = make_call("c-1", at_ms=TIMING.now_ms(), key="laptop", cost_micro_usd=5)

@@ -17,7 +17,7 @@ OFFER = WorkerOffer(name="w", host="den", slots={TaskKind.AGENT: 2}, repos=("bar
 
 async def joined(built: House) -> Session:
     """A worker for agents, and an endpoint with a model."""
-    await built.hub.add_endpoint(local("den"))
+    await built.hub.endpoints.add(local("den"))
     return await built.hub.link.join(OFFER)
 
 
@@ -56,7 +56,7 @@ async def reported(built: House, session: Session, assignment: Assignment, repor
 
 
 async def open_keys(built: House) -> list[KeyRow]:
-    return [row for row in (await built.hub.keys()).keys if row.revoked_ms is None]
+    return [row for row in (await built.hub.gateway.keys()).keys if row.revoked_ms is None]
 
 
 async def test_an_attempt_gets_a_key_for_its_model_and_its_task() -> None:
@@ -143,8 +143,8 @@ async def test_a_hub_that_starts_closes_what_a_crash_left() -> None:
         session = await joined(built)
         await built.hub.submit([agent()])
         await handed_out(built, session)
-        await built.hub.make_key(KeyWish(name=name_of("gone", 3), task="gone"))
-        await built.hub.make_key(KeyWish(name="laptop"))
+        await built.hub.gateway.make_key(KeyWish(name=name_of("gone", 3), task="gone"))
+        await built.hub.gateway.make_key(KeyWish(name="laptop"))
 
         await built.hub.attempt_keys.take_up(built.pump.scheduler.books.tasks.values())
 
@@ -183,7 +183,7 @@ async def test_why_lists_the_calls_of_a_tasks_agent() -> None:
         assert total.startswith("Calls of its agent: 2;")
         assert "1 of unknown price" in total
         assert sum("c-3" in line for line in lines) == 0
-        assert len((await built.hub.live_calls(CallQuery(key=name_of("t1", 1)))).calls) == 2
+        assert len((await built.hub.gateway.calls(CallQuery(key=name_of("t1", 1)))).calls) == 2
 
 
 async def test_an_agent_holds_no_slot_of_its_endpoint() -> None:
@@ -208,5 +208,5 @@ async def test_calls_of_an_agent_are_blamed_once() -> None:
 
         await reported(built, session, assignment, ended(assignment, ok=False, kind=FailureClass.SERVER))
 
-        (row,) = (await built.hub.endpoints()).endpoints
+        (row,) = built.hub.endpoints.rows().endpoints
         assert row.consecutive_failures == 0

@@ -32,7 +32,7 @@ async def test_a_changed_profile_adds_removes_and_keeps() -> None:
     """New ones are probed at once, missing and disabled ones go, those added by hand stay."""
     async with house() as built:
         await built.desk.follow_profile(policy_with(local("a"), local("b"), local("c")))
-        await built.hub.add_endpoint(local("mine"))
+        await built.hub.endpoints.add(local("mine"))
         off = msgspec.structs.replace(local("b"), enabled=False)
         built.watch.asked.clear()
         await built.desk.follow_profile(policy_with(local("a"), off, local("d")))
@@ -72,7 +72,7 @@ async def test_following_the_same_profile_again_does_nothing() -> None:
 async def test_an_endpoint_of_the_profile_may_take_over_one_that_was_added() -> None:
     """The name is the profile's from then on."""
     async with house() as built:
-        await built.hub.add_endpoint(local("a", slots=1))
+        await built.hub.endpoints.add(local("a", slots=1))
         await built.desk.follow_profile(policy_with(local("a", slots=3)))
 
         assert sources(built) == {"a": "profile"}
@@ -89,17 +89,17 @@ async def test_a_disabled_endpoint_is_not_started() -> None:
 async def test_a_reset_forgets_and_checks_at_once() -> None:
     """By name; an unknown one is named with the nearest."""
     async with house() as built:
-        await built.hub.add_endpoint(local("gpu"))
+        await built.hub.endpoints.add(local("gpu"))
         built.watch.status = ProbeStatus.RATE_LIMITED
-        await built.hub.check_endpoint("gpu")
+        await built.hub.endpoints.check("gpu")
         assert built.desk.rows().endpoints[0].view.blocked_until_ms is not None
         built.watch.asked.clear()
-        await built.hub.reset_endpoint("gpu")
+        await built.hub.endpoints.reset("gpu")
         assert built.desk.rows().endpoints[0].view.blocked_until_ms is None
         await _all_hurried(built)
         assert built.watch.asked == ["gpu"]
         with pytest.raises(NotFoundError, match="did you mean 'gpu'"):
-            await built.hub.reset_endpoint("gpuu")
+            await built.hub.endpoints.reset("gpuu")
 
 
 async def _all_hurried(built: House) -> None:
@@ -125,14 +125,14 @@ async def test_a_hurried_check_of_what_is_gone_is_no_error() -> None:
 async def test_rows_show_what_the_hub_itself_counts() -> None:
     """Calls in flight, failed listings in a row, the report of the machine it is on."""
     async with house() as built:
-        await built.hub.add_endpoint(local("gpu", host="studio"))
+        await built.hub.endpoints.add(local("gpu", host="studio"))
         offer = WorkerOffer(name="w", host="studio", slots={TaskKind.CHAT: 4})
         session = await built.hub.link.join(offer)
         report = HostReport(host="studio", at_ms=1_000_000, cpu_percent=20.0)
         await built.hub.link.heartbeat(session.id, report)
         await built.hub.submit([TaskSpec(id="t", prompt="say something", tier="standard")])
         built.watch.status = ProbeStatus.UNAVAILABLE
-        await built.hub.check_endpoint("gpu")
+        await built.hub.endpoints.check("gpu")
         (row,) = built.desk.rows().endpoints
 
         assert (row.in_flight, row.consecutive_failures, row.report) == (1, 1, report)

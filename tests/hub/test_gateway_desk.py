@@ -25,12 +25,12 @@ async def names_of_events(built: House) -> list[str]:
 async def test_a_key_is_shown_once_and_kept_as_a_hash() -> None:
     """Long and made of characters that need no quoting; nothing that is stored or listed holds it."""
     async with house() as built:
-        made = await built.hub.make_key(KeyWish(name="laptop"))
+        made = await built.hub.gateway.make_key(KeyWish(name="laptop"))
 
         assert re.fullmatch(r"ost-[A-Za-z0-9_-]{43}", made.key)
         (stored,) = await built.store.keys()
         assert stored.key_hash == token_hash(made.key)
-        assert made.key not in f"{stored}{await built.hub.keys()}{await built.store.events()}"
+        assert made.key not in f"{stored}{await built.hub.gateway.keys()}{await built.store.events()}"
         assert built.hub.gateway.ring.find(made.key) == stored
         assert await names_of_events(built) == ["key.created"]
 
@@ -48,7 +48,7 @@ async def test_a_key_carries_what_was_wished_for() -> None:
         local_only=True,
     )
     async with house() as built:
-        made = await built.hub.make_key(wish)
+        made = await built.hub.gateway.make_key(wish)
 
         assert made.row == KeyRow(
             name="agent",
@@ -62,7 +62,7 @@ async def test_a_key_carries_what_was_wished_for() -> None:
             limit_window="day",
             window_ends_ms=DAY_MS,
         )
-        assert (await built.hub.keys()).keys == (made.row,)
+        assert (await built.hub.gateway.keys()).keys == (made.row,)
         (event,) = [event for event in await built.store.events() if event.name == "key.created"]
         assert event.measurements == {"limit_micro_usd": 5}
         assert event.metadata == {"key": "agent", "task": "nightly", "limit_window": "day"}
@@ -88,7 +88,7 @@ async def test_a_wish_that_cannot_be_is_refused(wish: KeyWish, words: str) -> No
     """With the place and the nearest valid name; nothing is stored."""
     async with house() as built:
         with pytest.raises(InvalidInputError, match=words):
-            await built.hub.make_key(wish)
+            await built.hub.gateway.make_key(wish)
 
         assert await built.store.keys() == []
 
@@ -97,9 +97,9 @@ async def test_a_model_that_an_endpoint_offers_is_known() -> None:
     """Although the profile does not name it."""
     async with house() as built:
         built.watch.models = ("homemade",)
-        await built.hub.add_endpoint(local("gpu"))
+        await built.hub.endpoints.add(local("gpu"))
 
-        made = await built.hub.make_key(KeyWish(name="a", models=("homemade",)))
+        made = await built.hub.gateway.make_key(KeyWish(name="a", models=("homemade",)))
 
         assert made.row.models == ("homemade",)
 
@@ -107,13 +107,13 @@ async def test_a_model_that_an_endpoint_offers_is_known() -> None:
 async def test_a_name_is_given_once() -> None:
     """Not again while the key is open, not after it was revoked; the remedy is a name that is free."""
     async with house() as built:
-        first = await built.hub.make_key(KeyWish(name="laptop"))
+        first = await built.hub.gateway.make_key(KeyWish(name="laptop"))
         with pytest.raises(ConflictError, match=r"laptop exists; .* such as laptop-2"):
-            await built.hub.make_key(KeyWish(name="laptop"))
-        await built.hub.make_key(KeyWish(name="laptop-2"))
-        await built.hub.revoke_key("laptop")
+            await built.hub.gateway.make_key(KeyWish(name="laptop"))
+        await built.hub.gateway.make_key(KeyWish(name="laptop-2"))
+        await built.hub.gateway.revoke_key("laptop")
         with pytest.raises(ConflictError, match=r"existed and was revoked; .* such as laptop-3"):
-            await built.hub.make_key(KeyWish(name="laptop"))
+            await built.hub.gateway.make_key(KeyWish(name="laptop"))
 
         assert built.hub.gateway.ring.find(first.key) is None
 
@@ -121,30 +121,30 @@ async def test_a_name_is_given_once() -> None:
 async def test_a_revoked_key_opens_nothing_and_stays_listed() -> None:
     """At once; again is fine; a name that is none is told with the nearest one that is open."""
     async with house() as built:
-        made = await built.hub.make_key(KeyWish(name="laptop"))
+        made = await built.hub.gateway.make_key(KeyWish(name="laptop"))
 
-        row = await built.hub.revoke_key("laptop")
+        row = await built.hub.gateway.revoke_key("laptop")
 
         assert row.revoked_ms is not None
         assert built.hub.gateway.ring.find(made.key) is None
-        assert await built.hub.revoke_key("laptop") == row
-        assert (await built.hub.keys()).keys == (row,)
+        assert await built.hub.gateway.revoke_key("laptop") == row
+        assert (await built.hub.gateway.keys()).keys == (row,)
         assert await names_of_events(built) == ["key.created", "key.revoked"]
-        await built.hub.make_key(KeyWish(name="phone"))
+        await built.hub.gateway.make_key(KeyWish(name="phone"))
         with pytest.raises(NotFoundError, match=r"no key named phon \(did you mean 'phone'"):
-            await built.hub.revoke_key("phon")
+            await built.hub.gateway.revoke_key("phon")
 
 
 async def test_the_list_tells_what_a_key_has_spent() -> None:
     """What was just recorded is in it: of its window, of all calls, and when the last one came in."""
     async with house() as built:
-        await built.hub.make_key(KeyWish(name="laptop", limit_micro_usd=100, limit_window="day"))
-        await built.hub.make_key(KeyWish(name="phone"))
+        await built.hub.gateway.make_key(KeyWish(name="laptop", limit_micro_usd=100, limit_window="day"))
+        await built.hub.gateway.make_key(KeyWish(name="phone"))
         book, at_ms = built.hub.gateway.book, built.clock.now_ms()
         book.add(make_call("c-1", at_ms=at_ms, key="laptop", cost_micro_usd=7))
         book.add(make_call("c-2", at_ms=at_ms + 1, key="laptop"))
 
-        laptop, phone = (await built.hub.keys()).keys
+        laptop, phone = (await built.hub.gateway.keys()).keys
 
         assert (laptop.spent_micro_usd, laptop.calls, laptop.last_used_ms) == (7, 2, at_ms + 1)
         assert (phone.spent_micro_usd, phone.calls, phone.last_used_ms) == (0, 0, None)
@@ -223,8 +223,8 @@ async def test_a_list_of_calls_holds_no_prompts() -> None:
     async with house() as built:
         built.hub.gateway.book.add(make_call("c-1", prompt="why?", answer="so"))
 
-        (listed,) = (await built.hub.live_calls(CallQuery())).calls
-        answer = await built.hub.live_call("c-1")
+        (listed,) = (await built.hub.gateway.calls(CallQuery())).calls
+        answer = await built.hub.gateway.call("c-1")
 
         assert (listed.prompt, listed.answer) == (None, None)
         assert (answer.record.prompt, answer.record.answer) == ("why?", "so")
@@ -236,9 +236,9 @@ async def test_a_call_that_has_just_ended_is_explained() -> None:
         decision = make_call_decision().decision
         built.hub.gateway.book.add(make_call("c-1", decision_key="d1"), decision)
 
-        answer = await built.hub.live_call("c-1")
+        answer = await built.hub.gateway.call("c-1")
 
         assert answer.headline.startswith("c-1 was answered by m on box")
         assert answer.decision == decision
         with pytest.raises(NotFoundError, match=r"no call c-2 .*`ostler calls list`"):
-            await built.hub.live_call("c-2")
+            await built.hub.gateway.call("c-2")

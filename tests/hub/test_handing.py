@@ -263,7 +263,7 @@ async def test_results_that_cannot_be_read_leave_the_attempt_to_its_timer() -> N
 async def test_a_cut_is_told_by_an_event_of_the_task() -> None:
     """So that whoever wonders about an answer finds out what the model did not see."""
     async with house() as built:
-        await built.hub.add_endpoint(local("gpu", slots=4))
+        await built.hub.endpoints.add(local("gpu", slots=4))
         hand = await hand_in(built, chat("a"), chat("b", needs=("a",), model="qwen"))
         await hand.work()
         await hand.end("a", "x" * 400_000)

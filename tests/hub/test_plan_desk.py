@@ -108,7 +108,7 @@ async def test_a_run_is_planned_and_the_plan_is_kept_before_it_is_followed() -> 
     async with house(policy=policy()) as built:
         await machines(built)
         await built.hub.submit(WORK)
-        made = await built.hub.make_plan("r", "portfolio", 1.0)
+        made = await built.hub.plans.make("r", strategy="portfolio", seconds=1.0)
 
         assert [(row.task, row.planned_start_ms) for row in made.rows] == [
             ("r.a", 20_000),
@@ -129,11 +129,11 @@ async def test_planned_and_actual_are_shown_side_by_side() -> None:
         made = await machines(built)
         session = (await built.hub.link.join(WORKER)).id
         await built.hub.submit(WORK[:1])
-        await built.hub.make_plan("r", "portfolio", 1.0)
+        await built.hub.plans.make("r", strategy="portfolio", seconds=1.0)
         built.clock.pass_ms(5_000)
         assert await made.loaded() == "big"
         await run_one(built, session, took_ms=70_000)
-        shown = await built.hub.run_plan("r")
+        shown = await built.hub.plans.show("r")
 
     (row,) = shown.rows
     assert (row.planned_start_ms, row.planned_end_ms) == (20_000, 80_000)
@@ -151,12 +151,12 @@ async def test_a_failure_has_a_new_version_made_for_what_is_left() -> None:
         made = await machines(built)
         session = (await built.hub.link.join(WORKER)).id
         await built.hub.submit(WORK)
-        await built.hub.make_plan("r", "portfolio", 1.0)
+        await built.hub.plans.make("r", strategy="portfolio", seconds=1.0)
         await made.loaded()
         failed = await run_one(built, session, ok=False)
         following = built.pump.scheduler.books.following
         await until(built, lambda: following["r"].guide.version == 2)
-        shown = await built.hub.run_plan("r")
+        shown = await built.hub.plans.show("r")
 
     assert failed == "r.a"
     assert [(version.version, version.reason) for version in shown.versions] == [(1, "start"), (2, "failed: r.a")]
@@ -173,7 +173,7 @@ async def test_a_plan_that_cannot_be_made_anew_is_followed_on_and_that_is_said()
         made = await machines(built)
         session = (await built.hub.link.join(WORKER)).id
         await built.hub.submit(WORK)
-        await built.hub.make_plan("r", "portfolio", 1.0)
+        await built.hub.plans.make("r", strategy="portfolio", seconds=1.0)
         built.pump.replan = PlanDesk(built.pump, built.store, refuse).ask
         await made.loaded()
         await run_one(built, session, ok=False)
@@ -192,7 +192,7 @@ async def test_the_newest_plan_is_followed_again_after_a_restart() -> None:
     async with house(store=store, policy=policy()) as built:
         await machines(built)
         await built.hub.submit(WORK)
-        await built.hub.make_plan("r", "portfolio", 1.0)
+        await built.hub.plans.make("r", strategy="portfolio", seconds=1.0)
         (kept,) = await store.plans("r")
         work = await store.open_work()
 
@@ -210,15 +210,15 @@ async def test_what_cannot_be_planned_or_shown_is_said() -> None:
     async with house(policy=policy()) as built:
         await machines(built)
         with pytest.raises(NotFoundError, match="no run nobody"):
-            await built.hub.make_plan("nobody", "portfolio", 1.0)
+            await built.hub.plans.make("nobody", strategy="portfolio", seconds=1.0)
         await built.hub.submit([chat("x", "small")])
         with pytest.raises(NotFoundError, match="run r has no plan"):
-            await built.hub.run_plan("r")
+            await built.hub.plans.show("r")
         with pytest.raises(NotFoundError, match="no plan of r is followed"):
-            await built.hub.drop_plan("r")
+            await built.hub.plans.drop("r")
         await built.hub.cancel("r.x")
         with pytest.raises(ConflictError, match="all tasks of r have ended"):
-            await built.hub.make_plan("r", "portfolio", 1.0)
+            await built.hub.plans.make("r", strategy="portfolio", seconds=1.0)
 
 
 async def test_a_dropped_plan_can_still_be_seen() -> None:
@@ -226,9 +226,9 @@ async def test_a_dropped_plan_can_still_be_seen() -> None:
     async with house(policy=policy()) as built:
         await machines(built)
         await built.hub.submit(WORK)
-        await built.hub.make_plan("r", "live", 1.0)
-        await built.hub.drop_plan("r")
-        shown = await built.hub.run_plan("r")
+        await built.hub.plans.make("r", strategy="live", seconds=1.0)
+        await built.hub.plans.drop("r")
+        shown = await built.hub.plans.show("r")
 
         assert not shown.following
         assert shown.versions[0].strategy == "live"

@@ -139,7 +139,7 @@ async def test_a_listed_task_shows_the_reason_of_this_moment() -> None:
     """Not the one it was stored with."""
     async with house() as built:
         await built.hub.submit([TaskSpec(id="t", prompt="x", complexity=Complexity.STANDARD)])
-        await built.hub.add_endpoint(local("gpu"))
+        await built.hub.endpoints.add(local("gpu"))
         (task,) = (await built.hub.tasks(TaskQuery())).tasks
 
         assert task.wait is not None
@@ -152,7 +152,7 @@ async def test_a_listed_task_shows_the_reason_of_this_moment() -> None:
 async def test_a_question_changes_nothing() -> None:
     """`route` decides on the fleet of this moment and stores nothing."""
     async with house() as built:
-        await built.hub.add_endpoint(local("gpu"))
+        await built.hub.endpoints.add(local("gpu"))
         before = (await built.hub.events(0, 1000)).last_seq
         spec = TaskSpec(id="q", prompt="x", complexity=Complexity.STANDARD)
         verdict, why = await built.hub.route(spec)
@@ -193,18 +193,18 @@ async def test_endpoints_are_added_once_and_those_of_the_profile_stay() -> None:
     """By name; a wrong address is refused before anything is stored."""
     async with house() as built:
         await built.desk.start(local("declared"), "profile")
-        await built.hub.add_endpoint(local("gpu"))
+        await built.hub.endpoints.add(local("gpu"))
         with pytest.raises(ConflictError):
-            await built.hub.add_endpoint(local("gpu"))
+            await built.hub.endpoints.add(local("gpu"))
         with pytest.raises(InvalidInputError):
-            await built.hub.add_endpoint(msgspec.structs.replace(local("x"), url="gpu:11434"))
+            await built.hub.endpoints.add(msgspec.structs.replace(local("x"), url="gpu:11434"))
         with pytest.raises(ConflictError, match="profile"):
-            await built.hub.remove_endpoint("declared")
+            await built.hub.endpoints.remove("declared")
         with pytest.raises(NotFoundError, match="gpu"):
-            await built.hub.remove_endpoint("gpuu")
-        await built.hub.remove_endpoint("gpu")
+            await built.hub.endpoints.remove("gpuu")
+        await built.hub.endpoints.remove("gpu")
 
-        assert [row.view.spec.name for row in (await built.hub.endpoints()).endpoints] == ["declared"]
+        assert [row.view.spec.name for row in built.hub.endpoints.rows().endpoints] == ["declared"]
         assert (await built.store.open_work()).endpoints == ()
 
 
@@ -212,31 +212,31 @@ async def test_a_provider_is_checked_by_its_first_endpoint() -> None:
     """`endpoints check anthropic` needs no endpoint name."""
     async with house() as built:
         spec = msgspec.structs.replace(local("a1"), kind=EndpointKind.ANTHROPIC, provider="anthropic")
-        await built.hub.add_endpoint(spec)
-        probe = await built.hub.check_endpoint("anthropic")
+        await built.hub.endpoints.add(spec)
+        probe = await built.hub.endpoints.check("anthropic")
 
         assert probe.endpoint == "a1"
         with pytest.raises(NotFoundError):
-            await built.hub.check_endpoint("nobody")
+            await built.hub.endpoints.check("nobody")
 
 
 async def test_tokens_open_their_scope_and_only_until_they_are_revoked() -> None:
     """Stored as hashes; admin includes worker."""
     async with house() as built:
-        made = await built.hub.make_token("w", "worker")
-        admin = await built.hub.make_token("me", "admin")
-        assert await built.hub.allowed(made.token, "worker")
-        assert not await built.hub.allowed(made.token, "admin")
-        assert await built.hub.allowed(admin.token, "worker")
-        assert not await built.hub.allowed("guess", "worker")
+        made = await built.hub.tokens.make("w", "worker")
+        admin = await built.hub.tokens.make("me", "admin")
+        assert await built.hub.tokens.allowed(made.token, "worker")
+        assert not await built.hub.tokens.allowed(made.token, "admin")
+        assert await built.hub.tokens.allowed(admin.token, "worker")
+        assert not await built.hub.tokens.allowed("guess", "worker")
         with pytest.raises(ConflictError):
-            await built.hub.make_token("w", "worker")
+            await built.hub.tokens.make("w", "worker")
         with pytest.raises(InvalidInputError):
-            await built.hub.make_token("x", "wrker")
-        await built.hub.revoke_token("w")
-        assert not await built.hub.allowed(made.token, "worker")
+            await built.hub.tokens.make("x", "wrker")
+        await built.hub.tokens.revoke("w")
+        assert not await built.hub.tokens.allowed(made.token, "worker")
         with pytest.raises(NotFoundError):
-            await built.hub.revoke_token("w")
+            await built.hub.tokens.revoke("w")
 
 
 async def test_the_status_names_the_binding_reason_when_nothing_runs() -> None:
@@ -257,7 +257,7 @@ async def test_a_model_nobody_has_is_refused_with_the_nearest_one() -> None:
     async with house() as built:
         early = TaskSpec(id="early", prompt="x", model="qwem")
         await built.hub.submit([early])
-        await built.hub.add_endpoint(local("gpu"))
+        await built.hub.endpoints.add(local("gpu"))
         with pytest.raises(InvalidInputError, match="did you mean 'qwen'") as caught:
             await built.hub.submit([TaskSpec(id="late", prompt="x", model="qwem")])
 
@@ -282,7 +282,7 @@ async def test_trivial_work_that_carries_a_command_is_that_command() -> None:
 async def test_an_endpoint_added_by_hand_may_be_named() -> None:
     """Not only those of the profile."""
     async with house() as built:
-        await built.hub.add_endpoint(local("gpu"))
+        await built.hub.endpoints.add(local("gpu"))
         await built.hub.submit([TaskSpec(id="t", prompt="x", endpoint="gpu")])
         with pytest.raises(InvalidInputError, match="did you mean 'gpu'"):
             await built.hub.submit([TaskSpec(id="u", prompt="x", endpoint="gpuu")])

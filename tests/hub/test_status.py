@@ -51,7 +51,7 @@ async def test_waiting_work_is_grouped_by_reason_detail_and_tier_largest_first()
         await built.hub.submit([command("a"), command("b"), chat("c"), command("d", needs=("a",))])
         await built.hub.submit([command("e", needs=("a", "b")), chat("f", Complexity.COMPLEX)])
         await built.hub.pause("f")
-        await built.hub.add_endpoint(local("gpu"))
+        await built.hub.endpoints.add(local("gpu"))
         status = await built.hub.status()
 
         assert groups(status) == [
@@ -68,7 +68,7 @@ async def test_waiting_work_is_grouped_by_reason_detail_and_tier_largest_first()
 async def test_live_calls_are_counted_and_are_no_idleness() -> None:
     """Those that hold a slot, and those in line; tasks that wait behind them are told apart."""
     async with house() as built:
-        await built.hub.add_endpoint(local("gpu"))
+        await built.hub.endpoints.add(local("gpu"))
         desk = LiveDesk(built.pump)
         await built.hub.submit([chat("t")])
         await desk.admit(live("c1"))
@@ -112,12 +112,12 @@ async def test_a_store_that_fails_is_the_first_reason() -> None:
 async def test_the_ladder_shows_which_tiers_could_run_now() -> None:
     """Up, down since when, and unknown where no endpoint is registered."""
     async with house() as built:
-        await built.hub.add_endpoint(local("gpu"))
+        await built.hub.endpoints.add(local("gpu"))
         built.watch.models = ("claude",)
-        await built.hub.add_endpoint(cloud())
+        await built.hub.endpoints.add(cloud())
         built.watch.status = ProbeStatus.UNAVAILABLE
         for _ in range(2):
-            await built.hub.check_endpoint("gpu")
+            await built.hub.endpoints.check("gpu")
         status = await built.hub.status()
         rows = {tier.name: (tier.available, tier.down_since_ms is None) for tier in status.tiers}
 

@@ -92,6 +92,105 @@ class RecordingLink:
         raise NotImplementedError
 
 
+class Desk:
+    """A group of verbs of the recording hub; what it is asked is recorded there."""
+
+    def __init__(self, hub: "RecordingHub") -> None:
+        self._hub = hub
+
+
+class RecordingEndpoints(Desk):
+    def rows(self) -> EndpointList:
+        self._hub.record("endpoints")
+        return samples.ENDPOINTS
+
+    async def add(self, spec: EndpointSpec) -> None:
+        self._hub.record("add_endpoint", spec)
+
+    async def remove(self, name: str) -> None:
+        self._hub.record("remove_endpoint", name)
+
+    async def check(self, name: str) -> Probe:
+        self._hub.record("check_endpoint", name)
+        return samples.PROBE
+
+    async def reset(self, name: str) -> None:
+        self._hub.record("reset_endpoint", name)
+
+
+class RecordingResidency(Desk):
+    async def hosts(self, *, saved: bool) -> HostList:
+        self._hub.record("hosts", saved)
+        return self._hub.host_list
+
+    async def models(self) -> ModelList:
+        self._hub.record("models")
+        return samples.MODELS
+
+    async def load(self, host: str, order: LoadOrder) -> ModelChange:
+        self._hub.record("load_model", host, order)
+        return self._hub.change
+
+    async def unload(self, host: str, order: UnloadOrder) -> ModelChange:
+        self._hub.record("unload_model", host, order)
+        return self._hub.change
+
+    async def pin(self, host: str, model: str, *, pinned: bool) -> HostRow:
+        self._hub.record("pin_model", host, model, pinned)
+        return samples.HOSTS.hosts[0]
+
+    async def swap(self, order: SwapOrder) -> ModelChange:
+        self._hub.record("swap_model", order)
+        return self._hub.change
+
+
+class RecordingPlans(Desk):
+    async def make(self, run: str, *, strategy: str, seconds: float) -> RunPlan:
+        self._hub.record("make_plan", run, strategy, seconds)
+        return samples.run_plan(run)
+
+    async def show(self, run: str) -> RunPlan:
+        self._hub.record("run_plan", run)
+        return samples.run_plan(run)
+
+    async def drop(self, run: str) -> None:
+        self._hub.record("drop_plan", run)
+
+
+class RecordingGateway(Desk):
+    async def make_key(self, wish: KeyWish) -> KeyMade:
+        self._hub.record("make_key", wish)
+        return call_samples.made(wish)
+
+    async def keys(self) -> KeyList:
+        self._hub.record("keys")
+        return call_samples.KEYS
+
+    async def revoke_key(self, name: str) -> KeyRow:
+        self._hub.record("revoke_key", name)
+        return call_samples.GONE
+
+    async def calls(self, query: CallQuery) -> CallList:
+        self._hub.record("live_calls", query)
+        return CallList(calls=(), now_ms=samples.NOW_MS) if query.key == "nobody" else call_samples.CALLS
+
+    async def call(self, call_id: str) -> CallAnswer:
+        self._hub.record("live_call", call_id)
+        return call_samples.CALL
+
+
+class RecordingTokens(Desk):
+    async def make(self, name: str, scope: str) -> TokenMade:
+        self._hub.record("make_token", name, scope)
+        return TokenMade(name=name, scope=scope, token="ostler-secret")
+
+    async def revoke(self, name: str) -> None:
+        self._hub.record("revoke_token", name)
+
+    async def allowed(self, token: str, scope: str) -> bool:
+        return scope in TOKENS.get(token, set())
+
+
 OUTCOME = Observation(id="o1", at_ms=5, task_type="docs", model="qwen", success=True)
 
 
@@ -100,6 +199,11 @@ class RecordingHub:
 
     def __init__(self) -> None:
         self.link = RecordingLink(self)
+        self.endpoints = RecordingEndpoints(self)
+        self.residency = RecordingResidency(self)
+        self.plans = RecordingPlans(self)
+        self.gateway = RecordingGateway(self)
+        self.tokens = RecordingTokens(self)
         self.followers = 0
         self.reset()
 
@@ -161,17 +265,6 @@ class RecordingHub:
         outputs = {task.id: f"output of {task.id}" for task in tasks if task.state is TaskState.SUCCEEDED}
         return run_results(run, tasks, outputs, samples.NOW_MS, phase)
 
-    async def make_plan(self, run: str, strategy: str, seconds: float) -> RunPlan:
-        self.record("make_plan", run, strategy, seconds)
-        return samples.run_plan(run)
-
-    async def run_plan(self, run: str) -> RunPlan:
-        self.record("run_plan", run)
-        return samples.run_plan(run)
-
-    async def drop_plan(self, run: str) -> None:
-        self.record("drop_plan", run)
-
     async def task(self, task_id: str) -> TaskAnswer:
         self.record("task", task_id)
         if task_id in self.tasks_by_id:
@@ -228,47 +321,6 @@ class RecordingHub:
         finally:
             self.followers -= 1
 
-    async def endpoints(self) -> EndpointList:
-        self.record("endpoints")
-        return samples.ENDPOINTS
-
-    async def add_endpoint(self, endpoint: EndpointSpec) -> None:
-        self.record("add_endpoint", endpoint)
-
-    async def remove_endpoint(self, name: str) -> None:
-        self.record("remove_endpoint", name)
-
-    async def check_endpoint(self, name: str) -> Probe:
-        self.record("check_endpoint", name)
-        return samples.PROBE
-
-    async def reset_endpoint(self, name: str) -> None:
-        self.record("reset_endpoint", name)
-
-    async def hosts(self, *, saved: bool = False) -> HostList:
-        self.record("hosts", saved)
-        return self.host_list
-
-    async def models(self) -> ModelList:
-        self.record("models")
-        return samples.MODELS
-
-    async def load_model(self, host: str, order: LoadOrder) -> ModelChange:
-        self.record("load_model", host, order)
-        return self.change
-
-    async def unload_model(self, host: str, order: UnloadOrder) -> ModelChange:
-        self.record("unload_model", host, order)
-        return self.change
-
-    async def pin_model(self, host: str, model: str, *, pinned: bool) -> HostRow:
-        self.record("pin_model", host, model, pinned)
-        return samples.HOSTS.hosts[0]
-
-    async def swap_model(self, order: SwapOrder) -> ModelChange:
-        self.record("swap_model", order)
-        return self.change
-
     async def workers(self) -> WorkerList:
         self.record("workers")
         return samples.WORKERS
@@ -276,13 +328,6 @@ class RecordingHub:
     async def settings(self) -> SettingList:
         self.record("settings")
         return samples.SETTINGS
-
-    async def make_token(self, name: str, scope: str) -> TokenMade:
-        self.record("make_token", name, scope)
-        return TokenMade(name=name, scope=scope, token="ostler-secret")
-
-    async def revoke_token(self, name: str) -> None:
-        self.record("revoke_token", name)
 
     @property
     def patterns(self) -> "RecordingHub":
@@ -304,32 +349,9 @@ class RecordingHub:
         self.record("forget", query)
         return PatternChange(count=2)
 
-    async def make_key(self, wish: KeyWish) -> KeyMade:
-        self.record("make_key", wish)
-        return call_samples.made(wish)
-
-    async def keys(self) -> KeyList:
-        self.record("keys")
-        return call_samples.KEYS
-
-    async def revoke_key(self, name: str) -> KeyRow:
-        self.record("revoke_key", name)
-        return call_samples.GONE
-
     async def record_spending(self, spending: Spending) -> SpendingNoted:
         self.record("record_spending", spending)
         return SpendingNoted(charged_micro_usd=spending.amount.micro_usd)
-
-    async def live_calls(self, query: CallQuery) -> CallList:
-        self.record("live_calls", query)
-        return CallList(calls=(), now_ms=samples.NOW_MS) if query.key == "nobody" else call_samples.CALLS
-
-    async def live_call(self, call_id: str) -> CallAnswer:
-        self.record("live_call", call_id)
-        return call_samples.CALL
-
-    async def allowed(self, token: str, scope: str) -> bool:
-        return scope in TOKENS.get(token, set())
 
 
 class ServedHub:

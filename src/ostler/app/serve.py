@@ -141,7 +141,7 @@ async def _until_stopped(stop: asyncio.Event, parts: HubParts) -> None:
 async def _first_token(parts: HubParts, folder: Path) -> None:
     """Beyond loopback nobody can ask for a token without one: the first is left in a file for the hub's user."""
     try:
-        made = await parts.hub.make_token("first-admin", "admin")
+        made = await parts.hub.tokens.make("first-admin", "admin")
     except ConflictError:
         return
     path = folder / TOKEN_FILE

@@ -53,12 +53,145 @@ class PatternApi(Protocol):
         ...
 
 
+class EndpointApi(Protocol):
+    """Endpoints: who they are, how they are."""
+
+    def rows(self) -> EndpointList:
+        """All endpoints by name."""
+        ...
+
+    async def add(self, spec: EndpointSpec) -> None:
+        """Register an endpoint; it is durable when this returns, and checked at once."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Remove an endpoint that was added by hand."""
+        ...
+
+    async def check(self, name: str) -> Probe:
+        """List it now. `name` may be an endpoint or a provider (then its first endpoint)."""
+        ...
+
+    async def reset(self, name: str) -> None:
+        """Close its breaker, forget its rate limit, probe it at once."""
+        ...
+
+
+class ResidencyApi(Protocol):
+    """Hosts and models: what is in memory where, and what people want there."""
+
+    async def hosts(self, *, saved: bool) -> HostList:
+        """All hosts and what is in their memory; `saved`: with the simulated comparison of the last hour."""
+        ...
+
+    async def models(self) -> ModelList:
+        """All models: where they are, what they take, what waits for them."""
+        ...
+
+    async def load(self, host: str, order: LoadOrder) -> ModelChange:
+        """Load a model on a managed host."""
+        ...
+
+    async def unload(self, host: str, order: UnloadOrder) -> ModelChange:
+        """Unload a model from a managed host."""
+        ...
+
+    async def pin(self, host: str, model: str, *, pinned: bool) -> HostRow:
+        """Never evict a model from a host, or allow it again."""
+        ...
+
+    async def swap(self, order: SwapOrder) -> ModelChange:
+        """Put a model in the place of another one, where that one is loaded."""
+        ...
+
+
+class PlanApi(Protocol):
+    """Plans of runs."""
+
+    async def make(self, run: str, *, strategy: str, seconds: float) -> RunPlan:
+        """Plan what is left of a run, and follow the plan."""
+        ...
+
+    async def show(self, run: str) -> RunPlan:
+        """The plan of a run beside what happened."""
+        ...
+
+    async def drop(self, run: str) -> None:
+        """Follow the plan of a run no longer."""
+        ...
+
+
+class GatewayApi(Protocol):
+    """The gateway's keys and calls."""
+
+    async def make_key(self, wish: KeyWish) -> KeyMade:
+        """A new key of the gateway; shown this once. Refuses models and tiers that nobody knows."""
+        ...
+
+    async def keys(self) -> KeyList:
+        """All keys of the gateway with what they have spent."""
+        ...
+
+    async def revoke_key(self, name: str) -> KeyRow:
+        """Make a key of the gateway worthless."""
+        ...
+
+    async def calls(self, query: CallQuery) -> CallList:
+        """Calls of the gateway, newest first."""
+        ...
+
+    async def call(self, call_id: str) -> CallAnswer:
+        """Everything about one call of the gateway, explained."""
+        ...
+
+
+class TokenApi(Protocol):
+    """Bearer tokens of the hub itself."""
+
+    async def make(self, name: str, scope: str) -> TokenMade:
+        """A new token; shown this once."""
+        ...
+
+    async def revoke(self, name: str) -> None:
+        """Make a token worthless."""
+        ...
+
+    async def allowed(self, token: str, scope: str) -> bool:
+        """Whether a bearer token is valid for a scope (`worker` or `admin`; `admin` includes `worker`)."""
+        ...
+
+
 class HubApi(Protocol):
-    """The hub for its faces. `link` is the side for workers."""
+    """The hub for its faces: verbs of tasks, and a desk for each other group of verbs."""
 
     @property
     def link(self) -> HubLink:
         """The side for workers."""
+        ...
+
+    @property
+    def endpoints(self) -> EndpointApi:
+        """Endpoints."""
+        ...
+
+    @property
+    def residency(self) -> ResidencyApi:
+        """Hosts and models."""
+        ...
+
+    @property
+    def plans(self) -> PlanApi:
+        """Plans of runs."""
+        ...
+
+    @property
+    def gateway(self) -> GatewayApi:
+        """The gateway's keys and calls."""
+        ...
+
+    @property
+    def tokens(self) -> TokenApi:
+        """Bearer tokens."""
         ...
 
     @property
@@ -90,18 +223,6 @@ class HubApi(Protocol):
 
     async def results(self, run: str, phase: int | None = None) -> RunResults:
         """The results of a run (a batch of tasks) by derived phase, or those of one phase."""
-        ...
-
-    async def make_plan(self, run: str, strategy: str, seconds: float) -> RunPlan:
-        """Plan what is left of a run, and follow the plan."""
-        ...
-
-    async def run_plan(self, run: str) -> RunPlan:
-        """The plan of a run beside what happened."""
-        ...
-
-    async def drop_plan(self, run: str) -> None:
-        """Follow the plan of a run no longer."""
         ...
 
     async def cancel(self, task_id: str, reason: str = "") -> Task:
@@ -136,50 +257,6 @@ class HubApi(Protocol):
         """Events as they happen, from `after_seq` on (`None`: from now on)."""
         ...
 
-    async def endpoints(self) -> EndpointList:
-        """All endpoints."""
-        ...
-
-    async def add_endpoint(self, endpoint: EndpointSpec) -> None:
-        """Register an endpoint; it is checked at once."""
-        ...
-
-    async def remove_endpoint(self, name: str) -> None:
-        """Remove an endpoint that was added by hand."""
-        ...
-
-    async def check_endpoint(self, name: str) -> Probe:
-        """List it now. `name` may be an endpoint or a provider (then its first endpoint)."""
-        ...
-
-    async def reset_endpoint(self, name: str) -> None:
-        """Close its breaker, forget its rate limit, probe it at once."""
-        ...
-
-    async def hosts(self, *, saved: bool = False) -> HostList:
-        """All hosts and what is in their memory; `saved`: with the simulated comparison of the last hour."""
-        ...
-
-    async def models(self) -> ModelList:
-        """All models: where they are, what they take, what waits for them."""
-        ...
-
-    async def load_model(self, host: str, order: LoadOrder) -> ModelChange:
-        """Load a model on a managed host."""
-        ...
-
-    async def unload_model(self, host: str, order: UnloadOrder) -> ModelChange:
-        """Unload a model from a managed host."""
-        ...
-
-    async def pin_model(self, host: str, model: str, *, pinned: bool) -> HostRow:
-        """Never evict a model from a host, or allow it again."""
-        ...
-
-    async def swap_model(self, order: SwapOrder) -> ModelChange:
-        """Put a model in the place of another one, where that one is loaded."""
-        ...
-
     async def workers(self) -> WorkerList:
         """All joined workers."""
         ...
@@ -188,38 +265,6 @@ class HubApi(Protocol):
         """All effective settings."""
         ...
 
-    async def make_token(self, name: str, scope: str) -> TokenMade:
-        """A new token; shown this once."""
-        ...
-
-    async def revoke_token(self, name: str) -> None:
-        """Make a token worthless."""
-        ...
-
-    async def make_key(self, wish: KeyWish) -> KeyMade:
-        """A new key of the gateway; shown this once. Refuses models and tiers that nobody knows."""
-        ...
-
-    async def keys(self) -> KeyList:
-        """All keys of the gateway with what they have spent."""
-        ...
-
-    async def revoke_key(self, name: str) -> KeyRow:
-        """Make a key of the gateway worthless."""
-        ...
-
     async def record_spending(self, spending: Spending) -> SpendingNoted:
         """Charge a call that was made elsewhere, once for each name."""
-        ...
-
-    async def live_calls(self, query: CallQuery) -> CallList:
-        """Calls of the gateway, newest first."""
-        ...
-
-    async def live_call(self, call_id: str) -> CallAnswer:
-        """Everything about one call of the gateway, explained."""
-        ...
-
-    async def allowed(self, token: str, scope: str) -> bool:
-        """Whether a bearer token is valid for a scope (`worker` or `admin`; `admin` includes `worker`)."""
         ...

@@ -1,6 +1,6 @@
 """The hub as its faces see it: the shell's answer to `HubApi`, put together from the parts of this package.
 
-Verbs of tasks stand here; questions about the fleet in `fleet_view`, the state at a glance in `status`.
+Verbs of tasks stand here; each other group of verbs is a desk of its own, reached by an attribute.
 """
 
 import asyncio
@@ -8,29 +8,25 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import AppendEvents, Refused, SubmitTasks
 from ostler.domain.decision import Hold, RouteRequest, Verdict
 from ostler.domain.errors import ConflictError, NotFoundError, OstlerError
 from ostler.domain.event import Event
-from ostler.domain.fleet import Probe
 from ostler.domain.policy import Policy
-from ostler.domain.ports import CallQuery, HubLink, Store, TaskDetail, TaskQuery
+from ostler.domain.ports import HubLink, Store, TaskDetail, TaskQuery
 from ostler.domain.states import FailureClass, TaskState
 from ostler.domain.tasks import Task, TaskKind, TaskSpec
 from ostler.hub.accept import Fleet, as_it_runs, check_batch, disagreement, new_tasks, outside_needs
 from ostler.hub.attempt_keys import AttemptKeys
 from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.explaining import headline, verdict_why, why_lines
-from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_desk import GatewayDesk
-from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.host_desk import HostDesk, SavedBy
 from ostler.hub.link import LocalLink
 from ostler.hub.needs import settled_needs, settled_now
 from ostler.hub.pattern_desk import PatternDesk
 from ostler.hub.plan_desk import PlanDesk
-from ostler.hub.plan_views import PlanWish, RunPlan
+from ostler.hub.plan_views import PlanWish
 from ostler.hub.pump import Pump
 from ostler.hub.results import run_results
 from ostler.hub.resume import changed_fields, ended_badly, refuse_changed
@@ -40,7 +36,6 @@ from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.hub.status import status
 from ostler.hub.tokens import TokenDesk
 from ostler.hub.views import (
-    EndpointList,
     EventPage,
     HubStatus,
     RunResults,
@@ -50,7 +45,6 @@ from ostler.hub.views import (
     Submitted,
     TaskAnswer,
     TaskList,
-    TokenMade,
     Why,
     WorkerList,
 )
@@ -77,12 +71,12 @@ class Hub:
     ) -> None:
         self._pump = pump
         self._store = store
-        self._desk = desk
-        self._plans = plans
-        self._hosts = HostDesk(pump, store, saved_by)
+        self.endpoints = desk
+        self.plans = plans
+        self.residency = HostDesk(pump, store, saved_by)
         self._info = info
         self._next_seq = next_seq
-        self._tokens = TokenDesk(pump, store)
+        self.tokens = TokenDesk(pump, store)
         self.gateway = GatewayDesk(pump, store)
         self.attempt_keys = AttemptKeys(self.gateway, store)
         pump.equip = self.attempt_keys.equip
@@ -109,7 +103,7 @@ class Hub:
         """Accept tasks, all or none; durable when this returns. `resume`: what ended badly is sent back first. `plan`:
         the run is planned before its tasks may start.
         """
-        run = self._plans.one_run(specs) if plan is not None else None
+        run = self.plans.one_run(specs) if plan is not None else None
         outside = outside_needs(specs)
         known = await self._store.states(outside) if outside else {}
         check_batch(specs, known)
@@ -142,7 +136,7 @@ class Hub:
             _ = self._pump.start_signal(
                 TasksAccepted(tasks=fresh, settled=settled.met, lengths=settled.lengths, plan_by_ms=by_ms)
             )
-        unplanned = await self._plans.make_first(run, plan) if run is not None and plan is not None else ""
+        unplanned = await self.plans.make_first(run, plan) if run is not None and plan is not None else ""
         states = await self._store.states(list(result.duplicates)) if result.duplicates else {}
         return SubmitAnswer(
             unplanned=unplanned,
@@ -225,18 +219,6 @@ class Hub:
         if detail is None:
             raise NotFoundError(f"there is no task {task_id}", remedy="'ostler tasks list' shows what there is")
         return detail
-
-    async def make_plan(self, run: str, strategy: str, seconds: float) -> RunPlan:
-        """Plan what is left of a run and follow the plan."""
-        return await self._plans.make(run, strategy=strategy, seconds=seconds)
-
-    async def run_plan(self, run: str) -> RunPlan:
-        """The plan of a run beside what happened."""
-        return await self._plans.show(run)
-
-    async def drop_plan(self, run: str) -> None:
-        """Follow the plan of a run no longer."""
-        await self._plans.drop(run)
 
     async def cancel(self, task_id: str, reason: str = "") -> Task:
         """Cancel a task; one that runs is being stopped when this returns."""
@@ -349,50 +331,6 @@ class Hub:
                     except TimeoutError:
                         continue
 
-    async def endpoints(self) -> EndpointList:
-        """All endpoints."""
-        return self._desk.rows()
-
-    async def add_endpoint(self, endpoint: EndpointSpec) -> None:
-        """Register an endpoint; it is checked at once."""
-        await self._desk.add(endpoint)
-
-    async def remove_endpoint(self, name: str) -> None:
-        """Remove an endpoint that was added."""
-        await self._desk.remove(name)
-
-    async def check_endpoint(self, name: str) -> Probe:
-        """List an endpoint now."""
-        return await self._desk.check(name)
-
-    async def reset_endpoint(self, name: str) -> None:
-        """Close its breaker and check it."""
-        await self._desk.reset(name)
-
-    async def hosts(self, *, saved: bool = False) -> HostList:
-        """All hosts and what is in their memory."""
-        return await self._hosts.hosts(saved=saved)
-
-    async def models(self) -> ModelList:
-        """All models."""
-        return await self._hosts.models()
-
-    async def load_model(self, host: str, order: LoadOrder) -> ModelChange:
-        """Load a model on a managed host."""
-        return await self._hosts.load(host, order)
-
-    async def unload_model(self, host: str, order: UnloadOrder) -> ModelChange:
-        """Unload a model from a managed host."""
-        return await self._hosts.unload(host, order)
-
-    async def pin_model(self, host: str, model: str, *, pinned: bool) -> HostRow:
-        """Never evict a model from a host, or allow it again."""
-        return await self._hosts.pin(host, model, pinned=pinned)
-
-    async def swap_model(self, order: SwapOrder) -> ModelChange:
-        """Put a model in the place of another one."""
-        return await self._hosts.swap(order)
-
     async def workers(self) -> WorkerList:
         """All workers."""
         return worker_list(self._pump)
@@ -401,47 +339,15 @@ class Hub:
         """All effective settings."""
         return SettingList(settings=self._info.settings)
 
-    async def make_token(self, name: str, scope: str) -> TokenMade:
-        """Make a token; it is shown this once."""
-        return await self._tokens.make(name, scope)
-
-    async def revoke_token(self, name: str) -> None:
-        """Revoke a token."""
-        await self._tokens.revoke(name)
-
-    async def make_key(self, wish: KeyWish) -> KeyMade:
-        """Make a key of the gateway; it is shown this once."""
-        return await self.gateway.make_key(wish)
-
-    async def keys(self) -> KeyList:
-        """All keys of the gateway."""
-        return await self.gateway.keys()
-
-    async def revoke_key(self, name: str) -> KeyRow:
-        """Revoke a key of the gateway."""
-        return await self.gateway.revoke_key(name)
-
     async def record_spending(self, spending: Spending) -> SpendingNoted:
         """Charge a call that was made elsewhere."""
         return await charge(self._pump, self._store, spending)
-
-    async def live_calls(self, query: CallQuery) -> CallList:
-        """Calls of the gateway, newest first."""
-        return await self.gateway.calls(query)
-
-    async def live_call(self, call_id: str) -> CallAnswer:
-        """Everything about one call of the gateway."""
-        return await self.gateway.call(call_id)
-
-    async def allowed(self, token: str, scope: str) -> bool:
-        """Whether a token is good for a scope."""
-        return await self._tokens.allowed(token, scope)
 
     async def reload(self, policy: Policy, settings: Sequence[SettingRow]) -> None:
         """Put a changed profile in force: new rules for what waits, endpoints added and removed."""
         self._info = msgspec.structs.replace(self._info, settings=tuple(settings))
         await self.patterns.follow_profile(policy)
-        await self._desk.follow_profile(policy)
+        await self.endpoints.follow_profile(policy)
 
     async def reload_refused(self, error: OstlerError) -> None:
         """Tell everyone that a changed profile was refused whole."""

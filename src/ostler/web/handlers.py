@@ -92,17 +92,17 @@ async def results(api: HubApi, call: Call[None, ResultsQuery]) -> RunResults:
 async def make_plan(api: HubApi, call: Call[PlanBody | None, NoQuery]) -> RunPlan:
     """Plan what is left of a run and follow the plan; it is durable when this answers. The body may be left out."""
     body = call.body or PlanBody()
-    return await api.make_plan(call.path["run"], body.strategy, body.seconds)
+    return await api.plans.make(call.path["run"], strategy=body.strategy, seconds=body.seconds)
 
 
 async def run_plan(api: HubApi, call: Call[None, NoQuery]) -> RunPlan:
     """The plan of a run beside what happened: every version, every task, the residents of every host."""
-    return await api.run_plan(call.path["run"])
+    return await api.plans.show(call.path["run"])
 
 
 async def drop_plan(api: HubApi, call: Call[None, NoQuery]) -> Done:
     """Follow the plan of a run no longer; its tasks go on."""
-    await api.drop_plan(call.path["run"])
+    await api.plans.drop(call.path["run"])
     return Done()
 
 
@@ -161,30 +161,30 @@ def stream(api: HubApi, call: Call[None, StreamQuery]) -> AsyncIterator[Event]:
 async def endpoints(api: HubApi, call: Call[None, NoQuery]) -> EndpointList:
     """All endpoints with health, models, residents and calls in flight."""
     del call
-    return await api.endpoints()
+    return api.endpoints.rows()
 
 
 async def add_endpoint(api: HubApi, call: Call[EndpointBody, NoQuery]) -> Done:
     """Register an endpoint beside those of the profile."""
     check_names({"$.name": call.body.name})
-    await api.add_endpoint(call.body.spec())
+    await api.endpoints.add(call.body.spec())
     return Done()
 
 
 async def remove_endpoint(api: HubApi, call: Call[None, NoQuery]) -> Done:
     """Remove a registered endpoint."""
-    await api.remove_endpoint(call.path["name"])
+    await api.endpoints.remove(call.path["name"])
     return Done()
 
 
 async def check_endpoint(api: HubApi, call: Call[None, NoQuery]) -> Probe:
     """List an endpoint now; never generates. The name may be that of a provider."""
-    return await api.check_endpoint(call.path["name"])
+    return await api.endpoints.check(call.path["name"])
 
 
 async def reset_endpoint(api: HubApi, call: Call[None, NoQuery]) -> Done:
     """Close an endpoint's breaker, forget its rate limit, probe it at once."""
-    await api.reset_endpoint(call.path["name"])
+    await api.endpoints.reset(call.path["name"])
     return Done()
 
 
@@ -193,33 +193,33 @@ async def hosts(api: HubApi, call: Call[None, HostQuery]) -> HostList:
 
     `saved` compares the last hour with first-in-first-out; that comparison is simulated.
     """
-    return await api.hosts(saved=call.query.saved)
+    return await api.residency.hosts(saved=call.query.saved)
 
 
 async def models(api: HubApi, call: Call[None, NoQuery]) -> ModelList:
     """All models: where they are installed and loaded, what they take as measured and as configured."""
     del call
-    return await api.models()
+    return await api.residency.models()
 
 
 async def load_model(api: HubApi, call: Call[LoadBody, NoQuery]) -> ModelChange:
     """Load a model on a managed host; refused when that would stop work. 202 while it is under way."""
-    return await api.load_model(call.path["host"], call.body.order())
+    return await api.residency.load(call.path["host"], call.body.order())
 
 
 async def unload_model(api: HubApi, call: Call[UnloadBody, NoQuery]) -> ModelChange:
     """Unload a model from a managed host; refused while it works or is pinned. 202 while it is under way."""
-    return await api.unload_model(call.path["host"], call.body.order())
+    return await api.residency.unload(call.path["host"], call.body.order())
 
 
 async def pin_model(api: HubApi, call: Call[PinBody, NoQuery]) -> HostRow:
     """Never evict a model from a host, or allow it again; holds until the hub stops."""
-    return await api.pin_model(call.path["host"], call.body.model, pinned=call.body.pinned)
+    return await api.residency.pin(call.path["host"], call.body.model, pinned=call.body.pinned)
 
 
 async def swap_model(api: HubApi, call: Call[SwapBody, NoQuery]) -> ModelChange:
     """Put a model in the place of another one, where that one is loaded. 202 while it is under way."""
-    return await api.swap_model(call.body.order())
+    return await api.residency.swap(call.body.order())
 
 
 async def workers(api: HubApi, call: Call[None, NoQuery]) -> WorkerList:
@@ -237,30 +237,30 @@ async def settings(api: HubApi, call: Call[None, NoQuery]) -> SettingList:
 async def make_token(api: HubApi, call: Call[TokenBody, NoQuery]) -> TokenMade:
     """Make a token; it is shown this once."""
     check_names({"$.name": call.body.name})
-    return await api.make_token(call.body.name, call.body.scope)
+    return await api.tokens.make(call.body.name, call.body.scope)
 
 
 async def revoke_token(api: HubApi, call: Call[None, NoQuery]) -> Done:
     """Revoke a token."""
-    await api.revoke_token(call.path["name"])
+    await api.tokens.revoke(call.path["name"])
     return Done()
 
 
 async def keys(api: HubApi, call: Call[None, NoQuery]) -> KeyList:
     """All keys of the gateway, the revoked ones too, with what each has spent in its window and when it was used."""
     del call
-    return await api.keys()
+    return await api.gateway.keys()
 
 
 async def make_key(api: HubApi, call: Call[KeyBody, NoQuery]) -> KeyMade:
     """Make a key of the gateway; it is shown this once. Its name is never given again, not even after it is revoked."""
     check_names({"$.name": call.body.name})
-    return await api.make_key(call.body.wish())
+    return await api.gateway.make_key(call.body.wish())
 
 
 async def revoke_key(api: HubApi, call: Call[None, NoQuery]) -> KeyRow:
     """Revoke a key of the gateway; who presents it is refused from now on. Safe to repeat."""
-    return await api.revoke_key(call.path["name"])
+    return await api.gateway.revoke_key(call.path["name"])
 
 
 async def record_spending(api: HubApi, call: Call[SpendingBody, NoQuery]) -> SpendingNoted:
@@ -273,7 +273,7 @@ async def record_spending(api: HubApi, call: Call[SpendingBody, NoQuery]) -> Spe
 async def calls(api: HubApi, call: Call[None, CallListQuery]) -> CallList:
     """Calls of the gateway, newest first, without prompts and answers. Go on with `before` = the `id` of the last."""
     query = call.query
-    return await api.live_calls(
+    return await api.gateway.calls(
         CallQuery(
             key=query.key,
             model=query.model,
@@ -287,4 +287,4 @@ async def calls(api: HubApi, call: Call[None, CallListQuery]) -> CallList:
 
 async def call_record(api: HubApi, call: Call[None, NoQuery]) -> CallAnswer:
     """Everything about one call: its record with every attempt, the decision behind it, and both in words."""
-    return await api.live_call(call.path["id"])
+    return await api.gateway.call(call.path["id"])

@@ -67,9 +67,9 @@ class RouteApp:
                 remedy="send `Authorization: Bearer ...`; "
                 f"`ostler tokens create NAME --scope {access.scope}` makes one",
             )
-        if await self._api.allowed(token, access.scope):
+        if await self._api.tokens.allowed(token, access.scope):
             return
-        if access is not Access.WORKER and await self._api.allowed(token, Access.WORKER):
+        if access is not Access.WORKER and await self._api.tokens.allowed(token, Access.WORKER):
             raise NotAllowedError(
                 "this token is for workers only",
                 where="Authorization header",
