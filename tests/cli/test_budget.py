@@ -118,6 +118,20 @@ def test_critical_work_and_estimates_are_asked_for(ostler: Ostler, spend: Callab
     assert ostler("budget", "check", "--session", "s", "--estimate", "2.01").code == 2
 
 
+def test_a_tick_is_one_of_its_session(ostler: Ostler) -> None:
+    """What was recorded for a tick counts in that tick of that session, and in no other."""
+    spent = ("--session", "loop", "--tick", "7", "--cost", "0.06")
+    assert ostler("budget", "record", "anthropic", "claude-sonnet-5", *spent).code == 0
+
+    codes = {
+        (session, tick): ostler("budget", "check", *session, "--tick", tick, "--estimate", "0.05").code
+        for session in ((), ("--session", "loop"), ("--session", "other"))
+        for tick in ("7", "8")
+    }
+    assert [place for place, code in codes.items() if code == 2] == [(("--session", "loop"), "7")]
+    assert set(codes.values()) == {0, 2}
+
+
 def test_an_unknown_provider_is_told_with_the_nearest_one(ostler: Ostler) -> None:
     """Refused, exit code 4; a bad amount is bad input, exit code 2."""
     result = ostler("budget", "check", "antropic")

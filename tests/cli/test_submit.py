@@ -55,6 +55,7 @@ FLAGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--ttl", "10m"), {"ttl_ms": 600_000}),
     (("--max-attempts", "1"), {"max_attempts": 1}),
     (("--session", "s"), {"session": "s"}),
+    (("--tick", "7"), {"tick": "7"}),
     (("--label", "team=web", "--label", "why=a=b"), {"metadata": {"team": "web", "why": "a=b"}}),
 ]
 

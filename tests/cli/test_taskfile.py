@@ -120,6 +120,7 @@ VALUES: list[tuple[str, str, str, object]] = [
     ("max_attempts", "1", "max_attempts", 1),
     ("ttl", "1.5h", "ttl_ms", 5_400_000),
     ("session", "s", "session", "s"),
+    ("tick", "'7'", "tick", "7"),
     ("phase", "late", "phase", "late"),
     ("expected", "15m", "expected_ms", 900_000),
     ("labels", "{why: test}", "metadata", {"why": "test"}),

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ostler.domain.decision import Cause, Hold, Rejection, Route, Verdict
 from ostler.domain.fleet import EndpointView, Health
-from ostler.domain.ledger import Amount, Span, Spent
+from ostler.domain.ledger import Amount, Scopes, Span, Spent
 from ostler.domain.limits import BudgetPolicy, Limit, Price, ScopeKind, Unit, Window, WindowKind
 from ostler.domain.policy import Policy
 from ostler.domain.states import WaitCode
@@ -209,7 +209,7 @@ def test_a_fallback_asks_the_limits_too() -> None:
 def test_limits_of_a_key_and_of_tokens_count_too() -> None:
     """A key's own limit comes with the question; tokens and requests are counted like money."""
     own = Limit(name="key ci", scope=ScopeKind.KEY, of="ci", window=Window(kind=WindowKind.NONE), hard=USD)
-    hold = ask(facts(Complexity.COMPLEX, tier="T3"), policy(), used(0, ci=USD), key="ci", limits=(own,))
+    hold = ask(facts(Complexity.COMPLEX, tier="T3"), policy(), used(0, ci=USD), charged=Scopes(key="ci"), limits=(own,))
     assert held(hold).wait.detail.endswith("limit key ci of key ci of $1.00 is reached")
 
     tokens = Limit(name="tokens", unit=Unit.TOKENS, hard=1_000, window=Window(kind=WindowKind.NONE))

@@ -9,7 +9,7 @@ from ostler.budget.windows import LATEST_MS
 from ostler.domain.ledger import Basis, EntryKind, Span
 from ostler.domain.limits import BudgetPolicy, Limit, Price, ScopeKind, UnknownPrice, Window, WindowKind
 from ostler.domain.states import FailureClass, WaitCode
-from ostler.domain.tasks import Usage
+from ostler.domain.tasks import Complexity, Usage
 from ostler.scheduling import signals as sig
 from tests.scheduling.live_rig import LiveRig
 from tests.scheduling.rig import cloud, local, three_tiers
@@ -62,6 +62,55 @@ def test_a_call_of_an_agent_is_charged_to_its_task() -> None:
     made.end_call("c1", usage=Usage(input_tokens=10, output_tokens=5))
 
     assert {(entry.scopes.key, entry.scopes.task) for entry in made.ledger.entries} == {("agent/t1.1", "t1")}
+
+
+def test_the_calls_of_an_agent_spend_what_its_task_may() -> None:
+    """Charged to the session, tick and batch of the task while it runs: what is left of its tick holds for them, and for
+    no call of another tick.
+    """
+    made = rig(Limit(name="tick", scope=ScopeKind.TICK, window=EVER, hard=ESTIMATE))
+    made.worker()
+    for tick in ("1", "2"):
+        made.chat(f"t{tick}", kind="agent", tier="complex", session="loop", tick=tick, batch="b")
+
+    for name, task in (("c1", "t1"), ("c2", "t1"), ("c3", "t2"), ("c4", "gone")):
+        made.call(name, tier="complex", key=f"agent/{task}.1", task=task)
+
+    first = made.ledger.entries[0].scopes
+    assert (first.task, first.session, first.tick, first.batch) == ("t1", "loop", "loop/1", "b")
+    assert set(made.running) == {"c1", "c3", "c4"}
+    assert "limit tick of tick loop/1" in made.denied["c2"].wait.detail
+    assert made.ledger.entries[-1].scopes == replace(
+        first, task="gone", session="", tick="", batch="", key="agent/gone.1"
+    )
+
+
+def test_calls_of_a_critical_agent_are_critical() -> None:
+    """They do not see the soft value, and go up to the ceiling of critical work."""
+    made = rig(Limit(name="month", soft=0, hard=0, critical=ESTIMATE))
+    made.worker()
+    made.chat("t", kind="agent", tier="complex", critical=True)
+
+    made.call("c1", tier="complex", task="t", key="k")
+    made.call("c2", tier="complex", key="k")
+
+    assert list(made.running) == ["c1"]
+    assert made.denied["c2"].wait.code is WaitCode.BUDGET
+
+
+def test_who_waits_for_a_slot_is_told_apart_by_the_limits_that_count_him() -> None:
+    """A key with nothing left waits for a slot of the user's own machine; another one does not wait behind it."""
+    made = rig(Limit(name="key", scope=ScopeKind.KEY, window=EVER, hard=ESTIMATE))
+    made.call("first", complexity=Complexity.COMPLEX, key="spent")
+    assert made.running["first"].tier == "complex"
+    for number in range(64):
+        made.call(f"fill{number}", key="other")
+
+    made.call("poor", complexity=Complexity.COMPLEX, key="spent")
+    made.call("rich", complexity=Complexity.COMPLEX, key="fresh")
+
+    assert "poor" in made.offered
+    assert made.running["rich"].tier == "complex"
 
 
 def test_a_local_call_holds_nothing() -> None:

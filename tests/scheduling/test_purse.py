@@ -6,7 +6,7 @@ from ostler.budget.windows import LATEST_MS
 from ostler.domain.ledger import Basis, EntryKind, LedgerEntry, Span
 from ostler.domain.limits import BudgetPolicy, Limit, Price, ScopeKind, UnknownPrice, Window, WindowKind
 from ostler.domain.policy import Policy
-from ostler.domain.states import FailureClass, TaskState
+from ostler.domain.states import FailureClass, TaskState, WaitCode
 from ostler.domain.tasks import Complexity, Usage
 from ostler.scheduling import signals as sig
 from ostler.scheduling.purse import RETRY_MS
@@ -149,6 +149,32 @@ def test_a_session_has_a_limit_of_its_own() -> None:
 
     assert made.state(made.chat("b", tier="complex", session="s1")) is TaskState.QUEUED
     assert made.state(made.chat("c", tier="complex", session="s2")) is TaskState.ASSIGNED
+
+
+def test_a_tick_has_a_limit_of_its_own_within_its_session() -> None:
+    """An estimate that comes to exactly the cap runs; the same tick then has nothing left; another tick, or a tick of the
+    same name in another session, has its own.
+    """
+    made = rig(Limit(name="tick", scope=ScopeKind.TICK, window=Window(kind=WindowKind.NONE), hard=ESTIMATE))
+    made.chat("exact", Complexity.COMPLEX, session="loop", tick="1")
+
+    assert made.state("exact") is TaskState.ASSIGNED
+    assert last(made).scopes.tick == "loop/1"
+    assert made.state(made.chat("more", tier="complex", session="loop", tick="1")) is TaskState.QUEUED
+    wait = made.rows["more"].wait
+    assert wait is not None
+    assert (wait.code, "limit tick of tick loop/1" in wait.detail) == (WaitCode.BUDGET, True)
+    assert made.state(made.chat("next", tier="complex", session="loop", tick="2")) is TaskState.ASSIGNED
+    assert made.state(made.chat("other", tier="complex", session="other", tick="1")) is TaskState.ASSIGNED
+    assert made.state(made.chat("none", tier="complex")) is TaskState.ASSIGNED
+
+
+def test_an_estimate_above_the_cap_of_a_tick_blocks_it_by_a_micro_dollar() -> None:
+    """Nothing was spent in the tick, and nothing ever will be above its cap."""
+    made = rig(Limit(name="tick", scope=ScopeKind.TICK, window=Window(kind=WindowKind.NONE), hard=ESTIMATE - 1))
+
+    assert made.state(made.chat("t", tier="complex", session="loop", tick="1")) is TaskState.QUEUED
+    assert money(made) == (0, 0)
 
 
 def test_a_call_that_was_turned_away_costs_nothing() -> None:

@@ -22,7 +22,7 @@ from ostler.budget.presets import month_limit, session_limit, tick_limit
 from ostler.budget.windows import EARLIEST_MS, LATEST_MS, zone_named
 from ostler.domain.commands import Refused, Release, Reserve, Settle
 from ostler.domain.errors import ConflictError, InvalidInputError
-from ostler.domain.ledger import Amount, Basis, Scopes, Span, Spent
+from ostler.domain.ledger import Amount, Basis, Scopes, Span, Spent, tick_name
 from ostler.domain.limits import Limit, ScopeKind
 from ostler.domain.money import MICRO_USD_PER_USD, micro_usd
 from ostler.store.ledger_file import LedgerFile
@@ -164,7 +164,7 @@ class BudgetTracker:
         }
 
     def _scopes(self, tier: str, tick: str) -> Scopes:
-        return Scopes(tier=tier, session=self.session, tick=f"{self.session}/{tick}" if tick else "")
+        return Scopes(tier=tier, session=self.session, tick=tick_name(self.session, tick))
 
 
 def _ever(kind: ScopeKind, value: str) -> Span:

@@ -13,7 +13,7 @@ from ostler.budget.prices import cost_micro_usd
 from ostler.budget.windows import EARLIEST_MS, LATEST_MS
 from ostler.domain.decision import Route, RouteRequest
 from ostler.domain.errors import InvalidInputError
-from ostler.domain.ledger import Amount, Scopes, Span
+from ostler.domain.ledger import Amount, Scopes, Span, tick_name
 from ostler.domain.limits import ScopeKind, Unit
 from ostler.domain.money import micro_usd, usd_text
 from ostler.domain.tasks import TaskSpec
@@ -137,7 +137,8 @@ def check_view(profile: str | None, provider: str | None, **fields: object) -> C
     """Whether work may run now. Raises `NotFoundError` for an unknown provider."""
     budgets = Budgets(profile)
     name = budgets.provider(provider) if provider else ""
-    scopes = Scopes(provider=name, tier=str(fields["tier"]), session=str(fields["session"]), tick=str(fields["tick"]))
+    session, tick = str(fields["session"]), str(fields["tick"])
+    scopes = Scopes(provider=name, tier=str(fields["tier"]), session=session, tick=tick_name(session, tick))
     estimate = Amount(micro_usd=micro_usd(float(str(fields["estimate"]))))
     found = budgets.gate(scopes, estimate=estimate, critical=bool(fields["critical"]))
     settings = budgets.profile.budget.providers.get(name)
@@ -211,6 +212,7 @@ def record_spending(profile: str | None, **fields: object) -> int:
         tier=tier or actual,
         task=str(fields["task"]),
         session=str(fields["session"]),
+        tick=tick_name(str(fields["session"]), str(fields["tick"])),
     )
     amount = Amount(
         micro_usd=micro_usd(float(str(cost))) if cost is not None else 0,

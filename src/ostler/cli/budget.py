@@ -78,6 +78,7 @@ def status(*, profile: str | None, as_json: bool) -> None:
 @click.option("--tier", default="", metavar="TIER", help="Tier it ran on.")
 @click.option("--task", default="", metavar="ID", help="Task it was for.")
 @click.option("--session", default="", metavar="NAME", help="Session it belongs to.")
+@click.option("--tick", default="", metavar="NAME", help="Tick of its session.")
 @click.option("--tokens-in", type=click.IntRange(min=0), default=0, metavar="N", help="Tokens of input.")
 @click.option("--tokens-out", type=click.IntRange(min=0), default=0, metavar="N", help="Tokens of output.")
 @click.option("--cost", type=usd, metavar="USD", help="What it cost.  [default: by its tokens and price]")

@@ -65,6 +65,7 @@ _OPTIONS = (
     click.option("--ttl", metavar="DURATION", help="Longest wait in the queue, such as `10m`."),
     click.option("--max-attempts", type=click.IntRange(min=1), help="Attempts before it is given up."),
     click.option("--session", metavar="NAME", help="Conversation it belongs to."),
+    click.option("--tick", metavar="NAME", help="Step of its session."),
     click.option("--label", metavar="NAME=VALUE", multiple=True, help="Note to keep with it.  [several times]"),
 )
 
@@ -105,6 +106,7 @@ def build_spec(task_id: str, words: tuple[str, ...], fields: Mapping[str, Any]) 
         "temperature": fields["temperature"],
         "max_attempts": fields["max_attempts"],
         "session": fields["session"],
+        "tick": fields["tick"],
         "complexity": Complexity(fields["complexity"]) if fields["complexity"] else None,
         "priority": PRIORITIES[fields["priority"]] if fields["priority"] else None,
         "timeout_s": _duration(fields, "timeout", 1000),

@@ -218,6 +218,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "max_attempts": Field("max_attempts", count),
         "ttl": Field("ttl_ms", milliseconds),
         "session": Field("session", text),
+        "tick": Field("tick", text),
         "role": Field("role", text),
         "phase": Field("phase", text),
         "expected": Field("expected_ms", some_time),

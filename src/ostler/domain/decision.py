@@ -10,6 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from ostler.domain.catalog import CostClass
+from ostler.domain.ledger import Scopes
 from ostler.domain.limits import Limit
 from ostler.domain.states import Wait
 from ostler.domain.tasks import Classification, ErrorCount, TaskFacts
@@ -37,8 +38,10 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Models that as many tasks of its batch use as may: no place of theirs is free for it."""
     planned: tuple[str, ...] = ()
     """Endpoints of the host where a plan in force has it: others are looked at only while none of these can be used."""
-    key: str = ""
-    """Key of the gateway that a call came with."""
+    charged: Scopes | None = None
+    """Whose a live call is: its key, and the task that its key belongs to with its batch, session and tick; `None` = as
+    the facts say.
+    """
     limits: tuple[Limit, ...] = ()
     """Limits that hold for it beside those of the profile: its key's own."""
     live: bool = False

@@ -75,6 +75,15 @@ class Scopes(msgspec.Struct, frozen=True, kw_only=True):
         return kind is ScopeKind.ALL or (bool(value) and self.of(kind) == value)
 
 
+def tick_name(session: str, tick: str) -> str:
+    """A tick as the ledger names it: each session has ticks of its own.
+
+    >>> tick_name("night-watch", "7"), tick_name("", "7"), tick_name("night-watch", "")
+    ('night-watch/7', '7', '')
+    """
+    return f"{session}/{tick}" if session and tick else tick
+
+
 class Span(msgspec.Struct, frozen=True, kw_only=True):
     """A sum to be asked for: of one scope, from an instant to before another. Both are quarter-hours."""
 

@@ -9,6 +9,7 @@ import msgspec
 
 from ostler.domain.decision import Decision
 from ostler.domain.errors import OstlerError
+from ostler.domain.ledger import Scopes
 from ostler.domain.limits import Limit
 from ostler.domain.states import Failure, FailureClass, Wait
 from ostler.domain.tasks import Priority, TaskFacts, Usage
@@ -40,6 +41,8 @@ class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the key it came with."""
     task: str = ""
     """Task that it is charged to, by its key."""
+    charged: Scopes = Scopes()
+    """Whose it is in all, filled in when it is offered: its key and task, and what that task belongs to."""
     limits: tuple[Limit, ...] = ()
     """Limits that hold for it beside those of the profile: its key's own."""
     excluded: tuple[str, ...] = ()

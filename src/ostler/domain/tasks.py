@@ -142,6 +142,9 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     batch_slots: Mapping[str, int] = {}
     """Model -> at most so many tasks of its batch use it at once."""
     session: str | None = None
+    """Conversation or loop it belongs to."""
+    tick: str | None = None
+    """Step of its session it belongs to; names of ticks are the session's own."""
     role: str | None = None
     """Role of its pipeline whose settings it took on; a name for people."""
     phase: str | None = None
@@ -187,6 +190,8 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     """By normalised model name."""
     session: str | None = None
     """What it is charged to beside its batch."""
+    tick: str | None = None
+    """Likewise, within its session."""
     only_models: frozenset[str] = frozenset()
     """What whoever asks may use, by normalised name; empty = any."""
     only_tiers: frozenset[str] = frozenset()

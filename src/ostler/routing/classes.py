@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from ostler.domain.catalog import Catalog
 from ostler.domain.limits import Limit, ScopeKind
+from ostler.domain.live import LiveCall
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import Task, TaskFacts
 from ostler.routing.aim import find_aim
@@ -54,14 +55,28 @@ def route_class(facts: TaskFacts, task: Task, policy: Policy) -> tuple[Hashable,
 
 
 def charged_apart(limits: Collection[Limit], facts: TaskFacts) -> tuple[Hashable, ...] | None:
-    """Whose limits count a task, as far as tasks of one class may differ in it: critical or not, and its session, batch
-    or itself where such limits are set. `None` = no limit is set at all.
+    """Whose limits count a task, as far as tasks of one class may differ in it: critical or not, and its session, tick,
+    batch or itself where such limits are set. `None` = no limit is set at all.
     """
     if not limits:
         return None
     kinds = {limit.scope for limit in limits}
-    values = {ScopeKind.SESSION: facts.session, ScopeKind.BATCH: facts.batch, ScopeKind.TASK: facts.id}
+    values = {
+        ScopeKind.SESSION: facts.session,
+        ScopeKind.TICK: (facts.session, facts.tick),
+        ScopeKind.BATCH: facts.batch,
+        ScopeKind.TASK: facts.id,
+    }
     return (facts.critical, *(value for kind, value in values.items() if kind in kinds))
+
+
+_PERSONAL = (ScopeKind.KEY, ScopeKind.TASK, ScopeKind.SESSION, ScopeKind.TICK, ScopeKind.BATCH)
+
+
+def calls_apart(limits: Collection[Limit], call: LiveCall) -> tuple[Hashable, ...]:
+    """The same of a live call: critical or not, and whose it is as far as limits ask."""
+    kinds = {limit.scope for limit in limits}
+    return (call.facts.critical, *(call.charged.of(kind) for kind in _PERSONAL if kind in kinds))
 
 
 def _start(facts: TaskFacts, model: str, task: Task, policy: Policy, ladder: Ladder) -> str | None:

@@ -83,6 +83,7 @@ def describe(
         repo=spec.repo,
         critical=spec.critical,
         session=spec.session,
+        tick=spec.tick,
         recent_errors=tuple(map(signature, spec.recent_errors)),
         batch=spec.batch,
         batch_limit=spec.batch_limit,

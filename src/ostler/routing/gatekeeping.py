@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+from msgspec.structs import replace
+
 from ostler.budget.limits import Gate, Level, Standing, amount_text, gate
 from ostler.budget.prices import cost_micro_usd
 from ostler.domain.catalog import TierSpec
 from ostler.domain.fleet import EndpointView
-from ostler.domain.ledger import Amount, Basis, Scopes
+from ostler.domain.ledger import Amount, Basis, Scopes, tick_name
 from ostler.domain.limits import BudgetPolicy, Price, WindowKind
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import TaskFacts
-from ostler.routing.facts import CALL
 from ostler.routing.question import Question
 
 Outputs = Mapping[tuple[str, str], int]
@@ -50,18 +51,16 @@ def expected(
     return held, Basis.ESTIMATED if basis is Basis.PRICED else basis
 
 
-def scopes_of(facts: TaskFacts, *, provider: str, tier: str, model: str, endpoint: str, key: str = "") -> Scopes:
-    """Whose an attempt at a place is."""
-    return Scopes(
-        provider=provider,
-        tier=tier,
-        model=model,
-        endpoint=endpoint,
-        batch=facts.batch or "",
-        task="" if key or facts.id == CALL else facts.id,
-        session=facts.session or "",
-        key=key,
-    )
+def charged_to(facts: TaskFacts) -> Scopes:
+    """Whose a task is, wherever it runs."""
+    session = facts.session or ""
+    tick = tick_name(session, facts.tick or "")
+    return Scopes(batch=facts.batch or "", task=facts.id, session=session, tick=tick)
+
+
+def at_place(charged: Scopes, *, provider: str, tier: str, model: str, endpoint: str) -> Scopes:
+    """The same at a place."""
+    return replace(charged, provider=provider, tier=tier, model=model, endpoint=endpoint)
 
 
 def gate_of(question: Question, tier: TierSpec, view: EndpointView, model: str) -> Gate | None:
@@ -73,7 +72,8 @@ def gate_of(question: Question, tier: TierSpec, view: EndpointView, model: str) 
     facts = request.facts
     estimate, _ = expected(facts, request.handed_tokens, model, question.policy, question.snapshot.outputs)
     spec = view.spec
-    scopes = scopes_of(facts, provider=spec.provider, tier=tier.name, model=model, endpoint=spec.name, key=request.key)
+    charged = request.charged if request.charged is not None else charged_to(facts)
+    scopes = at_place(charged, provider=spec.provider, tier=tier.name, model=model, endpoint=spec.name)
     every = (*limits, *request.limits)
     return gate(every, scopes, request.now_ms, spent, estimate=estimate, critical=facts.critical)
 

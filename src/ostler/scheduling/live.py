@@ -23,7 +23,7 @@ from ostler.domain.decision import Decision, Hold, Route, Verdict
 from ostler.domain.fleet import FleetSnapshot, ModelAt
 from ostler.domain.live import Denial, Dispatch, LiveCall, LiveEnded, Standing
 from ostler.domain.states import FailureClass, Wait, WaitCode
-from ostler.routing.classes import call_class
+from ostler.routing.classes import call_class, calls_apart
 from ostler.scheduling import purse
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.calls import Live
@@ -47,10 +47,11 @@ _LOST = frozenset({WaitCode.ENDPOINT_DOWN, WaitCode.QUOTA_UNTIL, WaitCode.FALLBA
 """Reasons that leave a call nothing to wait for once it has failed somewhere."""
 
 
-def class_key(live: Live) -> Hashable:
+def class_key(books: Books, live: Live) -> Hashable:
     """The class in which a call waits; no task is ever in it."""
     shape, excluded, limits = live.question
-    return ("live", call_class(shape, live.call.facts.context_tokens), excluded, limits)
+    apart = calls_apart(books.policy.budget.limits, live.call)
+    return ("live", call_class(shape, live.call.facts.context_tokens), excluded, limits, apart)
 
 
 def told(turn: Turn, signal: CallOffered | CallEnded | CallWithdrawn) -> None:
@@ -72,18 +73,18 @@ def offered(turn: Turn, call: LiveCall) -> None:
         if call.attempt <= known.call.attempt:
             return
         _forget(turn, known)
-    live = books.calls.add(call)
-    key = class_key(live) if books.queue.classes else None
+    live = books.calls.add(purse.owned(books, call))
+    key = class_key(books, live) if books.queue.classes else None
     due_ms = books.timers.next_ms()
     if books.queue.is_quiet(key) and (due_ms is None or due_ms > turn.now_ms):
         # Nobody is before it: what a round would find is found at once.
         verdict, decided_us = _verdict(turn, live, None)
         if not _settled(turn, live, verdict, decided_us):
-            key = class_key(live)
+            key = class_key(books, live)
             _enqueue(turn, live, key)
             _hold(turn, key, verdict)
         return
-    _enqueue(turn, live, class_key(live))
+    _enqueue(turn, live, class_key(books, live))
 
 
 def serve(turn: Turn, snapshot: Callable[[], FleetSnapshot], key: Hashable, name: str) -> bool:
@@ -280,7 +281,7 @@ def policy_changed(turn: Turn) -> None:
     books = turn.books
     for live in list(books.calls.waiting.values()):
         books.queue.remove(live.name)
-        books.queue.push(live.name, class_key(live), int(live.call.priority), live.place)
+        books.queue.push(live.name, class_key(books, live), int(live.call.priority), live.place)
 
 
 def standing(books: Books, call_id: str) -> Standing | None:

@@ -26,7 +26,7 @@ from ostler.domain.live import Dispatch, LiveCall, LiveEnded
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Attempt, Task, TaskFacts, TaskKind, Usage
 from ostler.domain.work import Finished
-from ostler.routing.gatekeeping import expected, price_of, scopes_of
+from ostler.routing.gatekeeping import at_place, charged_to, expected, price_of
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Apply
 from ostler.scheduling.queue import BUDGET
@@ -66,13 +66,7 @@ def reservation(books: Books, task: Task, decision: Decision, now_ms: int) -> Re
     if facts.kind is TaskKind.AGENT:
         return None  # each of its calls holds and pays its own, under the task
     amount, basis = expected(facts, task.handed_tokens, decision.selected_model, policy, books.answers.expected)
-    scopes = scopes_of(
-        facts,
-        provider=decision.provider or "",
-        tier=decision.effective_tier,
-        model=decision.selected_model,
-        endpoint=decision.selected_endpoint or "",
-    )
+    scopes = _scopes(charged_to(facts), decision)
     return Reserve(
         attempt=name_of(task.id, task.generation),
         at_ms=now_ms,
@@ -80,6 +74,16 @@ def reservation(books: Books, task: Task, decision: Decision, now_ms: int) -> Re
         basis=basis,
         scopes=scopes,
         bounds=bounds(policy.budget.limits, scopes, now_ms, critical=facts.critical),
+    )
+
+
+def _scopes(charged: Scopes, decision: Decision) -> Scopes:
+    return at_place(
+        charged,
+        provider=decision.provider or "",
+        tier=decision.effective_tier,
+        model=decision.selected_model or "",
+        endpoint=decision.selected_endpoint or "",
     )
 
 
@@ -144,6 +148,17 @@ def pay(turn: Turn, command: Settle | Release | None) -> None:
         turn.effects.append(Apply(command=command))
 
 
+def owned(books: Books, call: LiveCall) -> LiveCall:
+    """A live call with whose it is. One that its key charges to a task under way is of the task's batch, session and
+    tick too, and critical where the task is: the calls of an agent spend what its task may.
+    """
+    task = books.tasks.get(call.task) if call.task else None
+    if task is None:
+        return replace(call, charged=Scopes(task=call.task, key=call.key)) if call.task or call.key else call
+    facts = replace(call.facts, critical=True) if task.facts.critical else call.facts
+    return replace(call, facts=facts, charged=replace(charged_to(task.facts), key=call.key))
+
+
 def call_reservation(books: Books, call: LiveCall, decision: Decision, now_ms: int) -> Reserve | None:
     """What a live call has to hold before it is sent; `None` when it costs nothing."""
     endpoint, model = decision.selected_endpoint, decision.selected_model
@@ -151,15 +166,7 @@ def call_reservation(books: Books, call: LiveCall, decision: Decision, now_ms: i
         return None
     policy, facts = books.policy, call.facts
     amount, basis = expected(facts, 0, model, policy, books.answers.expected)
-    scopes = scopes_of(
-        facts,
-        provider=decision.provider or "",
-        tier=decision.effective_tier,
-        model=model,
-        endpoint=endpoint or "",
-        key=call.key,
-    )
-    scopes = replace(scopes, task=call.task)
+    scopes = _scopes(call.charged, decision)
     limits = (*policy.budget.limits, *call.limits)
     return Reserve(
         attempt=name_of(call.id, call.attempt),

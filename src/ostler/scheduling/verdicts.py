@@ -157,7 +157,7 @@ def request_of(call: LiveCall, policy: Policy, now_ms: int) -> RouteRequest:
         now_ms=now_ms,
         queued_ms=queued_ms,
         excluded=call.excluded,
-        key=call.key,
+        charged=call.charged,
         limits=call.limits,
         live=True,
     )

@@ -10,7 +10,7 @@ import msgspec
 
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Verdict
-from ostler.domain.ledger import Amount, Basis, Scopes
+from ostler.domain.ledger import Amount, Basis, Scopes, tick_name
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Priority, TaskSpec
@@ -106,6 +106,8 @@ class SpendingBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tier: str = ""
     task: str = ""
     session: str = ""
+    tick: str = ""
+    """Step of the session."""
     asked_tier: str = ""
     """The tier that was asked for; `tier` is the one it ran on."""
 
@@ -118,7 +120,12 @@ class SpendingBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ),
             basis=Basis(self.basis),
             scopes=Scopes(
-                provider=self.provider, model=self.model, tier=self.tier, task=self.task, session=self.session
+                provider=self.provider,
+                model=self.model,
+                tier=self.tier,
+                task=self.task,
+                session=self.session,
+                tick=tick_name(self.session, self.tick),
             ),
             asked_tier=self.asked_tier,
         )

@@ -265,7 +265,8 @@ async def revoke_key(api: HubApi, call: Call[None, NoQuery]) -> KeyRow:
 
 async def record_spending(api: HubApi, call: Call[SpendingBody, NoQuery]) -> SpendingNoted:
     """Charge a call that was made elsewhere. The same `id` is charged once, so it is safe to repeat."""
-    names = {f"$.{name}": getattr(call.body, name) for name in ("id", "provider", "model", "tier", "task", "session")}
+    fields = ("id", "provider", "model", "tier", "task", "session", "tick")
+    names = {f"$.{name}": getattr(call.body, name) for name in fields}
     check_names({where: name for where, name in names.items() if name})
     return await api.record_spending(call.body.spending())
 
