@@ -11,9 +11,11 @@ export PYTHON
 JOBS ?= 2
 # Set to run the tests without real agent command lines, where npm has no way to fetch them.
 export WITHOUT_AGENTS ?=
+# Set to run aider too, which is some hundred packages from PyPI.
+export WITH_AIDER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-engine check format bench engine lock clean
+.PHONY: help run test test-engine check format bench engine lock clean FORCE
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,9 +64,11 @@ $(VENV)/dev.stamp: requirements/dev.lock $(VENV)/core.stamp
 	@touch $@
 
 # The link is kept in the environment; what it points to is shared by all clones of this user.
-$(VENV)/agents.stamp: tests/agents/package-lock.json tests/agents/package.json scripts/agents.sh | $(VENV)/core.stamp
+$(VENV)/agents.stamp: tests/agents/package-lock.json tests/agents/package.json scripts/agents.sh $(if $(WITH_AIDER),FORCE) | $(VENV)/core.stamp
 	@scripts/agents.sh $(VENV)/agents
 	@touch $@
+
+FORCE:
 
 $(ENGINE_VENV)/engine.stamp: requirements/engine.lock requirements/llama.lock scripts/engine.sh scripts/venv.sh
 	@scripts/engine.sh $(ENGINE_VENV)

@@ -1,11 +1,14 @@
 #!/bin/sh
-# Install the agent command lines that tests/agents runs: opencode and Claude Code, each one program without dependencies.
+# Install the agent command lines that tests/agents runs: opencode, Claude Code and Codex, each one program.
 #
 # usage: scripts/agents.sh LINK
 #
 # They come from npm by the exact versions and hashes of tests/agents/package-lock.json, once per lock, into
 # $OSTLER_AGENTS (default: ${XDG_CACHE_HOME:-~/.cache}/ostler/agents); LINK then points there. Install scripts of the
 # packages do not run. Needs npm, which is installed by apt-get when run as root.
+#
+# WITH_AIDER=1 adds aider from PyPI, in a virtual environment of its own beside them: it brings some hundred packages,
+# almost 700 MB, and wants a Python of 3.10 to 3.12 ($PYTHON). Its recordings are tested without it.
 set -eu
 
 say() { printf '%s\n' "$*"; }
@@ -18,6 +21,8 @@ store=${OSTLER_AGENTS:-${XDG_CACHE_HOME:-${HOME:-.}/.cache}/ostler/agents}
 number=$(cat "$source/package.json" "$source/package-lock.json" | cksum | tr ' ' '-')
 folder=$store/$number
 without="or run the tests without agents: make test WITHOUT_AGENTS=1"
+programs="opencode claude codex"
+aider=aider-chat==0.86.2
 
 require_npm() {
   ! command -v npm >/dev/null || return 0
@@ -31,25 +36,41 @@ require_npm() {
   }
 }
 
+# opencode is locked with a hash for Linux on x64 alone; elsewhere it is asked for by its exact version.
+require_opencode() {
+  case "$(uname -s)-$(uname -m)" in
+    Linux-aarch64 | Linux-arm64) package=opencode-linux-arm64 ;;
+    Darwin-arm64) package=opencode-darwin-arm64 ;;
+    Darwin-x86_64) package=opencode-darwin-x64-baseline ;;
+    *) return 0 ;;
+  esac
+  version=$(sed -n 's/.*"opencode-linux-x64-baseline": "\([^"]*\)".*/\1/p' "$source/package.json")
+  (cd "$1" && npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error "$package@$version" >&2) ||
+    fail "npm has no $package $version; $without"
+}
+
 # The programs that npm chose for this machine, by the names that the tests call them.
 name_programs() {
   mkdir -p "$1/bin"
-  for program in "$1"/node_modules/opencode-*/bin/opencode "$1"/node_modules/@anthropic-ai/claude-code-*/claude; do
+  for program in "$1"/node_modules/opencode-*/bin/opencode "$1"/node_modules/@anthropic-ai/claude-code-*/claude \
+    "$1"/node_modules/@openai/codex-*/vendor/*/bin/codex; do
     [ ! -x "$program" ] || ln -sf "..${program#"$1"}" "$1/bin/${program##*/}"
   done
 }
 
 install_agents() {
   require_npm
-  say "Installing opencode and Claude Code from npm (about 140 MB to download, once; kept in $folder) ..."
+  say "Installing opencode, Claude Code and Codex from npm (some 300 MB to download, once; kept in $folder) ..."
   mkdir -p "$store"
   fresh=$(mktemp -d "$store/.installing.XXXXXX")
   trap 'rm -rf "$fresh"' EXIT
   cp "$source/package.json" "$source/package-lock.json" "$fresh/"
   (cd "$fresh" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
     fail "npm could not install the agents, see above; run it again when that is mended, $without"
+  require_opencode "$fresh"
   name_programs "$fresh"
-  for name in opencode claude; do
+  for name in $programs; do
+    mkdir -p "$fresh/home"
     HOME=$fresh/home "$fresh/bin/$name" --version >/dev/null 2>&1 ||
       fail "npm installed no '$name' that runs on this machine ($(uname -sm)); $without"
   done
@@ -58,5 +79,20 @@ install_agents() {
   mv "$fresh" "$folder"
 }
 
-[ -x "$folder/bin/opencode" ] && [ -x "$folder/bin/claude" ] || install_agents
+install_aider() {
+  say "Installing $aider from PyPI (almost 700 MB on disk, once; kept in $folder) ..."
+  "${PYTHON:-python3}" -m venv "$folder/aider"
+  "$folder/aider/bin/python" -m pip install --quiet --disable-pip-version-check "$aider" ||
+    fail "pip could not install $aider, see above; leave WITH_AIDER away to go without"
+  ln -sf ../aider/bin/aider "$folder/bin/aider"
+}
+
+are_there() {
+  for name in $programs; do
+    [ -x "$folder/bin/$name" ] || return 1
+  done
+}
+
+are_there || install_agents
+[ -z "${WITH_AIDER:-}" ] || [ -x "$folder/bin/aider" ] || install_aider
 ln -sfn "$folder" "$link"

@@ -40,7 +40,7 @@ scheduler: {heartbeat: 500ms, session_dead: 4s, retry_base: 100ms}
 gateway: {require_key: always}
 worker:
   allow: [agent]
-  agents: [opencode, claude]
+  agents: [opencode, claude, codex, aider]
   commands: [test, grep]
   slots: {agent: 2}
   repos: ["barn=%(repo)s"]

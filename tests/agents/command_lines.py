@@ -16,10 +16,17 @@ from typing import Any
 
 import pytest
 
+from ostler.workers.runners.agents.contract import Job
+from ostler.workers.runners.agents.shelf import ADAPTERS
+
 AGENTS = Path(sys.prefix) / "agents" / "bin"
 WITHOUT_AGENTS = bool(os.environ.get("WITHOUT_AGENTS"))
 RUN_LIMIT_S = 120
 
+AIDER_WANTED = bool(os.environ.get("WITH_AIDER")) or (AGENTS / "aider").exists()
+needs_aider = pytest.mark.skipif(
+    WITHOUT_AGENTS or not AIDER_WANTED, reason="WITH_AIDER is not set: aider, some hundred packages, is not run"
+)
 needs_agents = pytest.mark.skipif(WITHOUT_AGENTS, reason="WITHOUT_AGENTS is set: no real agent is run")
 
 
@@ -113,6 +120,25 @@ def claude(place: Place, base_url: str, key: str, model: str, prompt: str) -> Ru
     arguments = ["-p", prompt, "--output-format", "stream-json", "--verbose", "--model", model]
     arguments += ["--permission-mode", "acceptEdits", "--allowedTools", "Write,Bash", "--strict-mcp-config"]
     return _run(place, [str(program("claude")), *arguments], variables)
+
+
+def by_adapter(place: Place, name: str, gateway: str, key: str, model: str, prompt: str) -> Run:
+    """One run of any agent as the worker's own adapter starts it. `gateway`: an address without a path."""
+    job = Job(
+        prompt=prompt,
+        model=model,
+        gateway=gateway,
+        key=key,
+        home=str(place.home),
+        tree=str(place.work),
+        context_tokens=64_000,
+        output_tokens=4_096,
+    )
+    start = ADAPTERS[name].start(job)
+    for path, text in start.files.items():
+        (place.home / path).parent.mkdir(parents=True, exist_ok=True)
+        (place.home / path).write_text(text, encoding="utf-8")
+    return _run(place, [str(program(name)), *start.argv[1:]], dict(start.env))
 
 
 def _plugins_in_place(folder: Path) -> None:

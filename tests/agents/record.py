@@ -20,14 +20,20 @@ from ostler.workers.runners.agents.contract import Job
 from ostler.workers.runners.agents.shelf import ADAPTERS
 from tests.gateway import plays
 from tests.gateway.agent_script import writes_note
-from tests.gateway.dialects import DIALECTS, MODEL, Said
+from tests.gateway.dialects import DIALECTS, MODEL, AnswerDialect, Said
+from tests.gateway.responses import Responses
 from tests.gateway.upstream import Play, Upstream
 
 AGENTS = Path(sys.prefix) / "agents" / "bin"
 RECORDINGS = Path(__file__).parents[1] / "workers" / "agents" / "recordings"
 LIMIT_S = 60
 ERRORS_KEPT = 2_000
-DIALECT_OF = {"opencode": "openai", "claude": "anthropic"}
+DIALECT_OF: dict[str, AnswerDialect] = {
+    "opencode": DIALECTS["openai"],
+    "claude": DIALECTS["anthropic"],
+    "codex": Responses(),
+    "aider": DIALECTS["openai"],
+}
 KEY = "sk-simulated-run"
 
 
@@ -65,7 +71,7 @@ def record(name: str, scene_name: str, place: Path) -> dict[str, object]:
     for folder in (home, tree):
         folder.mkdir(parents=True)
     scene = next(scene for scene in scenes(str(tree / "note.txt")) if scene.name == scene_name)
-    with Upstream(DIALECTS[DIALECT_OF[name]], scene.play) as upstream:
+    with Upstream(DIALECT_OF[name], scene.play) as upstream:
         job = Job(
             prompt="Write a note.",
             model=MODEL,
@@ -84,7 +90,7 @@ def record(name: str, scene_name: str, place: Path) -> dict[str, object]:
         git = ["git", "init", "--quiet"]
         subprocess.run(git, cwd=tree, env=env, check=True, timeout=30)
         process = subprocess.Popen(
-            [str(AGENTS / adapter.program), *start.argv[1:]],
+            [str(AGENTS / adapter.name), *start.argv[1:]],
             cwd=tree,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -148,7 +154,7 @@ def version_of(program: str) -> str:
 def main(names: list[str]) -> None:
     """Record every scene of these agents."""
     for name in names or sorted(DIALECT_OF):
-        folder = RECORDINGS / f"{name}-{version_of(ADAPTERS[name].program)}"
+        folder = RECORDINGS / f"{name}-{version_of(name)}"
         folder.mkdir(parents=True, exist_ok=True)
         index: dict[str, object] = {"agent": name, "source": "recorded from the program", "runs": {}}
         runs: dict[str, object] = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.agents.command_lines import Place, Run, claude, needs_agents, opencode
+from tests.agents.command_lines import Place, Run, by_adapter, claude, needs_agents, needs_aider, opencode
 from tests.gateway.agent_script import FINAL_TEXT, writes_note
 from tests.gateway.stable import LIMITS, Stable, lone, open_stable
 from tests.gateway.upstream import Upstream, eventually
@@ -63,3 +63,28 @@ def test_claude_code_works_through_the_gateway(place: Place, stable: Stable, ups
     assert_worked(place, run, stable, upstream, name)
     result = next(event for event in run.events if event["type"] == "result")
     assert (result["subtype"], result["is_error"], result["result"]) == ("success", False, FINAL_TEXT)
+
+
+def test_codex_works_through_the_gateway(place: Place, stable: Stable, upstream: Upstream) -> None:
+    """It speaks the Responses API, with tools in groups that upstreams do not know; the upstream whatever it speaks."""
+    name = f"codex-{upstream.dialect.name}"
+
+    run = by_adapter(place, "codex", stable.url, stable.key(name), lone(upstream.dialect.name), "Write a note.")
+
+    assert_worked(place, run, stable, upstream, name)
+    messages = [event["item"] for event in run.events if event["type"] == "item.completed"]
+    assert [item["text"] for item in messages if item["type"] == "agent_message"][-1] == FINAL_TEXT
+    assert run.events[-1]["type"] == "turn.completed"
+
+
+@needs_aider
+def test_aider_works_through_the_gateway(place: Place, stable: Stable, upstream: Upstream) -> None:
+    """It speaks chat completions without streams and without tools, and writes the file itself."""
+    name = f"aider-{upstream.dialect.name}"
+
+    run = by_adapter(place, "aider", stable.url, stable.key(name), lone(upstream.dialect.name), "Write a note.")
+
+    assert run.code == 0, run
+    assert (place.work / "note.txt").read_text(encoding="utf-8").strip() == NOTE, run
+    eventually(lambda: len(stable.calls(name)) == len(upstream.calls) == 1, "its one call is recorded")
+    assert "Applied edit to note.txt" in run.output

@@ -37,7 +37,7 @@ class Machine:
         """These agent command lines are on the PATH, no others."""
 
         def found(adapter: Adapter, environ: object) -> str | None:
-            return f"/bin/{adapter.program}" if adapter.name in names else None
+            return f"/bin/{adapter.name}" if adapter.name in names else None
 
         self._monkeypatch.setattr(versions, "found", found)
 

@@ -4,16 +4,23 @@ The tool is chosen from those the request offers, by what agent command lines ca
 else one that runs a command. Requests without tools (a title for the session, a summary) get a short text.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from tests.gateway.dialects import AnswerDialect, Said, Tool
 from tests.gateway.plays import answers
 from tests.gateway.upstream import Call, Json, Play, Step
 
 FINAL_TEXT = "The stable is swept and the note is written."
+FILE_LISTING = "return a *file listing*"
+"""What an agent without tools (aider) asks for: whole files, written between its words."""
 SIDE_TEXT = "A note for the stable"
 WRITERS = ("write", "write_file", "create_file")
-SHELLS = ("bash", "shell", "run_command")
+SHELLS = ("bash", "shell", "run_command", "exec_command")
+COMMAND_FIELDS = ("command", "cmd")
+BUILT_IN = ("namespace", "web_search", "custom")
+"""Kinds of tools that are no function of the client's by itself."""
 PATH_FIELDS = ("file_path", "filePath", "path", "filename")
 
 
@@ -29,6 +36,8 @@ def writes_note(path: str, content: str) -> Play:
 def what_it_says(body: Json, dialect: AnswerDialect, path: str, content: str) -> Said:
     """The answer to one request of the run."""
     tools = dict(_offered(body))
+    if not tools and FILE_LISTING in json.dumps(body):
+        return Said(text=f"I write the note.\n\n{PurePosixPath(path).name}\n```\n{content}\n```\n")
     if not tools:
         return Said(text=SIDE_TEXT)
     if has_result(body):
@@ -38,8 +47,8 @@ def what_it_says(body: Json, dialect: AnswerDialect, path: str, content: str) ->
 
 def has_result(body: Json) -> bool:
     """Whether a tool has given its result, in any of the formats."""
-    for turn in body["messages"]:
-        if turn["role"] == "tool":
+    for turn in body.get("messages") or body.get("input") or ():
+        if turn.get("role") == "tool" or turn.get("type") == "function_call_output":
             return True
         content = turn.get("content")
         blocks = content if isinstance(content, list) else []
@@ -50,7 +59,7 @@ def has_result(body: Json) -> bool:
 
 def _offered(body: Json) -> list[tuple[str, Json]]:
     """Names and schemas of the tools of a request, in any of the formats."""
-    functions = [tool.get("function", tool) for tool in body.get("tools") or ()]
+    functions = [tool.get("function", tool) for tool in body.get("tools") or () if tool.get("type") not in BUILT_IN]
     schemas = [function.get("parameters", function.get("input_schema", {})) for function in functions]
     return [(function["name"], schema) for function, schema in zip(functions, schemas, strict=True)]
 
@@ -63,5 +72,5 @@ def _chosen(tools: dict[str, Json], path: str, content: str) -> Tool:
             field = next(field for field in PATH_FIELDS if field in tools[name]["properties"])
             return Tool("call_note_1", name, {field: path, "content": content})
     shell = next(by_name[wanted] for wanted in SHELLS if wanted in by_name)
-    arguments = {"command": f"printf '%s' '{content}' > '{path}'", "description": "Write the note"}
-    return Tool("call_note_1", shell, arguments)
+    field = next(field for field in COMMAND_FIELDS if field in tools[shell]["properties"])
+    return Tool("call_note_1", shell, {field: f"printf '%s' '{content}' > '{path}'"})

@@ -29,7 +29,7 @@ async def _agent(adapter: Adapter, worker: WorkerSettings) -> Check:
     path = found(adapter, os.environ)
     listed = name in worker.agents
     if path is None:
-        remedy = f"install it, so that '{adapter.program}' is on the PATH of the worker"
+        remedy = f"install it, so that '{adapter.name}' is on the PATH of the worker"
         status = FAILED if listed and TaskKind.AGENT in worker.allow else WARNING if listed else OK
         return Check(name=name, status=status, message="not installed", remedy=remedy if listed else "")
     version = await version_of(adapter, os.environ)

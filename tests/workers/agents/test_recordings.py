@@ -29,61 +29,28 @@ FOLDERS = sorted(path for path in RECORDINGS.iterdir() if path.is_dir())
 RUNS = [(folder.name, name) for folder in FOLDERS for name in json.loads((folder / "index.json").read_text())["runs"]]
 F = FailureClass
 
-EXPECTED: dict[str, dict[str, FailureClass | None]] = {
-    "opencode": {
-        "writes_a_note": None,
-        "only_talks": None,
-        "says_nothing": F.CAPABILITY,
-        "cut_by_length": F.CAPABILITY,
-        "key_refused": F.AUTH,
-        "quota": F.QUOTA,
-        "rate_limit": F.RATE_LIMIT,
-        "server_error": F.SERVER,
-        "context_too_long": F.CONTEXT_TOO_LONG,
-        "refused_by_filter": F.REFUSAL,
-        "connection_reset": F.NETWORK,
-        "model_hangs": F.ENVIRONMENT,
-    },
-    "claude": {
-        "writes_a_note": None,
-        "only_talks": None,
-        "says_nothing": F.CAPABILITY,
-        "cut_by_length": F.CAPABILITY,
-        "key_refused": F.AUTH,
-        "quota": F.QUOTA,
-        "rate_limit": F.RATE_LIMIT,
-        "server_error": F.SERVER,
-        "context_too_long": F.CONTEXT_TOO_LONG,
-        "refused_by_filter": F.REFUSAL,
-        "connection_reset": F.NETWORK,
-        "model_hangs": F.ENVIRONMENT,
-    },
-}
-
-
-EXPECTED["codex"] = {
+EVERY_SCENE: dict[str, FailureClass | None] = {
     "writes_a_note": None,
     "only_talks": None,
     "says_nothing": F.CAPABILITY,
-    "command_fails_inside": None,
-    "reconnects": None,
-    "item_error": None,
+    "cut_by_length": F.CAPABILITY,
     "key_refused": F.AUTH,
+    "quota": F.QUOTA,
     "rate_limit": F.RATE_LIMIT,
+    "server_error": F.SERVER,
+    "context_too_long": F.CONTEXT_TOO_LONG,
+    "refused_by_filter": F.REFUSAL,
     "connection_reset": F.NETWORK,
-    "cut": F.CUT,
-    "model_hangs": F.CUT,
-    "not_logged_in": F.AUTH,
+    "model_hangs": F.ENVIRONMENT,
 }
-EXPECTED["aider"] = {
-    "writes_a_note": None,
-    "only_talks": None,
-    "key_refused": F.AUTH,
-    "rate_limit": F.RATE_LIMIT,
-    "recovers": None,
-    "set_up_wrongly": F.ENVIRONMENT,
-    "killed": F.CUT,
+EXPECTED: dict[str, dict[str, FailureClass | None]] = {
+    "opencode": EVERY_SCENE,
+    "claude": EVERY_SCENE,
+    # It says a server's error in words of its own, and that a turn was begun.
+    "codex": EVERY_SCENE | {"server_error": F.OVERLOADED, "model_hangs": F.CUT},
+    "aider": EVERY_SCENE,
 }
+FINAL_WORDS = "The stable is swept and the note is written."
 
 
 def output_of(folder: str, name: str) -> bytes:
@@ -107,18 +74,18 @@ def read(folder: str, name: str, output: bytes | None = None) -> tuple[list[Agen
     return events, reader.verdict(told["exit"], told["errors"])
 
 
-def test_a_recording_says_whether_it_is_one() -> None:
-    """Folders name agent and version, which its adapter knows; what was constructed from documents says so."""
-    sources = {}
+def test_a_recording_comes_from_the_program() -> None:
+    """Folders name agent and version, which its adapter knows; each agent has one, with every scene."""
+    seen = set()
     for folder in FOLDERS:
         agent, _, version = folder.name.partition("-")
-        source = json.loads((folder / "index.json").read_text(encoding="utf-8"))["source"]
-        is_real = source == "recorded from the program"
-        sources[agent] = is_real
-        assert is_real is version.startswith(ADAPTERS[agent].known_versions), folder
-        assert is_real or "constructed" in source
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        assert index["source"] == "recorded from the program"
+        assert version.startswith(ADAPTERS[agent].known_versions), folder
+        assert set(index["runs"]) == set(EVERY_SCENE)
+        seen.add(agent)
 
-    assert sources == {"opencode": True, "claude": True, "codex": False, "aider": False}
+    assert seen == set(ADAPTERS)
 
 
 @pytest.mark.parametrize(("folder", "name"), RUNS)
@@ -143,7 +110,7 @@ def test_the_exit_code_lies_in_the_recordings() -> None:
     assert len(lies) >= 3, lies
 
 
-REAL = [folder.name for folder in FOLDERS if "documented" not in folder.name]
+REAL = [folder.name for folder in FOLDERS]
 
 
 @pytest.mark.parametrize("folder", REAL)
@@ -155,15 +122,21 @@ def test_a_good_run_tells_text_tool_result_steps_and_tokens(folder: str) -> None
     assert {Text, ToolCall, ToolResult, Step, Used} <= set(kinds)
     call = next(event for event in events if isinstance(event, ToolCall))
     answer = next(event for event in events if isinstance(event, ToolResult))
-    assert (call.tool.lower(), call.id) == ("write", answer.id)
+    assert call.id == answer.id
+    assert call.tool.lower() in ("write", "command_execution", "edit")
     assert answer.ok
     assert "note.txt" in call.about
-    assert verdict.text == "The stable is swept and the note is written."
     assert verdict.tool_calls == 1
-    assert verdict.session
     assert verdict.usage is not None
-    assert (verdict.usage.input_tokens, verdict.usage.cached_tokens, verdict.usage.output_tokens) == (22, 8, 14)
     assert not verdict.usage.estimated
+    used = (verdict.usage.input_tokens, verdict.usage.cached_tokens, verdict.usage.output_tokens)
+    if folder.startswith("aider"):  # one answer is its whole run; it tells neither cached tokens nor its own name
+        assert verdict.text.startswith("I write the note.")
+        assert used == (11, 0, 7)
+    else:
+        assert verdict.text == FINAL_WORDS
+        assert used == (22, 8, 14)
+        assert verdict.session
 
 
 @pytest.mark.parametrize(("folder", "name"), RUNS)
@@ -201,7 +174,7 @@ def test_what_a_reader_does_not_know_changes_nothing(folder: str, name: str) -> 
     assert msgspec.structs.replace(verdict, session="") == msgspec.structs.replace(plain, session="")
 
 
-@pytest.mark.parametrize("folder", [*REAL, "codex-as-documented"])
+@pytest.mark.parametrize("folder", REAL)
 def test_a_good_run_that_breaks_off_is_not_good(folder: str) -> None:
     """Wherever the stream of the good run ends early, the verdict is a failure, and what was used is an estimate."""
     lines = output_of(folder, "writes_a_note").splitlines(keepends=True)
@@ -247,27 +220,3 @@ def test_claude_says_when_it_tries_again() -> None:
     assert len(tries) == 2
     assert all(event.recovered and event.kind is FailureClass.RATE_LIMIT for event in tries)
     assert verdict.kind is FailureClass.RATE_LIMIT
-
-
-def test_codex_counts_over_the_whole_thread() -> None:
-    """Two turns tell the sum twice: the last one is the sum. Cached tokens are part of the input, reasoning of the
-    output.
-    """
-    output = output_of("codex-as-documented", "writes_a_note")
-
-    _, verdict = read("codex-as-documented", "writes_a_note", output + output)
-
-    assert verdict.ok
-    assert verdict.usage is not None
-    assert (verdict.usage.input_tokens, verdict.usage.cached_tokens) == (22, 8)
-    assert (verdict.usage.output_tokens, verdict.usage.reasoning_tokens) == (14, 4)
-
-
-def test_aider_tells_edits_and_tokens() -> None:
-    """From its words and its log, which come on one stream."""
-    events, verdict = read("aider-as-documented", "writes_a_note")
-
-    assert any(isinstance(event, ToolCall) and event.about == "note.txt" for event in events)
-    assert verdict.tool_calls == 1
-    assert verdict.usage is not None
-    assert (verdict.usage.input_tokens, verdict.usage.output_tokens) == (22, 14)

@@ -53,6 +53,20 @@ def test_commits_of_the_agent_itself_are_counted(tmp_path: Path, repo: Path) -> 
     assert git(repo, "ls-tree", "--name-only", "ostler/t.1").split() == ["README", "one", "two"]
 
 
+def test_what_a_program_keeps_for_itself_is_no_work(tmp_path: Path, repo: Path) -> None:
+    """Litter is never committed: beside work it is left out, and alone it is no work at all."""
+    folder = tmp_path / "work" / "a"
+    place = Workspace.make(folder, "ostler/a.1", repo=repo, start=None, cwd=None, litter=(".aider*",))
+    (place.tree / ".aider.tags.cache.v4").mkdir()
+    (place.tree / ".aider.tags.cache.v4" / "cache.db").write_text("x", encoding="utf-8")
+
+    assert place.keep_work("Nothing yet").branch is None
+
+    (place.tree / "note.txt").write_text("Oats.", encoding="utf-8")
+    assert place.keep_work("Note").files_changed == 1
+    assert git(repo, "ls-tree", "--name-only", "ostler/a.1").split() == ["README", "note.txt"]
+
+
 def test_a_run_that_changed_nothing_leaves_nothing(tmp_path: Path, repo: Path) -> None:
     """No branch, no folder."""
     place = made(tmp_path, repo)

@@ -1,9 +1,14 @@
 """aider: `aider --message`, on our gateway by its OpenAI-compatible address. Off until it is listed.
 
-Its words are text for people; what a program can read is its log of analytics, which goes to a local place only and is
-put on standard output here. Good is: exit code 0, no exception of a call, and at least one call. It ends with 0 after
-fatal errors of the API, and 1 says only that it was set up wrongly. Whether anything changed is seen in the repository.
+Its words are text for people; its log of analytics, which goes to a local place only, is put on standard output
+between them. Neither tells all: an error of a call stands in the words alone, tokens in the log alone. It ends with 0
+after all of these. Good is: at least one answer was taken in, no call failed after it, and nothing was cut short.
+Whether anything changed is seen in the repository. It has no tools: an edit counts as one.
 """
+
+import re
+
+import msgspec
 
 from ostler.domain.states import FailureClass
 from ostler.workers.runners.agents.contract import (
@@ -18,104 +23,164 @@ from ostler.workers.runners.agents.contract import (
     ToolResult,
     Trouble,
     Used,
-    Verdict,
 )
-from ostler.workers.runners.agents.lines import count, fields_of, inner, micro_usd, text
-from ostler.workers.runners.agents.tally import Tally, trouble_of, void
+from ostler.workers.runners.agents.lines import Fields, count, fields_of, inner, micro_usd, text
+from ostler.workers.runners.agents.reading import LineReader
+from ostler.workers.runners.agents.tally import HOPELESS, trouble_of
 
 _WORDS_KEPT = 20_000
+_FACTS = ".aider.models.json"
+"""What it is told of the model, which it would look up on the net otherwise."""
+_COLUMNS = "10000"
+"""It breaks lines at the width of a screen."""
+_FAILED = re.compile(r"litellm\.(\w+): (?:\w+: )*(?:\w+Exception - )?(.*)")
+_CALLS = {
+    "AuthenticationError": FailureClass.AUTH,
+    "PermissionDeniedError": FailureClass.AUTH,
+    "ContextWindowExceededError": FailureClass.CONTEXT_TOO_LONG,
+    "ContentPolicyViolationError": FailureClass.REFUSAL,
+    "NotFoundError": FailureClass.MODEL_MISSING,
+    "Timeout": FailureClass.TIMEOUT,
+    "APIConnectionError": FailureClass.NETWORK,
+    "ServiceUnavailableError": FailureClass.OVERLOADED,
+    "InternalServerError": FailureClass.SERVER,
+    "RateLimitError": FailureClass.RATE_LIMIT,
+}
+_TRIES = 6
+"""Failed calls in a row, each of which our gateway had tried elsewhere: more than 15 seconds of it."""
+_NOTICES = ("Tokens: ", "Empty response received from LLM")
 
 
 class Aider:
-    """The adapter. Known from its documentation and reports, not recorded here."""
+    """The adapter."""
 
     name = "aider"
-    program = "aider"
-    known_versions: tuple[str, ...] = ()
-    owns = ("AIDER_*", "OPENAI_*", "ANTHROPIC_*", "OLLAMA_*")
+    known_versions = ("0.86.",)
+    owns = ("AIDER_*", "LITELLM_*", "OPENAI_*", "ANTHROPIC_*", "OLLAMA_*", "COLUMNS")
+    litter = (".aider*",)
 
     def start(self, job: Job) -> Start:
-        """Nothing is asked, fetched or sent anywhere else."""
-        argv: tuple[str, ...] = (
-            "aider",
-            "--yes-always",
-            "--no-check-update",
-            "--no-show-release-notes",
-            "--no-gitignore",
+        """Nothing is asked, fetched or sent anywhere else, and nothing is written into the tree but the work."""
+        name = f"openai/{job.model}"
+        limits = {"max_input_tokens": job.context_tokens, "max_output_tokens": job.output_tokens}
+        facts = {name: {**limits, "max_tokens": job.output_tokens, "litellm_provider": "openai", "mode": "chat"}}
+        argv = (
+            *("aider", "--yes-always", "--no-check-update", "--no-show-release-notes", "--no-gitignore"),
+            *("--no-analytics", "--analytics-log=/dev/stdout", "--no-pretty", "--no-stream", "--no-detect-urls"),
+            *("--no-auto-commits", "--no-suggest-shell-commands", "--disable-playwright", "--no-show-model-warnings"),
+            *(f"--model={name}", f"--weak-model={name}", f"--model-metadata-file={job.home}/{_FACTS}"),
+            *(f"--input-history-file={job.home}/.aider.input", f"--chat-history-file={job.home}/.aider.chat"),
         )
-        argv += ("--no-analytics", "--analytics-log=/dev/stdout", "--no-pretty", "--no-stream", "--no-detect-urls")
-        argv += (f"--model=openai/{job.model}", f"--weak-model=openai/{job.model}", "--no-show-model-warnings")
-        env = {"OPENAI_API_BASE": f"{job.gateway}/v1", "OPENAI_API_KEY": job.key}
-        return Start(argv=(*argv, f"--message={job.prompt}"), env=env)
+        env = {"OPENAI_API_BASE": f"{job.gateway}/v1", "OPENAI_API_KEY": job.key, "COLUMNS": _COLUMNS}
+        env["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # its library fetches a list of prices otherwise
+        files = {_FACTS: msgspec.json.encode(facts).decode()}
+        return Start(argv=(*argv, f"--message={job.prompt}"), env=env, files=files)
 
     def reader(self) -> "AiderReader":
         """A reader for one run."""
         return AiderReader()
 
 
-class AiderReader:
+class AiderReader(LineReader):
     """Reads aider's words and its log, line by line as they come."""
 
+    program = "aider"
+
     def __init__(self) -> None:
-        self.tally = Tally()
+        super().__init__()
         self._words = ""
-        self._calls = 0
-        self._exception: Trouble | None = None
+        self._notices = ""
+        self._answers = 0
+        self._failed_calls = 0
+        self._is_answering = False
+        self._has_left = False
 
-    @property
-    def is_over(self) -> bool:
-        """Its log says when it leaves."""
-        return False
-
-    @property
-    def is_circling(self) -> bool:
-        """See `Tally`."""
-        return self.tally.is_circling
-
-    def stuck_on(self, errors: str) -> Trouble | None:  # noqa: ARG002 -- of the contract
-        """It gives up by itself."""
-        return None
+    def stuck_on(self, errors: str) -> Trouble | None:  # noqa: ARG002 -- it tells its errors on its output
+        """It tries again for a minute, whatever the error."""
+        trouble = self.tally.trouble
+        is_hopeless = trouble is not None and (trouble.kind in HOPELESS or self._failed_calls >= _TRIES)
+        return trouble if is_hopeless and not self._has_left else None
 
     def feed(self, line: bytes) -> tuple[AgentEvent, ...]:
-        """One line."""
+        """One line, of its log or of its words."""
         fields = fields_of(line)
         if fields is None or not text(fields, "event"):
-            return self._said(line.decode(errors="replace"))
-        properties = inner(fields, "properties")
+            return self.tally.take(self._said(line.decode(errors="replace")))
+        return self.tally.take(self.events_of(fields))
+
+    def events_of(self, fields: Fields) -> tuple[AgentEvent, ...]:
+        """A line of its log."""
         match text(fields, "event"):
+            case "message_send_starting":
+                self._is_answering, self._words = True, ""
+                return (Begun(),)
             case "message_send":
-                self._calls += 1
-                self._exception = None
-                tokens = Used(
-                    input_tokens=count(properties, "prompt_tokens"),
-                    output_tokens=count(properties, "completion_tokens"),
-                )
-                cost = micro_usd(properties, "cost")
-                events: tuple[AgentEvent, ...] = (Step(reason="message"), tokens)
-                return self.tally.take((*events, Cost(micro_usd=cost)) if cost else events)
-            case "message_send_exception":
-                self._exception = trouble_of(text(properties, "exception") or "a call failed")
-                return self.tally.take((Trouble(kind=self._exception.kind, message=self._exception.message),))
+                return self._answered(inner(fields, "properties"))
+            case "exit":
+                self._has_left = True
+                return (Begun(),)
             case _:
-                return self.tally.take((Begun(),))
+                return (Begun(),)
+
+    def _answered(self, properties: Fields) -> tuple[AgentEvent, ...]:
+        self._is_answering = False
+        self._answers += 1
+        self._failed_calls = 0
+        self.tally.trouble = None
+        tokens = Used(
+            input_tokens=count(properties, "prompt_tokens"),
+            output_tokens=count(properties, "completion_tokens"),
+        )
+        cost = micro_usd(properties, "cost")
+        told: tuple[AgentEvent, ...] = (Step(reason="message"), tokens)
+        return (*told, Cost(micro_usd=cost)) if cost else told
 
     def _said(self, words: str) -> tuple[AgentEvent, ...]:
         if words.startswith("Applied edit to "):
             path = words.removeprefix("Applied edit to ").strip()
-            call = ToolCall(id=path, tool="edit", about=path)
-            return self.tally.take((call, ToolResult(id=path, ok=True)))
-        self._words = f"{self._words}{words}\n"[-_WORDS_KEPT:]
-        return self.tally.take((Text(text=self._words.strip()),)) if words.strip() else ()
+            return (ToolCall(id=path, tool="edit", about=path), ToolResult(id=path, ok=True))
+        if words.endswith("has hit a token limit!"):
+            return (Trouble(kind=FailureClass.CONTEXT_TOO_LONG, message=words),)
+        if words.startswith("Output tokens: ~") and not words.startswith("Output tokens: ~0 of") and self.tally.trouble:
+            # The limit was that of the answer, for the model had begun it.
+            return (Trouble(kind=FailureClass.CAPABILITY, message=f"{self.tally.trouble.message} {words}"),)
+        if words.startswith("Retrying in "):
+            self._is_answering = True
+        elif not self._is_answering or words.startswith(_NOTICES):
+            self._notices = f"{self._notices}{words}\n"[-_WORDS_KEPT:]
+        elif (failed := _FAILED.match(words)) is not None:
+            self._is_answering = False
+            self._failed_calls += 1
+            return (_trouble(failed[1], failed[2]),)
+        else:
+            self._words = f"{self._words}{words}\n"[-_WORDS_KEPT:]
+            return (Text(text=self._words.strip()),) if words.strip() else ()
+        return ()
 
-    def verdict(self, exit_code: int | None, errors: str) -> Verdict:
-        """See the module for what is good."""
-        return self.tally.verdict(self._trouble(exit_code, errors), session="", whole=exit_code == 0)
+    @property
+    def is_whole(self) -> bool:
+        """It said that it leaves."""
+        return self._has_left
 
-    def _trouble(self, exit_code: int | None, errors: str) -> Trouble | None:
-        if self._exception is not None:
-            return self._exception
-        if not self._calls:
-            return void("aider", exit_code, errors or self._words)
-        if exit_code != 0:
-            return Trouble(kind=FailureClass.CUT, message=f"aider ended with {exit_code}")
-        return None
+    def nothing_told(self, exit_code: int | None, errors: str) -> Trouble:
+        """What it says of a wrong setting stands in its words."""
+        return super().nothing_told(exit_code, errors.strip() or self._notices)
+
+    def trouble(self, exit_code: int | None, errors: str) -> Trouble | None:
+        """A run that took in no answer told nothing, whatever it said of itself."""
+        if self.tally.trouble is None and not self._answers:
+            return self.nothing_told(exit_code, "" if self._notices.strip() else errors)
+        return super().trouble(exit_code, errors)
+
+    def bad_end(self, exit_code: int | None) -> Trouble | None:
+        """It was cut off."""
+        if exit_code == 0 and self._has_left:
+            return None
+        return Trouble(kind=FailureClass.CUT, message=f"aider ended with {exit_code} before its work was done")
+
+
+def _trouble(name: str, said: str) -> Trouble:
+    """An error of a call: its words say more than its name, unless they say little."""
+    told = trouble_of(said)
+    kind = _CALLS.get(name, told.kind) if told.kind is FailureClass.SERVER else told.kind
+    return Trouble(kind=kind, message=told.message)

@@ -17,10 +17,10 @@ from ostler.workers.runners.agents.contract import (
     ToolResult,
     Trouble,
     Used,
-    Verdict,
 )
-from ostler.workers.runners.agents.lines import Fields, count, fields_of, inner, items, micro_usd, text
-from ostler.workers.runners.agents.tally import Tally, about, added, silent, trouble_of, void
+from ostler.workers.runners.agents.lines import Fields, count, inner, items, micro_usd, text
+from ostler.workers.runners.agents.reading import LineReader
+from ostler.workers.runners.agents.tally import about, added, silent, trouble_of
 
 _TOOLS = "Bash,Edit,Glob,Grep,MultiEdit,NotebookEdit,Read,TodoWrite,Write"
 _ERROR_KINDS = {
@@ -42,9 +42,9 @@ class Claude:
     """The adapter."""
 
     name = "claude"
-    program = "claude"
     known_versions = ("2.1.",)
     owns = ("ANTHROPIC_*", "CLAUDE*", "DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "DISABLE_AUTOUPDATER")
+    litter: tuple[str, ...] = ()
 
     def start(self, job: Job) -> Start:
         """Retries are left to it: the gateway has tried already, but a limit may pass while it waits."""
@@ -70,36 +70,30 @@ class Claude:
         return ClaudeReader()
 
 
-class ClaudeReader:
+class ClaudeReader(LineReader):
     """Reads stream-json."""
 
+    program = "claude"
+
     def __init__(self) -> None:
-        self.tally = Tally()
-        self._session = ""
+        super().__init__()
         self._seen_messages: set[str] = set()
         self._result: Fields | None = None
         self._limit: Trouble | None = None
         self._called_error = ""
 
     @property
-    def is_circling(self) -> bool:
-        """See `Tally`."""
-        return self.tally.is_circling
-
-    @property
     def is_over(self) -> bool:
         """Its result was told."""
         return self._result is not None
 
-    def stuck_on(self, errors: str) -> Trouble | None:  # noqa: ARG002 -- of the contract
-        """It gives up by itself."""
-        return None
+    @property
+    def is_whole(self) -> bool:
+        """Its result was told."""
+        return self._result is not None
 
-    def feed(self, line: bytes) -> tuple[AgentEvent, ...]:
-        """One line."""
-        fields = fields_of(line)
-        if fields is None:
-            return ()
+    def events_of(self, fields: Fields) -> tuple[AgentEvent, ...]:
+        """The beginning, what the model and the tools said, and the result."""
         match text(fields, "type"):
             case "system":
                 return self._system(fields)
@@ -107,9 +101,7 @@ class ClaudeReader:
                 return self._assistant(fields)
             case "user":
                 blocks = items(inner(fields, "message"), "content")
-                return self.tally.take(
-                    tuple(_result(block) for block in blocks if text(block, "type") == "tool_result")
-                )
+                return tuple(_result(block) for block in blocks if text(block, "type") == "tool_result")
             case "rate_limit_event":
                 return self._limits(inner(fields, "rate_limit_info"))
             case "result":
@@ -117,14 +109,8 @@ class ClaudeReader:
             case _:
                 return ()
 
-    def verdict(self, exit_code: int | None, errors: str) -> Verdict:
-        """See the module for what is good."""
-        return self.tally.verdict(
-            self._trouble(exit_code, errors), session=self._session, whole=self._result is not None
-        )
-
     def _system(self, fields: Fields) -> tuple[AgentEvent, ...]:
-        self._session = text(fields, "session_id") or self._session
+        self.session = text(fields, "session_id") or self.session
         if text(fields, "subtype") != "api_retry":
             return (Begun(),)
         tried = f"try {count(fields, 'attempt')} of {count(fields, 'max_retries')}"
@@ -147,7 +133,7 @@ class ClaudeReader:
         if message_id not in self._seen_messages and is_own_words:
             self._seen_messages.add(message_id)
             events += [Step(reason=text(message, "stop_reason")), _used(inner(message, "usage"))]
-        return self.tally.take(tuple(events))
+        return tuple(events)
 
     def _limits(self, info: Fields) -> tuple[AgentEvent, ...]:
         if text(info, "status") == "rejected":
@@ -159,7 +145,7 @@ class ClaudeReader:
         if text(inner(fields, "origin"), "kind") not in ("", "user"):
             return ()  # the result of a turn that was not ours
         self._result = fields
-        self._session = text(fields, "session_id") or self._session
+        self.session = text(fields, "session_id") or self.session
         whole = None
         for use in inner(fields, "modelUsage").values():
             if isinstance(use, dict):
@@ -168,15 +154,21 @@ class ClaudeReader:
         cost = micro_usd(fields, "total_cost_usd")
         return (Cost(micro_usd=cost),) if cost else ()
 
-    def _trouble(self, exit_code: int | None, errors: str) -> Trouble | None:
+    def trouble(self, exit_code: int | None, errors: str) -> Trouble | None:
+        """Its result goes before everything that it told on the way."""
+        if self._result is None and self.tally.is_blank:
+            return self.nothing_told(exit_code, errors)
+        bad = self.bad_end(exit_code)
+        return silent(self.program) if bad is None and self.tally.is_silent else bad
+
+    def bad_end(self, exit_code: int | None) -> Trouble | None:
+        """No result, or one that is no success."""
         result = self._result
-        if result is None and self.tally.is_void:
-            return void("claude", exit_code, errors)
         if result is None:
             return Trouble(kind=FailureClass.CUT, message=f"claude ended with {exit_code} and without a result")
         subtype, reason = text(result, "subtype"), text(result, "terminal_reason")
         if subtype == "success" and result.get("is_error") is False and reason in ("", "completed"):
-            return silent("claude") if self.tally.is_silent else None
+            return None
         said = text(result, "result") or ", ".join(str(error) for error in _errors(result)) or subtype or reason
         if self._limit is not None:
             return self._limit

@@ -1,10 +1,16 @@
 """Codex: `codex exec --json`, on our gateway as its one provider. Off until it is listed.
 
 Good is: the last turn was completed. An `error` line that says it reconnects and items of type `error` are not fatal.
-It ends with 0 although commands inside failed. It counts tokens over the whole thread, and tells no money.
+It ends with 0 although commands inside failed. It counts tokens over the whole thread, and tells no money. A status of
+HTTP stands in the words of its errors, if anywhere, and some errors are told in words of its own.
 """
 
+import re
+
+import msgspec
+
 from ostler.domain.states import FailureClass
+from ostler.wire.classify import classify_answer, one_line
 from ostler.workers.runners.agents.contract import (
     AgentEvent,
     Begun,
@@ -16,38 +22,54 @@ from ostler.workers.runners.agents.contract import (
     ToolResult,
     Trouble,
     Used,
-    Verdict,
 )
 from ostler.workers.runners.agents.lines import Fields, count, fields_of, inner, text
-from ostler.workers.runners.agents.tally import Tally, about, silent, trouble_of, void
+from ostler.workers.runners.agents.reading import LineReader
+from ostler.workers.runners.agents.tally import about, trouble_of
 
 _KEY = "CODEX_OSTLER_KEY"
+_IDLE_MS = 900_000
+"""Without a word from the gateway, which may have to wait for a turn and load a model first."""
+_STATUS = re.compile(r"\bstatus:? (\d{3})\b")
+_OWN_WORDS = {
+    "ran out of room in the model's context window": FailureClass.CONTEXT_TOO_LONG,
+    "reason: max_output_tokens": FailureClass.CAPABILITY,
+    "Quota exceeded": FailureClass.QUOTA,
+    "experiencing high demand": FailureClass.OVERLOADED,
+    "stream disconnected": FailureClass.NETWORK,
+    "Missing environment variable": FailureClass.ENVIRONMENT,
+}
 _TOOLS = frozenset({"command_execution", "file_change", "mcp_tool_call", "collab_tool_call", "web_search"})
 
 
 class Codex:
-    """The adapter. Known from its documentation and reports, not recorded here."""
+    """The adapter."""
 
     name = "codex"
-    program = "codex"
-    known_versions: tuple[str, ...] = ()
+    known_versions = ("0.171.",)
     owns = ("CODEX_*", "OPENAI_*")
+    litter: tuple[str, ...] = ()
 
     def start(self, job: Job) -> Start:
-        """The key stands in a variable that its settings name."""
-        provider = f'{{name="ostler",base_url="{job.gateway}/v1",env_key="{_KEY}",wire_api="responses"}}'
-        argv: tuple[str, ...] = (
-            "codex",
-            "exec",
-            "--json",
-            "--sandbox=workspace-write",
-            "--skip-git-repo-check",
-            f"--cd={job.tree}",
+        """The key stands in a variable that its settings name. Its sandbox lets it write in the tree alone."""
+        reached = f'name="ostler",base_url="{job.gateway}/v1",env_key="{_KEY}",wire_api="responses"'
+        # The gateway has tried elsewhere already.
+        patience = f"request_max_retries=1,stream_max_retries=1,stream_idle_timeout_ms={_IDLE_MS}"
+        settings = (
+            "model_provider=ostler",
+            f"model_providers.ostler={{{reached},{patience}}}",
+            f"model_context_window={job.context_tokens}",
+            "web_search=disabled",
+            "analytics.enabled=false",
+            "feedback.enabled=false",
+            "check_for_update_on_startup=false",
         )
-        argv += (
+        argv = (
+            *("codex", "exec", "--json", "--sandbox=workspace-write", "--skip-git-repo-check", f"--cd={job.tree}"),
             f"--model={job.model}",
-            "--config=model_provider=ostler",
-            f"--config=model_providers.ostler={provider}",
+            # They are fetched from their shop at each start.
+            *("--disable=plugins", "--disable=apps"),
+            *(f"--config={setting}" for setting in settings),
         )
         env = {"CODEX_HOME": f"{job.home}/.codex", _KEY: job.key}
         return Start(argv=(*argv, "--", job.prompt), env=env, files={".codex/.keep": ""})
@@ -57,52 +79,37 @@ class Codex:
         return CodexReader()
 
 
-class CodexReader:
+class CodexReader(LineReader):
     """Reads `codex exec --json`."""
 
+    program = "codex"
+
     def __init__(self) -> None:
-        self.tally = Tally()
-        self._thread = ""
+        super().__init__()
         self._turn_open = False
         self._turns = 0
 
-    @property
-    def is_over(self) -> bool:
-        """It never says so: a turn may be followed by another one."""
-        return False
-
-    @property
-    def is_circling(self) -> bool:
-        """See `Tally`."""
-        return self.tally.is_circling
-
-    def stuck_on(self, errors: str) -> Trouble | None:  # noqa: ARG002 -- of the contract
-        """It gives up by itself."""
-        return None
-
-    def feed(self, line: bytes) -> tuple[AgentEvent, ...]:
-        """One line."""
-        fields = fields_of(line)
-        if fields is None:
-            return ()
+    def events_of(self, fields: Fields) -> tuple[AgentEvent, ...]:
+        """Threads, turns and their items."""
         match text(fields, "type"):
             case "thread.started":
-                self._thread = text(fields, "thread_id") or self._thread
-                return self.tally.take((Begun(),))
+                self.session = text(fields, "thread_id") or self.session
+                return (Begun(),)
             case "turn.started":
                 self._turn_open = True
                 self.tally.trouble = None
-                return self.tally.take((Begun(),))
-            case "item.started" | "item.completed" as kind:
-                return self.tally.take(_item(inner(fields, "item"), is_whole=kind == "item.completed"))
+                return (Begun(),)
+            case "item.completed":
+                # Told when it is whole, as some kinds have no beginning.
+                return _item(inner(fields, "item"))
             case "turn.completed":
                 return self._completed(inner(fields, "usage"))
             case "turn.failed":
                 self._turn_open = False
-                return self.tally.take((trouble_of(text(inner(fields, "error"), "message") or "the turn failed"),))
+                return (_trouble(text(inner(fields, "error"), "message") or "the turn failed"),)
             case "error":
-                told = trouble_of(text(fields, "message") or "codex reported an error")
-                return self.tally.take((Trouble(kind=told.kind, message=told.message, recovered=True),))
+                told = _trouble(text(fields, "message") or "codex reported an error")
+                return (Trouble(kind=told.kind, message=told.message, recovered=True),)
             case _:
                 return ()
 
@@ -117,34 +124,41 @@ class CodexReader:
             output_tokens=max(0, count(usage, "output_tokens") - reasoning),
             reasoning_tokens=reasoning,
         )
-        self.tally.replace_usage(used)  # of the thread until now, not of the turn
-        self.tally.take((Step(reason="turn"),))
+        self.tally.forget_usage()  # it tells that of the whole thread, not of the turn
         return (Step(reason="turn"), used)
 
-    def verdict(self, exit_code: int | None, errors: str) -> Verdict:
-        """See the module for what is good."""
-        whole = self._turns > 0 and not self._turn_open
-        return self.tally.verdict(self._trouble(exit_code, errors), session=self._thread, whole=whole)
+    @property
+    def is_whole(self) -> bool:
+        """No turn is open."""
+        return self._turns > 0 and not self._turn_open
 
-    def _trouble(self, exit_code: int | None, errors: str) -> Trouble | None:
-        if self.tally.trouble is not None:
-            return self.tally.trouble
-        if self.tally.is_void:
-            return void("codex", exit_code, errors)
-        if self._turn_open or not self._turns:
-            return Trouble(kind=FailureClass.CUT, message=f"codex ended with {exit_code} in the middle of a turn")
-        return silent("codex") if self.tally.is_silent else None
+    def bad_end(self, exit_code: int | None) -> Trouble | None:
+        """A turn was left open, or there was none."""
+        if self.is_whole:
+            return None
+        return Trouble(kind=FailureClass.CUT, message=f"codex ended with {exit_code} in the middle of a turn")
 
 
-def _item(item: Fields, *, is_whole: bool) -> tuple[AgentEvent, ...]:
+def _trouble(said: str) -> Trouble:
+    """An error by its words: a sentence of its own, one with a status in it, or the body of the answer as it came."""
+    for words, kind in _OWN_WORDS.items():
+        if words in said:
+            return Trouble(kind=kind, message=one_line(said))
+    status = _STATUS.search(said)
+    body = fields_of(said.encode())
+    if body is not None:
+        fault = classify_answer(400, {}, msgspec.json.encode(body), 0)
+        return Trouble(kind=fault.kind, message=one_line(text(inner(body, "error"), "message") or said))
+    return trouble_of(said, int(status[1]) if status else None)
+
+
+def _item(item: Fields) -> tuple[AgentEvent, ...]:
     kind, item_id = text(item, "type"), text(item, "id")
     if kind == "agent_message":
-        return (Text(text=text(item, "text")),) if is_whole else ()
+        return (Text(text=text(item, "text")),)
     if kind not in _TOOLS:
         return ()
     called = about(item.get("command") or item.get("changes") or item.get("query") or item.get("tool") or "")
-    if not is_whole:
-        return ()  # what has begun is told when it is whole, as some kinds have no beginning
     ok = text(item, "status") not in ("failed", "declined") and count(item, "exit_code") == 0
     answer = ToolResult(id=item_id, ok=ok, about=about(item.get("aggregated_output", "")))
     return (ToolCall(id=item_id, tool=kind, about=called), answer)

@@ -161,12 +161,7 @@ class Adapter(Protocol):
 
     @property
     def name(self) -> str:
-        """As `worker.agents` and tasks call it."""
-        ...
-
-    @property
-    def program(self) -> str:
-        """The program to find on the worker's PATH."""
+        """As `worker.agents` and tasks call it, and the program to find on the worker's PATH."""
         ...
 
     @property
@@ -179,6 +174,11 @@ class Adapter(Protocol):
         """Patterns of environment variables that only this adapter may set: left-overs would change who is paid, what
         is allowed or where the program writes.
         """
+        ...
+
+    @property
+    def litter(self) -> tuple[str, ...]:
+        """Patterns of files that the program leaves in its tree for itself: they are no part of the work."""
         ...
 
     def start(self, job: Job) -> Start:

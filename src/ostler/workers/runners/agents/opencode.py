@@ -21,10 +21,10 @@ from ostler.workers.runners.agents.contract import (
     ToolResult,
     Trouble,
     Used,
-    Verdict,
 )
-from ostler.workers.runners.agents.lines import Fields, count, fields_of, inner, micro_usd, text
-from ostler.workers.runners.agents.tally import Tally, about, silent, trouble_of, void
+from ostler.workers.runners.agents.lines import Fields, count, inner, micro_usd, text
+from ostler.workers.runners.agents.reading import LineReader
+from ostler.workers.runners.agents.tally import HOPELESS, about, trouble_of
 
 PROVIDER = "ostler"
 
@@ -38,9 +38,6 @@ _ENV = {
 _LOCK = {"lockfileVersion": 3, "packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
 _LOGGED = re.compile(r'error\.error="((?:[^"\\]|\\.)*)"')
 _CALLER = re.compile(r"^AI_\w+: ")
-_HOPELESS = frozenset(
-    {FailureClass.AUTH, FailureClass.QUOTA, FailureClass.CONTEXT_TOO_LONG, FailureClass.MODEL_MISSING}
-)
 _TRIES = 6
 """Failed calls in a row, each of which our gateway had tried elsewhere: about a minute of it."""
 _ERRORS = {
@@ -56,9 +53,9 @@ class Opencode:
     """The adapter."""
 
     name = "opencode"
-    program = "opencode"
     known_versions = ("1.18.",)
     owns = ("OPENCODE_*", "OPENAI_*", "ANTHROPIC_*")
+    litter: tuple[str, ...] = ()
 
     def start(self, job: Job) -> Start:
         """The key stands in a variable that its settings refer to, not in a file."""
@@ -111,24 +108,15 @@ class Opencode:
 _FOLDERS = {".config/opencode/node_modules/.keep": ""}
 
 
-class OpencodeReader:
+class OpencodeReader(LineReader):
     """Reads `opencode run --format json`."""
 
+    program = "opencode"
+
     def __init__(self) -> None:
-        self.tally = Tally()
-        self._session = ""
+        super().__init__()
         self._open_steps = 0
         self._last_reason = ""
-
-    @property
-    def is_circling(self) -> bool:
-        """See `Tally`."""
-        return self.tally.is_circling
-
-    @property
-    def is_over(self) -> bool:
-        """It never says so: it simply ends."""
-        return False
 
     def stuck_on(self, errors: str) -> Trouble | None:
         """It tries again after whatever comes with a status from 500 on, without an end."""
@@ -136,53 +124,48 @@ class OpencodeReader:
         if not logged:
             return None
         trouble = trouble_of(_CALLER.sub("", logged[-1]))
-        return trouble if trouble.kind in _HOPELESS or len(logged) >= _TRIES else None
+        return trouble if trouble.kind in HOPELESS or len(logged) >= _TRIES else None
 
-    def feed(self, line: bytes) -> tuple[AgentEvent, ...]:
-        """One line."""
-        fields = fields_of(line)
-        if fields is None:
-            return ()
-        self._session = text(fields, "sessionID") or self._session
+    def events_of(self, fields: Fields) -> tuple[AgentEvent, ...]:
+        """Steps, texts, tools and errors."""
+        self.session = text(fields, "sessionID") or self.session
         part = inner(fields, "part")
         match text(fields, "type"):
             case "step_start":
                 self._open_steps += 1
                 self.tally.trouble = None  # it goes on after an error: it got over it
-                return self.tally.take((Begun(),))
+                return (Begun(),)
             case "text":
-                return self.tally.take((Text(text=text(part, "text")),))
+                return (Text(text=text(part, "text")),)
             case "tool_use":
-                return self.tally.take(_tool(part))
+                return _tool(part)
             case "step_finish":
                 self._open_steps = max(0, self._open_steps - 1)
                 self._last_reason = text(part, "reason")
-                return self.tally.take(_finished(part))
+                return _finished(part)
             case "error":
-                return self.tally.take((_error(fields),))
+                return (_error(fields),)
             case _:
                 return ()
 
-    def verdict(self, exit_code: int | None, errors: str) -> Verdict:
-        """See the module for what is good."""
-        trouble = self._trouble(exit_code, errors)
-        return self.tally.verdict(trouble, session=self._session, whole=self._open_steps == 0)
+    @property
+    def is_whole(self) -> bool:
+        """No step is open."""
+        return self._open_steps == 0
 
-    def _trouble(self, exit_code: int | None, errors: str) -> Trouble | None:
-        if self.tally.trouble is not None:
-            return self.tally.trouble
+    def nothing_told(self, exit_code: int | None, errors: str) -> Trouble:
+        """It waits and tries again for ever, without a word on its stream: only its log says what is wrong."""
         logged = _LOGGED.findall(errors)
-        if self.tally.is_void and logged:
-            # It waits and tries again for ever, without a word on its stream: only its log says what is wrong.
-            return trouble_of(_CALLER.sub("", logged[-1]))
-        if self.tally.is_void:
-            return void("opencode", exit_code, errors)
+        return trouble_of(_CALLER.sub("", logged[-1])) if logged else super().nothing_told(exit_code, errors)
+
+    def bad_end(self, exit_code: int | None) -> Trouble | None:
+        """A step was left open, or the last one wanted to go on."""
         if self._open_steps:
             return Trouble(kind=FailureClass.CUT, message=f"opencode ended with {exit_code} in the middle of a step")
         if self._last_reason in ("tool-calls", "length"):
             message = f"opencode ended with {exit_code} although its last step wanted to go on ({self._last_reason})"
             return Trouble(kind=FailureClass.CAPABILITY, message=message)
-        return silent("opencode") if self.tally.is_silent else None
+        return None
 
 
 def _tool(part: Fields) -> tuple[AgentEvent, ...]:

@@ -80,7 +80,9 @@ class AgentRunner:
         folder = self._settings.work / _plain(f"{run.spec.id}.{run.assignment.generation}")
         name = branch_name(run.spec.id, run.assignment.generation)
         try:
-            place = await asyncio.to_thread(Workspace.make, folder, name, repo=repo, start=run.spec.branch, cwd=cwd)
+            place = await asyncio.to_thread(
+                Workspace.make, folder, name, repo=repo, start=run.spec.branch, cwd=cwd, litter=adapter.litter
+            )
         except StartError as error:
             shutil.rmtree(folder, ignore_errors=True)
             return run.failed(error.kind, error.message)

@@ -54,6 +54,10 @@ class Tally:
         self._action = action
         self.is_circling = self.is_circling or self._same_actions >= _SAME_ACTION_MAX
 
+    def forget_usage(self) -> None:
+        """What is told next is the sum for the whole run."""
+        self._used = None
+
     def replace_usage(self, used: Used) -> None:
         """The program's own sum for the whole run goes before what was added up."""
         self._used = used
@@ -74,7 +78,12 @@ class Tally:
     @property
     def is_void(self) -> bool:
         """Whether the run told nothing at all."""
-        return not self._begun and not self.text and not self.tool_calls and self._used is None
+        return not self._begun and self.is_blank
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it told nothing but that it runs."""
+        return not self.text and not self.tool_calls and self._used is None
 
     @property
     def is_silent(self) -> bool:
@@ -118,6 +127,9 @@ def trouble_of(message: str, status: int | None = None, headers: dict[str, str] 
         kind = _of_words(message)
     return Trouble(kind=kind, message=one_line(message), retry_after_ms=fault.retry_after_ms)
 
+
+HOPELESS = frozenset({FailureClass.AUTH, FailureClass.QUOTA, FailureClass.CONTEXT_TOO_LONG, FailureClass.MODEL_MISSING})
+"""Errors that no further try of a program mends."""
 
 _NETWORK_WORDS = ("unable to connect", "connection", "econnrefused", "econnreset", "fetch failed", "socket", "network")
 _AUTH_WORDS = ("api key", "unauthorized", "not logged in", "/login", "authentication")

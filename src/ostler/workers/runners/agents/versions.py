@@ -17,7 +17,7 @@ _asked: dict[tuple[str, int], str] = {}
 
 def found(adapter: Adapter, environ: Mapping[str, str]) -> str | None:
     """Path of the program, if it is there."""
-    return shutil.which(adapter.program, path=environ.get("PATH", os.defpath))
+    return shutil.which(adapter.name, path=environ.get("PATH", os.defpath))
 
 
 async def version_of(adapter: Adapter, environ: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,7 @@ BRANCHES = "ostler/"
 _GIT_LIMIT_S = 120.0
 _NAME_TRIES = 100
 _REPO_FILE = "repo"
+_LITTER_FILE = "litter"
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,10 +53,23 @@ class Workspace:
         self._base = base
 
     @classmethod
-    def make(cls, folder: Path, name: str, *, repo: Path | None, start: str | None, cwd: str | None) -> "Workspace":
-        """Make the folders, and the tree on a new branch from `start`. Raises `StartError`."""
+    def make(
+        cls,
+        folder: Path,
+        name: str,
+        *,
+        repo: Path | None,
+        start: str | None,
+        cwd: str | None,
+        litter: Sequence[str] = (),
+    ) -> "Workspace":
+        """Make the folders, and the tree on a new branch from `start`. Raises `StartError`.
+
+        `litter`: patterns of files in the tree that are no part of the work, so that they are never committed.
+        """
         for part in ("home", "logs", "tmp"):
             (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / _LITTER_FILE).write_text("".join(f"{pattern}\n" for pattern in litter), encoding="utf-8")
         if repo is None:
             tree = Path(cwd) if cwd is not None else folder / "tree"
             if cwd is None:
@@ -72,9 +87,7 @@ class Workspace:
         """Commit what is left uncommitted; what the branch has now. Raises `StartError` when git cannot."""
         if self._repo is None:
             return Work()
-        if _git(self.tree, "status", "--porcelain").strip():
-            _git(self.tree, "add", "--all")
-            _git(self.tree, "commit", "--quiet", "--no-verify", "--message", one_line(title, 200) or "Work of an agent")
+        _commit_all(self.folder, one_line(title, 200) or "Work of an agent")
         head = _git(self.tree, "rev-parse", "HEAD").strip()
         if head == self._base:
             return Work(base=self._base)
@@ -120,11 +133,7 @@ def sweep(work: Path) -> list[str]:
         if repo is not None and (folder / "tree").is_dir():
             with contextlib.suppress(StartError):
                 branch = _git(folder / "tree", "branch", "--show-current").strip()
-                if _git(folder / "tree", "status", "--porcelain").strip():
-                    _git(folder / "tree", "add", "--all")
-                    _git(
-                        folder / "tree", "commit", "--quiet", "--no-verify", "--message", "Unfinished work of an agent"
-                    )
+                if _commit_all(folder, "Unfinished work of an agent"):
                     kept.append(branch)
             with contextlib.suppress(StartError):
                 _git(repo, "worktree", "remove", "--force", "--force", str(folder / "tree"))
@@ -133,6 +142,16 @@ def sweep(work: Path) -> list[str]:
             with contextlib.suppress(StartError):
                 _git(repo, "worktree", "prune")
     return kept
+
+
+def _commit_all(folder: Path, message: str) -> bool:
+    """Commit what the tree of a run has beyond its last commit, litter aside; whether there was anything."""
+    tree, litter = folder / "tree", folder / _LITTER_FILE
+    if not _git(tree, "status", "--porcelain", litter=litter).strip():
+        return False
+    _git(tree, "add", "--all", litter=litter)
+    _git(tree, "commit", "--quiet", "--no-verify", "--message", message)
+    return True
 
 
 def branch_name(task_id: str, generation: int) -> str:
@@ -154,10 +173,11 @@ def _free_branch(repo: Path, name: str) -> str:
     raise StartError(FailureClass.ENVIRONMENT, f"all branches named like '{name}' are taken in '{repo}'")
 
 
-def _git(folder: Path, *arguments: str, may_fail: bool = False) -> str:
-    """Run git; its output. Raises `StartError` with its last word."""
+def _git(folder: Path, *arguments: str, may_fail: bool = False, litter: Path = Path(os.devnull)) -> str:
+    """Run git; its output. `litter`: file of patterns to pass over. Raises `StartError` with its last word."""
     command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "-c", "core.fsmonitor=false"]
-    command += ["-c", "user.name=Ostler", "-c", "user.email=ostler@localhost", *arguments]
+    command += ["-c", "user.name=Ostler", "-c", "user.email=ostler@localhost"]
+    command += ["-c", f"core.excludesFile={litter}", *arguments]
     env = {
         "PATH": os.environ.get("PATH", os.defpath),
         "LC_ALL": "C",
