@@ -9,14 +9,31 @@ from ostler.version import __version__
 
 if TYPE_CHECKING:
     from ostler.app.budget_tracker import BudgetTracker
+    from ostler.app.working_set import WorkingSet
+    from ostler.context.manager import ContextManager
+    from ostler.context.sizes import ContextBudget
+    from ostler.domain.four_tiers import TaskType, Tier
 
-__all__ = ["BudgetTracker", "__version__"]
+_FACES = {
+    "BudgetTracker": "ostler.app.budget_tracker",
+    "ContextBudget": "ostler.context.sizes",
+    "ContextManager": "ostler.context.manager",
+    "TaskType": "ostler.domain.four_tiers",
+    "Tier": "ostler.domain.four_tiers",
+    "WorkingSet": "ostler.app.working_set",
+}
+
+__all__ = ["BudgetTracker", "ContextBudget", "ContextManager", "TaskType", "Tier", "WorkingSet", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    if name == "BudgetTracker":
-        from ostler.app.budget_tracker import BudgetTracker  # noqa: PLC0415 - it brings the store with it
+    if name not in _FACES:
+        message = f"module 'ostler' has no attribute '{name}'"
+        raise AttributeError(message)
+    from importlib import import_module  # noqa: PLC0415, TID251 - of a table of our own, once named
 
-        return BudgetTracker
-    message = f"module 'ostler' has no attribute '{name}'"
-    raise AttributeError(message)
+    return getattr(import_module(_FACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

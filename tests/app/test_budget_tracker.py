@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ostler import BudgetTracker
-from ostler.app.budget_tracker import BudgetExceededError, BudgetTier
+from ostler import BudgetTracker, Tier
+from ostler.app.budget_tracker import BudgetExceededError
 from ostler.budget.limits import Level
 from ostler.domain.errors import ConflictError, InvalidInputError
 from ostler.store.errors import StoreError
@@ -57,14 +57,14 @@ def test_nothing_is_spent_at_first_and_no_file_is_made_by_asking(state: Path) ->
 @pytest.mark.parametrize(
     ("spent", "tier"),
     [
-        (15.99, BudgetTier.EXPENSIVE_CLOUD),
-        (16.0, BudgetTier.CHEAP_CLOUD),
-        (19.99, BudgetTier.CHEAP_CLOUD),
-        (20.0, BudgetTier.LOCAL_STRONG),
-        (25.0, BudgetTier.LOCAL_STRONG),
+        (15.99, Tier.EXPENSIVE_CLOUD),
+        (16.0, Tier.CHEAP_CLOUD),
+        (19.99, Tier.CHEAP_CLOUD),
+        (20.0, Tier.LOCAL_STRONG),
+        (25.0, Tier.LOCAL_STRONG),
     ],
 )
-def test_the_month_lets_the_dear_tier_go_first(state: Path, spent: float, tier: BudgetTier) -> None:
+def test_the_month_lets_the_dear_tier_go_first(state: Path, spent: float, tier: Tier) -> None:
     """At 16.00 the cheap cloud is the dearest, at 20.00 no cloud is left."""
     tracker(state, "earlier").record(spent, tier="expensive_cloud")
 
@@ -113,7 +113,7 @@ def test_the_month_rolls_over_by_itself(state: Path) -> None:
 def test_zero_is_a_cap_and_none_is_not(state: Path) -> None:
     """A hard cap of 0 blocks at once, a soft cap of 0 is not replaced by 80 %."""
     assert not tracker(state, monthly_hard_cap=0.0).can_spend()
-    assert tracker(state, monthly_soft_cap=0.0).highest_tier() is BudgetTier.CHEAP_CLOUD
+    assert tracker(state, monthly_soft_cap=0.0).highest_tier() is Tier.CHEAP_CLOUD
     free = tracker(state, monthly_hard_cap=None, per_session_cap=None, per_tick_cap=None)
     assert free.can_spend(1_000_000.0, tick="1")
 
@@ -171,7 +171,7 @@ def test_what_was_spent_outlives_the_process(state: Path) -> None:
     """Another program finds it."""
     tracker(state).record(1.25, tier="expensive_cloud")
     code = (
-        "from ostler import BudgetTracker;"
+        "from ostler import BudgetTracker, Tier;"
         f"print(BudgetTracker({str(state)!r}, now_ms=lambda: {NOW_MS}).status()['by_tier'])"
     )
 

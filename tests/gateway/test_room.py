@@ -108,3 +108,13 @@ def test_the_room_is_the_largest_among_the_places_that_may_answer() -> None:
     assert room_for(facts, policy, views) == 3_000
     views["e"] = EndpointView(spec=spec("e"), health=Health.UP, models=frozenset({"m"}))
     assert room_for(facts, policy, views) is None
+
+
+async def test_the_limit_goes_by_what_endpoints_have_counted() -> None:
+    """A model with two characters a token gets a prompt of half the length, and each answer teaches that."""
+    plain, dense = stage(ContextRule.TRIM), stage(ContextRule.TRIM)
+    for _ in range(100):
+        dense.gateway.hub.rates.note("m", 20_000, 10_000)
+    wide, narrow = await plain.call(LONG), await dense.call(LONG)
+    assert int(narrow.headers["x-ostler-trimmed"]) > int(wide.headers["x-ostler-trimmed"])
+    assert plain.gateway.hub.rates.rates["m"].tokens == 10, "what the answer reported was noted"

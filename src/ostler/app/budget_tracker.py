@@ -12,7 +12,6 @@ Amounts are US dollars as given by people; inside they are micro-dollars.
 import time
 from collections.abc import Callable, Mapping
 from decimal import ROUND_CEILING, Decimal
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,21 +21,13 @@ from ostler.budget.presets import month_limit, session_limit, tick_limit
 from ostler.budget.windows import EARLIEST_MS, LATEST_MS, zone_named
 from ostler.domain.commands import Refused, Release, Reserve, Settle
 from ostler.domain.errors import ConflictError, InvalidInputError
+from ostler.domain.four_tiers import Tier
 from ostler.domain.ledger import Amount, Basis, Scopes, Span, Spent, tick_name
 from ostler.domain.limits import Limit, ScopeKind
 from ostler.domain.money import MICRO_USD_PER_USD, micro_usd
 from ostler.store.ledger_file import LedgerFile
 
 SOFT_SHARE_PERCENT = 80
-
-
-class BudgetTier(IntEnum):
-    """The ladder that the caps speak of."""
-
-    LOCAL_CHEAP = 0
-    LOCAL_STRONG = 1
-    CHEAP_CLOUD = 2
-    EXPENSIVE_CLOUD = 3
 
 
 class BudgetExceededError(ConflictError):
@@ -117,12 +108,12 @@ class BudgetTracker:
         """Whether a paid call may be made: exactly up to a cap may, above it may not."""
         return self.check(estimate, tick=tick).admits
 
-    def highest_tier(self, estimate: float = 0.0, *, tick: str = "") -> BudgetTier:
+    def highest_tier(self, estimate: float = 0.0, *, tick: str = "") -> Tier:
         """The dearest tier that may be called: local ones alone at a hard cap, the cheap cloud at the soft one."""
         level = self.check(estimate, tick=tick).level
         if level is Level.EXHAUSTED:
-            return BudgetTier.LOCAL_STRONG
-        return BudgetTier.CHEAP_CLOUD if level is Level.DEGRADED else BudgetTier.EXPENSIVE_CLOUD
+            return Tier.LOCAL_STRONG
+        return Tier.CHEAP_CLOUD if level is Level.DEGRADED else Tier.EXPENSIVE_CLOUD
 
     def reserve(self, estimate: float, *, tier: str = "", tick: str = "", attempt: str | None = None) -> Reservation:
         """Hold money before a call. Raises `BudgetExceededError`. The same `attempt` again holds nothing more."""

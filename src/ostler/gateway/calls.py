@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ostler.context.trim import CHARS_PER_TOKEN
 from ostler.domain.calls import CallError, UpstreamRequest
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.errors import InvalidInputError, OstlerError
@@ -154,7 +155,7 @@ class CallRun:
         if room is None or room >= facts.context_tokens:
             return None
         answer_tokens = max(0, facts.context_tokens - facts.prompt_tokens)
-        length = self._exchange.trim(room - answer_tokens)
+        length = self._exchange.trim(hub.rates.as_estimated(facts.model or "", room - answer_tokens))
         if length is None:
             return None
         self._story.trimmed_turns = self._exchange.trimmed_turns
@@ -338,6 +339,7 @@ class CallRun:
         if worked:
             prompt_tokens = self._prompt_tokens
             what = spent(passed.tokens, prompt_tokens=prompt_tokens, output_tokens=passed.output_estimate)
+            hub.rates.note(dispatch.model, prompt_tokens * CHARS_PER_TOKEN, passed.tokens.input_tokens or 0)
         now_ms = hub.clock.now_ms()
         attempt = attempt_of(dispatch, spec, what, hub.policy(), started_ms=started_ms, now_ms=now_ms)
         self._story.attempts.append(_judged(attempt, error))

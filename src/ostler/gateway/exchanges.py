@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from ostler.context.trim import trimmed
 from ostler.domain.calls import CallError, UpstreamRequest
 from ostler.domain.catalog import EndpointKind, EndpointSpec
 from ostler.domain.live import Dispatch
@@ -20,7 +21,6 @@ from ostler.gateway.relay import RawRelay, Relay, TranslatingRelay, Trim, withou
 from ostler.wire.codec import Codec, Format, Peek
 from ostler.wire.formats import codec
 from ostler.wire.talk import Ask, Finish, Tokens
-from ostler.wire.trim import trimmed
 
 _FLAG = b'"stream_options"'
 

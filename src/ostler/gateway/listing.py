@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from ostler.context.trim import estimate
 from ostler.domain.calls import UpstreamRequest
 from ostler.domain.catalog import DIRECT, Capability, EndpointKind, EndpointSpec, ModelSpec, normal_model
 from ostler.domain.errors import InvalidInputError, NotFoundError, nearest
@@ -24,7 +25,6 @@ from ostler.wire import listings
 from ostler.wire.codec import Format
 from ostler.wire.formats import codec
 from ostler.wire.listings import Listed
-from ostler.wire.trim import estimate
 
 OLLAMA_VERSION = "0.13.0"
 """Clients of Ollama ask what it can do by its version; what we answer for is what this one has."""

@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from ostler.config.settings import GatewaySettings
+from ostler.context.measure import TokenRates
 from ostler.domain.clock import Clock
 from ostler.domain.decision import Decision
 from ostler.domain.fleet import EndpointView
@@ -65,3 +66,5 @@ class Hub(msgspec.Struct, frozen=True, kw_only=True):
     """A fresh id for a call."""
     settings: GatewaySettings
     key_needed: bool
+    rates: TokenRates = msgspec.field(default_factory=TokenRates)
+    """Characters per token by model, from what endpoints report: what trimming goes by."""

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ostler.context.trim import IMAGE_TOKENS, estimate, trimmed
 from ostler.wire.talk import Ask, Image, Part, Text, Thinking, Tool, ToolResult, ToolUse, Turn
-from ostler.wire.trim import IMAGE_TOKENS, estimate, trimmed
 
 
 def said(role: str, *parts: Part | str) -> Turn:

@@ -1,0 +1,36 @@
+"""The examples of the library run as they stand on the pages, and print what the comment beside them says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SAID = re.compile(r"^print\(.*\) *# (.+)$|^ +print\(.*\) *# (.+)$", re.MULTILINE)
+
+
+def examples(page: Path) -> list[str]:
+    """Those that use the library; others speak to a hub."""
+    return [code for code in FENCE.findall(page.read_text(encoding="utf-8")) if "from ostler import" in code]
+
+
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if examples(page)]
+
+
+def test_there_are_pages_with_examples() -> None:
+    """The test below looks at something."""
+    assert {page.name for page in PAGES} >= {"context.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_examples_of_a_page_run_as_they_stand(page: Path, tmp_path: Path) -> None:
+    """In one program after the other, in an empty folder; lines that say what they print do print it."""
+    for number, code in enumerate(examples(page)):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0, f"example {number + 1}: {done.stderr}"
+        printed = done.stdout.splitlines()
+        expected = [first or second for first, second in SAID.findall(code)]
+        assert [line for line in expected if line not in printed] == [], f"example {number + 1} printed {printed}"
