@@ -2,14 +2,17 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ostler.domain.ports import Store
 from ostler.store.memory import MemoryStore
+from ostler.store.postgres import PostgresStore, prepare
+from ostler.store.postgres_engine import place_of
 from ostler.store.sqlite import SqliteStore
+from tests.postgres_server import TEMPLATE, PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +33,43 @@ def database(empty_database: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(empty_database, tmp_path / "ostler.db"))
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, database: Path) -> AsyncIterator[Store]:
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server for all tests of this process; it does not sync, which no test of the port can see."""
+    server = PostgresServer()
+    prepare(place_of(server.new_database(name=TEMPLATE)))
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The address of an empty database of this test alone."""
+    url = postgres.new_database(TEMPLATE)
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def empty_store(request: pytest.FixtureRequest) -> Callable[[], Awaitable[Store]]:
+    """How an empty store of each kind is opened. What a kind needs is made for its own tests only."""
+    if request.param == "memory":
+        return _in_memory
+    if request.param == "sqlite":
+        database: Path = request.getfixturevalue("database")
+        return lambda: SqliteStore.open(database)
+    url: str = request.getfixturevalue("postgres_url")
+    return lambda: PostgresStore.open(url)
+
+
+async def _in_memory() -> Store:
+    return MemoryStore()
+
+
+@pytest.fixture
+async def store(empty_store: Callable[[], Awaitable[Store]]) -> AsyncIterator[Store]:
     """An empty store of each kind."""
-    opened: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(database)
+    opened = await empty_store()
     yield opened
     await opened.close()
 

@@ -8,3 +8,16 @@ class StoreError(OstlerError):
 
     http_status = 503
     code = "store"
+
+
+class CannotBeginError(Exception):
+    """No transaction could be begun: nobody's batch is to blame, and trying one by one would only fail slower. Its
+    cause says why.
+    """
+
+
+class FencedError(StoreError):
+    """Another hub has taken over the pool: this one may write no more, and need not try again."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__("another hub has taken over", where=where, remedy="this one goes on as a stand-by")

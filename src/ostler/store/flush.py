@@ -1,4 +1,4 @@
-"""One flush on SQLite: look, decide, write, commit; and when that fails, find the batch that is to blame.
+"""One flush: look, decide, write, commit; and when that fails, find the batch that is to blame.
 
 A flush is one transaction over many batches. If it fails, everything in it is rolled back and each batch is tried in a
 transaction of its own: the one that the database refuses gets the error, the others are applied. A batch is applied
@@ -7,9 +7,9 @@ error at the commit itself leaves the outcome open, which is why every command c
 caller, generations guard the rest).
 """
 
-import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
+from typing import Any, Protocol
 
 from ostler.budget.buckets import pieces
 from ostler.budget.ledger import Account, follow
@@ -18,7 +18,7 @@ from ostler.domain.ledger import Span, Spent
 from ostler.domain.live import GatewayKey
 from ostler.domain.tasks import Task
 from ostler.store import rows
-from ostler.store.errors import StoreError
+from ostler.store.errors import CannotBeginError, StoreError
 from ostler.store.gateway import GatewayPlan, use_row
 from ostler.store.group_commit import Outcome
 from ostler.store.ledger import LedgerPlan, spent_of
@@ -26,25 +26,76 @@ from ostler.store.ledger_check import NEWEST, SUMMED, torn
 from ostler.store.picture import Known, Needs, Picture, TokenRow
 from ostler.store.plan import Plan
 from ostler.store.registry import RegistryPlan
-from ostler.store.sqlite_engine import LAST_EVENT_SEQ
 from ostler.store.statements import Statements, chunks
 
 
-class _CannotBeginError(Exception):
-    """No transaction could be begun: nobody's batch is to blame, and trying one by one would only fail slower."""
+class Cursor(Protocol):
+    """What both drivers' cursors have."""
+
+    @property
+    def rowcount(self) -> int:
+        """Rows that the last statement changed, over all of its parameters."""
+        ...
+
+    def execute(self, text: Any, parameters: Any = ..., /) -> "Cursor":  # noqa: ANN401 - as each driver spells it
+        """Run a statement."""
+        ...
+
+    def fetchone(self) -> Any:  # noqa: ANN401 - a row
+        """The next row."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """Row by row."""
+        ...
+
+
+class Session(Protocol):
+    """The connection that writes, with the engine's own way to begin and to end a transaction."""
+
+    @property
+    def cursor(self) -> Cursor:
+        """The cursor for everything; another one after the connection was lost."""
+        ...
+
+    def last_event_seq(self) -> int:
+        """Number of the newest event ever written."""
+        ...
+
+    def begin(self) -> None:
+        """Begin a transaction that may write. Raises `CannotBeginError`."""
+        ...
+
+    def many(self, text: str, parameters: list[rows.Row]) -> None:
+        """Run a statement for each of some rows; the cursor's row count is that of all of them."""
+        ...
+
+    def commit(self, last_event_seq: int) -> None:
+        """Make it durable, or raise and leave nothing of it. `last_event_seq`: the newest number it has given."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo it."""
+        ...
+
+    def lost(self) -> bool:
+        """Whether the connection broke in the middle of a transaction, so that trying it again may succeed."""
+        ...
 
 
 class Flusher:
     """Applies batches on one connection. Lives in the writer thread."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, statements: Statements, explain: Callable[[Exception], Exception]
-    ) -> None:
-        self._connection = connection
-        self._cursor = connection.cursor()
+    def __init__(self, session: Session, statements: Statements, explain: Callable[[Exception], Exception]) -> None:
+        self._session = session
+        self._cursor = session.cursor
         self._sql = statements
         self._explain = explain
-        self._last_event_seq: int = self._cursor.execute(LAST_EVENT_SEQ).fetchone()[0]
+        self._last_event_seq = session.last_event_seq()
         self._last_task_seq: int = self._cursor.execute(statements.last_task_seq).fetchone()[0] or 0
         self._last_ledger_seq = self._sound_ledger()
         self.retry_count = 0
@@ -61,8 +112,8 @@ class Flusher:
     def flush(self, batches: Sequence[Sequence[Command]]) -> list[Outcome]:
         """See `group_commit.Backend`."""
         try:
-            return list(self._transaction(batches))
-        except _CannotBeginError as error:
+            return list(self._tried_again_if_lost(batches))
+        except CannotBeginError as error:
             return [self._explain(_cause(error))] * len(batches)
         except Exception as error:  # boundary: one batch must not take the others down, whatever is wrong with it
             if len(batches) == 1:
@@ -74,29 +125,36 @@ class Flusher:
         outcomes: list[Outcome] = []
         for batch in batches:
             try:
-                outcomes += self._transaction([batch])
-            except _CannotBeginError as error:
+                outcomes += self._tried_again_if_lost([batch])
+            except CannotBeginError as error:
                 outcomes += [self._explain(_cause(error))] * (len(batches) - len(outcomes))
                 break
             except Exception as error:  # boundary: the error is the answer of this batch
                 outcomes.append(self._explain(error))
         return outcomes
 
-    def _transaction(self, batches: Sequence[Sequence[Command]]) -> list[list[Result]]:
+    def _tried_again_if_lost(self, batches: Sequence[Sequence[Command]]) -> list[list[Result]]:
+        """A transaction whose connection broke has left nothing behind: it is tried once more on a new one."""
         try:
-            if self._connection.in_transaction:  # a rollback failed too; until it succeeds nothing can begin
-                self._connection.rollback()
-            self._cursor.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise _CannotBeginError from error
+            return self._transaction(batches)
+        except CannotBeginError:
+            raise
+        except Exception:  # boundary: whatever broke with the connection; anything else is raised again
+            if not self._session.lost():
+                raise
+        return self._transaction(batches)
+
+    def _transaction(self, batches: Sequence[Sequence[Command]]) -> list[list[Result]]:
+        self._session.begin()
+        self._cursor = self._session.cursor
         try:
             plan = Plan(self._picture(batches), self._last_event_seq, self._last_ledger_seq)
             add = plan.add
             results = [[add(command) for command in batch] for batch in batches]
             self._write(plan)
-            self._connection.commit()
+            self._session.commit(plan.last_event_seq)
         except BaseException:
-            self._connection.rollback()
+            self._session.rollback()
             raise
         self._last_event_seq = plan.last_event_seq
         self._last_ledger_seq = plan.ledger.last_seq
@@ -209,7 +267,7 @@ class Flusher:
 
     def _many(self, text: str, parameters: list[rows.Row]) -> None:
         if parameters:
-            self._cursor.executemany(text, parameters)
+            self._session.many(text, parameters)
 
     def _change(self, text: str, parameters: list[rows.Row]) -> None:
         self._many(text, parameters)
@@ -220,5 +278,5 @@ class Flusher:
             )
 
 
-def _cause(error: _CannotBeginError) -> Exception:
+def _cause(error: CannotBeginError) -> Exception:
     return error.__cause__ if isinstance(error.__cause__, Exception) else error

@@ -29,6 +29,7 @@ from ostler.store.local_use import NO_USE, KeptUse, kept_use
 from ostler.store.migrate import bring_up_to_date
 from ostler.store.rows import Run
 from ostler.store.sqlite_engine import (
+    SqliteSession,
     create_private_file,
     driver,
     explained,
@@ -94,7 +95,9 @@ class LedgerFile:
         create_private_file(self.path)
         with closing(writer_engine(self.path).connect()) as connection:
             bring_up_to_date(connection, where=str(self.path), migrate=True)
-            flusher = Flusher(driver(connection), statements(), lambda error: explained(error, self.path))
+            flusher = Flusher(
+                SqliteSession(driver(connection)), statements(), lambda error: explained(error, self.path)
+            )
             (outcome,) = flusher.flush([commands])
         if isinstance(outcome, Exception):
             raise outcome

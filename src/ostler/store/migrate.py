@@ -8,30 +8,40 @@ All of an upgrade is one transaction: a crash in the middle leaves the old schem
 is something to migrate.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from ostler.store.errors import StoreError
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Every revision this code knows, oldest first; the last one is what it needs."""
 
 DIRECTORY = Path(__file__).with_name("migrations")
 
 
-def bring_up_to_date(connection: sa.Connection, *, where: str, migrate: bool = True) -> None:
-    """Run the migrations that a database lacks. `where` names it in errors.
+def bring_up_to_date(
+    connection: sa.Connection,
+    *,
+    where: str,
+    migrate: bool = True,
+    alone: str = "BEGIN IMMEDIATE",
+    finish: Callable[[sa.Connection], None] = lambda _: None,
+) -> None:
+    """Run the migrations that a database lacks. `where` names it in errors; `alone` is the statement that keeps others
+    from doing the same meanwhile; `finish` is what an engine adds to an upgrade.
 
     Raises `StoreError`: 1. it is not ours, 2. it was written by newer code, 3. it is old and `migrate` is false.
     """
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql(alone)
     try:
         revision = _stored_revision(connection, where)
         if revision != REVISIONS[-1]:
             if revision is not None:
                 _check_known(revision, where, migrate=migrate)
             _upgrade(connection)
+            finish(connection)
         connection.commit()
     except BaseException:
         connection.rollback()

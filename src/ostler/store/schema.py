@@ -193,6 +193,32 @@ token = sa.Table(
     sqlite_strict=True,
 )
 
+writer = sa.Table(
+    "writer",
+    METADATA,
+    sa.Column("id", BIG, primary_key=True, autoincrement=False),
+    sa.Column("epoch", BIG, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("until_ms", BIG, nullable=False),
+    sa.Column("flush", BIG, nullable=False),
+    sa.Column("last_event_seq", BIG, nullable=False),
+    sa.CheckConstraint("id = 1", name="writer_one"),
+    sqlite_strict=True,
+)
+"""One row: who may write until when, and what it wrote last. Of use where several hubs share a database; a file has a
+lock instead."""
+
+hub = sa.Table(
+    "hub",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("seen_ms", BIG, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+)
+
 gateway_key = sa.Table(
     "gateway_key",
     METADATA,

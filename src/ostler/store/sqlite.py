@@ -18,16 +18,6 @@ import sqlalchemy as sa
 
 from ostler.domain.commands import Command, Result
 from ostler.domain.errors import InvalidInputError
-from ostler.domain.event import Event
-from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
-from ostler.domain.limits import ScopeKind
-from ostler.domain.live import CallRecord, GatewayKey, KeySpend
-from ostler.domain.observations import Observation, ObservationQuery
-from ostler.domain.plans import StoredPlan
-from ostler.domain.ports import CallDetail, CallQuery, OpenWork, TaskDetail, TaskQuery
-from ostler.domain.states import TaskState
-from ostler.domain.tasks import Task, TaskSpec
-from ostler.store import call_reads, ledger_reads, reads
 from ostler.store.check import problems
 from ostler.store.errors import StoreError
 from ostler.store.file_lock import FileLock
@@ -37,17 +27,20 @@ from ostler.store.migrate import bring_up_to_date
 from ostler.store.reads import Queries
 from ostler.store.rows import Run
 from ostler.store.sqlite_engine import (
+    SqliteSession,
     copy_database,
     create_private_file,
     driver,
     explained,
     linked_version,
+    own_problems,
     queries,
     reader_engine,
     snapshot,
     statements,
     writer_engine,
 )
+from ostler.store.store_reads import StoreReads
 
 T = TypeVar("T")
 
@@ -77,7 +70,7 @@ class _WriterSide:
             create_private_file(self._path)
             self._connection = writer_engine(self._path).connect()
             bring_up_to_date(self._connection, where=str(self._path), migrate=self._migrate)
-            self._flusher = Flusher(self.driver(), statements(), self.explain)
+            self._flusher = Flusher(SqliteSession(self.driver()), statements(), self.explain)
         except Exception as error:  # boundary: explained to whoever opens the store
             self.close()
             raise self.explain(error) from error
@@ -111,7 +104,7 @@ class _WriterSide:
         return explained(error, self._path)
 
 
-class SqliteStore:
+class SqliteStore(StoreReads):
     """The durable store. Make one with `await SqliteStore.open(path)`; end it with `close`."""
 
     def __init__(self, path: Path, lock: FileLock, *, migrate: bool) -> None:
@@ -154,92 +147,6 @@ class SqliteStore:
             return []
         self._must_be_open()
         return await self._writer.apply(tuple(commands))
-
-    async def open_work(self) -> OpenWork:
-        """See the port."""
-        return await self._read(reads.open_work)
-
-    async def states(self, ids: Sequence[str]) -> dict[str, TaskState]:
-        """See the port."""
-        return await self._read(lambda run, queries: reads.states(run, queries, ids))
-
-    async def rows(self, ids: Sequence[str]) -> dict[str, Task]:
-        """See the port."""
-        return await self._read(lambda run, queries: reads.task_rows(run, queries, ids))
-
-    async def outputs(self, ids: Sequence[str]) -> dict[str, str]:
-        """See the port."""
-        return await self._read(lambda run, queries: reads.newest_outputs(run, queries, ids))
-
-    async def specs(self, ids: Sequence[str]) -> dict[str, TaskSpec]:
-        """See the port."""
-        return await self._read(lambda run, queries: reads.task_specs(run, queries, ids))
-
-    async def task(self, task_id: str) -> TaskDetail | None:
-        """See the port."""
-        return await self._read(lambda run, queries: reads.task_detail(run, queries, task_id))
-
-    async def tasks(self, query: TaskQuery) -> list[Task]:
-        """See the port."""
-        return await self._read(lambda run, queries: reads.tasks(run, queries, query))
-
-    async def events(self, *, after_seq: int = 0, limit: int = 500, task_id: str | None = None) -> list[Event]:
-        """See the port."""
-        return await self._read(
-            lambda run, queries: reads.events(run, queries, after_seq=after_seq, limit=limit, task_id=task_id)
-        )
-
-    async def plans(self, batch: str) -> list[StoredPlan]:
-        """See the port."""
-        return await self._read(lambda run, queries: reads.plans(run, queries, batch))
-
-    async def token_name(self, token_hash: str, scope: str) -> str | None:
-        """See the port."""
-        return await self._read(lambda run, queries: reads.token_name(run, queries, token_hash, scope))
-
-    async def keys(self) -> list[GatewayKey]:
-        """See the port."""
-        return await self._read(lambda run, queries: call_reads.keys(run, queries.gateway))
-
-    async def calls(self, query: CallQuery) -> list[CallRecord]:
-        """See the port."""
-        return await self._read(lambda run, queries: call_reads.calls(run, queries.gateway, query))
-
-    async def call(self, call_id: str) -> CallDetail | None:
-        """See the port."""
-        return await self._read(lambda run, queries: call_reads.call_detail(run, queries.gateway, call_id))
-
-    async def key_spend(self, since_ms: int) -> KeySpend:
-        """See the port."""
-        return await self._read(lambda run, queries: call_reads.key_spend(run, queries.gateway, since_ms))
-
-    async def oldest_call_ms(self) -> int | None:
-        """See the port."""
-        return await self._read(lambda run, queries: call_reads.oldest_call_ms(run, queries.gateway))
-
-    async def spent(self, spans: Sequence[Span]) -> list[Spent]:
-        """See the port."""
-        return await self._read(lambda run, queries: ledger_reads.spent(run, queries.ledger, spans))
-
-    async def sums(self, kinds: Sequence[ScopeKind], since_ms: int) -> list[Summed]:
-        """See the port."""
-        return await self._read(lambda run, queries: ledger_reads.summed(run, queries.ledger, kinds, since_ms))
-
-    async def ledger(self, query: LedgerQuery) -> list[LedgerEntry]:
-        """See the port."""
-        return await self._read(lambda run, queries: ledger_reads.entries(run, queries.ledger, query))
-
-    async def open_reservations(self) -> list[LedgerEntry]:
-        """See the port."""
-        return await self._read(lambda run, queries: ledger_reads.open_reservations(run, queries.ledger))
-
-    async def charged(self, kind: ScopeKind) -> list[str]:
-        """See the port."""
-        return await self._read(lambda run, queries: ledger_reads.values(run, queries.ledger, kind))
-
-    async def observations(self, query: ObservationQuery) -> list[Observation]:
-        """See the port."""
-        return await self._read(lambda run, queries: reads.observations(run, queries, query))
 
     async def backup(self, target: str | Path) -> None:
         """Copy the database into a new file while work goes on. Raises `ConflictError` when the file exists."""
@@ -306,7 +213,7 @@ class SqliteStore:
 
     def _check(self) -> list[str]:
         with contextlib.closing(reader_engine(self.path).connect()) as connection, snapshot(driver(connection)) as run:
-            return problems(run)
+            return own_problems(run) + problems(run)
 
 
 def _lock(path: str | Path) -> tuple[Path, FileLock]:

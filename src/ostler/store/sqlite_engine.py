@@ -23,9 +23,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.pool import NullPool
 
 from ostler.domain.errors import ConflictError, InvalidInputError
-from ostler.store.errors import StoreError
+from ostler.store.errors import CannotBeginError, StoreError
 from ostler.store.reads import Queries, compile_queries
-from ostler.store.rows import Run
+from ostler.store.rows import Row, Run
 from ostler.store.statements import Statements, compile_statements
 
 BUSY_TIMEOUT_S = 5.0
@@ -140,6 +140,45 @@ def driver(connection: sa.Connection) -> sqlite3.Connection:
     return found
 
 
+class SqliteSession:
+    """The one connection that writes; see `flush.Session`. Nobody else writes to the file, so nothing needs a seal."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.cursor = connection.cursor()
+
+    def last_event_seq(self) -> int:
+        """Number of the newest event ever written."""
+        found: int = self.cursor.execute(LAST_EVENT_SEQ).fetchone()[0]
+        return found
+
+    def begin(self) -> None:
+        """Begin a transaction that may write. Raises `CannotBeginError`."""
+        try:
+            if self._connection.in_transaction:  # a rollback failed too; until it succeeds nothing can begin
+                self._connection.rollback()
+            self.cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise CannotBeginError from error
+
+    def many(self, text: str, parameters: list[Row]) -> None:
+        """Run a statement for each row."""
+        self.cursor.executemany(text, parameters)
+
+    def commit(self, last_event_seq: int) -> None:
+        """Make it durable."""
+        del last_event_seq  # the engine counts
+        self._connection.commit()
+
+    def rollback(self) -> None:
+        """Undo it."""
+        self._connection.rollback()
+
+    def lost(self) -> bool:
+        """A file does not go away in the middle of a transaction."""
+        return False
+
+
 @contextmanager
 def snapshot(connection: sqlite3.Connection) -> Iterator[Run]:
     """Several queries that see one state of the database."""
@@ -215,3 +254,14 @@ def explained(error: Exception, path: Path) -> Exception:
     if isinstance(error, ValueError | TypeError | OverflowError):
         return InvalidInputError(f"a value cannot be stored: {error}")
     return error
+
+
+def own_problems(run: Run) -> list[str]:
+    """What only this engine can have wrong: pages, references (an edit by hand may have had them off), its counter."""
+    found = [line for (line,) in run("PRAGMA integrity_check", ()) if line != "ok"]
+    found += [
+        f"{table} row {rowid} points to a {parent} that is not there"
+        for table, rowid, parent, _ in run("PRAGMA foreign_key_check", ())
+    ]
+    above = run("SELECT seq FROM event WHERE seq > (SELECT seq FROM sqlite_sequence WHERE name = 'event')", ())
+    return found + [f"event {seq} is above the counter of events" for (seq,) in above]

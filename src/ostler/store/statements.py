@@ -17,7 +17,7 @@ IN_SIZES = (1, 4, 16, 64, 256)
 """Lengths of the value lists that lookups are compiled for (see `chunks`). All are far below the engine's limit on
 variables, and so few texts stay in the driver's cache of prepared statements."""
 
-_OPEN_CHANGES = ("state", "prev_state", "generation", "priority", "session", "wait_code", "created_ms", "updated_ms")
+OPEN_CHANGES = ("state", "prev_state", "generation", "priority", "session", "wait_code", "created_ms", "updated_ms")
 
 
 Value = TypeVar("Value")
@@ -117,7 +117,7 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         insert_task=text(sa.insert(task)),
         insert_spec=text(sa.insert(spec)),
         change=_change(dialect, rest),
-        change_open=_change(dialect, (*_OPEN_CHANGES, "body")),
+        change_open=_change(dialect, (*OPEN_CHANGES, "body")),
         put_attempt=_upsert(dialect, upsert, schema.attempt),
         put_decision=_upsert(dialect, upsert, schema.decision),
         put_output=_upsert(dialect, upsert, schema.output),

@@ -1,0 +1,334 @@
+"""All that is particular to PostgreSQL: connections, transactions, who may write, errors.
+
+One writer at a time, as on a file: every transaction begins by locking the one row of `writer`, and ends there when its
+epoch is no longer the one that this store was opened with. So a hub that was paused, cut off or thought dead can write
+nothing once another has taken its place, whatever it believes; and numbers can be given in memory, because nobody else
+gives any. The row also says which flush was the last: when a connection breaks during a commit, that tells whether it
+happened, so no outcome stays open while the server comes back within `PATIENCE_S`.
+
+A pool of work has a schema of its own, named after it. The search path is set in each transaction, not in the session,
+so that the store also works behind a pooler that gives every transaction another session.
+"""
+
+import functools
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+import sqlalchemy as sa
+from psycopg.abc import Buffer
+from psycopg.types.numeric import IntLoader
+from psycopg.types.string import StrDumper
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.pool import NullPool
+
+from ostler.domain.errors import InvalidInputError
+from ostler.store.errors import CannotBeginError, FencedError, StoreError
+from ostler.store.postgres_sets import SetText, with_sets, without_zeros
+from ostler.store.reads import Queries, compile_queries
+from ostler.store.rows import Row, Run
+from ostler.store.statements import Statements, compile_statements
+
+PATIENCE_S = 15.0
+"""How long a server that went away is waited for."""
+PAUSE_S = 0.2
+CONNECT_TIMEOUT_S = 5
+POOL = re.compile(r"[a-z][a-z0-9_]{0,30}")
+DEFAULT_POOL = "default"
+
+_LOCKED_EPOCH = "SELECT epoch FROM writer FOR NO KEY UPDATE"
+LAST_EVENT_SEQ = "SELECT last_event_seq FROM writer"
+_NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class _WithoutZeros(StrDumper):
+    """Text of this engine holds no zero character: what a program wrote into its output stands as its picture."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(without_zeros(obj) if "\0" in obj else obj)
+
+
+class Place(NamedTuple):
+    """A database and the pool in it."""
+
+    url: str
+    pool: str
+
+    @property
+    def schema(self) -> str:
+        """The schema that holds the pool's tables."""
+        return "ostler" if self.pool == DEFAULT_POOL else f"ostler_{self.pool}"
+
+    @property
+    def shown(self) -> str:
+        """The address for people, without a password."""
+        return sa.engine.make_url(self.url).render_as_string(hide_password=True)
+
+    def __repr__(self) -> str:
+        return f"Place({self.shown!r}, {self.pool!r})"
+
+
+def place_of(url: str, pool: str = DEFAULT_POOL) -> Place:
+    """A checked address. Raises `InvalidInputError`."""
+    try:
+        parsed = sa.engine.make_url(url)
+    except sa.exc.ArgumentError:
+        remedy = "postgresql://USER@HOST:PORT/DATABASE"
+        raise InvalidInputError("this is no address of a database", where="hub.database", remedy=remedy) from None
+    if parsed.drivername not in {"postgresql", "postgres"}:
+        what = f"there is no store for {parsed.drivername} databases"
+        raise InvalidInputError(what, where="hub.database", remedy="postgresql://... or the name of a SQLite file")
+    if POOL.fullmatch(pool) is None:
+        remedy = "lower-case letters, digits and _, a letter first, at most 31"
+        raise InvalidInputError(f"{pool!r} cannot name a pool", where="hub.pool", remedy=remedy)
+    return Place(url, pool)
+
+
+@functools.cache
+def statements() -> Statements:
+    """Every statement of a flush for this engine."""
+    return with_sets(compile_statements(_dialect(), postgres_insert))
+
+
+@functools.cache
+def queries() -> Queries:
+    """Every read for this engine."""
+    return compile_queries(_dialect(), LAST_EVENT_SEQ)
+
+
+def _dialect() -> PGDialect_psycopg:
+    return PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
+
+
+def connect(place: Place) -> Connection:
+    """A connection without a transaction of its own; every BEGIN is ours. Raises `psycopg.Error`."""
+    connection = psycopg.connect(
+        place.url,
+        autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        application_name="ostler",
+        # A peer that died without a word is noticed in seconds, not in hours.
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+    )
+    # Sums of integers come as numerics; all of ours are whole.
+    connection.adapters.register_loader("numeric", IntLoader)
+    connection.adapters.register_dumper(str, _WithoutZeros)
+    return connection
+
+
+def begin_text(place: Place, kind: str = "") -> str:
+    """The start of a transaction in a pool's schema, as one message to the server."""
+    return (
+        f'BEGIN {kind}; SET LOCAL search_path TO "{place.schema}";'
+        # A plan made for the values at hand: the generic one is several times slower on lists of ids.
+        " SET LOCAL plan_cache_mode = force_custom_plan;"
+        # A hub that freezes in the middle holds the writer's row no longer than this.
+        " SET LOCAL idle_in_transaction_session_timeout = 10000"
+    )
+
+
+def waited_for(place: Place, patience_s: float = PATIENCE_S) -> Connection:
+    """A connection to a server that may be starting. Raises `psycopg.Error` when it does not come."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return connect(place)
+        except psycopg.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(PAUSE_S)
+
+
+def claim(connection: Connection, place: Place, owner: str) -> int:
+    """Become the only one who may write; the new epoch. Whoever wrote before is refused from now on."""
+    with transaction(connection, place) as cursor:
+        found = cursor.execute("UPDATE writer SET epoch = epoch + 1, owner = %s RETURNING epoch", (owner,)).fetchone()
+    if found is None:
+        raise StoreError("the row of writers is gone", where=place.shown, remedy="restore a backup")
+    epoch: int = found[0]
+    return epoch
+
+
+@contextmanager
+def transaction(connection: Connection, place: Place, kind: str = "") -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
+    """Statements that happen together or not at all."""
+    cursor = connection.cursor()
+    cursor.execute(begin_text(place, kind))
+    try:
+        yield cursor
+    except BaseException:
+        with suppress(psycopg.OperationalError):
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextmanager
+def snapshot(connection: Connection, place: Place) -> Iterator[Run]:
+    """Several queries that see one state of the database, and cannot change it."""
+    with transaction(connection, place, "ISOLATION LEVEL REPEATABLE READ READ ONLY") as cursor:
+        yield lambda text, parameters: cursor.execute(text, parameters).fetchall()
+
+
+class PostgresSession:
+    """The connection that writes; see `flush.Session` and the module."""
+
+    def __init__(self, place: Place, connection: Connection, epoch: int, patience_s: float = PATIENCE_S) -> None:
+        self._place = place
+        self._connection = connection
+        self._epoch = epoch
+        self._patience_s = patience_s
+        # The row stays ours until the end of the transaction: who wants to take over waits for it.
+        self._begin = f"{begin_text(place)}; {_LOCKED_EPOCH}"
+        self._broke = False
+        self.cursor = connection.cursor()
+        with transaction(connection, place) as cursor:
+            found = cursor.execute("SELECT epoch, flush, last_event_seq FROM writer").fetchone()
+            cursor.execute(f'SET search_path TO "{place.schema}"')  # for the first look at the newest numbers
+        if found is None or found[0] != epoch:
+            raise FencedError(place.shown)
+        self._flush: int = found[1]
+        self._last_event_seq: int = found[2]
+
+    def last_event_seq(self) -> int:
+        """Number of the newest event ever written."""
+        return self._last_event_seq
+
+    def begin(self) -> None:
+        """Begin a transaction, on a new connection if the last one broke. Raises `CannotBeginError`, because of a
+        `FencedError` where this is the writer no longer.
+        """
+        self._broke = False
+        try:
+            if self._connection.closed:
+                self._reconnect()
+            try:
+                self.cursor.execute(self._begin)
+            except psycopg.OperationalError:
+                if not self._connection.closed:
+                    raise
+                self._reconnect()  # the server was restarted since the last flush
+                self.cursor.execute(self._begin)
+            self._check_fence()
+        except (psycopg.Error, FencedError) as error:
+            raise CannotBeginError from error
+
+    def _check_fence(self) -> None:
+        while self.cursor.nextset():
+            pass
+        if self.cursor.fetchone() != (self._epoch,):
+            self.rollback()
+            raise FencedError(self._place.shown)
+
+    def many(self, text: str, parameters: list[Row]) -> None:
+        """Run a statement for each row, where it can be in one go."""
+        if isinstance(text, SetText):
+            self.cursor.execute(text, (text.parameter(parameters),))
+        else:
+            self.cursor.executemany(text, parameters)
+
+    def commit(self, last_event_seq: int) -> None:
+        """Make it durable."""
+        self._flush += 1
+        self.cursor.execute("UPDATE writer SET flush = %s, last_event_seq = %s", (self._flush, last_event_seq))
+        try:
+            self.cursor.execute("COMMIT")
+        except psycopg.OperationalError:
+            self._broke = self._connection.closed
+            if not self._broke or not self._happened():
+                raise
+
+    def _happened(self) -> bool:
+        """Whether the commit whose answer got lost is in the database."""
+        self._reconnect()
+        with transaction(self._connection, self._place) as cursor:
+            found = cursor.execute("SELECT epoch, flush FROM writer").fetchone()
+        return found == (self._epoch, self._flush)
+
+    def rollback(self) -> None:
+        """Undo it; a connection that broke has undone it."""
+        self._broke = self._broke or self._connection.closed
+        with suppress(psycopg.OperationalError):
+            self._connection.execute("ROLLBACK")
+
+    def lost(self) -> bool:
+        """Whether the connection broke."""
+        return self._broke
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+    def _reconnect(self) -> None:
+        self._connection.close()
+        self._connection = waited_for(self._place, self._patience_s)
+        self.cursor = self._connection.cursor()
+
+
+def migrating_engine(place: Place) -> sa.Engine:
+    """For the migrations alone: they speak Core."""
+    return sa.create_engine("postgresql+psycopg://", creator=lambda: _for_core(place), poolclass=NullPool)
+
+
+def _for_core(place: Place) -> Connection:
+    connection = connect(place)
+    connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{place.schema}"')
+    connection.execute(f'SET search_path TO "{place.schema}"')
+    connection.autocommit = False
+    return connection
+
+
+def alone_text(place: Place) -> str:
+    """One at a time: a second hub that starts waits until the first has brought the schema up to date."""
+    return f"SELECT pg_advisory_xact_lock(hashtext('ostler migrate'), hashtext('{place.schema}'))"
+
+
+def order_by_code_point(connection: sa.Connection) -> None:
+    """Text is ordered and compared as everywhere else in the program, whatever the language of the database."""
+    found = connection.exec_driver_sql(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+        " AND data_type = 'text' AND coalesce(collation_name, '') <> 'C' AND table_name <> 'alembic_version'"
+    )
+    for table, column in found.fetchall():
+        connection.exec_driver_sql(f'ALTER TABLE "{table}" ALTER COLUMN "{column}" TYPE text COLLATE "C"')
+
+
+def explained(error: Exception, place: Place) -> Exception:
+    """What a caller is told when the server refuses; an error that is not the server's is returned as it is."""
+    if isinstance(error, sa.exc.DBAPIError) and isinstance(error.orig, Exception):
+        error = error.orig
+    said = " ".join(str(error).split())
+    if isinstance(error, psycopg.DataError):
+        return InvalidInputError(f"a value cannot be stored: {said}")
+    if isinstance(error, psycopg.Error):
+        return StoreError(f"the database says: {said}", where=place.shown, remedy=_remedy(error))
+    if isinstance(error, msgspec.MsgspecError):
+        return StoreError(f"a stored row cannot be read: {error}", where=place.shown, remedy="restore a backup")
+    if isinstance(error, ValueError | TypeError | OverflowError):
+        return InvalidInputError(f"a value cannot be stored: {error}")
+    return error
+
+
+def _remedy(error: psycopg.Error) -> str:
+    if isinstance(error, psycopg.errors.InvalidAuthorizationSpecification | psycopg.errors.InvalidPassword):
+        return "check user and password in hub.database, or PGPASSWORD and ~/.pgpass"
+    if isinstance(error, psycopg.errors.InvalidCatalogName):
+        return "make the database: createdb NAME"
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return "let the user create a schema in this database, or make it and hand it over"
+    if isinstance(error, psycopg.errors.DiskFull):
+        return "free space on the server's disk; nothing that was acknowledged is lost"
+    if isinstance(error, psycopg.IntegrityError):
+        return "this is a mistake in Ostler; please report it"
+    if isinstance(error, psycopg.OperationalError):
+        return "is the server running, and reachable from here? Nothing that was acknowledged is lost"
+    return ""
