@@ -9,7 +9,7 @@ import msgspec
 
 from ostler.demo.callers import AWAY, CALM, Callers, call_row
 from ostler.domain.live import CallAttempt, CallRecord
-from ostler.gateway.asgi import TALKS
+from ostler.gateway.face import TALKS
 from ostler.wire.formats import codec
 
 

@@ -1,4 +1,4 @@
-"""Hand-made parts around the gateway: an ASGI client that can go away, a desk, an upstream that plays a script."""
+"""Hand-made parts around the gateway: a client that can go away, a desk, an upstream that plays a script."""
 
 import asyncio
 import itertools
@@ -9,28 +9,68 @@ import msgspec
 
 from ostler.domain.calls import CallError, UpstreamRequest
 from ostler.domain.catalog import EndpointSpec
-from ostler.gateway.inbound import Message, Scope
+from ostler.server.request import TooLargeError
 
 Piece = bytes | CallError | float
 """Bytes to give, an error to raise, or seconds of silence."""
 
 
+class Line:
+    """The connection of a client, as the gateway has it."""
+
+    def __init__(self, client: "Client", path: str, headers: Mapping[str, str]) -> None:
+        self._client = client
+        self.method = "POST"
+        self.path = path
+        self.query = b""
+        self.headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self.gone = False
+        self.on_gone: Callable[[], None] | None = None
+        self.flaw: Exception | None = None
+        """What becomes of reading the body."""
+
+    async def body(self, limit_bytes: int, limit_s: float) -> bytes:
+        assert limit_s > 0
+        if self.flaw is not None:
+            raise self.flaw
+        if len(self._client.sent) > limit_bytes:
+            raise TooLargeError
+        return self._client.sent
+
+    async def answer(self, status: int, lines: bytes, body: bytes = b"") -> None:
+        await self.start(status, lines)
+        await self.finish(body)
+
+    async def start(self, status: int, lines: bytes) -> None:
+        client = self._client
+        await client.reading.wait()
+        assert client.status is None, "an answer begins once"
+        client.status = status
+        assert lines.endswith(b"\r\n")
+        pairs = [line.partition(": ") for line in lines.decode("latin-1").split("\r\n")[:-1]]
+        client.headers = {name: value for name, _, value in pairs}
+
+    async def write(self, data: bytes) -> None:
+        client = self._client
+        await client.reading.wait()
+        assert client.status is not None, "a body comes after its head"
+        assert not client.complete, "nothing comes after the end"
+        client.chunks.append(data)
+
+    async def finish(self, data: bytes = b"") -> None:
+        await self.write(data)
+        self._client.complete = True
+
+
 class Client:
-    """The other side of an ASGI application: sends one request, reads the answer, may hang up or stop reading."""
+    """The other side of a gateway: sends one request, reads the answer, may hang up or stop reading."""
 
     def __init__(
         self, body: bytes, path: str = "/v1/chat/completions", headers: Mapping[str, str] | None = None
     ) -> None:
         given = {"host": "127.0.0.1:7433", "content-length": str(len(body)), **(headers or {})}
-        self.scope: Scope = {
-            "type": "http",
-            "method": "POST",
-            "path": path,
-            "query_string": b"",
-            "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
-        }
-        self._body: bytes | None = body
-        self.gone = asyncio.Event()
+        self.line = Line(self, path, given)
+        self.sent = body
         self.reading = asyncio.Event()
         self.reading.set()
         self.status: int | None = None
@@ -38,24 +78,11 @@ class Client:
         self.chunks: list[bytes] = []
         self.complete = False
 
-    async def receive(self) -> Message:
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Message) -> None:
-        await self.reading.wait()
-        if message["type"] == "http.response.start":
-            assert self.status is None, "an answer begins once"
-            self.status = message["status"]
-            self.headers = {name.decode(): value.decode("latin-1") for name, value in message["headers"]}
-            return
-        assert self.status is not None, "a body comes after its head"
-        assert not self.complete, "nothing comes after the end"
-        self.chunks.append(message.get("body", b""))
-        self.complete = not message.get("more_body", False)
+    def hang_up(self) -> None:
+        """Go away."""
+        self.line.gone = True
+        if self.line.on_gone is not None:
+            self.line.on_gone()
 
     @property
     def body(self) -> bytes:

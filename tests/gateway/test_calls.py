@@ -103,7 +103,7 @@ async def test_who_asks_for_whole_answers_gets_a_fresh_one(name: str) -> None:
 async def gone(stage: Stage, body: object, after_s: float = 0.03, path: str = "/v1/chat/completions") -> Client:
     """A client that hangs up while its call is under way."""
     client = stage.client(body, path)
-    asyncio.get_running_loop().call_later(after_s, client.gone.set)
+    asyncio.get_running_loop().call_later(after_s, client.hang_up)
     started = asyncio.get_running_loop().time()
     await stage.serve(client)
     assert asyncio.get_running_loop().time() - started < 1, "the going was not noticed at once"
@@ -206,14 +206,14 @@ async def test_a_stop_lets_answers_end_and_then_ends_them() -> None:
 
 async def stage_call_quietly(stage: Stage, body: object) -> Client:
     client = stage.client(body)
-    await stage.app(client.scope, client.receive, client.send)
+    await stage.face_of(client)
     return client
 
 
 async def test_other_paths_are_not_ours() -> None:
-    """They go to the application behind."""
+    """They are left to the application behind."""
     stage = Stage(Upstream())
-    assert (await stage.call(ASK, "/hub/status")).status == 418
+    assert stage.face.take(stage.client(ASK, "/hub/status").line) is None
 
 
 async def test_keys_of_ours_are_checked_and_foreign_ones_mean_nothing_on_loopback() -> None:

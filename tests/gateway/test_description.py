@@ -1,7 +1,7 @@
 """The gateway's paths are in the hub's OpenAPI document, and are none of the hub's own."""
 
-from ostler.gateway.asgi import TALKS
 from ostler.gateway.description import paths
+from ostler.gateway.face import TALKS
 from ostler.gateway.listing import ROUTES
 from ostler.gateway.vectors import FACES
 from ostler.web.openapi import describe

@@ -2,13 +2,15 @@
 
 import pytest
 
-from ostler.domain.errors import InvalidInputError, NotAllowedError
-from ostler.gateway.inbound import ClientGoneError, Door, Head, Message, TooLargeError, own_flag, own_number, read_body
+from ostler.config.settings import GatewaySettings
+from ostler.domain.errors import InvalidInputError, NotAllowedError, OstlerError
+from ostler.gateway.inbound import BodyTooLargeError, BodyTooSlowError, Door, Head, own_flag, own_number, read_body
+from ostler.server.request import BadBodyError, SlowBodyError, TooLargeError
 from tests.gateway.support import Client
 
 
 def head_of(headers: dict[str, str], door: Door | None = None) -> Head:
-    return (door or Door()).head(Client(b"", headers=headers).scope)
+    return (door or Door()).head(Client(b"", headers=headers).line)
 
 
 @pytest.mark.parametrize(
@@ -74,45 +76,41 @@ def test_with_keys_any_name_is_answered() -> None:
     assert head_of({"host": "gateway.example"}, Door(None)).method == "POST"
 
 
-async def body_of(messages: list[Message], limit: int = 10, length: int | None = None) -> bytes:
-    async def receive() -> Message:
-        return messages.pop(0)
-
-    return await read_body(receive, Head(method="POST", path="/", length=length), limit)
-
-
-def part(body: bytes, *, more: bool) -> Message:
-    return {"type": "http.request", "body": body, "more_body": more}
+async def body_of(client: Client, length: int | None = None) -> bytes:
+    head = Head(method="POST", path="/", length=length)
+    return await read_body(client.line, head, GatewaySettings(max_body_bytes=10, body_ms=1_500))
 
 
 async def test_a_body_is_read_to_its_end() -> None:
-    """In one piece or in many."""
-    assert await body_of([part(b"abc", more=False)]) == b"abc"
-    assert await body_of([part(b"ab", more=True), part(b"", more=True), part(b"c", more=False)]) == b"abc"
+    """As it came."""
+    assert await body_of(Client(b"abc")) == b"abc"
 
 
-@pytest.mark.parametrize(
-    ("messages", "length"),
-    [
-        ([part(b"x" * 11, more=False)], None),
-        ([part(b"x" * 6, more=True), part(b"x" * 6, more=True), part(b"", more=False)], None),
-        ([], 11),
-    ],
-)
-async def test_a_body_above_the_limit_is_refused_as_soon_as_it_shows(
-    messages: list[Message], length: int | None
-) -> None:
+@pytest.mark.parametrize(("body", "length"), [(b"x" * 11, None), (b"", 11)])
+async def test_a_body_above_the_limit_is_refused_as_soon_as_it_shows(body: bytes, length: int | None) -> None:
     """By its announced length before a byte is read, else when the limit is passed."""
-    with pytest.raises(TooLargeError) as caught:
-        await body_of(messages, length=length)
+    with pytest.raises(BodyTooLargeError, match="larger than 10 bytes") as caught:
+        await body_of(Client(body), length)
     assert caught.value.http_status == 413
 
 
-@pytest.mark.parametrize("messages", [[], [part(b"ab", more=True)]])
-async def test_a_client_that_leaves_with_half_a_body_is_gone(messages: list[Message]) -> None:
-    """Half a request is none."""
-    with pytest.raises(ClientGoneError):
-        await body_of([*messages, {"type": "http.disconnect"}])
+@pytest.mark.parametrize(
+    ("flaw", "refused", "status", "said"),
+    [
+        (SlowBodyError(), BodyTooSlowError, 408, "not come whole after 1.5 s"),
+        (BadBodyError("?"), InvalidInputError, 400, "framing is broken"),
+        (TooLargeError(), BodyTooLargeError, 413, "gateway.max_body"),
+    ],
+)
+async def test_a_body_that_does_not_come_whole_is_told(
+    flaw: Exception, refused: type[OstlerError], status: int, said: str
+) -> None:
+    """Each in words that say what to do."""
+    client = Client(b"")
+    client.line.flaw = flaw
+    with pytest.raises(refused, match=said) as caught:
+        await body_of(client)
+    assert (caught.value.http_status, bool(caught.value.remedy)) == (status, True)
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf", "1e10", ""])

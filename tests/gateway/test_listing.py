@@ -47,8 +47,8 @@ class Named(Stage):
 
     async def get(self, path: str, query: str = "", **headers: str) -> Client:
         client = self.client(b"", path, **headers)
-        client.scope["method"] = "GET"
-        client.scope["query_string"] = query.encode()
+        client.line.method = "GET"
+        client.line.query = query.encode()
         await self.serve(client)
         return client
 
@@ -125,7 +125,7 @@ async def test_the_version_is_one_that_clients_of_ollama_know() -> None:
 async def test_programs_of_ollama_find_a_server() -> None:
     """They ask for the head of the root before anything else."""
     client = Named().client(b"", "/")
-    client.scope["method"] = "HEAD"
+    client.line.method = "HEAD"
     stage = Named()
     await stage.serve(client)
     assert (client.status, client.body) == (200, b"")
@@ -192,7 +192,7 @@ async def test_another_method_is_told_the_right_one(method: str, path: str, allo
     """In the words of the path's own clients."""
     stage = Named()
     client = stage.client(b"", path)
-    client.scope["method"] = method
+    client.line.method = method
     await stage.serve(client)
     assert (client.status, client.headers["allow"]) == (405, allow)
     assert allow in str(client.json()["error"])

@@ -5,8 +5,8 @@ from ostler.app.hub_parts import HubParts
 from ostler.config.settings import GatewaySettings, KeyRule
 from ostler.fleet.settings import DriverSettings
 from ostler.fleet.upstream import UpstreamSet
-from ostler.gateway.asgi import GatewayApp
 from ostler.gateway.description import paths
+from ostler.gateway.face import Face
 from ostler.gateway.inbound import Door
 from ostler.gateway.ports import Hub
 from ostler.gateway.service import Gateway
@@ -42,8 +42,7 @@ class GatewayParts:
 
     def front(self) -> Front:
         """What the server puts in front of the hub's own application."""
-        gateway = self.gateway
-        return Front(wrap=lambda behind: GatewayApp(gateway, behind), paths=paths())
+        return Front(take=Face(self.gateway).take, paths=paths())
 
     async def stop(self) -> None:
         """Take nothing more in, let answers end within their grace. Safe to repeat."""

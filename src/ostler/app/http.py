@@ -1,17 +1,16 @@
 """The HTTP server of a hub inside the hub's event loop: started when it accepts, stopped without waiting for ever."""
 
-import asyncio
-import contextlib
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
 
 import msgspec
-import uvicorn
-from starlette.types import ASGIApp
 
 from ostler.domain.errors import InvalidInputError
 from ostler.hub.api import HubApi
+from ostler.server.asgi import App, serve_asgi
+from ostler.server.request import Request
+from ostler.server.serving import Handler, Server
 from ostler.web.app import build_app
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -21,7 +20,8 @@ GRACE_S = 3
 class Front(msgspec.Struct, frozen=True, kw_only=True):
     """What stands in front of the hub's own routes."""
 
-    wrap: Callable[[ASGIApp], ASGIApp]
+    take: Callable[[Request], Awaitable[None] | None]
+    """What answers a request on a path of its own; `None` for any other."""
     paths: Mapping[str, dict[str, Any]]
     """Its OpenAPI path items."""
 
@@ -34,8 +34,7 @@ class Listener:
         self._front = front
         self._host = host
         self._port = port
-        self._server: _Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._server: Server | None = None
         self.url = ""
 
     async def start(self) -> None:
@@ -45,32 +44,15 @@ class Listener:
         shown = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
         self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
         others = self._front.paths if self._front is not None else None
-        app: ASGIApp = build_app(self._hub, require_token=self._host not in LOOPBACK, others=others)
-        if self._front is not None:
-            app = self._front.wrap(app)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            # Nobody asks who a proxy says it is, and each header of an answer costs as much as a step of the decision.
-            proxy_headers=False,
-            server_header=False,
-            http="httptools",
-            timeout_graceful_shutdown=GRACE_S,
-        )
-        self._server = _Server(config)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
-        await self._server.ready.wait()
+        app = build_app(self._hub, require_token=self._host not in LOOPBACK, others=others)
+        self._server = Server(_handler(cast("App", app), self._front, (host, port)))
+        await self._server.start(listener)
 
     async def stop(self) -> None:
         """Accept nothing more, end open answers within the grace. Safe to repeat."""
-        if self._server is None or self._serving is None:
-            return
-        self._server.should_exit = True
-        await self._serving
-        self._server = self._serving = None
+        if self._server is not None:
+            server, self._server = self._server, None
+            await server.stop(GRACE_S)
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -87,17 +69,14 @@ class Listener:
         return listener
 
 
-class _Server(uvicorn.Server):
-    """uvicorn inside somebody else's loop: it takes no signals and says when it is ready."""
+def _handler(app: App, front: Front | None, address: tuple[str, int]) -> Handler:
+    """What is in front answers first; what it does not take is the application's."""
+    if front is None:
+        return lambda request: serve_asgi(app, request, address)
+    take = front.take
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
+    def handle(request: Request) -> Awaitable[None]:
+        taken = take(request)
+        return taken if taken is not None else serve_asgi(app, request, address)
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    return handle

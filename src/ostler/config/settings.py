@@ -117,6 +117,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_waiting: AtLeastOne = 1_000
     """So many calls may wait at once; the next one is refused at once."""
     max_body_bytes: AtLeastOne = 32 * 1024 * 1024
+    body_ms: Milliseconds = 60_000
+    """From the head of a request to the end of its body; who sends more slowly is told so, with status 408."""
     store_prompts: bool = False
     """Keep prompts and answers with the records of calls."""
     fallback_wait_ms: int = 0

@@ -7,7 +7,7 @@ on untouched.
 from collections.abc import Mapping
 from typing import Any
 
-from ostler.gateway.asgi import TALKS
+from ostler.gateway.face import TALKS
 from ostler.gateway.listing import ROUTES
 from ostler.gateway.vectors import FACES
 from ostler.wire.codec import Format

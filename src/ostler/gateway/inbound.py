@@ -5,32 +5,32 @@ of ours was rebound, an `Origin` of another site is a foreign page. Programs sen
 for: clients of Ollama send none, and a page of another site cannot hide its origin when it posts.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import msgspec
 
+from ostler.config.settings import GatewaySettings
 from ostler.domain.errors import InvalidInputError, NotAllowedError, OstlerError
 from ostler.domain.sites import host_name, is_loopback, is_same_site
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from ostler.gateway.line import Line
+from ostler.server.request import BadBodyError, SlowBodyError, TooLargeError
 
 KEY_PREFIX = "ost-"
 """Keys of ours begin so. On loopback any other one is what a client had to be given, and means nothing."""
 
 
-class ClientGoneError(Exception):
-    """The client went away before its request was whole."""
-
-
-class TooLargeError(OstlerError):
+class BodyTooLargeError(OstlerError):
     """The body is larger than the gateway reads."""
 
     http_status = 413
     code = "too_large"
+
+
+class BodyTooSlowError(OstlerError):
+    """The body did not come in time."""
+
+    http_status = 408
+    code = "body_timeout"
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,13 +59,13 @@ class Door:
         self._hosts = None if hosts is None else frozenset(host.lower().rstrip(".") for host in hosts)
         self._known: set[str] = set()
 
-    def head(self, scope: Scope) -> Head:
+    def head(self, line: Line) -> Head:
         """The head of a request. Raises `NotAllowedError` for one that a foreign page sends."""
         host = origin = key = client = ""
         length: int | None = None
         passed: dict[str, str] = {}
         own: dict[str, str] = {}
-        for name, value in scope["headers"]:
+        for name, value in line.headers:
             if name == b"host":
                 host = value.decode("latin-1")
             elif name == b"authorization":
@@ -84,9 +84,9 @@ class Door:
                 own[name[9:].decode("latin-1")] = value.decode("latin-1")
         self._check(host, origin)
         return Head(
-            method=scope["method"],
-            path=scope["path"],
-            query=scope["query_string"].decode("latin-1"),
+            method=line.method,
+            path=line.path,
+            query=line.query.decode("latin-1"),
             key=key,
             client=client,
             length=length,
@@ -118,32 +118,28 @@ def _bearer(value: str) -> str:
     return rest.strip() if scheme.lower() == "bearer" else ""
 
 
-async def read_body(receive: Receive, head: Head, limit_bytes: int) -> bytes:
-    """The whole body. Raises `TooLargeError`, `ClientGoneError`."""
+async def read_body(line: Line, head: Head, settings: GatewaySettings) -> bytes:
+    """The whole body. Raises `BodyTooLargeError`, `BodyTooSlowError`, `InvalidInputError`, and `GoneError`."""
+    limit_bytes, limit_s = settings.max_body_bytes, settings.body_ms / 1_000
     if head.length is not None and head.length > limit_bytes:
         raise _too_large(limit_bytes)
-    message = await receive()
-    if message["type"] != "http.request":
-        raise ClientGoneError
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if len(body) > limit_bytes:
-            raise _too_large(limit_bytes)
-        return body
-    parts = bytearray(body)
-    while message.get("more_body"):
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientGoneError
-        parts += message.get("body", b"")
-        if len(parts) > limit_bytes:
-            raise _too_large(limit_bytes)
-    return bytes(parts)
+    try:
+        return await line.body(limit_bytes, limit_s)
+    except TooLargeError:
+        raise _too_large(limit_bytes) from None
+    except SlowBodyError:
+        remedy = "send faster, or raise gateway.body in the profile"
+        message = f"the body had not come whole after {limit_s:g} s"
+        raise BodyTooSlowError(message, where="body", remedy=remedy) from None
+    except BadBodyError:
+        raise InvalidInputError(
+            "its framing is broken", where="body", remedy="send it by length or in chunks"
+        ) from None
 
 
-def _too_large(limit_bytes: int) -> TooLargeError:
+def _too_large(limit_bytes: int) -> BodyTooLargeError:
     remedy = "send less, or raise gateway.max_body in the profile"
-    return TooLargeError(f"the body is larger than {limit_bytes} bytes", where="body", remedy=remedy)
+    return BodyTooLargeError(f"the body is larger than {limit_bytes} bytes", where="body", remedy=remedy)
 
 
 def own_number(head: Head, name: str) -> float | None:

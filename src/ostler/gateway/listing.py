@@ -16,7 +16,8 @@ from ostler.domain.catalog import DIRECT, Capability, EndpointKind, EndpointSpec
 from ostler.domain.errors import InvalidInputError, NotFoundError, nearest
 from ostler.domain.fleet import EndpointView, Health, Resident
 from ostler.domain.live import GatewayKey
-from ostler.gateway.inbound import Head, Receive, Send, read_body
+from ostler.gateway.inbound import Head, read_body
+from ostler.gateway.line import Line
 from ostler.gateway.outlet import answer_whole
 from ostler.gateway.service import Gateway
 from ostler.routing.facts import AUTO, TIER_PREFIX
@@ -63,7 +64,7 @@ class Listings:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def models(self, head: Head, _receive: Receive, send: Send) -> None:
+    async def models(self, head: Head, line: Line) -> None:
         """All that can be asked for by name."""
         found = self._named(self._gateway.who(head))
         if _ANTHROPIC in head.passed:
@@ -73,20 +74,20 @@ class Listings:
             body = listings.anthropic_models(found, limit=limit, after=after, before=before)
         else:
             body = listings.openai_models(found)
-        await answer_whole(send, 200, _JSON, body)
+        await answer_whole(line, 200, _JSON, body)
 
-    async def model(self, head: Head, _receive: Receive, send: Send) -> None:
+    async def model(self, head: Head, line: Line) -> None:
         """One of them. Raises `NotFoundError`."""
         name = normal_model(unquote(head.path.removeprefix("/v1/models/")))
         one = self._one(name, self._gateway.who(head))
         build = listings.anthropic_model if _ANTHROPIC in head.passed else listings.openai_model
-        await answer_whole(send, 200, _JSON, build(one))
+        await answer_whole(line, 200, _JSON, build(one))
 
-    async def tags(self, head: Head, _receive: Receive, send: Send) -> None:
+    async def tags(self, head: Head, line: Line) -> None:
         """The same for clients of Ollama."""
-        await answer_whole(send, 200, _JSON, listings.ollama_tags(self._named(self._gateway.who(head))))
+        await answer_whole(line, 200, _JSON, listings.ollama_tags(self._named(self._gateway.who(head))))
 
-    async def loaded(self, head: Head, _receive: Receive, send: Send) -> None:
+    async def loaded(self, head: Head, line: Line) -> None:
         """Models in memory, wherever they are."""
         key = self._gateway.who(head)
         residents: dict[str, Listed] = {}
@@ -95,12 +96,12 @@ class Listings:
                 if _may_use(key, resident.model):
                     residents.setdefault(resident.model, self._resident(resident))
         rows = [residents[name] for name in sorted(residents)]
-        await answer_whole(send, 200, _JSON, listings.ollama_ps(rows))
+        await answer_whole(line, 200, _JSON, listings.ollama_ps(rows))
 
-    async def show(self, head: Head, receive: Receive, send: Send) -> None:
+    async def show(self, head: Head, line: Line) -> None:
         """One model in the words of Ollama. Raises `NotFoundError`."""
         key = self._gateway.who(head)
-        raw = await read_body(receive, head, self._gateway.hub.settings.max_body_bytes)
+        raw = await read_body(line, head, self._gateway.hub.settings)
         try:
             asked = msgspec.json.decode(raw, type=dict[str, object])
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -108,37 +109,37 @@ class Listings:
         name = asked.get("model") or asked.get("name")
         if not isinstance(name, str):
             raise InvalidInputError("no model is named", where="model", remedy="name one of /api/tags")
-        await answer_whole(send, 200, _JSON, listings.ollama_show(self._one(normal_model(name), key)))
+        await answer_whole(line, 200, _JSON, listings.ollama_show(self._one(normal_model(name), key)))
 
-    async def version(self, _head: Head, _receive: Receive, send: Send) -> None:
+    async def version(self, _head: Head, line: Line) -> None:
         """For clients of Ollama that look what the server can do."""
         await answer_whole(
-            send, 200, {**_JSON, "x-ostler-version": __version__}, listings.ollama_version(OLLAMA_VERSION)
+            line, 200, {**_JSON, "x-ostler-version": __version__}, listings.ollama_version(OLLAMA_VERSION)
         )
 
-    async def alive(self, _head: Head, _receive: Receive, send: Send) -> None:
+    async def alive(self, _head: Head, line: Line) -> None:
         """What programs of Ollama ask first."""
-        await answer_whole(send, 200, _JSON, b"")
+        await answer_whole(line, 200, _JSON, b"")
 
-    async def count(self, head: Head, receive: Receive, send: Send) -> None:
+    async def count(self, head: Head, line: Line) -> None:
         """How many tokens a prompt has: counted by the endpoint where it can, else estimated, and said to be."""
         gateway = self._gateway
         gateway.who(head)
-        body = await read_body(receive, head, gateway.hub.settings.max_body_bytes)
+        body = await read_body(line, head, gateway.hub.settings)
         form = codec(Format.ANTHROPIC)
         peek = form.peek(body)
         spec, model = self._counter(peek.model)
         if spec is None:
             tokens = estimate(form.decode_ask(body))
             headers = {**_JSON, "x-ostler-estimated": "true"}
-            await answer_whole(send, 200, headers, listings.anthropic_count(tokens))
+            await answer_whole(line, 200, headers, listings.anthropic_count(tokens))
             return
         request = UpstreamRequest(
             path="/v1/messages/count_tokens" + (f"?{head.query}" if head.query else ""),
             body=body if peek.model == model else form.renamed(body, model),
             headers=head.passed,
         )
-        await answer_whole(send, 200, _JSON, await gateway.fetch(spec, request))
+        await answer_whole(line, 200, _JSON, await gateway.fetch(spec, request))
 
     def _counter(self, asked: str) -> tuple[EndpointSpec | None, str]:
         """An endpoint that counts for this model, and the model's own name."""

@@ -6,8 +6,9 @@ read makes us hold one piece, and the endpoint is not read either.
 
 from collections.abc import Mapping
 
-from ostler.gateway.inbound import Message, Send
+from ostler.gateway.line import Line
 from ostler.gateway.watch import Watch
+from ostler.server.head import header_lines
 
 SLICE_BYTES = 128 * 1024
 
@@ -15,51 +16,55 @@ SLICE_BYTES = 128 * 1024
 class Outlet:
     """Writes one answer."""
 
-    def __init__(self, send: Send, watch: Watch) -> None:
-        self._send = send
+    def __init__(self, line: Line, watch: Watch) -> None:
+        self._line = line
         self._watch = watch
         self.started = False
         self.finished = False
         self.status = 0
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
-        """Commit: the head leaves."""
-        self.started = True
-        self.status = status
-        pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
-        await self._out({"type": "http.response.start", "status": status, "headers": pairs})
+        """Commit: the head of an answer in pieces leaves."""
+        self._commit(status)
+        watch = self._watch
+        watch.reading = False
+        await self._line.start(status, header_lines(headers.items()))
+        watch.reads_on()
 
     async def write(self, data: bytes) -> None:
         """More of the body."""
-        await self._out({"type": "http.response.body", "body": data, "more_body": True})
+        watch = self._watch
+        watch.reading = False
+        await self._line.write(data)
+        watch.reads_on()
 
     async def finish(self, data: bytes = b"") -> None:
         """The end of the body; large ones leave in slices, so that no more than one is held for a slow reader."""
         while len(data) > SLICE_BYTES:
             await self.write(data[:SLICE_BYTES])
             data = data[SLICE_BYTES:]
-        self._watch.let_go()
-        self.finished = True
-        await self._out({"type": "http.response.body", "body": data})
+        self._let_go()
+        await self._line.finish(data)
         self._watch.close()
-
-    async def _out(self, message: Message) -> None:
-        """The time a client takes to read is not the endpoint's."""
-        watch = self._watch
-        watch.reading = False
-        await self._send(message)
-        watch.reading = True
-        watch.touch()
 
     async def whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """A whole answer at once."""
-        await self.start(status, {**headers, "content-length": str(len(body))})
-        await self.finish(body)
+        self._commit(status)
+        self._let_go()
+        await self._line.answer(status, header_lines(headers.items()), body)
+        self._watch.close()
+
+    def _commit(self, status: int) -> None:
+        self.started = True
+        self.status = status
+
+    def _let_go(self) -> None:
+        """The time a client takes to read is not the endpoint's, and one that leaves now has all of its answer."""
+        self._watch.reading = False
+        self._watch.let_go()
+        self.finished = True
 
 
-async def answer_whole(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+async def answer_whole(line: Line, status: int, headers: Mapping[str, str], body: bytes) -> None:
     """A whole answer that no call was made for."""
-    pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
-    pairs.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
+    await line.answer(status, header_lines(headers.items()), body)

@@ -16,10 +16,9 @@ from ostler.gateway.inbound import (
     KEY_PREFIX,
     Door,
     Head,
-    Receive,
-    Send,
     read_body,
 )
+from ostler.gateway.line import Line
 from ostler.gateway.manners import Manners
 from ostler.gateway.outlet import Outlet, answer_whole
 from ostler.gateway.ports import Hub
@@ -66,32 +65,32 @@ class Gateway:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def talk(self, asked: Format, head: Head, receive: Receive, send: Send) -> None:
+    async def talk(self, asked: Format, head: Head, line: Line) -> None:
         """A request for an answer of a model. Raises `OstlerError` for what is refused before it became a call."""
         hub = self.hub
         key = self.key_of(head)
-        body = await read_body(receive, head, hub.settings.max_body_bytes)
+        body = await read_body(line, head, hub.settings)
         story = self.story(head)
         story.key, story.format = key, asked.value
         peek = codec(asked).peek(body)
         load = load_of(asked, body)
         if load is not None and not self._ollama_serves(peek.model):
-            await self._loaded(asked, load, send)
+            await self._loaded(asked, load, line)
             return
         story.asked_model, story.stream = peek.model, peek.stream
         exchange = TalkExchange(asked, head, body, peek, call_id=story.id, now_ms=story.at_ms, manners=self._manners)
         if hub.settings.store_prompts:
             story.prompt = body.decode("utf-8", "replace")
         wish = wish_of(peek, exchange)
-        await self.carry_out(story, exchange, wish, asked, receive, send)
+        await self.carry_out(story, exchange, wish, asked, line)
 
-    async def _loaded(self, asked: Format, load: Ask, send: Send) -> None:
+    async def _loaded(self, asked: Format, load: Ask, line: Line) -> None:
         """Programs of Ollama ask for a model without a prompt to have it loaded. Other servers have what they have."""
         describe_call(CallWish(model=load.model), self.hub.policy(), self.hub.views())  # an unknown one is told
         unloads = load.keep_alive in (0, "0", "0s")
         created_s = self.hub.clock.now_ms() // 1_000
         answer = ollama_loaded(load.model, created_s, chat=asked is Format.OLLAMA_CHAT, unloaded=unloads)
-        await answer_whole(send, 200, {"content-type": "application/json"}, answer)
+        await answer_whole(line, 200, {"content-type": "application/json"}, answer)
 
     def _ollama_serves(self, asked: str) -> bool:
         catalog, name = self.hub.policy().catalog, normal_model(asked)
@@ -103,18 +102,16 @@ class Gateway:
         """The record of a new call."""
         return Story(self.hub.new_id(), head, self.hub.clock, self._names)
 
-    async def carry_out(
-        self, story: Story, exchange: Exchange, wish: CallWish, asked: Format, receive: Receive, send: Send
-    ) -> None:
+    async def carry_out(self, story: Story, exchange: Exchange, wish: CallWish, asked: Format, line: Line) -> None:
         """Run one call to its end."""
         hub = self.hub
         terms = terms_of(story.head, story.key, hub.settings)
         call = self._call(story, wish, terms)
-        watch = Watch(receive, terms.deadline_s)
+        watch = Watch(line, terms.deadline_s)
         self.open.add(watch)
         self._idle.clear()
         try:
-            run = CallRun(hub, story, exchange, terms, asked=asked, watch=watch, outlet=Outlet(send, watch))
+            run = CallRun(hub, story, exchange, terms, asked=asked, watch=watch, outlet=Outlet(line, watch))
             await run.run(call)
         finally:
             self.open.discard(watch)

@@ -9,7 +9,8 @@ from ostler.domain.catalog import Capability, EndpointKind, EndpointSpec
 from ostler.domain.live import Dispatch
 from ostler.domain.states import FailureClass
 from ostler.gateway.exchanges import Heard
-from ostler.gateway.inbound import Head, Receive, Send, read_body
+from ostler.gateway.inbound import Head, read_body
+from ostler.gateway.line import Line
 from ostler.gateway.relay import Relay
 from ostler.gateway.service import Gateway
 from ostler.routing.facts import CHARACTERS_PER_TOKEN, CallWish
@@ -93,12 +94,12 @@ class Vectors:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def answer(self, head: Head, receive: Receive, send: Send) -> None:
+    async def answer(self, head: Head, line: Line) -> None:
         """One request. Raises `OstlerError` for what is refused before it became a call."""
         gateway = self._gateway
         asked, face = FACES[head.path]
         key = gateway.key_of(head)
-        body = await read_body(receive, head, gateway.hub.settings.max_body_bytes)
+        body = await read_body(line, head, gateway.hub.settings)
         story = gateway.story(head)
         peek = embed_codec(asked).peek(body)
         story.key, story.format, story.asked_model = key, asked.value, peek.model
@@ -109,4 +110,4 @@ class Vectors:
             max_output_tokens=0,
             capabilities=frozenset({Capability.EMBEDDING}),
         )
-        await gateway.carry_out(story, EmbedExchange(asked, body), wish, face, receive, send)
+        await gateway.carry_out(story, EmbedExchange(asked, body), wish, face, line)

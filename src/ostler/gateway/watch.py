@@ -1,14 +1,14 @@
 """One call's watch: ends its task when the client goes, or when a limit of time is over, and says which.
 
 The client's going is noticed from the moment its body is read, in the queue, before the first token, in mid-stream and
-without streaming, because one small task waits for nothing else. Limits cost one timer for each call, not one for each
+without streaming, because its connection says so by itself. Limits cost one timer for each call, not one for each
 piece: `touch` writes down an instant, and the timer, when it rings, looks whether it was early.
 """
 
 import asyncio
 from enum import StrEnum
 
-from ostler.gateway.inbound import Receive
+from ostler.gateway.line import Line
 
 LOOK_S = 15.0
 """When the timer first looks: before most limits, so that it stays where it is while an attempt sets and lifts them."""
@@ -27,7 +27,7 @@ class Cause(StrEnum):
 class Watch:
     """Watches the task that makes it. Close it when the call is over."""
 
-    def __init__(self, receive: Receive, deadline_s: float) -> None:
+    def __init__(self, line: Line, deadline_s: float) -> None:
         task = asyncio.current_task()
         assert task is not None, "a call is handled by a task"  # noqa: S101 -- ASGI servers run each request in one
         self._task = task
@@ -42,8 +42,11 @@ class Watch:
         self._closed = False
         self.reading = True
         """Whether it is the endpoint that is waited for; while a client takes its time to read, nothing stalls."""
-        self._listener = self._loop.create_task(self._listen(receive))
+        self._line = line
+        line.on_gone = self._gone
         self._set(min(self._deadline, now + LOOK_S))
+        if line.gone:
+            self._gone()
 
     def expect_first(self, seconds: float) -> None:
         """An attempt is sent: its first piece is to come within so many seconds."""
@@ -58,6 +61,11 @@ class Watch:
 
     def touch(self) -> None:
         """A piece came."""
+        self._touched = self._loop.time()
+
+    def reads_on(self) -> None:
+        """The client has taken what it was given: it is the endpoint's turn again."""
+        self.reading = True
         self._touched = self._loop.time()
 
     def expect_nothing(self) -> None:
@@ -85,25 +93,19 @@ class Watch:
         return cause
 
     def let_go(self) -> None:
-        """The last of the answer is about to leave: a client that goes now has all of it. Servers say `gone` after
-        every answer, and that must not end anything.
-        """
-        self._listener.cancel()
+        """The last of the answer is about to leave: a client that goes now has all of it."""
+        self._line.on_gone = None
 
     def close(self) -> None:
         """Watch no more. Safe to repeat."""
         self._closed = True
-        self._listener.cancel()
+        self._line.on_gone = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    async def _listen(self, receive: Receive) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                self.stop(Cause.GONE)
-                return
+    def _gone(self) -> None:
+        self.stop(Cause.GONE)
 
     def _set(self, due: float) -> None:
         if self._timer is not None:

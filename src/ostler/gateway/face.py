@@ -7,12 +7,11 @@ much as the decision. Nothing that goes wrong here leaves a client without an an
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-import structlog
-
 from ostler.domain.calls import CallError
 from ostler.domain.errors import OstlerError
 from ostler.gateway.faults import headers_of, of_call, of_ours
-from ostler.gateway.inbound import ClientGoneError, Head, Receive, Scope, Send
+from ostler.gateway.inbound import Head
+from ostler.gateway.line import Line
 from ostler.gateway.listing import ROUTES, Listings
 from ostler.gateway.outlet import answer_whole
 from ostler.gateway.service import Gateway
@@ -20,8 +19,7 @@ from ostler.gateway.vectors import FACES, Vectors
 from ostler.wire.codec import Fault, Format
 from ostler.wire.formats import codec
 
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Handler = Callable[[Head, Receive, Send], Awaitable[None]]
+Handler = Callable[[Head, Line], Awaitable[None]]
 
 TALKS: Mapping[str, Format] = {
     "/v1/chat/completions": Format.OPENAI_CHAT,
@@ -39,13 +37,11 @@ class MethodError(OstlerError):
     code = "wrong_method"
 
 
-class GatewayApp:
-    """ASGI application in front of another one."""
+class Face:
+    """Takes requests on the gateway's own paths."""
 
-    def __init__(self, gateway: Gateway, behind: App) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._behind = behind
-        self._log = structlog.get_logger("ostler.gateway")
         listings, vectors = Listings(gateway), Vectors(gateway)
         self._others: Mapping[tuple[str, str], tuple[Format, Handler]] = {
             **{key: (route.face, getattr(listings, route.handler)) for key, route in ROUTES.items()},
@@ -56,51 +52,44 @@ class GatewayApp:
         paths = {path for _, path in asked if path != "/"}
         self._methods = {path: tuple(method for method, one in asked if one == path) for path in paths}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or hand it on."""
-        if scope["type"] != "http":
-            await self._behind(scope, receive, send)
-            return
-        path = scope["path"]
+    def take(self, line: Line) -> Awaitable[None] | None:
+        """What answers a request; `None` = it is on a path of somebody else."""
+        method, path = line.method, line.path
         asked = TALKS.get(path)
-        if asked is not None and scope["method"] == "POST":
-            await self._answer(asked, None, scope, receive, send)
-            return
-        other = self._others.get((scope["method"], path)) or self._below(scope["method"], path)
+        if asked is not None and method == "POST":
+            return self._answer(asked, None, line)
+        other = self._others.get((method, path)) or self._below(method, path)
         if other is not None:
-            await self._answer(other[0], other[1], scope, receive, send)
-        elif (allowed := self._methods.get(path)) is not None:
-            await self._wrong_method(scope["method"], path, allowed, send)
-        else:
-            await self._behind(scope, receive, send)
+            return self._answer(other[0], other[1], line)
+        allowed = self._methods.get(path)
+        return self._wrong_method(line, allowed) if allowed is not None else None
 
-    async def _wrong_method(self, method: str, path: str, allowed: tuple[str, ...], send: Send) -> None:
+    async def _wrong_method(self, line: Line, allowed: tuple[str, ...]) -> None:
         """The path is ours, and is asked in another way."""
+        method, path = line.method, line.path
         face = TALKS.get(path) or next(face for (_, one), (face, _) in self._others.items() if one == path)
         names = " or ".join(allowed)
         error = MethodError(f"{path} is asked with {names}, not with {method}", where="method", remedy=f"send {names}")
-        await self._refuse(face, of_ours(error), send, {"allow": ", ".join(allowed)})
+        await self._refuse(face, of_ours(error), line, {"allow": ", ".join(allowed)})
 
     def _below(self, method: str, path: str) -> tuple[Format, Handler] | None:
         """Routes whose path goes on with the name of a model."""
         return self._others.get((method, "/v1/models/*")) if path.startswith("/v1/models/") else None
 
-    async def _answer(self, asked: Format, handler: Handler | None, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, asked: Format, handler: Handler | None, line: Line) -> None:
         try:
-            head = self._gateway.door.head(scope)
+            head = self._gateway.door.head(line)
             if handler is None:
-                await self._gateway.talk(asked, head, receive, send)
+                await self._gateway.talk(asked, head, line)
             else:
-                await handler(head, receive, send)
-        except ClientGoneError:
-            return
+                await handler(head, line)
         except OstlerError as error:
-            await self._refuse(asked, of_ours(error), send)
+            await self._refuse(asked, of_ours(error), line)
         except CallError as error:
-            await self._refuse(asked, of_call(error, ()), send)
+            await self._refuse(asked, of_call(error, ()), line)
 
     async def _refuse(
-        self, asked: Format, fault: Fault, send: Send, more: Mapping[str, str] = MappingProxyType({})
+        self, asked: Format, fault: Fault, line: Line, more: Mapping[str, str] = MappingProxyType({})
     ) -> None:
         headers = {"content-type": "application/json", **headers_of(fault), **more}
-        await answer_whole(send, fault.status, headers, codec(asked).encode_fault(fault))
+        await answer_whole(line, fault.status, headers, codec(asked).encode_fault(fault))
