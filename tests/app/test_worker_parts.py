@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from ostler.app import logs, remote_worker
 from ostler.app.options import WorkerOptions
-from ostler.app.worker_parts import LOOPBACK_NAMES, host_names, identity_of, offer
-from ostler.config.settings import WorkerSettings, WorkerSlots
+from ostler.app.worker_parts import LOOPBACK_NAMES, agent_limits, host_names, identity_of, offer
+from ostler.config.settings import AgentLimits, WorkerSettings, WorkerSlots
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.tasks import TaskKind
 from ostler.version import __version__
 from ostler.workers.runners.agents import versions
 from ostler.workers.runners.agents.contract import Adapter
+from ostler.workers.runners.agents.watch import Limits
 
 EVERYTHING = WorkerSettings(allow=tuple(TaskKind), slots=WorkerSlots(command=3, chat=5, agent=7))
 
@@ -192,3 +193,12 @@ def test_an_identity_belongs_to_one_hub_and_one_name(scope: str, name: str, othe
     assert (identity_of(scope, name) == identity_of(other_scope, other_name)) is same
     assert len(identity_of(scope, name)) == 16
     assert identity_of(scope, name).isalnum()
+
+
+def test_limits_of_agents_are_those_of_the_profile() -> None:
+    """In seconds where a run is watched; what a profile leaves out is what a run has without one."""
+    said = AgentLimits(first_event_ms=1_000, silent_ms=2_000, linger_ms=500, wall_ms=4_000, output_bytes=5)
+
+    assert agent_limits(AgentLimits()) == Limits()
+    assert agent_limits(said) == Limits(first_s=1, silent_s=2, linger_s=0.5, wall_s=4, output_bytes=5)
+    assert agent_limits(AgentLimits(repeats=3, steps=9)) == Limits(repeats=3, steps=9)

@@ -175,6 +175,14 @@ worker:
   capabilities: [gpu]
   repos: [ostler]
   agents: [opencode, claude]
+  agent_limits:
+    first_event: 3m
+    silent: 5m
+    linger: 10s
+    wall: 2h
+    output: 1GB
+    repeats: 4
+    steps: 50
   keep_agent_runs: true
   commands: [git, make]
   cwd_roots: [~/src, work]

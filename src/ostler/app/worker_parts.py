@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from ostler.config.settings import AgentLimits
 from ostler.config.settings import WorkerSettings as WorkerSection
 from ostler.domain.fleet import HostReport, WorkerOffer
 from ostler.domain.ports import HubLink
@@ -26,6 +27,7 @@ from ostler.workers.run import Runner
 from ostler.workers.runners.agents import versions
 from ostler.workers.runners.agents.runner import AgentRunner, AgentSettings
 from ostler.workers.runners.agents.shelf import adapter_named
+from ostler.workers.runners.agents.watch import Limits
 from ostler.workers.runners.chat import ChatRunner
 from ostler.workers.runners.command import CommandRunner
 from ostler.workers.timing import Timing
@@ -142,8 +144,22 @@ def _agent_runner(
         work=place.folder / identity,
         environ=dict(os.environ),
         keep_runs=section.keep_agent_runs,
+        limits=agent_limits(section.agent_limits),
     )
     return AgentRunner(rules, guard, settings, Verifier(checks))
+
+
+def agent_limits(said: AgentLimits) -> Limits:
+    """The limits of a profile as those who watch a run count."""
+    return Limits(
+        first_s=said.first_event_ms / 1_000,
+        silent_s=said.silent_ms / 1_000,
+        linger_s=said.linger_ms / 1_000,
+        wall_s=said.wall_ms / 1_000,
+        output_bytes=said.output_bytes,
+        repeats=said.repeats,
+        steps=said.steps,
+    )
 
 
 def reporter_for(host: str, timing: Timing) -> HostReporter:

@@ -47,6 +47,25 @@ class WorkerSlots(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     agent: AtLeastOne = 1
 
 
+class AgentLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a worker ends a run of an agent."""
+
+    first_event_ms: Milliseconds = 420_000
+    """Until its first word; the gateway may wait for a turn and load a model before it."""
+    silent_ms: Milliseconds = 900_000
+    """Without output, without a changed file, without work of the processor."""
+    linger_ms: Milliseconds = 20_000
+    """How long it may stay after its last word."""
+    wall_ms: Milliseconds = 3_600_000
+    """A whole run, where the task sets no timeout."""
+    output_bytes: AtLeastOne = 512 * 1024 * 1024
+    """What it may print."""
+    repeats: Annotated[int, Meta(ge=2)] = 8
+    """So often in a row the very same action with the very same answer is going round in circles."""
+    steps: AtLeastOne | None = None
+    """Answers of the model that it may take; `None` = any number."""
+
+
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a worker offers and what it lets a task do. Commands run only where a person allowed them."""
 
@@ -59,6 +78,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Repositories it has, by the name that tasks give; `NAME=PATH` says where, which agents need."""
     agents: tuple[str, ...] = ("opencode",)
     """Agent command lines that may run where agents are allowed; the first is for tasks that name none."""
+    agent_limits: AgentLimits = AgentLimits()
     keep_agent_runs: bool = False
     """Keep home, logs and working tree of every agent run that has ended."""
     commands: tuple[str, ...] = ()

@@ -87,11 +87,23 @@ def test_a_run_that_spams_is_stuck() -> None:
 
 
 def test_a_run_that_goes_round_in_circles_is_stuck() -> None:
-    """Whatever else moves."""
-    found = played((1, Signs(events=9, output_bytes=9, is_circling=True)))
+    """Whatever else moves, from the number of repeats that is set."""
+    found = played(*((float(count), Signs(events=count, output_bytes=count, repeats=count)) for count in range(1, 20)))
 
     assert found is not None
-    assert found[1].kind is FailureClass.STUCK
+    assert (found[0], found[1].kind) == (LIMITS.repeats, FailureClass.STUCK)
+
+
+def test_a_run_may_take_so_many_steps_and_no_more() -> None:
+    """Where a number is set; else any."""
+    looks = [(float(count), Signs(events=count, steps=count)) for count in range(1, 90)]
+
+    assert played(*looks) is None
+    watch = Watch(replace(LIMITS, steps=5), 0.0)
+    ends = [(now_s, watch.look(signs, now_s)) for now_s, signs in looks]
+    first = next((now_s, ending) for now_s, ending in ends if ending is not None)
+    assert (first[0], first[1].kind) == (6.0, FailureClass.STUCK)
+    assert "more than 5 steps" in first[1].message
 
 
 def test_a_run_whose_calls_fail_for_ever_ends_as_its_calls_failed() -> None:

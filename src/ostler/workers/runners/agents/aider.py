@@ -26,6 +26,7 @@ from ostler.workers.runners.agents.contract import (
 )
 from ostler.workers.runners.agents.lines import Fields, count, fields_of, inner, micro_usd, text
 from ostler.workers.runners.agents.reading import LineReader
+from ostler.workers.runners.agents.repeats import fingerprint
 from ostler.workers.runners.agents.tally import HOPELESS, trouble_of
 
 _WORDS_KEPT = 20_000
@@ -138,7 +139,10 @@ class AiderReader(LineReader):
     def _said(self, words: str) -> tuple[AgentEvent, ...]:
         if words.startswith("Applied edit to "):
             path = words.removeprefix("Applied edit to ").strip()
-            return (ToolCall(id=path, tool="edit", about=path), ToolResult(id=path, ok=True))
+            return (
+                ToolCall(id=path, tool="edit", about=path, fingerprint=fingerprint(self._words)),
+                ToolResult(id=path, ok=True),
+            )
         if words.endswith("has hit a token limit!"):
             return (Trouble(kind=FailureClass.CONTEXT_TOO_LONG, message=words),)
         if words.startswith("Output tokens: ~") and not words.startswith("Output tokens: ~0 of") and self.tally.trouble:

@@ -13,14 +13,13 @@ from ostler.workers.runners.agents.contract import (
     Start,
     Step,
     Text,
-    ToolCall,
     ToolResult,
     Trouble,
     Used,
 )
 from ostler.workers.runners.agents.lines import Fields, count, inner, items, micro_usd, text
 from ostler.workers.runners.agents.reading import LineReader
-from ostler.workers.runners.agents.tally import about, added, silent, trouble_of
+from ostler.workers.runners.agents.tally import added, answered, called, silent, trouble_of
 
 _TOOLS = "Bash,Edit,Glob,Grep,MultiEdit,NotebookEdit,Read,TodoWrite,Write"
 _ERROR_KINDS = {
@@ -126,8 +125,7 @@ class ClaudeReader(LineReader):
             if text(block, "type") == "text" and is_own_words:
                 events.append(Text(text=text(block, "text")))
             elif text(block, "type") == "tool_use":
-                called = about(block.get("input", ""))
-                events.append(ToolCall(id=text(block, "id"), tool=text(block, "name"), about=called))
+                events.append(called(text(block, "id"), text(block, "name"), block.get("input", "")))
         message_id = text(message, "id")
         # Parallel tool calls repeat the message: its tokens count once.
         if message_id not in self._seen_messages and is_own_words:
@@ -185,8 +183,8 @@ def _errors(result: Fields) -> list[object]:
 
 
 def _result(block: Fields) -> ToolResult:
-    said = block.get("content", "")
-    return ToolResult(id=text(block, "tool_use_id"), ok=block.get("is_error") is not True, about=about(said))
+    is_good = block.get("is_error") is not True
+    return answered(text(block, "tool_use_id"), ok=is_good, said=block.get("content", ""))
 
 
 def _used(usage: Fields) -> Used:

@@ -18,14 +18,12 @@ from ostler.workers.runners.agents.contract import (
     Start,
     Step,
     Text,
-    ToolCall,
-    ToolResult,
     Trouble,
     Used,
 )
 from ostler.workers.runners.agents.lines import Fields, count, fields_of, inner, text
 from ostler.workers.runners.agents.reading import LineReader
-from ostler.workers.runners.agents.tally import about, trouble_of
+from ostler.workers.runners.agents.tally import answered, called, trouble_of
 
 _KEY = "CODEX_OSTLER_KEY"
 _IDLE_MS = 900_000
@@ -158,7 +156,7 @@ def _item(item: Fields) -> tuple[AgentEvent, ...]:
         return (Text(text=text(item, "text")),)
     if kind not in _TOOLS:
         return ()
-    called = about(item.get("command") or item.get("changes") or item.get("query") or item.get("tool") or "")
+    asked = item.get("command") or item.get("changes") or item.get("query") or item.get("tool") or ""
     ok = text(item, "status") not in ("failed", "declined") and count(item, "exit_code") == 0
-    answer = ToolResult(id=item_id, ok=ok, about=about(item.get("aggregated_output", "")))
-    return (ToolCall(id=item_id, tool=kind, about=called), answer)
+    said = item.get("aggregated_output", "")
+    return (called(item_id, kind, asked), answered(item_id, ok=ok, said=said))

@@ -63,6 +63,8 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, tag="tool_call"):
     id: str
     tool: str
     about: str = ""
+    fingerprint: bytes = b""
+    """Of all that it was asked."""
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True, tag="tool_result"):
@@ -71,6 +73,8 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True, tag="tool_result"):
     id: str
     ok: bool
     about: str = ""
+    fingerprint: bytes = b""
+    """Of all that it answered."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
@@ -137,8 +141,13 @@ class Reader(Protocol):
         ...
 
     @property
-    def is_circling(self) -> bool:
-        """Whether the agent does the very same thing over and over."""
+    def steps(self) -> int:
+        """How many answers of the model it has taken in."""
+        ...
+
+    @property
+    def repeats(self) -> int:
+        """How often in a row the agent did the very same thing and got the very same answer."""
         ...
 
     def stuck_on(self, errors: str) -> Trouble | None:

@@ -17,14 +17,12 @@ from ostler.workers.runners.agents.contract import (
     Start,
     Step,
     Text,
-    ToolCall,
-    ToolResult,
     Trouble,
     Used,
 )
 from ostler.workers.runners.agents.lines import Fields, count, inner, micro_usd, text
 from ostler.workers.runners.agents.reading import LineReader
-from ostler.workers.runners.agents.tally import HOPELESS, about, trouble_of
+from ostler.workers.runners.agents.tally import HOPELESS, answered, called, trouble_of
 
 PROVIDER = "ostler"
 
@@ -173,8 +171,8 @@ def _tool(part: Fields) -> tuple[AgentEvent, ...]:
     call_id, ok = text(part, "callID"), text(state, "status") == "completed"
     said = text(state, "output") if ok else text(state, "error")
     return (
-        ToolCall(id=call_id, tool=text(part, "tool"), about=about(state.get("input", ""))),
-        ToolResult(id=call_id, ok=ok, about=about(said)),
+        called(call_id, text(part, "tool"), state.get("input", "")),
+        answered(call_id, ok=ok, said=said),
     )
 
 

@@ -147,7 +147,8 @@ class AgentProcess:
             written_ns=_newest_change(self._place.tree),
             cpu_s=_cpu_s(group),
             is_over=self._reader.is_over,
-            is_circling=self._reader.is_circling,
+            repeats=self._reader.repeats,
+            steps=self._reader.steps,
             stuck_on=self._reader.stuck_on(self._end_of_errors(self._errors_then)),
         )
 

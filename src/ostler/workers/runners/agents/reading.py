@@ -27,9 +27,14 @@ class LineReader(ABC):
         return False
 
     @property
-    def is_circling(self) -> bool:
-        """See `Tally`."""
-        return self.tally.is_circling
+    def steps(self) -> int:
+        """Answers of the model that were taken in."""
+        return self.tally.steps
+
+    @property
+    def repeats(self) -> int:
+        """See `Repeats`."""
+        return self.tally.repeats.count
 
     def stuck_on(self, errors: str) -> Trouble | None:  # noqa: ARG002 -- of the contract
         """Most programs give up by themselves."""

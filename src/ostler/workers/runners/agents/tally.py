@@ -5,11 +5,20 @@ import msgspec
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Usage
 from ostler.wire.classify import classify_answer, one_line
-from ostler.workers.runners.agents.contract import AgentEvent, Begun, Step, Text, ToolCall, Trouble, Used, Verdict
+from ostler.workers.runners.agents.contract import (
+    AgentEvent,
+    Begun,
+    Step,
+    Text,
+    ToolCall,
+    ToolResult,
+    Trouble,
+    Used,
+    Verdict,
+)
+from ostler.workers.runners.agents.repeats import Repeats, fingerprint
 
 ABOUT_CHARACTERS = 120
-_SAME_ACTION_MAX = 8
-"""One tool called so many times in a row with the very same words: it goes round in circles."""
 
 
 class Tally:
@@ -21,11 +30,9 @@ class Tally:
         self.tool_calls = 0
         self.trouble: Trouble | None = None
         """The newest error that the program has not got over."""
-        self.is_circling = False
+        self.repeats = Repeats()
         self._begun = False
         self._used: Used | None = None
-        self._action = ""
-        self._same_actions = 0
 
     def take(self, events: tuple[AgentEvent, ...]) -> tuple[AgentEvent, ...]:
         """Count events and hand them on."""
@@ -38,7 +45,10 @@ class Tally:
                 case Step():
                     self.steps += 1
                 case ToolCall():
-                    self._called(event)
+                    self.tool_calls += 1
+                    self.repeats.called(event.id, event.fingerprint)
+                case ToolResult():
+                    self.repeats.answered(event.id, event.fingerprint)
                 case Used():
                     self._used = added(self._used, event)
                 case Trouble():
@@ -46,13 +56,6 @@ class Tally:
                 case _:
                     pass
         return events
-
-    def _called(self, call: ToolCall) -> None:
-        self.tool_calls += 1
-        action = f"{call.tool} {call.about}"
-        self._same_actions = self._same_actions + 1 if action == self._action else 1
-        self._action = action
-        self.is_circling = self.is_circling or self._same_actions >= _SAME_ACTION_MAX
 
     def forget_usage(self) -> None:
         """What is told next is the sum for the whole run."""
@@ -110,6 +113,16 @@ def added(one: Used | None, other: Used) -> Used:
     if one is None:
         return other
     return Used(**{name: getattr(one, name) + getattr(other, name) for name in Used.__struct_fields__})
+
+
+def called(call_id: str, tool: str, asked: object) -> ToolCall:
+    """A call of a tool with what it was asked."""
+    return ToolCall(id=call_id, tool=tool, about=about(asked), fingerprint=fingerprint([tool, asked]))
+
+
+def answered(call_id: str, *, ok: bool, said: object) -> ToolResult:
+    """What a tool answered."""
+    return ToolResult(id=call_id, ok=ok, about=about(said), fingerprint=fingerprint(said))
 
 
 def about(value: object) -> str:

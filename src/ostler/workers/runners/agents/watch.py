@@ -4,7 +4,8 @@
     silent         no output, no file written, no work of the CPU   stuck
     lingering      the last word was told, the process stays        none: what it told counts
     spamming       more output than any run has                     stuck
-    circling       the same tool with the same words                stuck
+    circling       the same tool, the same words, the same answer   stuck
+    endless        more answers of the model than it may take       stuck
     failing        its calls fail, and it tries for ever            as its calls failed
 
 A task's own timeout is not among them, the daemon keeps that; `wall_s` is for tasks that have none. Activity is the
@@ -21,7 +22,7 @@ CPU_SHARE = 0.1
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of one run, in seconds and bytes."""
+    """Limits of one run, in seconds and bytes. See `ostler.config.settings.AgentLimits`."""
 
     first_s: float = 420.0
     """Until the first word. The gateway may wait for a turn and load a model before the first token."""
@@ -31,6 +32,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float = 3_600.0
     """The whole run, where the task has no limit of its own."""
     output_bytes: int = 512 * 1024 * 1024
+    repeats: int = 8
+    """So often in a row the very same action with the very same answer."""
+    steps: int | None = None
+    """Answers of the model."""
 
 
 class Signs(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +48,8 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     """Newest time of change in its folder."""
     cpu_s: float = 0.0
     is_over: bool = False
-    is_circling: bool = False
+    repeats: int = 0
+    steps: int = 0
     stuck_on: Trouble | None = None
 
 
@@ -93,8 +99,11 @@ class Watch:
             return Ending(kind=FailureClass.TIMEOUT, message=message)
         if signs.stuck_on is not None:
             return Ending(kind=signs.stuck_on.kind, message=f"its calls fail: {signs.stuck_on.message}")
-        if signs.is_circling:
-            return Ending(kind=FailureClass.STUCK, message="it does the very same thing over and over")
+        if signs.repeats >= limits.repeats:
+            message = f"it did the very same thing {signs.repeats} times in a row and got the very same answer"
+            return Ending(kind=FailureClass.STUCK, message=message)
+        if limits.steps is not None and signs.steps > limits.steps:
+            return Ending(kind=FailureClass.STUCK, message=f"it took more than {limits.steps} steps")
         if not signs.events and now_s - self._begun_s >= limits.first_s:
             return Ending(kind=FailureClass.ENVIRONMENT, message=f"it told nothing within {limits.first_s:g} s")
         if now_s - self._active_s >= limits.silent_s:
