@@ -223,7 +223,7 @@ async def test_a_failure_has_its_class_whatever_the_exit_code(bench: Bench, body
                 "time.sleep(60)"
             ),
             FailureClass.STUCK,
-            "over and over",
+            "the very same thing 20 times",
         ),
         (
             (

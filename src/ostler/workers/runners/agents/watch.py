@@ -99,11 +99,8 @@ class Watch:
             return Ending(kind=FailureClass.TIMEOUT, message=message)
         if signs.stuck_on is not None:
             return Ending(kind=signs.stuck_on.kind, message=f"its calls fail: {signs.stuck_on.message}")
-        if signs.repeats >= limits.repeats:
-            message = f"it did the very same thing {signs.repeats} times in a row and got the very same answer"
-            return Ending(kind=FailureClass.STUCK, message=message)
-        if limits.steps is not None and signs.steps > limits.steps:
-            return Ending(kind=FailureClass.STUCK, message=f"it took more than {limits.steps} steps")
+        if (circling := self._circling(signs)) is not None:
+            return Ending(kind=FailureClass.STUCK, message=circling)
         if not signs.events and now_s - self._begun_s >= limits.first_s:
             return Ending(kind=FailureClass.ENVIRONMENT, message=f"it told nothing within {limits.first_s:g} s")
         if now_s - self._active_s >= limits.silent_s:
@@ -111,4 +108,13 @@ class Watch:
             return Ending(
                 kind=FailureClass.STUCK, message=f"it showed no sign of life for {limits.silent_s:g} s: {what}"
             )
+        return None
+
+    def _circling(self, signs: Signs) -> str | None:
+        """That it is busy and does not get on, in words."""
+        limits = self._limits
+        if signs.repeats >= limits.repeats:
+            return f"it did the very same thing {signs.repeats} times in a row and got the very same answer"
+        if limits.steps is not None and signs.steps > limits.steps:
+            return f"it took more than {limits.steps} steps"
         return None
