@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ostler.app.identity import lock_identity
+from ostler.app.identity import lasting_name, lock_identity
 from ostler.domain.errors import ConflictError
 
 
@@ -41,7 +41,7 @@ def test_another_identity_is_another_lock() -> None:
 def test_the_lock_ends_with_its_process_however_that_ends(state: Path) -> None:
     """A killed worker leaves its file, not its lock; the pid in it is the next one's."""
     program = (
-        "import sys; from ostler.app.identity import lock_identity; held = lock_identity('abc', 'x');"
+        "import sys; from ostler.app.identity import lasting_name, lock_identity; held = lock_identity('abc', 'x');"
         "print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -67,3 +67,12 @@ def test_without_a_state_folder_the_home_folder_is_used(tmp_path: Path, monkeypa
 
     assert (folder / "abc.lock").exists()
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_daemon_keeps_its_lasting_name_over_restarts(state: Path) -> None:
+    """Made once for each identity; two identities never share one."""
+    first = lasting_name("abc")
+
+    assert lasting_name("abc") == first
+    assert lasting_name("other") != first
+    assert (state / "abc.instance").read_text(encoding="utf-8").strip() == first

@@ -21,7 +21,7 @@ from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.web import bodies
 from ostler.web.call import Access
 from ostler.web.routes import hub_routes
-from tests.web import call_samples, samples
+from tests.web import call_samples, host_samples, samples
 from tests.web.recording_hub import OUTCOME, ServedHub
 
 SPEC = TaskSpec(id="t-1", prompt="x")
@@ -70,6 +70,9 @@ CALLS: dict[str, tuple[Ask, object]] = {
     "revoke_key": (lambda hub: hub.revoke_key("old"), call_samples.GONE),
     "calls": (lambda hub: hub.calls(CallQuery(key="a b", failed=True)), call_samples.CALLS),
     "call": (lambda hub: hub.call(call_samples.CALL_ID), call_samples.CALL),
+    "late": (lambda hub: hub.late(), host_samples.LATE),
+    "late_result": (lambda hub: hub.late_result("t-one", 1), host_samples.LATE_ANSWER),
+    "adopt_late": (lambda hub: hub.adopt_late("t-one", 1).state, "succeeded"),
     "revoke_token": (lambda hub: hub.revoke_token("mac"), None),
 }
 

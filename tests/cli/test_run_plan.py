@@ -19,7 +19,7 @@ from ostler.hub.views import RunReport
 from tests.cli.conftest import Ostler
 from tests.cli.test_run import becomes
 from tests.web import samples
-from tests.web.recording_hub import RecordingHub, ServedHub
+from tests.web.recording_hub import RecordingHub, RecordingPlans, ServedHub
 
 PLANNED = "planned (portfolio): 50 s, 1 load, no plan is shorter than 50 s\n"
 
@@ -126,10 +126,10 @@ def test_a_plan_without_a_bound_claims_none(
     plan = samples.run_plan("r-1")
     bare = msgspec.structs.replace(plan, versions=(msgspec.structs.replace(plan.versions[0], bound_ms=0),))
 
-    async def show(self: RecordingHub, run: str) -> RunPlan:
+    async def show(self: RecordingPlans, run: str) -> RunPlan:
         return bare
 
-    monkeypatch.setattr(RecordingHub, "run_plan", show)
+    monkeypatch.setattr(RecordingPlans, "show", show)
 
     assert "planned (portfolio): 50 s, 1 load\n" in ostler("run", file, "--run-id", "r-1", "--plan", "--no-wait").out
 

@@ -55,7 +55,7 @@ TABLE = [
     ("models:\n  x: {context: 128kb}\n", "2 models.x.context", "cannot read '128kb'", "128k"),
     # numbers that must agree
     ("budget:\n  monthly_soft_cap: 30\n", "2 budget.monthly_soft_cap", "above the hard cap of 20.00", "at most"),
-    ("scheduler:\n  heartbeat: 1m\n", "2 scheduler.heartbeat", "above session_dead (15s)", "at most session_dead"),
+    ("scheduler:\n  heartbeat: 2m\n", "2 scheduler.heartbeat", "above session_dead (1m)", "at most session_dead"),
     ("scheduler:\n  retry_cap: 1s\n", "2 scheduler.retry_cap", "retry_base (2s) is above", "at most retry_cap"),
     ("context:\n  budget: {small: 20000}\n", "2 context.budget.small", "above moderate (16000)", "at most moderate"),
     ("agi_loop:\n  interval_minutes: 0\n", "2 agi_loop.interval_minutes", "without a pause", "0.5"),

@@ -57,7 +57,7 @@ def three_tiers(**routing: object) -> Policy:
     return Policy(
         catalog=catalog,
         routing=RoutingPolicy(complexity_tiers=mapping, **routing),  # type: ignore[arg-type]
-        scheduler=SchedulerPolicy(),
+        scheduler=SchedulerPolicy(session_dead_ms=15_000),
         version="test",
     )
 

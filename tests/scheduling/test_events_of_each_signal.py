@@ -7,9 +7,11 @@ import pytest
 
 from ostler.domain.catalog import HostSpec, ModelSpec
 from ostler.domain.event import CATALOGUE
-from ostler.domain.fleet import GIB, ProbeStatus
+from ostler.domain.fleet import GIB, ProbeStatus, Session, WorkerOffer
 from ostler.domain.limits import BudgetPolicy, Limit
 from ostler.domain.states import FailureClass, TaskState, may_move
+from ostler.domain.tasks import Attempt, TaskKind
+from ostler.domain.work import Finished
 from ostler.planning.guide import Guide
 from ostler.planning.plan import Placement
 from ostler.scheduling import signals as sig
@@ -155,6 +157,32 @@ def worker_falls_silent(rig: Rig) -> None:
     rig.pass_ms(60_000)
 
 
+def worker_returns(rig: Rig) -> None:
+    _one_chat(rig)
+    rig.pass_ms(12_000)
+    rig.tell(sig.WorkerRenewed(session_id="s1"))
+
+
+def worker_resumes(rig: Rig) -> None:
+    offer = WorkerOffer(name="w", host="w", slots={TaskKind.COMMAND: 1}, instance="i")
+    session = Session(id="s1", offer=offer, joined_ms=rig.now_ms, renewed_ms=rig.now_ms)
+    rig.tell(sig.WorkerJoined(session=session))
+    rig.tell(sig.WorkerJoined(session=session))
+
+
+def hub_away(rig: Rig) -> None:
+    _one_chat(rig)
+    rig.now_ms += 3_600_000
+    rig.tell(sig.Wake())
+
+
+def late_adopted(rig: Rig) -> None:
+    rig.command("t")
+    lost = Attempt(task_id="t", generation=0, session="s", worker="w", tier="direct", assigned_ms=rig.now_ms)
+    end = Finished(task_id="t", generation=0, at_ms=rig.now_ms, ok=True)
+    rig.tell(sig.AdoptLate(task=rig.rows["t"], attempt=lost, report=end))
+
+
 def worker_leaves(rig: Rig) -> None:
     rig.tell(sig.WorkerLeft(session_id=rig.worker()))
 
@@ -247,6 +275,10 @@ SCENES: dict[str, Scene] = {
     "worker.left": worker_leaves,
     "worker.suspect": worker_falls_silent,
     "worker.lost": worker_falls_silent,
+    "worker.returned": worker_returns,
+    "worker.resumed": worker_resumes,
+    "hub.stalled": hub_away,
+    "task.late_adopted": late_adopted,
     "alert.tier_down": alert,
     "alert.tier_up": alert,
     "config.changed": profile,

@@ -30,7 +30,11 @@ def test_suspect_after_two_heartbeats_and_dead_after_the_term(heartbeat_ms: int,
     assert rig.named("worker.suspect") == []
     rig.pass_ms(1)
     (suspect,) = rig.named("worker.suspect")
-    assert suspect.measurements == {"silent_ms": 2 * heartbeat_ms}
+    assert suspect.measurements == {
+        "silent_ms": 2 * heartbeat_ms,
+        "attempts": 1,
+        "grace_ms": dead_ms - 2 * heartbeat_ms,
+    }
     assert suspect.metadata == {"session": "s1", "worker": "w", "host": "w"}
     rig.pass_ms(dead_ms - 2 * heartbeat_ms - 1)
     assert rig.named("worker.lost") == []

@@ -116,10 +116,10 @@ def test_a_pin_does_not_make_a_loopback_address_reachable() -> None:
 def test_a_suspect_worker_gets_nothing_but_could_again() -> None:
     """So its work waits for capacity, not for a worker nobody has."""
     workers = joined(offer("w"))
-    workers.set_suspect("s-w", suspect=True)
+    workers.set_suspect("s-w", 5)
     assert workers.match(facts(), None, None) is None
     assert workers.could_match(facts(), None)
-    workers.set_suspect("s-w", suspect=False)
+    workers.set_suspect("s-w", None)
     assert workers.match(facts(), None, None) == "s-w"
 
 
@@ -127,7 +127,7 @@ def test_a_worker_that_says_again_what_it_offers_keeps_its_attempts() -> None:
     """More slots at once, and no longer suspect."""
     workers = joined(offer("w", slots=1))
     workers.take("s-w", CHAT, "t", 1)
-    workers.set_suspect("s-w", suspect=True)
+    workers.set_suspect("s-w", 5)
     assert workers.match(facts(), None, None) is None
     workers.join(Session(id="s-w", offer=offer("w", slots=2), joined_ms=0, renewed_ms=5), 5)
 
@@ -242,7 +242,7 @@ class Slots(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 9), suspect=st.booleans())
     def falls_silent_or_speaks(self, pick: int, suspect: bool) -> None:
         session_id = sorted(self.offers)[pick % len(self.offers)]
-        self.workers.set_suspect(session_id, suspect=suspect)
+        self.workers.set_suspect(session_id, 5 if suspect else None)
         (self.silent.add if suspect else self.silent.discard)(session_id)
 
     @rule(kind=st.sampled_from([CHAT, COMMAND]))

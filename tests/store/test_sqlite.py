@@ -317,6 +317,8 @@ async def test_hot_queries_walk_an_index(sqlite_store: SqliteStore) -> None:
         ("open_tasks", "SCAN task USING INDEX task_open"),
         ("spent", "SCAN call USING COVERING INDEX call_of_key"),
         ("drop_call_decisions", "SCAN call_decision"),
+        # By number from the end, and no more than are asked for.
+        ("newest_late", "SCAN late_report"),
         # The few entries of one attempt are put in order; what is still reserved is looked for at start.
         ("entries_of_attempt", "USE TEMP B-TREE FOR ORDER BY"),
         ("newest_of_attempt", "USE TEMP B-TREE FOR ORDER BY"),

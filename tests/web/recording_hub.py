@@ -23,6 +23,7 @@ from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.work import Poll, Report
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
+from ostler.hub.late_views import LateAnswer, LateList
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.results import run_results
@@ -43,7 +44,7 @@ from ostler.hub.views import (
 )
 from ostler.web.app import build_app
 from ostler.web.serve import ServeSettings
-from tests.web import call_samples, samples
+from tests.web import call_samples, host_samples, samples
 
 PATIENCE_S = 5.0
 TOKENS = {"worker-token": {"worker"}, "admin-token": {"worker", "admin"}}
@@ -116,6 +117,20 @@ class RecordingEndpoints(Desk):
 
     async def reset(self, name: str) -> None:
         self._hub.record("reset_endpoint", name)
+
+
+class RecordingLate(Desk):
+    async def rows(self) -> LateList:
+        self._hub.record("late")
+        return host_samples.LATE
+
+    async def show(self, task_id: str, generation: int) -> LateAnswer:
+        self._hub.record("late_result", task_id, generation)
+        return host_samples.LATE_ANSWER
+
+    async def adopt(self, task_id: str, generation: int) -> Task:
+        self._hub.record("adopt_late", task_id, generation)
+        return samples.task(task_id, TaskState.SUCCEEDED)
 
 
 class RecordingResidency(Desk):
@@ -204,6 +219,7 @@ class RecordingHub:
         self.plans = RecordingPlans(self)
         self.gateway = RecordingGateway(self)
         self.tokens = RecordingTokens(self)
+        self.late = RecordingLate(self)
         self.followers = 0
         self.reset()
 

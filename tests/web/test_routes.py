@@ -32,7 +32,7 @@ from ostler.hub.views import (
     WorkerList,
 )
 from ostler.web.bodies import Done, Health, Lease, RouteAnswer
-from tests.web import call_samples, samples
+from tests.web import call_samples, host_samples, samples
 from tests.web.asking import ask
 from tests.web.recording_hub import OUTCOME, ServedHub, eventually
 
@@ -52,6 +52,8 @@ READING: list[tuple[str, tuple[Any, ...], object]] = [
         ("report", ObservationQuery()),
         PatternReport(history=HistoryRule.OBSERVE, rate=0.75, confidence=0.9),
     ),
+    ("/hub/late", ("late",), host_samples.LATE),
+    ("/hub/late/t-one/1", ("late_result", "t-one", 1), host_samples.LATE_ANSWER),
     ("/hub/calls", ("live_calls", CallQuery()), call_samples.CALLS),
     (
         "/hub/calls?key=k&model=m&endpoint=e&failed=true&limit=7&before=c-1",
@@ -176,6 +178,7 @@ CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
         ),
         KeyMade,
     ),
+    ("POST", "/hub/late/t-one/1/adopt", None, 200, ("adopt_late", "t-one", 1), Task),
     ("DELETE", "/hub/keys/laptop", None, 200, ("revoke_key", "laptop"), KeyRow),
     ("POST", "/hub/patterns", {"observations": [OUTCOME]}, 201, ("add", (OUTCOME,)), PatternChange),
     (

@@ -26,6 +26,8 @@ class FakeHub:
         self.lease_ms = lease_ms
         self.sessions: dict[str, Session] = {}
         self.left: list[str] = []
+        self.offers: list[WorkerOffer] = []
+        """What was said at each join."""
         self.work: dict[str, dict[Key, Assignment]] = {}
         self.cancels: dict[str, dict[Key, None]] = {}
         self.heard: list[tuple[str, Report]] = []
@@ -90,6 +92,7 @@ class FakeHub:
     def new_session(self, offer: WorkerOffer) -> Session:
         """Open a session."""
         now_ms = self.timing.now_ms()
+        self.offers.append(offer)
         session = Session(id=f"s{next(self._ids)}", offer=offer, joined_ms=now_ms, renewed_ms=now_ms)
         self.sessions[session.id] = session
         self.work[session.id] = {}

@@ -254,3 +254,23 @@ async def test_a_mistake_in_the_daemon_leaves_nothing_running() -> None:
 
     assert bench.runner.open == {}
     assert bench.guard.said[-1] == "close"
+
+
+async def test_a_join_tells_what_is_still_to_be_told(bench: Bench) -> None:
+    """Work that ended while the hub could not be heard is named when the daemon joins again: the hub may keep it for
+    this daemon. What was reported is not.
+    """
+    bench.hub.give(command("true", task_id="told"))
+    await bench.timing.advance(1)
+    bench.runner.end("told", 1)
+    await bench.timing.advance(1)
+    bench.hub.give(command("true", task_id="untold"))
+    await bench.timing.advance(1)
+    bench.hub.is_down = True
+    bench.runner.end("untold", 1)
+    await bench.timing.advance(LEASE_S)
+    bench.hub.is_down = False
+    await bench.timing.advance(LEASE_S)
+
+    assert [[held.task_id for held in offer.holds] for offer in bench.hub.offers] == [[], ["untold"]]
+    assert bench.hub.ends()["untold", 1].ok

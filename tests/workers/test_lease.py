@@ -56,3 +56,13 @@ def test_heartbeats_never_spin(lease_ms: int) -> None:
     window.acknowledge(sent_us=0, lease_ms=lease_ms)
 
     assert window.beat_interval_s >= 0.05
+
+
+@given(lease_ms=st.integers(1_000, 10**6), heartbeat_ms=st.integers(0, 10**6))
+def test_heartbeats_come_as_often_as_the_hub_asked(lease_ms: int, heartbeat_ms: int) -> None:
+    """And never so seldom that two lost ones would cost the lease."""
+    window = TrustWindow(heartbeat_ms)
+    window.acknowledge(sent_us=0, lease_ms=lease_ms)
+
+    assert window.beat_interval_s * 3 <= lease_ms / 1000 + 1e-9
+    assert heartbeat_ms < 50 or window.beat_interval_s <= heartbeat_ms / 1000

@@ -6,6 +6,7 @@ commands. The lock is a file that the system releases with the process, however 
 
 import fcntl
 import os
+import uuid
 from pathlib import Path
 from typing import IO
 
@@ -14,10 +15,7 @@ from ostler.domain.errors import ConflictError
 
 def lock_identity(identity: str, name: str) -> IO[bytes]:
     """Hold the returned file as long as the worker runs. Raises `ConflictError` when another process holds it."""
-    base = os.environ.get("XDG_STATE_HOME")
-    folder = (Path(base) if base else Path.home() / ".local" / "state") / "ostler" / "workers"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{identity}.lock"
+    path = _folder() / f"{identity}.lock"
     file = path.open("a+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -31,3 +29,25 @@ def lock_identity(identity: str, name: str) -> IO[bytes]:
     file.write(str(os.getpid()).encode())
     file.flush()
     return file
+
+
+def lasting_name(identity: str) -> str:
+    """What the daemon of an identity goes by over its restarts, made once; asked for under its lock.
+
+    Two machines never share one, even when their workers have one name.
+    """
+    path = _folder() / f"{identity}.instance"
+    known = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    if not known:
+        known = uuid.uuid4().hex
+        partial = path.with_suffix(".partial")
+        partial.write_text(known + "\n", encoding="utf-8")
+        partial.replace(path)
+    return known
+
+
+def _folder() -> Path:
+    base = os.environ.get("XDG_STATE_HOME")
+    folder = (Path(base) if base else Path.home() / ".local" / "state") / "ostler" / "workers"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder

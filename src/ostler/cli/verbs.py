@@ -25,6 +25,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "hosts": Verb("ostler.cli.hosts:hosts", "Show what is in the memory of each host."),
         "models": Verb("ostler.cli.models:models", "Show, compare, load, unload and pin models."),
         "workers": Verb("ostler.cli.workers:workers", "Show the workers."),
+        "late": Verb("ostler.cli.late:late", "Show results that came too late, and take one after all."),
         "agents": Verb("ostler.cli.agents:agents", "Look at the agent command lines of this machine."),
         "tokens": Verb("ostler.cli.tokens:tokens", "Make and revoke tokens for workers and tools."),
         "keys": Verb("ostler.cli.keys:keys", "Make, list and revoke keys for clients of the gateway."),

@@ -46,6 +46,6 @@ def _row(row: "WorkerRow", now_ms: int) -> tuple[str, ...]:
         words.NONE if report is None or report.cpu_percent is None else f"{report.cpu_percent:.0f} %",
         words.NONE if report is None else words.share(report.ram_used_bytes, report.ram_total_bytes),
         words.NONE if report is None else words.share(report.vram_used_bytes, report.vram_total_bytes),
-        f"silent, last {seen}" if row.session.suspect_since_ms is not None else seen,
+        seen if row.lost_ms is None else f"silent, last {seen}, kept {words.duration(row.lost_ms - now_ms)} more",
         words.words(row.tasks),
     )

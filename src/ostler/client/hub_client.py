@@ -18,6 +18,7 @@ from ostler.domain.ports import CallQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
+from ostler.hub.late_views import LateAnswer, LateList
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import RunPlan
 from ostler.hub.spending_views import Spending, SpendingNoted
@@ -234,6 +235,18 @@ class HubClient:
         """Forget outcomes; without any name all of them."""
         path = _patterns("/hub/patterns", task_type, model, tier)
         return self._decoded(self._transport.ask("DELETE", path), PatternChange)
+
+    def late(self) -> LateList:
+        """Results that came too late."""
+        return self._get("/hub/late", LateList)
+
+    def late_result(self, task_id: str, attempt: int) -> LateAnswer:
+        """One of them with its output."""
+        return self._get(f"/hub/late/{_part(task_id)}/{attempt}", LateAnswer)
+
+    def adopt_late(self, task_id: str, attempt: int) -> Task:
+        """Take one for the result of its task."""
+        return self._post(f"/hub/late/{_part(task_id)}/{attempt}/adopt", None, Task)
 
     def calls(self, query: CallQuery) -> CallList:
         """Calls of the gateway, newest first."""

@@ -76,6 +76,11 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             (),
             ("generation", "current_generation", "worker", "ok"),
         ),
+        "task.late_adopted": EventKind(
+            "A person took the result of an attempt that had been given up for that of the task.",
+            (),
+            (*_TASK, "adopted", "worker", "outcome"),
+        ),
         "scheduler.route": EventKind(
             "A route was decided and assigned.",
             ("candidate_count", "scoring_duration_us"),
@@ -171,7 +176,22 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         ),
         "worker.joined": EventKind("A worker joined.", (), ("session", "worker", "host")),
         "worker.left": EventKind("A worker left in good order.", (), ("session", "worker", "host")),
-        "worker.suspect": EventKind("A worker missed a heartbeat.", ("silent_ms",), ("session", "worker", "host")),
+        "worker.suspect": EventKind(
+            "A worker missed two heartbeats: it gets nothing new, and keeps its attempts until it is lost.",
+            ("silent_ms", "attempts", "grace_ms"),
+            ("session", "worker", "host"),
+        ),
+        "worker.returned": EventKind(
+            "A worker that was suspect is heard of again, in time: it goes on with its attempts.",
+            ("silent_ms", "attempts"),
+            ("session", "worker", "host"),
+        ),
+        "worker.resumed": EventKind(
+            "A worker joined again under its session, after a restart or a gap: it goes on with the attempts that it"
+            " still holds, the others are taken back.",
+            ("adopted", "taken_back"),
+            ("session", "worker", "host"),
+        ),
         "worker.lost": EventKind(
             "A worker is counted as dead; its attempts are taken back.", ("attempts",), ("session", "worker", "host")
         ),
@@ -193,6 +213,12 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             ("task_type", "enough_before", "enough", "poor_before", "poor", "evidence"),
         ),
         "hub.started": EventKind("The hub started.", (), ("version", "recovered_tasks")),
+        "hub.stalled": EventKind(
+            "The hub itself was paused (suspended, starved, or its clock jumped): no worker is blamed for that time,"
+            " and the grace of each begins anew.",
+            ("stalled_ms", "workers"),
+            (),
+        ),
         "hub.stopped": EventKind("The hub stopped in good order.", (), ()),
     }
 )

@@ -190,6 +190,13 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True):
     vram_used_bytes: int | None = None
 
 
+class Held(msgspec.Struct, frozen=True, order=True):
+    """An attempt that a daemon has in hand: it runs, or its end is still to be reported."""
+
+    task_id: str
+    generation: int
+
+
 class WorkerOffer(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker says when it joins."""
 
@@ -203,6 +210,10 @@ class WorkerOffer(msgspec.Struct, frozen=True, kw_only=True):
     repos: tuple[str, ...] = ()
     builtin: bool = False
     version: str = ""
+    instance: str = ""
+    """Lasting name of this very daemon, over its restarts: who joins under it again takes over what it held before."""
+    holds: tuple[Held, ...] = ()
+    """Attempts that it still has in hand from before; it has lost all others."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,6 +223,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     offer: WorkerOffer
     joined_ms: int
     renewed_ms: int
+    heartbeat_ms: int = 0
+    """How often the hub wants to hear of it, as of the join; 0 = three times in a lease."""
     suspect_since_ms: int | None = None
 
 

@@ -73,7 +73,9 @@ class SchedulerPolicy(msgspec.Struct, frozen=True, kw_only=True):
     retry_base_ms: int = 2_000
     retry_cap_ms: int = 60_000
     heartbeat_ms: int = 5_000
-    session_dead_ms: int = 15_000
+    session_dead_ms: int = 60_000
+    """A worker that is silent for two heartbeats is suspect and gets nothing new; after this long it is lost, and what
+    it held goes to others. The time between is its grace."""
     assign_timeout_ms: int = 60_000
     """An assignment nobody started by then goes back to the queue."""
     stuck_ms: int = 600_000

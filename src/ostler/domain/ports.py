@@ -129,6 +129,10 @@ class Store(Protocol):
         """Every version of the plan of a batch, oldest first; none if it was never planned."""
         ...
 
+    async def late_reports(self, limit: int) -> list[bytes]:
+        """Reports of attempts that had been given up, newest first, as they were kept."""
+        ...
+
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """Name of the token with this hash and scope, if there is one."""
         ...

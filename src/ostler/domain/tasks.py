@@ -318,3 +318,5 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it used up one of the task's attempts."""
     evidence: Evidence | None = None
     """Of an agent's run."""
+    adopted: int | None = None
+    """Nothing ran: it is the late result of that attempt, which a person took."""

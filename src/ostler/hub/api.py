@@ -15,6 +15,7 @@ from ostler.domain.ports import CallQuery, HubLink, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
+from ostler.hub.late_views import LateAnswer, LateList
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.spending_views import Spending, SpendingNoted
@@ -50,6 +51,22 @@ class PatternApi(Protocol):
 
     async def forget(self, query: ObservationQuery) -> PatternChange:
         """Forget outcomes, and with them what they changed."""
+        ...
+
+
+class LateApi(Protocol):
+    """Results of attempts that had been given up when they were reported."""
+
+    async def rows(self) -> LateList:
+        """The newest of them."""
+        ...
+
+    async def show(self, task_id: str, generation: int) -> LateAnswer:
+        """One with its output."""
+        ...
+
+    async def adopt(self, task_id: str, generation: int) -> Task:
+        """Take it for the result of its task. Refused when that has one, or another attempt is under way."""
         ...
 
 
@@ -197,6 +214,11 @@ class HubApi(Protocol):
     @property
     def patterns(self) -> PatternApi:
         """Outcomes, and what is learned of them."""
+        ...
+
+    @property
+    def late(self) -> LateApi:
+        """Results that came too late."""
         ...
 
     async def status(self) -> HubStatus:

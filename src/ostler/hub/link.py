@@ -20,9 +20,18 @@ class LocalLink:
         self._pump = pump
 
     async def join(self, offer: WorkerOffer) -> Session:
-        """Open a session; it is durable when this returns."""
+        """Open a session, or go on with the one that this very daemon has; it is durable when this returns."""
         now_ms = self._pump.clock.now_ms()
-        session = Session(id=f"s-{secrets.token_hex(6)}", offer=offer, joined_ms=now_ms, renewed_ms=now_ms)
+        known = self._pump.scheduler.books.workers.of_instance(offer.instance)
+        session_id = known.session.id if known is not None else f"s-{secrets.token_hex(6)}"
+        joined_ms = known.session.joined_ms if known is not None else now_ms
+        session = Session(
+            id=session_id,
+            offer=offer,
+            joined_ms=joined_ms,
+            renewed_ms=now_ms,
+            heartbeat_ms=self._pump.scheduler.books.policy.scheduler.heartbeat_ms,
+        )
         self._pump.outboxes[session.id] = Outbox()
         await self._pump.post(WorkerJoined(session=session))
         return session

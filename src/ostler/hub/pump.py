@@ -246,15 +246,17 @@ class Pump:
 
     def _is_current(self, effect: Assign) -> bool:
         """Whether nobody took the attempt back or cancelled it while its results were read."""
-        books, assigned = self.scheduler.books, effect.command.task
-        task = books.tasks.get(assigned.id)
-        mine = task is not None and (task.generation, task.session) == (assigned.generation, effect.session_id)
-        return mine and assigned.id not in books.cancelling
+        return self._is_held(effect) and effect.command.task.id not in self.scheduler.books.cancelling
+
+    def _is_held(self, effect: Assign) -> bool:
+        assigned = effect.command.task
+        task = self.scheduler.books.tasks.get(assigned.id)
+        return task is not None and (task.generation, task.session) == (assigned.generation, effect.session_id)
 
     def _deliver(self, effect: Assign, handed: Handed, equipment: Equipment = NO_EQUIPMENT) -> None:
         outbox = self.outboxes.get(effect.session_id)
-        if outbox is None:
-            return  # the session ended meanwhile: its end takes the attempt back
+        if outbox is None or not self._is_held(effect):
+            return  # the session ended, or its worker came back without it: the attempt was taken back
         outbox.assign(
             Assignment(
                 task_id=effect.command.task.id,

@@ -22,6 +22,7 @@ from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.explaining import headline, verdict_why, why_lines
 from ostler.hub.gateway_desk import GatewayDesk
 from ostler.hub.host_desk import HostDesk, SavedBy
+from ostler.hub.late_desk import LateDesk
 from ostler.hub.link import LocalLink
 from ostler.hub.needs import settled_needs, settled_now
 from ostler.hub.pattern_desk import PatternDesk
@@ -82,6 +83,7 @@ class Hub:
         pump.equip = self.attempt_keys.equip
         pump.attempt_ended = self.attempt_keys.ended
         self.patterns = PatternDesk(pump, store)
+        self.late = LateDesk(pump, store, self._fell_with, self.retry)
         self._link = LocalLink(pump)
 
     @property

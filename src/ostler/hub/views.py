@@ -146,6 +146,8 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     busy: Mapping[TaskKind, int]
     tasks: tuple[str, ...]
     report: HostReport | None = None
+    lost_ms: int | None = None
+    """Of a suspect worker: when its grace is over, and its tasks go to others."""
 
 
 class WorkerList(msgspec.Struct, frozen=True, kw_only=True):

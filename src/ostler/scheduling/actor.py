@@ -17,7 +17,7 @@ from ostler.domain.ledger import LedgerEntry, Summed
 from ostler.domain.live import Standing
 from ostler.domain.policy import Policy
 from ostler.domain.states import LEASED_STATES, Failure, FailureClass, TaskState, Wait, WaitCode
-from ostler.scheduling import following, live, loading, purse, residency
+from ostler.scheduling import following, live, loading, purse, residency, wishes
 from ostler.scheduling import signals as sig
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Effect
@@ -25,18 +25,14 @@ from ostler.scheduling.followed import place_of
 from ostler.scheduling.intake import (
     Settled,
     accept,
-    cancel,
     class_key,
     expire,
     needs_detail,
-    pause,
     place,
-    resume,
-    retry,
 )
 from ostler.scheduling.outcomes import failed, refused, release, reported, take_back, touched
 from ostler.scheduling.rounds import fallback_event, run_round
-from ostler.scheduling.sessions import joined, left, renewed, restore, session_due
+from ostler.scheduling.sessions import after_pause, joined, left, renewed, restore, session_due
 from ostler.scheduling.swap_costs import SwapCosts
 from ostler.scheduling.swap_waits import swap_wait
 from ostler.scheduling.tiers import alert_due, watch_tiers
@@ -57,6 +53,7 @@ class Scheduler:
         """Take in a fact or a wish at an instant; returns what is to be done, in order."""
         turn = Turn(self.books, now_ms)
         self.books.hosts.pass_time(self.books.seen_ms, now_ms)
+        after_pause(turn)
         self._apply(turn, signal)
         self.books.seen_ms = max(now_ms, self.books.seen_ms)
         self._fire_timers(turn)
@@ -136,14 +133,8 @@ class Scheduler:
                 purse.pay(turn, signal.command)
             case sig.Wake():
                 pass
-            case sig.Cancel():
-                cancel(turn, signal.task_id, signal.reason)
-            case sig.Pause():
-                pause(turn, signal.task_id)
-            case sig.Resume():
-                resume(turn, signal.task_id)
-            case sig.Retry():
-                retry(turn, signal.task, Settled(signal.settled, signal.lengths))
+            case sig.Cancel() | sig.Pause() | sig.Resume() | sig.Retry() | sig.AdoptLate():
+                wishes.told(turn, signal)
             case _:
                 assert_never(signal)
 

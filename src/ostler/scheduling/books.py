@@ -5,7 +5,7 @@ package change the books. Invariant: a task's row in `Books.tasks` is always the
 effects so far are applied; a refusal replaces it by the stored one.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -66,6 +66,8 @@ class Books:
         """Plans in force, by batch."""
         self.unplanned: dict[str, int] = {}
         """Tasks that wait for the plan of their run -> until when at the latest."""
+        self.listened_ms: int | None = None
+        """Instant of the last signal, as the clock said then; it may have been put back since."""
         self.seen_ms = 0
         """Instant of the newest signal."""
         self.swap_costs: Callable[[int], Mapping[ModelAt, SwapEstimate]] = lambda _: {}
@@ -75,6 +77,8 @@ class Books:
         """Leased tasks that are being stopped, with the reason."""
         self.handed: dict[str, int] = {}
         """Waiting tasks -> tokens of the results that came in for them so far; goes into the row with the last one."""
+        self.heard_ends: OrderedDict[tuple[str, int], int] = OrderedDict()
+        """Attempts whose end was taken in lately -> its instant: the same end again is no news."""
         self.fallback_emitted: set[str] = set()
         """Queued tasks whose fallback instant has been announced in this stay in the queue."""
         self.tier_down_since: dict[str, int] = {}

@@ -29,6 +29,7 @@ from ostler.scheduling.queue import WORKERS
 from ostler.scheduling.timers import TimerKind
 
 AGENT_REPEATS = 2
+ENDS_KEPT = 4096
 TRIED_KEPT = 8
 """Failed attempts that a row remembers in words."""
 _REPORTS = msgspec.json.Encoder()
@@ -50,6 +51,8 @@ def reported(turn: Turn, session_id: str, report: Report) -> None:
 def _late(turn: Turn, task: Task | None, session_id: str, report: Report) -> None:
     if not isinstance(report, Finished):
         return
+    if turn.books.heard_ends.get((report.task_id, report.generation)) == report.at_ms:
+        return  # the answer to its first delivery was lost on the way
     worker = turn.books.workers.states.get(session_id)
     event = Event(
         name="task.late_report",
@@ -87,6 +90,9 @@ def _started(turn: Turn, task: Task, report: Started) -> None:
 
 def _finished(turn: Turn, task: Task, report: Finished) -> None:
     books = turn.books
+    books.heard_ends[task.id, task.generation] = report.at_ms
+    if len(books.heard_ends) > ENDS_KEPT:
+        books.heard_ends.popitem(last=False)
     attempt = msgspec.structs.replace(
         books.attempts[task.id],
         finished_ms=report.at_ms,

@@ -1,19 +1,29 @@
 """The life of worker sessions: joined, silent, suspect, lost, left; and taking over after a restart of the hub.
 
-The session is what is leased, not each task: a worker that is not heard of for `session_dead_ms` is dead, and all it
-held is taken back at once. Before that it is suspect and gets nothing new.
+The session is what is leased, not each task. A worker that misses two heartbeats is suspect: it gets nothing new and
+keeps what it has. Only when it was not heard of for `session_dead_ms` is it lost, and all it held is taken back. The
+time between is its grace.
+
+A daemon that joins again under its lasting name goes on with its session: attempts that it says it still holds stay
+with it, the others are taken back at once, because nobody runs them any more.
+
+Silence counts only while the hub listens. After a pause of the hub itself (`after_pause`) the grace of each worker
+begins anew; that is always safe, because a worker stops its attempts by its own clock, counted from the last answer
+that it had.
 """
 
 from collections.abc import Sequence
 
+import msgspec
+
 from ostler.domain.commands import DropSession, PutSessions
 from ostler.domain.event import Event
 from ostler.domain.fleet import HostReport, Session
-from ostler.domain.states import LEASED_STATES
+from ostler.domain.states import LEASED_STATES, TaskState
 from ostler.domain.tasks import Attempt, Task, TaskKind
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Apply
-from ostler.scheduling.intake import Settled, accept
+from ostler.scheduling.intake import CANCEL_GRACE_MS, Settled, accept
 from ostler.scheduling.outcomes import adopt, take_back
 from ostler.scheduling.queue import WORKERS
 from ostler.scheduling.timers import TimerKind
@@ -21,13 +31,31 @@ from ostler.scheduling.workers import WorkerState
 
 
 def joined(turn: Turn, session: Session) -> None:
-    """A worker joined."""
+    """A worker joined, or joined again under the session it has."""
     books = turn.books
+    known = books.workers.states.get(session.id)
+    holds = frozenset((held.task_id, held.generation) for held in session.offer.holds)
+    session = msgspec.structs.replace(session, offer=msgspec.structs.replace(session.offer, holds=()))
     books.workers.join(session, turn.now_ms)
     turn.effects.append(Apply(command=PutSessions(sessions=(session,))))
-    turn.emit(_event("worker.joined", turn.now_ms, session))
+    if known is None:
+        turn.emit(_event("worker.joined", turn.now_ms, session))
+    else:
+        _resumed(turn, known, holds)
     _watch(turn, session.id)
     books.queue.open_blocked_on(WORKERS)
+
+
+def _resumed(turn: Turn, state: WorkerState, holds: frozenset[tuple[str, int]]) -> None:
+    """A daemon is back: it keeps what it holds."""
+    gone = [key for key in state.attempts.items() if key not in holds]
+    counts = {"adopted": len(state.attempts) - len(gone), "taken_back": len(gone)}
+    turn.emit(_event("worker.resumed", turn.now_ms, state.session, counts))
+    reason = f"worker {state.session.offer.name} came back without it"
+    for task_id, generation in gone:
+        task = turn.books.tasks.get(task_id)
+        if task is not None and task.generation == generation:
+            take_back(turn, task, reason, stop=True)
 
 
 def renewed(turn: Turn, session_id: str, report: HostReport | None) -> None:
@@ -36,12 +64,14 @@ def renewed(turn: Turn, session_id: str, report: HostReport | None) -> None:
     state = books.workers.states.get(session_id)
     if state is None:
         return
-    state.seen_ms = turn.now_ms
+    silent_ms, state.seen_ms = turn.now_ms - state.seen_ms, turn.now_ms
     if report is not None:
         state.report = report
     if state.suspect:
-        books.workers.set_suspect(session_id, suspect=False)
+        books.workers.set_suspect(session_id, None)
         books.queue.open_blocked_on(WORKERS)
+        counts = {"silent_ms": silent_ms, "attempts": len(state.attempts)}
+        turn.emit(_event("worker.returned", turn.now_ms, state.session, counts))
 
 
 def session_due(turn: Turn, session_id: str) -> None:
@@ -55,20 +85,68 @@ def session_due(turn: Turn, session_id: str) -> None:
     if silent_ms >= policy.session_dead_ms:
         _lost(turn, session_id, silent_ms)
         return
-    if silent_ms >= 2 * policy.heartbeat_ms and not state.suspect:
-        books.workers.set_suspect(session_id, suspect=True)
-        turn.emit(_event("worker.suspect", turn.now_ms, state.session, {"silent_ms": silent_ms}))
+    if silent_ms >= 2 * _heartbeat_ms(turn, state) and not state.suspect:
+        books.workers.set_suspect(session_id, turn.now_ms)
+        grace_ms = policy.session_dead_ms - silent_ms
+        counts = {"silent_ms": silent_ms, "attempts": len(state.attempts), "grace_ms": grace_ms}
+        turn.emit(_event("worker.suspect", turn.now_ms, state.session, counts))
     _watch(turn, session_id)
 
 
+def after_pause(turn: Turn) -> None:
+    """Called before anything else is made of a signal: blame no worker for a time in which the hub itself was away.
+
+    It was when its next timer is overdue by a heartbeat, or when the clock was put back. Whoever seems silent then may
+    have called all the time. Terms that wait for a worker's answer begin anew as well.
+    """
+    books = turn.books
+    heartbeat_ms = books.policy.scheduler.heartbeat_ms
+    due_ms = books.timers.next_ms()
+    stalled_ms = turn.now_ms - due_ms if due_ms is not None else 0
+    put_back_ms = books.listened_ms - turn.now_ms if books.listened_ms is not None else 0
+    books.listened_ms = turn.now_ms
+    if not books.workers.states or max(stalled_ms, put_back_ms) < heartbeat_ms:
+        return
+    turn.emit(
+        Event(
+            name="hub.stalled",
+            at_ms=turn.now_ms,
+            measurements={"stalled_ms": max(0, stalled_ms), "workers": len(books.workers)},
+        )
+    )
+    for session_id, state in books.workers.states.items():
+        state.seen_ms = turn.now_ms
+        _watch(turn, session_id)
+        for task_id in state.attempts:
+            _renew_term(turn, task_id)
+
+
+def _renew_term(turn: Turn, task_id: str) -> None:
+    books = turn.books
+    task = books.tasks.get(task_id)
+    if task is not None and task.state is TaskState.ASSIGNED:
+        books.timers.set(TimerKind.ASSIGN, task_id, turn.now_ms + books.policy.scheduler.assign_timeout_ms)
+    if books.timers.due_ms(TimerKind.CANCEL, task_id) is not None:
+        books.timers.set(TimerKind.CANCEL, task_id, turn.now_ms + CANCEL_GRACE_MS)
+
+
 def _watch(turn: Turn, session_id: str) -> None:
-    """Look at a session again when it would become suspect, or dead."""
+    """Look at a session again when it would become suspect, or dead; at a suspect one with each heartbeat, so that a
+    pause of the hub itself is noticed.
+    """
     books, policy = turn.books, turn.books.policy.scheduler
     state = books.workers.states[session_id]
-    suspect_ms = state.seen_ms + 2 * policy.heartbeat_ms
+    heartbeat_ms = _heartbeat_ms(turn, state)
+    suspect_ms = state.seen_ms + 2 * heartbeat_ms
     dead_ms = state.seen_ms + policy.session_dead_ms
-    due_ms = min(suspect_ms, dead_ms) if suspect_ms > turn.now_ms else dead_ms
+    next_ms = suspect_ms if suspect_ms > turn.now_ms else turn.now_ms + heartbeat_ms
+    due_ms = min(next_ms, dead_ms)
     books.timers.set(TimerKind.SESSION, session_id, due_ms)
+
+
+def _heartbeat_ms(turn: Turn, state: WorkerState) -> int:
+    """How often this worker was told to call: a changed profile holds for it from its next join on."""
+    return state.session.heartbeat_ms or turn.books.policy.scheduler.heartbeat_ms
 
 
 def _lost(turn: Turn, session_id: str, silent_ms: int) -> None:

@@ -11,8 +11,8 @@ from ostler.domain.live import LiveCall, LiveEnded
 from ostler.domain.measured import Measurement
 from ostler.domain.policy import Policy
 from ostler.domain.states import Failure
-from ostler.domain.tasks import Task
-from ostler.domain.work import Report
+from ostler.domain.tasks import Attempt, Task
+from ostler.domain.work import Finished, Report
 from ostler.planning.guide import Guide
 
 
@@ -234,6 +234,14 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     lengths: Mapping[str, int] = {}
 
 
+class AdoptLate(msgspec.Struct, frozen=True, kw_only=True):
+    """A person takes a late result for that of its task. `task` is its row, `attempt` the record of the attempt."""
+
+    task: Task
+    attempt: Attempt
+    report: Finished
+
+
 class Charged(msgspec.Struct, frozen=True, kw_only=True):
     """A call that was made elsewhere is to be charged."""
 
@@ -269,4 +277,5 @@ Signal = (
     | Pause
     | Resume
     | Retry
+    | AdoptLate
 )

@@ -24,12 +24,18 @@ class WorkerState(msgspec.Struct, kw_only=True):
     attempts: dict[str, int]
     """Task -> generation of attempts it holds."""
     seen_ms: int
-    suspect: bool = False
+    suspect_since_ms: int | None = None
+    """Since when it misses heartbeats."""
     report: HostReport | None = None
 
     def free(self, kind: TaskKind) -> int:
         """Free slots for a kind of work; 0 when it is not allowed there."""
         return self.session.offer.slots.get(kind, 0) - self.busy.get(kind, 0)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it misses heartbeats: it gets nothing new, and keeps what it has until its grace is over."""
+        return self.suspect_since_ms is not None
 
     def hosts(self) -> frozenset[str]:
         """All names of its machine."""
@@ -50,10 +56,15 @@ class Workers:
         """Add a session, or refresh what a known one offers."""
         known = self.states.get(session.id)
         if known is not None:
-            known.session, known.seen_ms, known.suspect = session, now_ms, False
+            known.session, known.seen_ms, known.suspect_since_ms = session, now_ms, None
         else:
             self.states[session.id] = WorkerState(session=session, busy={}, attempts={}, seen_ms=now_ms)
         self._index(session.id)
+
+    def of_instance(self, instance: str) -> WorkerState | None:
+        """The session of a daemon that goes by this lasting name; `None`: it has none, or says no name."""
+        states = (state for state in self.states.values() if state.session.offer.instance == instance)
+        return next(states, None) if instance else None
 
     def leave(self, session_id: str) -> WorkerState | None:
         """Remove a session; returns its books (the attempts to take back)."""
@@ -116,9 +127,9 @@ class Workers:
             else:
                 free.pop(session_id, None)
 
-    def set_suspect(self, session_id: str, *, suspect: bool) -> None:
+    def set_suspect(self, session_id: str, since_ms: int | None) -> None:
         """A silent worker gets no new work; a heartbeat clears it."""
-        self.states[session_id].suspect = suspect
+        self.states[session_id].suspect_since_ms = since_ms
         self._index(session_id)
 
 

@@ -86,6 +86,7 @@ class MemoryStore:
         self._observations: dict[str, Observation] = {}
         self._gateway = MemoryGateway()
         self._ledger = LedgerBook()
+        self._late_reports: list[bytes] = []
         self._closed = False
 
     async def apply(self, commands: Sequence[Command]) -> list[Result]:
@@ -165,6 +166,11 @@ class MemoryStore:
         """See the port."""
         self._must_be_open()
         return [self._plans[key] for key in sorted(self._plans) if key[0] == batch]
+
+    async def late_reports(self, limit: int) -> list[bytes]:
+        """See the port."""
+        self._must_be_open()
+        return self._late_reports[: -max(0, limit) - 1 : -1]
 
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """See the port."""
@@ -314,6 +320,7 @@ class MemoryStore:
         if record is None:
             return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no task {command.task_id}")
         record.late_reports.append(command.body)
+        self._late_reports.append(command.body)
         return Applied(last_seq=self._record_events((command.event,)))
 
     def _record_events(self, events: Sequence[Event]) -> int:

@@ -67,6 +67,8 @@ class Queries(NamedTuple):
     """By hash and scope."""
     plans: str
     """By batch."""
+    newest_late: str
+    """At most so many."""
     gateway: CallQueries
     ledger: LedgerQueries
 
@@ -125,6 +127,7 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
             .where(schema.plan.c.batch == sa.bindparam("batch"))
             .order_by(schema.plan.c.version)
         ),
+        newest_late=text(at_most(sa.select(late.c.body).order_by(late.c.id.desc()))),
         gateway=compile_call_queries(dialect),
         ledger=compile_ledger_queries(dialect),
     )
@@ -257,6 +260,11 @@ def events(run: Run, queries: Queries, *, after_seq: int, limit: int, task_id: s
     else:
         found = run(queries.events_of_task, (after_seq, task_id, after_seq, task_id, at_most))
     return [rows.event_of(*row) for row in found]
+
+
+def late_reports(run: Run, queries: Queries, limit: int) -> list[bytes]:
+    """Late reports of all tasks, newest first. O(answer)."""
+    return [body for (body,) in run(queries.newest_late, (max(0, limit),))]
 
 
 def token_name(run: Run, queries: Queries, token_hash: str, scope: str) -> str | None:

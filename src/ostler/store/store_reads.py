@@ -68,6 +68,10 @@ class StoreReads(ABC):
         """See the port."""
         return await self._read(lambda run, queries: reads.plans(run, queries, batch))
 
+    async def late_reports(self, limit: int) -> list[bytes]:
+        """See the port."""
+        return await self._read(lambda run, queries: reads.late_reports(run, queries, limit))
+
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """See the port."""
         return await self._read(lambda run, queries: reads.token_name(run, queries, token_hash, scope))

@@ -1,6 +1,7 @@
 """The one table of all routes."""
 
 from ostler.web import handlers as on
+from ostler.web import late_handlers as late
 from ostler.web import pattern_handlers as pattern
 from ostler.web import worker_handlers as worker
 from ostler.web.call import Access, Route, route
@@ -52,6 +53,9 @@ def hub_routes() -> tuple[Route, ...]:
         route("POST", "/hub/patterns", pattern.add_outcomes, status=201),
         route("DELETE", "/hub/patterns", pattern.forget_outcomes),
         route("GET", "/hub/patterns/outcomes", pattern.outcomes),
+        route("GET", "/hub/late", late.late),
+        route("GET", "/hub/late/{id}/{attempt}", late.late_result),
+        route("POST", "/hub/late/{id}/{attempt}/adopt", late.adopt),
         route("GET", "/hub/calls", on.calls),
         route("GET", "/hub/calls/{id}", on.call_record),
         route("POST", "/hub/workers/join", worker.join, access=Access.WORKER),

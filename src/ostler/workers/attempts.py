@@ -75,6 +75,11 @@ class AttemptPool:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    @property
+    def keys(self) -> frozenset[Key]:
+        """Attempts in hand."""
+        return frozenset(self._tasks)
+
     def start(self, assignment: Assignment, session_id: str) -> bool:
         """Take on an attempt; `False` when it is known already or older than a known one of its task."""
         key = (assignment.task_id, assignment.generation)

@@ -16,9 +16,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ostler.domain.errors import ConflictError, NotFoundError, OstlerError, UnreachableError
-from ostler.domain.fleet import HostReport, Session, WorkerOffer
+from ostler.domain.fleet import Held, HostReport, Session, WorkerOffer
 from ostler.domain.ports import HubLink
 from ostler.domain.work import Poll
 from ostler.workers.attempts import Abilities, AttemptPool
@@ -132,16 +133,21 @@ class Worker:
         backoff = Backoff()
         while not self._stopping.is_set():
             try:
-                return await within(self._timing, CALL_LIMIT_S, self._link.join(self._offer), "join")
+                offer = replace(self._offer, holds=self._holds())
+                return await within(self._timing, CALL_LIMIT_S, self._link.join(offer), "join")
             except (UnreachableError, ConflictError) as error:
                 self._note(f"cannot join the hub yet: {error}")
                 await first(self._timing.sleep(backoff.next_s()), self._stopping.wait())
         return None
 
+    def _holds(self) -> tuple[Held, ...]:
+        """Attempts whose end is still to be told: the hub may keep them for this daemon."""
+        return tuple(Held(*key) for key in sorted(self._delivery.ended | self._pool.keys))
+
     async def _serve(self, session: Session) -> None:
         """One session from join to its end. When this returns, nothing runs."""
         self.session = session
-        self._trust = TrustWindow()
+        self._trust = TrustWindow(session.heartbeat_ms)
         self._note(f"joined as session {session.id}")
         try:
             self._guard.open(session.id)

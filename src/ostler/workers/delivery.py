@@ -13,6 +13,7 @@ from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ostler.domain.ports import HubLink
 from ostler.domain.work import Finished, Report
 from ostler.workers.outbox import Outbox
+from ostler.workers.run import Key
 from ostler.workers.timing import Backoff, Timing, first, within
 
 PROGRESS_PAUSE_S = 0.2
@@ -32,6 +33,11 @@ class Delivery:
         self._urgent = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+
+    @property
+    def ended(self) -> frozenset[Key]:
+        """Attempts that have ended here and whose end the hub does not have yet."""
+        return self._outbox.ended()
 
     def add(self, report: Report) -> None:
         """Queue a report; never blocks."""

@@ -19,9 +19,12 @@ DEFAULT_LEASE_MS = 15_000
 
 
 class TrustWindow:
-    """The window of one session; all instants are of one stopwatch, in microseconds."""
+    """The window of one session; all instants are of one stopwatch, in microseconds. `heartbeat_ms`: how often the hub
+    wants to hear of it, 0 = as the lease asks for.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, heartbeat_ms: int = 0) -> None:
+        self._heartbeat_ms = heartbeat_ms
         self.lease_ms = DEFAULT_LEASE_MS
         self._sent_us: int | None = None
 
@@ -33,8 +36,11 @@ class TrustWindow:
 
     @property
     def beat_interval_s(self) -> float:
-        """How often to send a heartbeat: two may be lost in a row."""
-        return max(_BEAT_INTERVAL_MIN_S, self.lease_ms / 1000 / _BEATS_PER_LEASE)
+        """How often to send a heartbeat: as the hub asked, and so often that two in a row may be lost."""
+        interval_s = self.lease_ms / 1000 / _BEATS_PER_LEASE
+        if self._heartbeat_ms > 0:
+            interval_s = min(interval_s, self._heartbeat_ms / 1000)
+        return max(_BEAT_INTERVAL_MIN_S, interval_s)
 
     def left_ms(self, now_us: int) -> int:
         """How long the daemon may still let its attempts run; 0 or less: kill them."""

@@ -35,6 +35,10 @@ class Outbox:
         """Whether something other than progress waits."""
         return any(not isinstance(report, Progress) for reports in self._waiting.values() for report in reports)
 
+    def ended(self) -> frozenset[Key]:
+        """Attempts whose end waits to be handed over."""
+        return frozenset(key for key, reports in self._waiting.items() if isinstance(reports[-1], Finished))
+
     def add(self, report: Report) -> None:
         """Queue a report. What comes after the end of an attempt is dropped."""
         reports = self._waiting.setdefault(key_of(report), [])

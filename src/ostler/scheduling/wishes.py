@@ -1,0 +1,27 @@
+"""What people want of tasks, one branch for each wish; each is refused before anything changed, or done."""
+
+from typing import assert_never
+
+from ostler.scheduling import late
+from ostler.scheduling import signals as sig
+from ostler.scheduling.books import Turn
+from ostler.scheduling.intake import Settled, cancel, pause, resume, retry
+
+Wish = sig.Cancel | sig.Pause | sig.Resume | sig.Retry | sig.AdoptLate
+
+
+def told(turn: Turn, wish: Wish) -> None:
+    """Do what a person wants. Raises `NotFoundError` or `ConflictError`."""
+    match wish:
+        case sig.Cancel():
+            cancel(turn, wish.task_id, wish.reason)
+        case sig.Pause():
+            pause(turn, wish.task_id)
+        case sig.Resume():
+            resume(turn, wish.task_id)
+        case sig.Retry():
+            retry(turn, wish.task, Settled(wish.settled, wish.lengths))
+        case sig.AdoptLate():
+            late.adopt(turn, wish.task, wish.attempt, wish.report)
+        case _:
+            assert_never(wish)
