@@ -37,6 +37,7 @@ models:
     {provider: stable, context: 200000, capabilities: [tools], input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0}
   large-horse: {provider: stable, context: 200000, capabilities: [tools]}
 scheduler: {heartbeat: 500ms, session_dead: 4s, retry_base: 100ms}
+agents: {folders: [agents]}
 gateway: {require_key: always}
 worker:
   allow: [agent]
@@ -45,6 +46,17 @@ worker:
   slots: {agent: 2}
   repos: ["barn=%(repo)s"]
 hub: {port: 0}
+"""
+
+
+HAND = """\
+---
+description: Keeps the books of the stable
+model: complex
+tools: read, write
+runner: claude
+---
+You are a stable hand.
 """
 
 
@@ -144,6 +156,8 @@ def open_barn(folder: Path, *, profile: str = PROFILE, worker: bool = True) -> I
     with ExitStack() as stack:
         repo, home = new_repo(folder / "barn"), folder / "person"
         home.mkdir()
+        (folder / "agents").mkdir()
+        (folder / "agents" / "hand.md").write_text(HAND, encoding="utf-8")
         upstream = stack.enter_context(Upstream(OpenAI((SMALL, LARGE)), answers()))
         text = profile % {"url": upstream.url, "repo": repo}
         hub = stack.enter_context(

@@ -122,7 +122,9 @@ def claude(place: Place, base_url: str, key: str, model: str, prompt: str) -> Ru
     return _run(place, [str(program("claude")), *arguments], variables)
 
 
-def by_adapter(place: Place, name: str, gateway: str, key: str, model: str, prompt: str) -> Run:
+def by_adapter(
+    place: Place, name: str, gateway: str, key: str, model: str, prompt: str, tools: tuple[str, ...] = ()
+) -> Run:
     """One run of any agent as the worker's own adapter starts it. `gateway`: an address without a path."""
     job = Job(
         prompt=prompt,
@@ -133,6 +135,7 @@ def by_adapter(place: Place, name: str, gateway: str, key: str, model: str, prom
         tree=str(place.work),
         context_tokens=64_000,
         output_tokens=4_096,
+        tools=tools,
     )
     start = ADAPTERS[name].start(job)
     for path, text in start.files.items():

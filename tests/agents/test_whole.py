@@ -49,6 +49,19 @@ def test_an_agent_does_its_work_on_a_branch_of_its_own(barn: Barn, runner: str) 
     assert barn.git("worktree", "list").count("\n") == 1
 
 
+def test_a_task_takes_on_the_role_that_it_names(barn: Barn) -> None:
+    """The file says tier, tools, agent command line and prompt: the model of that tier is called, with these tools."""
+    barn.upstream.script(then=writes_in_tree("note.txt", NOTE))
+
+    done = barn.run(agent("hand", agent="hand", tier=None))
+
+    assert done.task.state is TaskState.SUCCEEDED, done
+    assert [(one.model, one.evidence.agent if one.evidence else "") for one in done.attempts] == [(LARGE, "claude")]
+    main = [call for call in barn.upstream.calls if call.json.get("tools")]
+    assert {tool["function"]["name"] for call in main for tool in call.json["tools"]} == {"Read", "Write"}
+    assert all(b"You are a stable hand." in call.body for call in main)
+
+
 def test_all_that_an_agent_called_is_in_the_books_of_its_task(barn: Barn) -> None:
     """Each call came with the attempt's own key, is recorded and priced under the task, and `ostler why` lists it."""
     barn.upstream.script(then=writes_in_tree("note.txt", NOTE))

@@ -56,6 +56,8 @@ FLAGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--max-attempts", "1"), {"max_attempts": 1}),
     (("--session", "s"), {"session": "s"}),
     (("--tick", "7"), {"tick": "7"}),
+    (("--agent", "reviewer"), {"agent": "reviewer", "kind": TaskKind.AGENT}),
+    (("--agent", "reviewer", "--kind", "chat"), {"agent": "reviewer", "kind": TaskKind.CHAT}),
     (("--label", "team=web", "--label", "why=a=b"), {"metadata": {"team": "web", "why": "a=b"}}),
 ]
 

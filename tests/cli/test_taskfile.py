@@ -121,6 +121,8 @@ VALUES: list[tuple[str, str, str, object]] = [
     ("ttl", "1.5h", "ttl_ms", 5_400_000),
     ("session", "s", "session", "s"),
     ("tick", "'7'", "tick", "7"),
+    ("agent", "reviewer", "agent", "reviewer"),
+    ("tools", "[read, bash]", "tools", ("read", "bash")),
     ("phase", "late", "phase", "late"),
     ("expected", "15m", "expected_ms", 900_000),
     ("labels", "{why: test}", "metadata", {"why": "test"}),

@@ -188,6 +188,8 @@ worker:
   cwd_roots: [~/src, work]
   env: [PATH]
   task_env: [CI]
+agents:
+  folders: [~/agents]
 hub:
   host: 0.0.0.0
   port: 8000

@@ -7,6 +7,8 @@ need very different things and a verb must start at once.
 from typing import TYPE_CHECKING
 
 from ostler.app.options import (
+    AgentList,
+    AgentRow,
     DemoOptions,
     DoctorOptions,
     DoctorReport,
@@ -97,6 +99,27 @@ def agents_doctor(profile: str | None) -> DoctorReport:
     return run(examine_agents(profile))
 
 
+def agents_list(profile: str | None) -> AgentList:
+    """The agents that tasks may name."""
+    from ostler.app.agent_roles import list_agents
+
+    return list_agents(profile)
+
+
+def agent(name: str, profile: str | None) -> AgentRow:
+    """One agent that tasks may name."""
+    from ostler.app.agent_roles import show_agent
+
+    return show_agent(name, profile)
+
+
+def agents_check(profile: str | None) -> AgentList:
+    """As `agents_list`; raises with every mistake."""
+    from ostler.app.agent_roles import check_agents
+
+    return check_agents(profile)
+
+
 def check_endpoint(name: str, profile: str | None, force: bool) -> Probe:  # noqa: FBT001 - the command line's contract
     """List an endpoint of the profile without a hub; from the cache unless `force`."""
     from ostler.app.loop import run
@@ -120,7 +143,10 @@ def plan(pipeline: "Pipeline", options: PlanOptions, tell: Tell) -> "PlanReport"
 
 
 __all__ = [
+    "agent",
+    "agents_check",
     "agents_doctor",
+    "agents_list",
     "check_endpoint",
     "demo",
     "doctor",

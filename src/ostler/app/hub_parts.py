@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -10,6 +11,7 @@ from ostler.app.comparing import saved_by
 from ostler.app.profiles import Chosen, setting_rows
 from ostler.budget.mirror import since_needed
 from ostler.budget.recovery import recovered
+from ostler.config.agent_files import read_agents
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import AppendEvents, Release, Settle
 from ostler.domain.event import Event
@@ -85,6 +87,7 @@ class HubParts:
         parts.hub = Hub(pump, store, parts.desk, parts.plans, info, work.next_seq, saved_by)
         pump.start()
         parts.hub.gateway.keep_calls_ms = chosen.profile.gateway.keep_calls_ms
+        parts.hub.roles.read = partial(read_agents, chosen.profile.agents.folders)
         parts.hub.attempt_keys.enabled = chosen.profile.gateway.enabled
         await parts.hub.gateway.start()
         await parts.hub.attempt_keys.take_up(work.tasks)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from ostler.domain.agents import AgentRole
 from ostler.domain.decision import Verdict
 from ostler.domain.fleet import Probe
 from ostler.domain.tasks import TaskKind, TaskSpec
@@ -18,6 +19,23 @@ from ostler.hub.views import EndpointList, TaskAnswer, Why
 if TYPE_CHECKING:
     from ostler.app.plan_views import PlanReport
     from ostler.planning.pipeline import Pipeline
+
+
+class AgentRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent that tasks may name. `tier` and `models`: what its model comes to; no tier = it names a model."""
+
+    role: AgentRole
+    tier: str | None = None
+    models: tuple[str, ...] = ()
+
+
+class AgentList(msgspec.Struct, frozen=True, kw_only=True):
+    """All of them, and what is wrong with files that are none."""
+
+    folders: tuple[str, ...] = ()
+    agents: tuple[AgentRow, ...] = ()
+    problems: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,6 +252,18 @@ class App(Protocol):
 
     def agents_doctor(self, profile: str | None) -> DoctorReport:
         """Look at the agent command lines of this machine; changes nothing."""
+        ...
+
+    def agents_list(self, profile: str | None) -> AgentList:
+        """The agents that tasks may name."""
+        ...
+
+    def agent(self, name: str, profile: str | None) -> AgentRow:
+        """One of them. Raises `NotFoundError`."""
+        ...
+
+    def agents_check(self, profile: str | None) -> AgentList:
+        """As `agents_list`. Raises `ProfileError` with every mistake."""
         ...
 
     def check_endpoint(self, name: str, profile: str | None, force: bool) -> Probe:  # noqa: FBT001 -- passed by name

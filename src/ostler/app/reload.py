@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+from functools import partial
 
 from ostler.app.hub_parts import HubParts
 from ostler.app.prices import with_list_prices
 from ostler.app.profiles import setting_rows
+from ostler.config.agent_files import read_agents
 from ostler.config.load import load_profile
 from ostler.config.settings import LoadedProfile
 from ostler.config.watch import ProfileWatcher
@@ -23,6 +25,7 @@ async def watch_profile(parts: HubParts, profile: LoadedProfile, path: str | Non
     def changed(loaded: LoadedProfile) -> None:
         parts.prober.set_policy(loaded.policy.scheduler)
         parts.hub.gateway.keep_calls_ms = loaded.gateway.keep_calls_ms
+        parts.hub.roles.read = partial(read_agents, loaded.agents.folders)
         carry_out(asyncio.ensure_future(parts.hub.reload(loaded.policy, setting_rows(loaded))))
 
     def refused(text: str) -> None:

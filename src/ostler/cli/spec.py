@@ -55,6 +55,7 @@ _OPTIONS = (
     click.option("--requires", metavar="NAME", multiple=True, help="The worker must have this.  [several times]"),
     click.option("--worker", metavar="NAME", help="Run on this worker."),
     click.option("--runner", type=click.Choice(AGENT_NAMES), help="Agent command line that runs it."),
+    click.option("--agent", metavar="NAME", help="Agent whose role it takes on: see `ostler agents list`."),
     click.option("--repo", metavar="NAME", help="Repository it works in."),
     click.option("--branch", metavar="NAME", help="Where an agent's work on the repository begins."),
     click.option("--cwd", metavar="DIR", help="Folder that a command runs in."),
@@ -94,6 +95,7 @@ def build_spec(task_id: str, words: tuple[str, ...], fields: Mapping[str, Any]) 
         "system": fields["system"],
         "cwd": fields["cwd"],
         "runner": fields["runner"],
+        "agent": fields["agent"],
         "repo": fields["repo"],
         "branch": fields["branch"],
         "worker": fields["worker"],
@@ -171,7 +173,8 @@ def _standard_input() -> str:
 
 def _kind(fields: Mapping[str, Any]) -> TaskKind:
     if fields["kind"] is None:
-        return TaskKind.COMMAND if fields["is_command"] else TaskKind.CHAT
+        told = TaskKind.AGENT if fields["agent"] else TaskKind.CHAT
+        return TaskKind.COMMAND if fields["is_command"] else told
     kind = TaskKind(fields["kind"])
     if (kind is TaskKind.COMMAND) != fields["is_command"]:
         raise InvalidInputError(

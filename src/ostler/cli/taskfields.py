@@ -191,6 +191,8 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "env": Field("env", pairs),
         "timeout": Field("timeout_s", seconds),
         "runner": Field("runner", choice({name: name for name in AGENT_NAMES})),
+        "agent": Field("agent", text),
+        "tools": Field("tools", texts),
         "repo": Field("repo", text),
         "branch": Field("branch", text),
         "touches": Field("file_hints", texts),

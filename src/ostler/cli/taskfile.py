@@ -316,7 +316,8 @@ class _Reader:
 
     def _kind(self, values: Mapping[str, object], node: Node, task_id: str) -> object:
         has_prompt, has_command = bool(values.get("prompt")), bool(values.get("argv"))
-        kind = values.get("kind") or (TaskKind.CHAT if has_prompt or not has_command else TaskKind.COMMAND)
+        asks = TaskKind.AGENT if values.get("agent") else TaskKind.CHAT
+        kind = values.get("kind") or (asks if has_prompt or not has_command else TaskKind.COMMAND)
         if kind is TaskKind.COMMAND and not has_command:
             self._refuse(node.place, task_id, "it runs a command and has none", "add `command:`")
         elif kind is not TaskKind.COMMAND and not has_prompt:

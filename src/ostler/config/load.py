@@ -20,7 +20,7 @@ from ostler.config.nodes import Node, Place
 from ostler.config.resolve import resolve_catalog
 from ostler.config.rules import check_numbers, resolve_rules
 from ostler.config.schema import ProfileFile
-from ostler.config.settings import HubSettings, LoadedProfile, WorkerSettings, policy_version
+from ostler.config.settings import AgentSettings, HubSettings, LoadedProfile, WorkerSettings, policy_version
 from ostler.config.show import effective_settings
 from ostler.config.sources import DEFAULT, Source, built_in, built_in_names, expand_user, find_profile, home, read_text
 from ostler.domain.errors import ProfileError, nearest
@@ -107,6 +107,7 @@ def _resolve(draft: Draft, source: Source, env: Mapping[str, str], cwd: Path) ->
     return LoadedProfile(
         policy=msgspec.structs.replace(policy, version=policy_version(policy)),
         worker=_worker(file.worker, env, folder),
+        agents=_agents(file.agents, env, folder),
         gateway=file.gateway,
         hub=_hub(draft, env, folder),
         budget=budget,
@@ -136,6 +137,10 @@ def _worker(worker: WorkerSettings, env: Mapping[str, str], folder: Path) -> Wor
     roots = tuple(str(folder / expand_user(root, env)) for root in worker.cwd_roots)
     repos = tuple(_repo(repo, env, folder) for repo in worker.repos)
     return msgspec.structs.replace(worker, cwd_roots=roots, repos=repos)
+
+
+def _agents(agents: AgentSettings, env: Mapping[str, str], folder: Path) -> AgentSettings:
+    return msgspec.structs.replace(agents, folders=tuple(str(folder / expand_user(one, env)) for one in agents.folders))
 
 
 def _repo(written: str, env: Mapping[str, str], folder: Path) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from ostler.config.settings import (
+    AgentSettings,
     AtLeastOne,
     BudgetSettings,
     ContextSettings,
@@ -160,6 +161,7 @@ class ProfileFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     scheduler: SchedulerPolicy = SchedulerPolicy()
     residency: ResidencyPolicy = ResidencyPolicy()
     worker: WorkerSettings = WorkerSettings()
+    agents: AgentSettings = AgentSettings()
     hub: HubSettings = HubSettings()
     gateway: GatewaySettings = GatewaySettings()
     learning: LearningPolicy = LearningPolicy()

@@ -109,6 +109,13 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return {kind: every[kind] for kind in self.allow}
 
 
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the hub finds agents that tasks may name."""
+
+    folders: tuple[str, ...] = ()
+    """Folders with Markdown files, those in them too; the first file of a name counts."""
+
+
 class KeyRule(StrEnum):
     """Whether calls of the gateway need a key of ours."""
 
@@ -267,6 +274,7 @@ class LoadedProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: Policy
     worker: WorkerSettings
+    agents: AgentSettings = AgentSettings()
     hub: HubSettings
     gateway: GatewaySettings = GatewaySettings()
     budget: BudgetSettings

@@ -101,6 +101,10 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timeout_s: float | None = None
     runner: str | None = None
     """Agent command line that runs it; unset = the first that its worker allows."""
+    agent: str | None = None
+    """Agent of the hub's folders whose role it takes on: what it leaves open is filled in when it is handed in."""
+    tools: tuple[str, ...] = ()
+    """Tools that an agent command line may use; none = all it has."""
     repo: str | None = None
     branch: str | None = None
     """Where an agent's work on `repo` begins; unset = what is checked out there."""

@@ -31,6 +31,7 @@ from ostler.hub.plan_views import PlanWish
 from ostler.hub.pump import Pump
 from ostler.hub.results import run_results
 from ostler.hub.resume import changed_fields, ended_badly, refuse_changed
+from ostler.hub.roles import RoleDesk
 from ostler.hub.service_info import HubInfo
 from ostler.hub.spending import charge
 from ostler.hub.spending_views import Spending, SpendingNoted
@@ -84,6 +85,7 @@ class Hub:
         pump.attempt_ended = self.attempt_keys.ended
         self.patterns = PatternDesk(pump, store)
         self.late = LateDesk(pump, store, self._fell_with, self.retry)
+        self.roles = RoleDesk()
         self._link = LocalLink(pump)
 
     @property
@@ -105,6 +107,7 @@ class Hub:
         """Accept tasks, all or none; durable when this returns. `resume`: what ended badly is sent back first. `plan`:
         the run is planned before its tasks may start.
         """
+        specs = await self.roles.taken_on(specs, self._policy)
         run = self.plans.one_run(specs) if plan is not None else None
         outside = outside_needs(specs)
         known = await self._store.states(outside) if outside else {}
@@ -302,6 +305,7 @@ class Hub:
 
     async def route(self, spec: TaskSpec) -> tuple[Verdict, Why]:
         """What would happen to this task now; stores nothing, calls nothing."""
+        (spec,) = await self.roles.taken_on([spec], self._policy)
         check_batch([msgspec.structs.replace(spec, needs=())], {})
         now_ms = self._pump.clock.now_ms()
         _, facts = as_it_runs(spec, self._policy, self._fleet())

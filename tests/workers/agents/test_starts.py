@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ostler.domain.errors import InvalidInputError
+from ostler.domain.errors import InvalidInputError, NotAllowedError
 from ostler.domain.tasks import AGENT_NAMES, TaskKind, TaskSpec
 from ostler.workers.runners.agents.contract import Job
 from ostler.workers.runners.agents.prompting import prompt_of
@@ -84,6 +84,30 @@ def test_what_an_adapter_sets_is_its_own(name: str) -> None:
 
     for variable in adapter.start(JOB).env:
         assert any(fnmatchcase(variable, pattern) for pattern in adapter.owns), variable
+
+
+@pytest.mark.parametrize(
+    ("name", "tools", "told"),
+    [
+        ("opencode", ("read", "write"), '"permission":{"*":"deny","edit":"allow","list":"allow","read":"allow"}'),
+        ("claude", ("read", "edit"), "--tools=Read,Edit,MultiEdit,NotebookEdit"),
+        ("codex", ("read", "bash"), "--sandbox=read-only"),
+        ("codex", ("write", "bash"), "--sandbox=workspace-write"),
+        ("aider", ("edit", "write"), "--message=Write a note."),
+    ],
+)
+def test_an_agent_is_held_to_the_tools_of_its_job(name: str, tools: tuple[str, ...], told: str) -> None:
+    """In the way of each program; none named = all that it has."""
+    start = ADAPTERS[name].start(replace(JOB, tools=tools))
+
+    assert told in " ".join((*start.argv, *start.env.values()))
+
+
+@pytest.mark.parametrize(("name", "tools"), [("codex", ("read", "write")), ("aider", ("read", "edit"))])
+def test_a_program_that_cannot_be_held_to_its_tools_is_not_started(name: str, tools: tuple[str, ...]) -> None:
+    """It is refused with what would be taken, not run with more than it may."""
+    with pytest.raises(NotAllowedError, match=r"tools: .*(add|use another runner)"):
+        ADAPTERS[name].start(replace(JOB, tools=tools))
 
 
 @given(st.text(min_size=1), st.lists(st.text(min_size=1), max_size=3), st.lists(st.text(min_size=1), max_size=3))

@@ -10,6 +10,7 @@ import re
 
 import msgspec
 
+from ostler.domain.errors import NotAllowedError
 from ostler.domain.states import FailureClass
 from ostler.workers.runners.agents.contract import (
     AgentEvent,
@@ -62,6 +63,9 @@ class Aider:
 
     def start(self, job: Job) -> Start:
         """Nothing is asked, fetched or sent anywhere else, and nothing is written into the tree but the work."""
+        if job.tools and not {"edit", "write"} <= {*job.tools}:
+            what = "aider does nothing but edit and write files"
+            raise NotAllowedError(what, where="tools", remedy="add edit and write to the tools, or use another runner")
         name = f"openai/{job.model}"
         limits = {"max_input_tokens": job.context_tokens, "max_output_tokens": job.output_tokens}
         facts = {name: {**limits, "max_tokens": job.output_tokens, "litellm_provider": "openai", "mode": "chat"}}

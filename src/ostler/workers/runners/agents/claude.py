@@ -4,6 +4,8 @@ Its last line of type `result` decides: subtype `success`, not an error, and end
 `success` with `is_error`, and the exit code is 1 after good work when a server of tools wants a login.
 """
 
+from collections.abc import Mapping
+
 from ostler.domain.states import FailureClass
 from ostler.workers.runners.agents.contract import (
     AgentEvent,
@@ -21,7 +23,20 @@ from ostler.workers.runners.agents.lines import Fields, count, inner, items, mic
 from ostler.workers.runners.agents.reading import LineReader
 from ostler.workers.runners.agents.tally import added, answered, called, silent, trouble_of
 
-_TOOLS = "Bash,Edit,Glob,Grep,MultiEdit,NotebookEdit,Read,TodoWrite,Write"
+_TOOLS: Mapping[str, tuple[str, ...]] = {
+    "read": ("Read",),
+    "glob": ("Glob",),
+    "grep": ("Grep",),
+    "edit": ("Edit", "MultiEdit", "NotebookEdit"),
+    "write": ("Write",),
+    "bash": ("Bash",),
+    "webfetch": ("WebFetch",),
+    "websearch": ("WebSearch",),
+    "task": ("Task",),
+    "todo": ("TodoWrite",),
+}
+_FREE = ("read", "glob", "grep", "edit", "write", "bash", "todo")
+"""Used without asking where a task names none."""
 _ERROR_KINDS = {
     "authentication_failed": FailureClass.AUTH,
     "billing_error": FailureClass.AUTH,
@@ -61,7 +76,10 @@ class Claude:
             "DISABLE_AUTOUPDATER": "1",
         }
         argv: tuple[str, ...] = ("claude", "-p", "--output-format=stream-json", "--verbose", f"--model={job.model}")
-        argv += ("--permission-mode=acceptEdits", f"--allowedTools={_TOOLS}", "--strict-mcp-config")
+        allowed = ",".join(name for tool in job.tools or _FREE for name in _TOOLS[tool])
+        argv += ("--permission-mode=acceptEdits", f"--allowedTools={allowed}", "--strict-mcp-config")
+        if job.tools:
+            argv += (f"--tools={allowed}",)
         return Start(argv=(*argv, "--setting-sources=project", "--", job.prompt), env=env)
 
     def reader(self) -> "ClaudeReader":

@@ -9,6 +9,7 @@ import re
 
 import msgspec
 
+from ostler.domain.errors import NotAllowedError
 from ostler.domain.states import FailureClass
 from ostler.wire.classify import classify_answer, one_line
 from ostler.workers.runners.agents.contract import (
@@ -53,6 +54,7 @@ class Codex:
         reached = f'name="ostler",base_url="{job.gateway}/v1",env_key="{_KEY}",wire_api="responses"'
         # The gateway has tried elsewhere already.
         patience = f"request_max_retries=1,stream_max_retries=1,stream_idle_timeout_ms={_IDLE_MS}"
+        sandbox = _sandbox(job.tools)
         settings = (
             "model_provider=ostler",
             f"model_providers.ostler={{{reached},{patience}}}",
@@ -63,7 +65,7 @@ class Codex:
             "check_for_update_on_startup=false",
         )
         argv = (
-            *("codex", "exec", "--json", "--sandbox=workspace-write", "--skip-git-repo-check", f"--cd={job.tree}"),
+            *("codex", "exec", "--json", f"--sandbox={sandbox}", "--skip-git-repo-check", f"--cd={job.tree}"),
             f"--model={job.model}",
             # They are fetched from their shop at each start.
             *("--disable=plugins", "--disable=apps"),
@@ -75,6 +77,19 @@ class Codex:
     def reader(self) -> "CodexReader":
         """A reader for one run."""
         return CodexReader()
+
+
+def _sandbox(tools: tuple[str, ...]) -> str:
+    """Its one tool runs commands: what they may do is all that can be said. Raises `NotAllowedError`."""
+    if not tools:
+        return "workspace-write"
+    if "bash" not in tools:
+        raise NotAllowedError(
+            "codex cannot be kept from running commands",
+            where="tools",
+            remedy="add bash to the tools, or use another runner",
+        )
+    return "workspace-write" if {"edit", "write"} & {*tools} else "read-only"
 
 
 class CodexReader(LineReader):

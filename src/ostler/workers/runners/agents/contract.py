@@ -31,6 +31,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Folder it works in."""
     context_tokens: int
     output_tokens: int
+    tools: tuple[str, ...] = ()
+    """Those it may use, by the names of `AGENT_TOOLS`; none = all that the program has."""
 
     def __repr__(self) -> str:
         return f"Job(model={self.model!r}, tree={self.tree!r})"
@@ -191,7 +193,7 @@ class Adapter(Protocol):
         ...
 
     def start(self, job: Job) -> Start:
-        """How to start a run."""
+        """How to start a run. Raises `NotAllowedError` when the program cannot be held to the tools of the job."""
         ...
 
     def reader(self) -> Reader:

@@ -36,6 +36,8 @@ _ENV = {
 _LOCK = {"lockfileVersion": 3, "packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
 _LOGGED = re.compile(r'error\.error="((?:[^"\\]|\\.)*)"')
 _CALLER = re.compile(r"^AI_\w+: ")
+_TOOLS = {"write": ("edit",), "read": ("read", "list"), "todo": ("todowrite", "todoread")}
+"""Where its permissions are called otherwise: whoever may edit may write."""
 _TRIES = 6
 """Failed calls in a row, each of which our gateway had tried elsewhere: about a minute of it."""
 _ERRORS = {
@@ -76,7 +78,7 @@ class Opencode:
             "provider": {PROVIDER: provider},
             "model": f"{PROVIDER}/{job.model}",
             "small_model": f"{PROVIDER}/{job.model}",
-            "permission": {"edit": "allow", "bash": "allow", "webfetch": "deny"},
+            "permission": _permissions(job.tools),
         }
         env = {
             **_ENV,
@@ -104,6 +106,14 @@ class Opencode:
 
 
 _FOLDERS = {".config/opencode/node_modules/.keep": ""}
+
+
+def _permissions(tools: tuple[str, ...]) -> dict[str, str]:
+    """What is not allowed is not offered to the model."""
+    if not tools:
+        return {"edit": "allow", "bash": "allow", "webfetch": "deny"}
+    allowed = {name for tool in tools for name in _TOOLS.get(tool, (tool,))}
+    return {"*": "deny", **dict.fromkeys(sorted(allowed), "allow")}
 
 
 class OpencodeReader(LineReader):

@@ -128,6 +128,7 @@ class AgentRunner:
             tree=str(place.tree),
             context_tokens=route.context_tokens or spec.context_tokens or DEFAULT_CONTEXT_TOKENS,
             output_tokens=spec.max_output_tokens or max(route.max_output_tokens, 8_192),
+            tools=spec.tools,
         )
 
     async def _in_place(self, run: Run, adapter: Adapter, job: Job, place: Workspace) -> Finished:
