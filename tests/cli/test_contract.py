@@ -70,6 +70,7 @@ CALLS: dict[str, tuple[Ask, object]] = {
     "revoke_key": (lambda hub: hub.revoke_key("old"), call_samples.GONE),
     "calls": (lambda hub: hub.calls(CallQuery(key="a b", failed=True)), call_samples.CALLS),
     "call": (lambda hub: hub.call(call_samples.CALL_ID), call_samples.CALL),
+    "answer": (lambda hub: hub.answer("t-one", "green").state, "queued"),
     "late": (lambda hub: hub.late(), host_samples.LATE),
     "late_result": (lambda hub: hub.late_result("t-one", 1), host_samples.LATE_ANSWER),
     "adopt_late": (lambda hub: hub.adopt_late("t-one", 1).state, "succeeded"),

@@ -103,6 +103,12 @@ def retried(rig: Rig) -> None:
     rig.tell(sig.Retry(task=rig.rows["t"]))
 
 
+def answered(rig: Rig) -> None:
+    _one_chat(rig)
+    rig.finish("t", FailureClass.QUESTION)
+    rig.tell(sig.Answered(task=rig.rows["t"], text="the green one"))
+
+
 def late(rig: Rig) -> None:
     reclaimed(rig)
     rig.report_finished("t", 1, "s1")
@@ -260,6 +266,7 @@ SCENES: dict[str, Scene] = {
     "task.paused": paused_and_resumed,
     "task.resumed": paused_and_resumed,
     "task.retried": retried,
+    "task.answered": answered,
     "task.late_report": late,
     "scheduler.route": assigned,
     "scheduler.fallback": fallback,

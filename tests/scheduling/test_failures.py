@@ -63,6 +63,7 @@ TABLE = [
     (F.OUT_OF_MEMORY, Move.ELSEWHERE, False, 0, ON_IT, False, False, False),
     (F.AUTH, Move.HUMAN, True, 0, (), False, False, False),
     (F.POLICY, Move.HUMAN, True, 0, (), False, False, False),
+    (F.QUESTION, Move.HUMAN, False, 0, (), False, False, False),
     (F.REFUSAL, Move.FAIL, True, 0, (), False, False, False),
     (F.CAPABILITY, Move.UP, True, 0, (), False, False, False),
     (F.COMMAND, Move.AGAIN, True, 2_000, (), False, False, False),

@@ -133,6 +133,12 @@ class RecordingLate(Desk):
         return samples.task(task_id, TaskState.SUCCEEDED)
 
 
+class RecordingPeople(Desk):
+    async def answer(self, task_id: str, text: str) -> Task:
+        self._hub.record("answer", task_id, text)
+        return samples.task(task_id, TaskState.QUEUED)
+
+
 class RecordingResidency(Desk):
     async def hosts(self, *, saved: bool) -> HostList:
         self._hub.record("hosts", saved)
@@ -220,6 +226,7 @@ class RecordingHub:
         self.gateway = RecordingGateway(self)
         self.tokens = RecordingTokens(self)
         self.late = RecordingLate(self)
+        self.people = RecordingPeople(self)
         self.followers = 0
         self.reset()
 

@@ -178,6 +178,7 @@ CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
         ),
         KeyMade,
     ),
+    ("POST", "/hub/tasks/t-one/answer", {"text": "the green one"}, 200, ("answer", "t-one", "the green one"), Task),
     ("POST", "/hub/late/t-one/1/adopt", None, 200, ("adopt_late", "t-one", 1), Task),
     ("DELETE", "/hub/keys/laptop", None, 200, ("revoke_key", "laptop"), KeyRow),
     ("POST", "/hub/patterns", {"observations": [OUTCOME]}, 201, ("add", (OUTCOME,)), PatternChange),

@@ -18,6 +18,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "run": Verb("ostler.cli.run:run", "Hand in a file of tasks and watch them to the end."),
         "plan": Verb("ostler.cli.plan:plan", "Predict how long a pipeline takes, and how good that is."),
         "tasks": Verb("ostler.cli.tasks:tasks", "List, show and steer tasks."),
+        "answer": Verb("ostler.cli.answer:answer", "Answer a task that needs a person, or list what asks."),
         "why": Verb("ostler.cli.route:why", "Explain where a task or call ran, or why it does not."),
         "route": Verb("ostler.cli.route:route", "Ask where a task would run; starts nothing."),
         "events": Verb("ostler.cli.events:events", "Print what happens."),

@@ -236,6 +236,10 @@ class HubClient:
         path = _patterns("/hub/patterns", task_type, model, tier)
         return self._decoded(self._transport.ask("DELETE", path), PatternChange)
 
+    def answer(self, task_id: str, text: str) -> Task:
+        """Let a task that needs a person go on with an answer."""
+        return self._post(f"/hub/tasks/{_part(task_id)}/answer", {"text": text}, Task)
+
     def late(self) -> LateList:
         """Results that came too late."""
         return self._get("/hub/late", LateList)

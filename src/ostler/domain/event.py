@@ -65,6 +65,7 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         ),
         "task.paused": EventKind("A person paused it.", (), _TASK),
         "task.resumed": EventKind("A person resumed it.", (), _TASK),
+        "task.answered": EventKind("A person answered what it had asked; it goes on.", ("answers",), _TASK),
         "task.retried": EventKind("A person sent it back to the queue.", (), _TASK),
         "task.results_trimmed": EventKind(
             "Results of needed tasks were cut to fit into the window of the model that they were handed to.",

@@ -154,6 +154,8 @@ class FailureClass(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     AUTH = "auth"
     POLICY = "policy"
+    QUESTION = "question"
+    """Only a person can decide; the message is what is asked."""
     REFUSAL = "refusal"
     CAPABILITY = "capability"
     COMMAND = "command"

@@ -209,6 +209,14 @@ class ErrorCount(msgspec.Struct, frozen=True):
     count: int
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person answered when a task needed one. `asked`: the failure that had asked, in words."""
+
+    asked: str
+    text: str
+    at_ms: int
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """The current row of a task. Invariants: queued <=> `wait`; final <=> `finished_ms`; leased <=> `session`."""
 
@@ -257,6 +265,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     fallback_used: bool = False
     outcome: Outcome | None = None
     failure: Failure | None = None
+    answers: tuple[Answer, ...] = ()
+    """Of people, the newest last; each later attempt is told."""
     batch: str | None = None
     title: str = ""
     phase: str | None = None

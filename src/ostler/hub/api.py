@@ -70,6 +70,14 @@ class LateApi(Protocol):
         ...
 
 
+class PeopleApi(Protocol):
+    """What people answer."""
+
+    async def answer(self, task_id: str, text: str) -> Task:
+        """Let a task that needs a person go on; its next attempt is told. Refused when it asks nobody."""
+        ...
+
+
 class EndpointApi(Protocol):
     """Endpoints: who they are, how they are."""
 
@@ -214,6 +222,11 @@ class HubApi(Protocol):
     @property
     def patterns(self) -> PatternApi:
         """Outcomes, and what is learned of them."""
+        ...
+
+    @property
+    def people(self) -> PeopleApi:
+        """What people answer."""
         ...
 
     @property

@@ -99,6 +99,7 @@ class AttemptKeys:
         notes = [_note(attempt) for attempt in earlier if attempt.failure is not None]
         if notes and output:
             notes[-1] += f" Its last words: {output[-NOTE_CHARACTERS:]}"
+        notes += [f"A person was asked: {one.asked} The answer: {one.text}" for one in task.answers]
         return tuple(notes)
 
 

@@ -75,7 +75,7 @@ def hand_over(
     task: Task, spec: TaskSpec, results: Sequence[NeedResult], route: ModelRoute | None, policy: Policy, now_ms: int
 ) -> Handed:
     """Put results where they belong. Pure."""
-    spec = msgspec.structs.replace(spec, local_only=task.facts.local_only)
+    spec = _answered(msgspec.structs.replace(spec, local_only=task.facts.local_only), task)
     if spec.kind is TaskKind.COMMAND:
         files, trimmed = _files(results)
         return Handed(spec=spec, results=files, event=_cut_event(task, trimmed, now_ms))
@@ -83,6 +83,14 @@ def hand_over(
         spec, results, _room(spec, results, route.model if route is not None else task.model, policy)
     )
     return Handed(spec=rendered.spec, event=_cut_event(task, rendered.trimmed, now_ms))
+
+
+def _answered(spec: TaskSpec, task: Task) -> TaskSpec:
+    """A prompt with what people answered; an agent is told in its notes."""
+    if spec.kind is not TaskKind.CHAT or not task.answers:
+        return spec
+    told = "\n".join(f"- asked: {one.asked}\n  answered: {one.text}" for one in task.answers)
+    return msgspec.structs.replace(spec, prompt=f"{spec.prompt}\n\nA person was asked:\n{told}")
 
 
 def _room(spec: TaskSpec, results: Sequence[NeedResult], model: str | None, policy: Policy) -> int:

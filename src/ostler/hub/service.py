@@ -26,6 +26,7 @@ from ostler.hub.late_desk import LateDesk
 from ostler.hub.link import LocalLink
 from ostler.hub.needs import settled_needs, settled_now
 from ostler.hub.pattern_desk import PatternDesk
+from ostler.hub.people_desk import PeopleDesk
 from ostler.hub.plan_desk import PlanDesk
 from ostler.hub.plan_views import PlanWish
 from ostler.hub.pump import Pump
@@ -86,6 +87,7 @@ class Hub:
         self.patterns = PatternDesk(pump, store)
         self.late = LateDesk(pump, store, self._fell_with, self.retry)
         self.roles = RoleDesk()
+        self.people = PeopleDesk(pump, store)
         self._link = LocalLink(pump)
 
     @property

@@ -133,7 +133,7 @@ class Scheduler:
                 purse.pay(turn, signal.command)
             case sig.Wake():
                 pass
-            case sig.Cancel() | sig.Pause() | sig.Resume() | sig.Retry() | sig.AdoptLate():
+            case sig.Cancel() | sig.Pause() | sig.Resume() | sig.Retry() | sig.Answered() | sig.AdoptLate():
                 wishes.told(turn, signal)
             case _:
                 assert_never(signal)

@@ -55,6 +55,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """The endpoint is left alone until it said (rate limit, quota)."""
     blames_model: bool = False
     """Another model may well do it: the next one that the task names is tried."""
+    is_free: bool = False
+    """Of the moves that end an attempt for good: it is not counted."""
     probe: bool = False
     """List the endpoint at once: it may be down."""
 
@@ -78,6 +80,7 @@ RULES: dict[FailureClass, Rule] = {
     FailureClass.OUT_OF_MEMORY: _NOT_THERE,
     FailureClass.AUTH: Rule(move=Move.HUMAN),
     FailureClass.POLICY: Rule(move=Move.HUMAN),
+    FailureClass.QUESTION: Rule(move=Move.HUMAN, is_free=True),
     FailureClass.REFUSAL: Rule(move=Move.FAIL),
     FailureClass.CAPABILITY: Rule(move=Move.UP, blames_model=True),
     FailureClass.COMMAND: Rule(move=Move.AGAIN),
@@ -86,8 +89,8 @@ RULES: dict[FailureClass, Rule] = {
     FailureClass.WORKER_LOST: Rule(move=Move.ELSEWHERE),
     FailureClass.NO_ENDPOINT: Rule(move=Move.FAIL),
     FailureClass.STUCK: Rule(move=Move.AGAIN, blames_model=True),
-    FailureClass.CANCELLED: Rule(move=Move.CANCEL),
-    FailureClass.DEPENDENCY: Rule(move=Move.CANCEL),
+    FailureClass.CANCELLED: Rule(move=Move.CANCEL, is_free=True),
+    FailureClass.DEPENDENCY: Rule(move=Move.CANCEL, is_free=True),
     FailureClass.TTL: Rule(move=Move.FAIL),
 }
 
@@ -131,8 +134,8 @@ def next_step(
     if rule.move not in (Move.AGAIN, Move.UP):
         return NextStep(
             move=rule.move,
-            counted=rule.move is not Move.CANCEL,
-            attempts_used=task.attempts_used if rule.move is Move.CANCEL else used,
+            counted=not rule.is_free,
+            attempts_used=task.attempts_used if rule.is_free else used,
             attempts_lost=task.attempts_lost,
             quality_steps=task.quality_steps,
             errors=task.errors,

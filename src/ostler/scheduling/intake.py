@@ -91,13 +91,13 @@ def accept(turn: Turn, tasks: Sequence[Task], settled: Settled, plan_by_ms: int 
         books.tasks[task.id] = task
     books.paths.add(tasks)
     for task in tasks:
-        _expect(books, task, settled)
+        expect(books, task, settled)
     for task in tasks:
         if task.id in books.tasks and task.state is not TaskState.NEEDS_HUMAN:
             place(turn, books.tasks[task.id])
 
 
-def _expect(books: Books, task: Task, settled: Settled) -> None:
+def expect(books: Books, task: Task, settled: Settled) -> None:
     """Write down what a task still waits for, and how much of its results is there already."""
     # A need on a task that ended badly stays open for ever; `place` ends the task that has it.
     still_open = [need for need in task.needs if need in books.tasks or not settled.met.get(need, False)]
@@ -349,7 +349,7 @@ def retry(turn: Turn, task: Task, settled: Settled) -> None:
         queued_ms=turn.now_ms,
     )
     turn.apply(turn.store(task, after, turn.task_event("task.retried", after)))
-    _expect(turn.books, after, settled)
+    expect(turn.books, after, settled)
     place(turn, after)
 
 

@@ -234,6 +234,15 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     lengths: Mapping[str, int] = {}
 
 
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """A person answers a task that needs one: it goes on in a new attempt that is told."""
+
+    task: Task
+    text: str
+    settled: Mapping[str, bool] = {}
+    lengths: Mapping[str, int] = {}
+
+
 class AdoptLate(msgspec.Struct, frozen=True, kw_only=True):
     """A person takes a late result for that of its task. `task` is its row, `attempt` the record of the attempt."""
 
@@ -277,5 +286,6 @@ Signal = (
     | Pause
     | Resume
     | Retry
+    | Answered
     | AdoptLate
 )

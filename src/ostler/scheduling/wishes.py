@@ -6,8 +6,9 @@ from ostler.scheduling import late
 from ostler.scheduling import signals as sig
 from ostler.scheduling.books import Turn
 from ostler.scheduling.intake import Settled, cancel, pause, resume, retry
+from ostler.scheduling.people import answered
 
-Wish = sig.Cancel | sig.Pause | sig.Resume | sig.Retry | sig.AdoptLate
+Wish = sig.Cancel | sig.Pause | sig.Resume | sig.Retry | sig.Answered | sig.AdoptLate
 
 
 def told(turn: Turn, wish: Wish) -> None:
@@ -21,6 +22,8 @@ def told(turn: Turn, wish: Wish) -> None:
             resume(turn, wish.task_id)
         case sig.Retry():
             retry(turn, wish.task, Settled(wish.settled, wish.lengths))
+        case sig.Answered():
+            answered(turn, wish.task, wish.text, Settled(wish.settled, wish.lengths))
         case sig.AdoptLate():
             late.adopt(turn, wish.task, wish.attempt, wish.report)
         case _:

@@ -55,6 +55,12 @@ class CancelBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     reason: str = ""
 
 
+class AnswerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person answers to a task."""
+
+    text: str
+
+
 class EndpointBody(EndpointSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An endpoint to register; a misspelt field is refused, not ignored."""
 

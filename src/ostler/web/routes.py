@@ -3,6 +3,7 @@
 from ostler.web import handlers as on
 from ostler.web import late_handlers as late
 from ostler.web import pattern_handlers as pattern
+from ostler.web import people_handlers as people
 from ostler.web import worker_handlers as worker
 from ostler.web.call import Access, Route, route
 
@@ -20,6 +21,7 @@ def hub_routes() -> tuple[Route, ...]:
         route("GET", "/hub/tasks/{id}", on.task),
         route("POST", "/hub/tasks/{id}/cancel", on.cancel),
         route("POST", "/hub/tasks/{id}/retry", on.retry),
+        route("POST", "/hub/tasks/{id}/answer", people.answer),
         route("POST", "/hub/tasks/{id}/pause", on.pause),
         route("POST", "/hub/tasks/{id}/resume", on.resume),
         route("GET", "/hub/tasks/{id}/why", on.why),

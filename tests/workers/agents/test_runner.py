@@ -246,6 +246,17 @@ async def test_a_run_that_does_not_end_is_ended_by_rule(bench: Bench, body: str,
     assert says in finished.failure.message
 
 
+async def test_an_agent_may_ask_a_person(bench: Bench) -> None:
+    """Its last line is the question: no check runs, its work until then is kept."""
+    body = GOOD.replace("work()", 'work("I began.\\nNEEDS_HUMAN: Which oats? [rolled | cut]")')
+    finished = await bench.ran(body, verify=(("grep", "-q", "Hay", "note.txt"),))
+
+    assert kind_of(finished) is FailureClass.QUESTION, finished
+    assert finished.failure is not None
+    assert finished.failure.message == "Which oats? [rolled | cut]"
+    assert git(bench.repo, "show", "ostler/t1.1:note.txt") == "Oats."
+
+
 async def test_what_a_program_leaves_running_ends_with_it(bench: Bench, tagged: Tagged) -> None:
     """Also a child in a session of its own that has let go of everything."""
     body = (

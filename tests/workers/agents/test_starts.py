@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from ostler.domain.errors import InvalidInputError, NotAllowedError
 from ostler.domain.tasks import AGENT_NAMES, TaskKind, TaskSpec
 from ostler.workers.runners.agents.contract import Job
-from ostler.workers.runners.agents.prompting import prompt_of
+from ostler.workers.runners.agents.prompting import ASKS, prompt_of, question_of
 from ostler.workers.runners.agents.shelf import ADAPTERS, DEFAULT, adapter_named
 
 KEY = "ost-secret"
@@ -119,4 +119,29 @@ def test_a_prompt_holds_all_that_was_asked(prompt: str, criteria: list[str], not
 
     assert told.startswith(prompt)
     assert all(f"- {text}" in told for text in (*criteria, *notes))
-    assert "Nobody answers questions" in told
+    assert "Nobody answers while you work" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("NEEDS_HUMAN: Which one?", "Which one?"),
+        ("Two ways are open.\n\n**NEEDS_HUMAN:** `Which one?` [a | b]\n", "Which one? [a | b]"),
+        ("NEEDS_HUMAN: Which one?\nI went on all the same.", None),
+        ("I would write NEEDS_HUMAN: if I had to ask.", None),
+        ("NEEDS_HUMAN:", None),
+        ("", None),
+    ],
+)
+def test_a_question_is_the_last_line_and_begins_as_the_prompt_says(text: str, question: str | None) -> None:
+    """Anything else is no question, or one that the agent answered itself."""
+    assert question_of(text) == question
+    assert ASKS in prompt_of(TaskSpec(id="t", kind=TaskKind.AGENT, prompt="x"), ())
+
+
+def test_earlier_attempts_in_the_same_folder_are_told_as_such() -> None:
+    """Without a repository nothing is begun anew: what they did is still there."""
+    spec = TaskSpec(id="t", kind=TaskKind.AGENT, prompt="x", cwd="/work")
+
+    assert "in this very folder" in prompt_of(spec, ["Attempt 1 failed."])
+    assert "from the same beginning" in prompt_of(replace(spec, cwd=None), ["Attempt 1 failed."])

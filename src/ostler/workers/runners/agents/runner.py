@@ -21,14 +21,14 @@ from ostler.domain.errors import NotAllowedError
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Evidence, TaskSpec
 from ostler.domain.work import Finished, ModelRoute
-from ostler.wire.classify import redact
+from ostler.wire.classify import one_line, redact
 from ostler.workers.guard import ProcessGuard
 from ostler.workers.processes import StartError
 from ostler.workers.rules import AgentEnv, WorkerRules
 from ostler.workers.run import Run
 from ostler.workers.runners.agents.contract import Adapter, Job, Verdict
 from ostler.workers.runners.agents.process import AgentProcess, Ended
-from ostler.workers.runners.agents.prompting import PROMPT_BYTES_MAX, prompt_of
+from ostler.workers.runners.agents.prompting import PROMPT_BYTES_MAX, prompt_of, question_of
 from ostler.workers.runners.agents.shelf import adapter_named
 from ostler.workers.runners.agents.versions import version_of
 from ostler.workers.runners.agents.watch import Limits
@@ -36,6 +36,8 @@ from ostler.workers.runners.agents.workspace import Work, Workspace, branch_name
 from ostler.workers.verification import Verifier
 
 DEFAULT_CONTEXT_TOKENS = 128_000
+QUESTION_CHARACTERS = 1_000
+"""Of what an agent asks a person."""
 _STANDS_OUT = frozenset({FailureClass.ENVIRONMENT, FailureClass.STUCK})
 """Endings by a limit that say less than an error the program itself told."""
 
@@ -171,6 +173,9 @@ class AgentRunner:
         if not verdict.ok:
             kind = verdict.kind or FailureClass.ENVIRONMENT
             return run.failed(kind, verdict.message, retry_after_ms=verdict.retry_after_ms, partial=partial)
+        question = question_of(verdict.text)
+        if question is not None:
+            return run.failed(FailureClass.QUESTION, one_line(question, QUESTION_CHARACTERS), partial=partial)
         if run.spec.repo is not None and not verdict.tool_calls:
             message = "the agent called no tool, so it cannot have worked on the repository"
             return run.failed(FailureClass.CAPABILITY, message, partial=partial)
