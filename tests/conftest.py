@@ -3,9 +3,13 @@
 import os
 import signal
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.postgres_server import PostgresServer
 
 # Machines are shared and slow at times: how long an example takes proves nothing here. On CI the examples are the same
 # on every run, so that a red run is about the change; elsewhere they are new each time and find what nobody thought of.
@@ -33,3 +37,26 @@ def terminal() -> Iterator[None]:
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[PostgresServer]":
+    """A server for all tests of this process; it does not sync, which only a crash of the machine would show."""
+    from ostler.store.postgres import prepare
+    from ostler.store.postgres_engine import place_of
+    from tests.postgres_server import TEMPLATE, PostgresServer
+
+    server = PostgresServer()
+    prepare(place_of(server.new_database(name=TEMPLATE)))
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres: "PostgresServer") -> Iterator[str]:
+    """The address of an empty database of this test alone."""
+    from tests.postgres_server import TEMPLATE
+
+    url = postgres.new_database(TEMPLATE)
+    yield url
+    postgres.drop(url)

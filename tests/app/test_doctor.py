@@ -105,14 +105,37 @@ async def test_a_data_folder_that_cannot_be_is_found(folder: Path) -> None:
     assert "hub.data_dir" in check.remedy
 
 
-async def test_a_database_that_this_version_cannot_use_is_found(folder: Path) -> None:
-    """`up` would refuse it."""
-    text = PROFILE + "hub: {database: 'postgresql://db/ostler'}\n"
-    (folder / "ostler.yaml").write_text(text, encoding="utf-8")
-    check = named(await examined(folder / "data"), "database")
+async def examined_with(folder: Path, database: str) -> Check:
+    """What the doctor says of a database."""
+    (folder / "ostler.yaml").write_text(f"{PROFILE}hub: {{database: '{database}'}}\n", encoding="utf-8")
+    return named(await examined(folder / "data"), "database")
+
+
+async def test_a_database_that_no_store_is_for_is_found(folder: Path) -> None:
+    """`up` would refuse it, with the same words."""
+    check = await examined_with(folder, "mysql://db/ostler")
 
     assert check.status == "failed"
-    assert "SQLite" in check.message
+    assert "no store for mysql" in check.message
+    assert "postgresql://" in check.remedy
+
+
+async def test_a_database_server_that_does_not_answer_is_found(folder: Path) -> None:
+    """With its address, without the password, and with what to do."""
+    check = await examined_with(folder, "postgresql://me:hunter2@127.0.0.1:9/ostler")
+
+    assert check.status == "failed"
+    assert "127.0.0.1:9/ostler" in check.message
+    assert "is the server running" in check.remedy
+    assert "hunter2" not in f"{check}"
+
+
+async def test_a_database_server_that_answers_is_named_with_its_version(folder: Path, postgres_url: str) -> None:
+    """And nothing is made in it."""
+    check = await examined_with(folder, postgres_url)
+
+    assert check.status == "ok"
+    assert "PostgreSQL 1" in check.message
 
 
 async def test_a_folder_that_is_nearly_full_is_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

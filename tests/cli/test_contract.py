@@ -21,7 +21,7 @@ from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.web import bodies
 from ostler.web.call import Access
 from ostler.web.routes import hub_routes
-from tests.web import call_samples, host_samples, samples
+from tests.web import call_samples, host_samples, hub_samples, samples
 from tests.web.recording_hub import OUTCOME, ServedHub
 
 SPEC = TaskSpec(id="t-1", prompt="x")
@@ -54,6 +54,7 @@ CALLS: dict[str, tuple[Ask, object]] = {
     "load_model": (lambda hub: hub.load_model("box", "qwen", evict=("other",)), samples.CHANGE),
     "unload_model": (lambda hub: hub.unload_model("box", "qwen", drain=True), samples.CHANGE),
     "pin_model": (lambda hub: hub.pin_model("box", "qwen", pinned=False), samples.HOSTS.hosts[0]),
+    "hubs": (lambda hub: hub.hubs(), hub_samples.HUBS),
     "workers": (lambda hub: hub.workers(), samples.WORKERS),
     "settings": (lambda hub: hub.settings(), samples.SETTINGS),
     "make_token": (lambda hub: hub.make_token("mac", "worker").token, "ostler-secret"),

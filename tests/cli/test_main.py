@@ -55,6 +55,7 @@ SHORT = [
     ("submit", "hello"),
     ("events", "--json"),
     ("why", "t-one"),
+    ("hubs",),
     ("workers", "list"),
 ]
 

@@ -7,6 +7,7 @@ import pytest
 
 from ostler.domain.catalog import EndpointKind, EndpointSpec
 from ostler.domain.errors import ExitCode, NotFoundError
+from ostler.domain.hubs import HubList
 from ostler.domain.ports import TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task
@@ -93,6 +94,7 @@ ASKING: list[tuple[tuple[str, ...], tuple[Any, ...], type, list[str]]] = [
     ),
     (("models", "pin", "q", "--on", "box"), ("pin_model", "box", "q", True), HostRow, ["pinned on box: qwen-fast"]),
     (("models", "unpin", "q", "--on", "box"), ("pin_model", "box", "q", False), HostRow, ["pinned on box"]),
+    (("hubs",), ("hubs",), HubList, ["box:7433", "leads", "1 min 30 s", "stands by", "2 s ago"]),
     (("workers", "list"), ("workers",), WorkerList, ["box-worker", "chat 1/4, command 0/2", "25 %", "t-one"]),
     (("config", "show", "--running"), ("settings",), SettingList, ["routing.fallback_wait_ms", "ostler.yaml:4"]),
     (("tokens", "create", "mac"), ("make_token", "mac", "worker"), TokenMade, ["ostler-secret"]),

@@ -65,8 +65,8 @@ def test_a_call_of_an_agent_is_charged_to_its_task() -> None:
 
 
 def test_the_calls_of_an_agent_spend_what_its_task_may() -> None:
-    """Charged to the session, tick and batch of the task while it runs: what is left of its tick holds for them, and for
-    no call of another tick.
+    """Charged to the session, tick and batch of the task while it runs: what is left of its tick holds for them, and
+    for no call of another tick.
     """
     made = rig(Limit(name="tick", scope=ScopeKind.TICK, window=EVER, hard=ESTIMATE))
     made.worker()

@@ -152,8 +152,8 @@ def test_a_session_has_a_limit_of_its_own() -> None:
 
 
 def test_a_tick_has_a_limit_of_its_own_within_its_session() -> None:
-    """An estimate that comes to exactly the cap runs; the same tick then has nothing left; another tick, or a tick of the
-    same name in another session, has its own.
+    """An estimate that comes to exactly the cap runs; the same tick then has nothing left; another tick, or a tick of
+    the same name in another session, has its own.
     """
     made = rig(Limit(name="tick", scope=ScopeKind.TICK, window=Window(kind=WindowKind.NONE), hard=ESTIMATE))
     made.chat("exact", Complexity.COMPLEX, session="loop", tick="1")

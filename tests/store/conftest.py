@@ -2,17 +2,15 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from ostler.domain.ports import Store
 from ostler.store.memory import MemoryStore
-from ostler.store.postgres import PostgresStore, prepare
-from ostler.store.postgres_engine import place_of
+from ostler.store.postgres import PostgresStore
 from ostler.store.sqlite import SqliteStore
-from tests.postgres_server import TEMPLATE, PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -31,23 +29,6 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def database(empty_database: Path, tmp_path: Path) -> Path:
     """The path of a database of this test alone."""
     return Path(shutil.copy(empty_database, tmp_path / "ostler.db"))
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A server for all tests of this process; it does not sync, which no test of the port can see."""
-    server = PostgresServer()
-    prepare(place_of(server.new_database(name=TEMPLATE)))
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-def postgres_url(postgres: PostgresServer) -> Iterator[str]:
-    """The address of an empty database of this test alone."""
-    url = postgres.new_database(TEMPLATE)
-    yield url
-    postgres.drop(url)
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

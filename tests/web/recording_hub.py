@@ -15,6 +15,7 @@ from ostler.domain.decision import Verdict
 from ostler.domain.errors import OstlerError
 from ostler.domain.event import Event
 from ostler.domain.fleet import HostReport, Probe, Session, WorkerOffer
+from ostler.domain.hubs import HubList
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.policy import HistoryRule
 from ostler.domain.ports import CallQuery, TaskQuery
@@ -44,7 +45,7 @@ from ostler.hub.views import (
 )
 from ostler.web.app import build_app
 from ostler.web.serve import ServeSettings
-from tests.web import call_samples, host_samples, samples
+from tests.web import call_samples, host_samples, hub_samples, samples
 
 PATIENCE_S = 5.0
 TOKENS = {"worker-token": {"worker"}, "admin-token": {"worker", "admin"}}
@@ -343,6 +344,10 @@ class RecordingHub:
                 await asyncio.sleep(0.005)
         finally:
             self.followers -= 1
+
+    async def hubs(self) -> HubList:
+        self.record("hubs")
+        return hub_samples.HUBS
 
     async def workers(self) -> WorkerList:
         self.record("workers")

@@ -32,7 +32,7 @@ from ostler.hub.views import (
     WorkerList,
 )
 from ostler.web.bodies import Done, Health, Lease, RouteAnswer
-from tests.web import call_samples, host_samples, samples
+from tests.web import call_samples, host_samples, hub_samples, samples
 from tests.web.asking import ask
 from tests.web.recording_hub import OUTCOME, ServedHub, eventually
 
@@ -75,6 +75,7 @@ READING: list[tuple[str, tuple[Any, ...], object]] = [
     ("/hub/hosts?saved=false", ("hosts", False), samples.HOSTS),
     ("/hub/models", ("models",), samples.MODELS),
     ("/hub/workers", ("workers",), samples.WORKERS),
+    ("/hub/hubs", ("hubs",), hub_samples.HUBS),
     ("/hub/config", ("settings",), samples.SETTINGS),
 ]
 

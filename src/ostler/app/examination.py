@@ -81,10 +81,22 @@ def _folder(folder: Path) -> Check:
     return Check(name="data folder", status=OK, message=text)
 
 
+def _server(url: str) -> Check:
+    """A PostgreSQL database: whether it answers; nothing is made there."""
+    try:
+        from ostler.store.postgres_engine import server_version
+    except ImportError:
+        remedy = "pip install 'ostler[postgres]'"
+        return Check(name="database", status=FAILED, message="PostgreSQL needs the extra 'postgres'", remedy=remedy)
+    try:
+        return Check(name="database", status=OK, message=server_version(url))
+    except OstlerError as error:
+        return Check(name="database", status=FAILED, message=f"{error.where}: {error.what}", remedy=error.remedy)
+
+
 def _database(folder: Path, database: str) -> Check:
     if "://" in database:
-        remedy = "leave hub.database out or name a file"
-        return Check(name="database", status=FAILED, message="only a SQLite file can be used", remedy=remedy)
+        return _server(database)
     path = folder / database
     if not path.exists():
         return Check(name="database", status=OK, message=f"{path} will be made at the first start")

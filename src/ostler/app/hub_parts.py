@@ -5,15 +5,17 @@ import contextlib
 import random
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ostler.app.comparing import saved_by
 from ostler.app.profiles import Chosen, setting_rows
 from ostler.budget.mirror import since_needed
 from ostler.budget.recovery import recovered
 from ostler.config.agent_files import read_agents
+from ostler.config.settings import HubSettings
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import AppendEvents, Release, Settle
+from ostler.domain.errors import InvalidInputError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
 from ostler.domain.ledger import LedgerQuery
@@ -33,8 +35,12 @@ from ostler.scheduling.intake import Settled
 from ostler.scheduling.purse import name_of
 from ostler.scheduling.signals import Probed, Restored
 from ostler.solver.searching import search_in_process
+from ostler.store.errors import FencedError
 from ostler.version import __version__
 from ostler.workers.timing import Timing
+
+if TYPE_CHECKING:
+    from ostler.store.seat import Seat
 
 LEARNED_FROM_ENTRIES = 10_000
 """The newest of the ledger: what a hub that starts learns the lengths of answers from."""
@@ -174,7 +180,8 @@ class HubParts:
         await self.hub.gateway.stop()
         if self.pump.fatal is None or not self.pump.fatal.done():
             event = Event(name="hub.stopped", at_ms=self.pump.clock.now_ms())
-            await self.pump.apply([AppendEvents(events=(event,))])
+            with contextlib.suppress(FencedError):  # another hub leads by now, and says nothing of this one
+                await self.pump.apply([AppendEvents(events=(event,))])
         await self.pump.stop()
         await self.drivers.close()
         await self.store.close()
@@ -185,3 +192,17 @@ async def open_store(folder: Path, database: str) -> Store:
     from ostler.store.sqlite import SqliteStore
 
     return await SqliteStore.open(folder / database)
+
+
+async def open_pool(settings: HubSettings) -> "Seat":
+    """The seat of a pool of a PostgreSQL database, whose tables are brought up to date. Raises `OstlerError`."""
+    try:
+        from ostler.store.postgres import prepare
+        from ostler.store.postgres_engine import place_of
+        from ostler.store.seat import Seat
+    except ImportError:
+        what, remedy = "PostgreSQL needs the extra 'postgres'", "pip install 'ostler[postgres]'"
+        raise InvalidInputError(what, where="hub.database", remedy=remedy) from None
+    place = place_of(settings.database, settings.pool)
+    await asyncio.to_thread(prepare, place)
+    return Seat.at(place, settings.direct_database)

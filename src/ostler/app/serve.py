@@ -8,6 +8,7 @@ import asyncio
 import gc
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -15,18 +16,21 @@ import structlog
 
 from ostler.app import descriptors, logs, profiles, worker_parts
 from ostler.app.gateway_parts import GatewayParts
-from ostler.app.http import LOOPBACK, Listener
+from ostler.app.http import Door, Listener
 from ostler.app.hub_parts import HubParts, open_store
 from ostler.app.loop import clock, stop_requested
 from ostler.app.options import UpOptions
 from ostler.app.prices import with_list_prices
 from ostler.app.reload import watch_profile
-from ostler.config.settings import LoadedProfile
+from ostler.config.settings import HubSettings, LoadedProfile
 from ostler.config.settings import WorkerSettings as WorkerSection
 from ostler.domain.errors import ConflictError, InvalidInputError, OstlerError
+from ostler.domain.ports import Store
 from ostler.domain.tasks import TaskKind
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.settings import DriverSettings
+from ostler.hub.service import Fellows
+from ostler.store.errors import FencedError
 from ostler.workers.daemon import Worker
 from ostler.workers.timing import Timing
 
@@ -46,23 +50,44 @@ async def serve_hub(options: UpOptions) -> None:
     chosen = await profiles.choose(options.profile, _environment(options))
     chosen = msgspec.structs.replace(chosen, profile=with_list_prices(_with_options(chosen.profile, options)))
     settings = chosen.profile.hub
-    folder = Path(settings.data_dir)
-    _make(folder)
+    _make(Path(settings.data_dir))
+    if "://" in settings.database:
+        from ostler.app.turns import serve_in_turns
+
+        await serve_in_turns(chosen, options, stop)
+    else:
+        store = await open_store(Path(settings.data_dir), settings.database)
+        await run_hub(chosen, options, store, Door(settings.host, settings.port), _asked(stop))
+    say("stopped; open tasks are kept and go on with the next start")
+
+
+async def run_hub(
+    chosen: profiles.Chosen,
+    options: UpOptions,
+    store: Store,
+    door: Door,
+    ended: Callable[[], Awaitable[None]],
+    fellows: Fellows | None = None,
+) -> None:
+    """Run a hub over a store until `ended` returns; the store is closed with it. Raises `OstlerError` when the store
+    fails for good. `fellows`: the hubs of its pool.
+    """
+    folder = Path(chosen.profile.hub.data_dir)
     timing = clock()
     limits = DriverSettings(probe_timeout_ms=chosen.profile.policy.scheduler.probe_timeout_ms)
     drivers = DriverSet(os.environ, timing, limits)
-    store = await open_store(folder, settings.database)
     parts = await HubParts.start(chosen, store, drivers, timing)
-    public = settings.host not in LOOPBACK
-    gateway = GatewayParts(parts, chosen.profile.gateway, timing, limits, public=public)
+    if fellows is not None:
+        parts.hub.fellows = fellows
+    gateway = GatewayParts(parts, chosen.profile.gateway, timing, limits, public=door.public)
     front = gateway.front() if chosen.profile.gateway.enabled else None
-    listener = Listener(parts.hub, settings.host, settings.port, front=front)
+    listener = Listener(parts.hub, door, front=front)
     worker: Worker | None = None
     watching: asyncio.Task[None] | None = None
     try:
         await listener.start()
-        _write_hub_file(folder, listener.url)
-        if settings.host not in LOOPBACK:
+        write_hub_file(chosen.profile.hub, listener.url)
+        if door.public:
             await _first_token(parts, folder)
         if options.worker and chosen.profile.worker.slots_by_kind():
             worker = _builtin_worker(parts, chosen.profile.worker, timing, folder, listener.url)
@@ -72,7 +97,7 @@ async def serve_hub(options: UpOptions) -> None:
         _greet(chosen, parts, listener.url, folder, worker)
         gc.collect()
         gc.freeze()
-        await _until_stopped(stop, parts)
+        await _until_stopped(ended, parts)
     finally:
         (folder / HUB_FILE).unlink(missing_ok=True)
         if watching is not None:
@@ -86,7 +111,13 @@ async def serve_hub(options: UpOptions) -> None:
             await worker.stop(WORKER_GRACE_S)
         await listener.stop()
         await parts.stop()
-    _say("stopped; open tasks are kept and go on with the next start")
+
+
+def _asked(stop: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    async def asked() -> None:
+        await stop.wait()
+
+    return asked
 
 
 def _environment(options: UpOptions) -> dict[str, str]:
@@ -99,9 +130,6 @@ def _with_options(profile: LoadedProfile, options: UpOptions) -> LoadedProfile:
     """The profile with what the command line says instead."""
     told = {"host": options.host, "port": options.port}
     hub = msgspec.structs.replace(profile.hub, **{name: value for name, value in told.items() if value is not None})
-    if "://" in hub.database:
-        remedy = "leave 'database' out or name a file; this version stores in SQLite only"
-        raise InvalidInputError("only a SQLite file can be used", where="hub.database", remedy=remedy)
     worker = profile.worker
     if options.allow is not None:
         # Who allows commands on the command line, and names none in a profile, means any.
@@ -113,7 +141,7 @@ def _with_options(profile: LoadedProfile, options: UpOptions) -> LoadedProfile:
 def _builtin_worker(parts: HubParts, section: WorkerSection, timing: Timing, folder: Path, url: str) -> Worker:
     joined = worker_parts.offer(section, builtin=True)
     if TaskKind.AGENT in section.allow and TaskKind.AGENT not in joined.slots:
-        _say(f"agents are allowed, but none of {', '.join(section.agents)} is installed; see 'ostler agents doctor'")
+        say(f"agents are allowed, but none of {', '.join(section.agents)} is installed; see 'ostler agents doctor'")
     return worker_parts.build(
         parts.hub.link,
         joined,
@@ -127,15 +155,18 @@ def _builtin_worker(parts: HubParts, section: WorkerSection, timing: Timing, fol
     )
 
 
-async def _until_stopped(stop: asyncio.Event, parts: HubParts) -> None:
-    asked = asyncio.ensure_future(stop.wait())
+async def _until_stopped(ended: Callable[[], Awaitable[None]], parts: HubParts) -> None:
+    asked = asyncio.ensure_future(ended())
     fatal = parts.pump.fatal
     waiting: set[asyncio.Future[object]] = {asked} if fatal is None else {asked, fatal}  # type: ignore[arg-type]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
     if fatal is not None and fatal.done():
+        error = fatal.result()
+        if isinstance(error, FencedError):
+            raise error
         remedy = "see to the disk; everything that was acknowledged is safe"
-        raise OstlerError(f"the store cannot write any more: {fatal.result()}", where="store", remedy=remedy)
+        raise OstlerError(f"the store cannot write any more: {error}", where="store", remedy=remedy)
 
 
 async def _first_token(parts: HubParts, folder: Path) -> None:
@@ -147,7 +178,7 @@ async def _first_token(parts: HubParts, folder: Path) -> None:
     path = folder / TOKEN_FILE
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(made.token + "\n")
-    _say(f"every request needs a token; one for you is in {path} (--token-file {path})")
+    say(f"every request needs a token; one for you is in {path} (--token-file {path})")
 
 
 def _make(folder: Path) -> None:
@@ -161,8 +192,9 @@ def _make(folder: Path) -> None:
         ) from None
 
 
-def _write_hub_file(folder: Path, url: str) -> None:
+def write_hub_file(settings: HubSettings, url: str) -> None:
     """Tell the command line where the hub is. Atomic: a reader sees the whole file or none."""
+    folder = Path(settings.data_dir)
     partial = folder / f".{HUB_FILE}.{os.getpid()}"
     partial.write_bytes(msgspec.json.encode({"url": url, "pid": os.getpid()}))
     partial.replace(folder / HUB_FILE)
@@ -170,16 +202,17 @@ def _write_hub_file(folder: Path, url: str) -> None:
 
 def _greet(chosen: profiles.Chosen, parts: HubParts, url: str, folder: Path, worker: Worker | None) -> None:
     for line in chosen.lines:
-        _say(line)
+        say(line)
     endpoints = profiles.endpoint_count(chosen.profile.policy)
     if parts.recovered:
-        _say(f"{parts.recovered} open tasks were taken up again")
+        say(f"{parts.recovered} open tasks were taken up again")
     inside = "a worker inside" if worker is not None else "no worker inside"
     noun = "endpoint" if endpoints == 1 else "endpoints"
-    _say(f"hub at {url} with {endpoints} {noun} and {inside}; files in {folder}")
+    say(f"hub at {url} with {endpoints} {noun} and {inside}; files in {folder}")
     structlog.get_logger("ostler").debug("hub is up", url=url, folder=str(folder))
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell the person who started the hub."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()

@@ -13,6 +13,7 @@ from ostler.domain.decision import Verdict
 from ostler.domain.errors import UnreachableError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
+from ostler.domain.hubs import HubList
 from ostler.domain.observations import Observation
 from ostler.domain.ports import CallQuery
 from ostler.domain.tasks import Task, TaskSpec
@@ -176,6 +177,10 @@ class HubClient:
     def pin_model(self, host: str, model: str, *, pinned: bool = True) -> HostRow:
         """Never evict a model from a host, or allow it again."""
         return self._post(f"/hub/hosts/{_part(host)}/pin", {"model": model, "pinned": pinned}, HostRow)
+
+    def hubs(self) -> HubList:
+        """The hubs that share the work."""
+        return self._get("/hub/hubs", HubList)
 
     def workers(self) -> WorkerList:
         """All joined workers."""

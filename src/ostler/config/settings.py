@@ -37,6 +37,16 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Folder of the hub's own files; empty in a file = the user's data folder."""
     database: str = ""
     """A file (relative to `data_dir`) or the URL of a PostgreSQL database; empty in a file = `ostler.db`."""
+    pool: str = "default"
+    """Hubs that name the same pool of one PostgreSQL database share its work; others know nothing of it."""
+    name: str = ""
+    """What this hub is called among those of its pool; empty = its address."""
+    advertise: str = ""
+    """Where the other hubs of the pool reach this one; empty = where it listens."""
+    direct_database: str = ""
+    """The same database past a connection pooler, to hear at once when another hub gives up the lead."""
+    lease_ms: Annotated[int, Meta(ge=1_000)] = 6_000
+    """How long the hub that leads may be silent before another one takes over."""
 
 
 class WorkerSlots(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -33,6 +33,8 @@ class OstlerError(Exception):
     exit_code: ExitCode = ExitCode.FAILED
     http_status: int = 500
     code: str = "error"
+    for_good: bool = False
+    """Whether the same thing will fail again, however often it is tried."""
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
         super().__init__(what)

@@ -10,6 +10,7 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Verdict
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
+from ostler.domain.hubs import HubList
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.ports import CallQuery, HubLink, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
@@ -290,6 +291,10 @@ class HubApi(Protocol):
 
     def follow(self, after_seq: int | None = None) -> AsyncIterator[Event]:
         """Events as they happen, from `after_seq` on (`None`: from now on)."""
+        ...
+
+    async def hubs(self) -> HubList:
+        """The hubs that share the work, the one that leads among them."""
         ...
 
     async def workers(self) -> WorkerList:

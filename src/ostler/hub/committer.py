@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from ostler.domain.commands import Command, Result
+from ostler.domain.errors import OstlerError
 from ostler.domain.ports import Store
 
 RETRY_DELAYS_S = (0.1, 0.5, 2.0, 5.0)
@@ -89,7 +90,7 @@ class Committer:
     async def _settle(self, batch: Batch, answer: list[Result] | BaseException) -> None:
         """Give the answer to who waits; a batch that must be stored is tried again first."""
         for delay_s in RETRY_DELAYS_S if batch.must else ():
-            if not isinstance(answer, Exception):
+            if not isinstance(answer, Exception) or (isinstance(answer, OstlerError) and answer.for_good):
                 break
             self.failing = f"the store refuses to write: {answer}"
             self._log.warning("store failed, trying again", error=str(answer), delay_s=delay_s)

@@ -4,7 +4,7 @@ Verbs of tasks stand here; each other group of verbs is a desk of its own, reach
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -12,6 +12,7 @@ from ostler.domain.commands import AppendEvents, Refused, SubmitTasks
 from ostler.domain.decision import Hold, RouteRequest, Verdict
 from ostler.domain.errors import ConflictError, NotFoundError, OstlerError
 from ostler.domain.event import Event
+from ostler.domain.hubs import HubList, HubRow
 from ostler.domain.policy import Policy
 from ostler.domain.ports import HubLink, Store, TaskDetail, TaskQuery
 from ostler.domain.states import FailureClass, TaskState
@@ -58,6 +59,9 @@ from ostler.scheduling.signals import Cancel, Pause, Resume, Retry, TasksAccepte
 
 PAGE = 1000
 
+Fellows = Callable[[], Awaitable[HubList]]
+"""Asks who shares the work of the pool. Raises `OstlerError`."""
+
 
 class Hub:
     """The hub of one pool of work. `next_seq` is the first unused arrival number."""
@@ -89,6 +93,7 @@ class Hub:
         self.roles = RoleDesk()
         self.people = PeopleDesk(pump, store)
         self._link = LocalLink(pump)
+        self.fellows: Fellows = self._alone
 
     @property
     def link(self) -> HubLink:
@@ -338,6 +343,17 @@ class Hub:
                             await self._pump.news.wait()
                     except TimeoutError:
                         continue
+
+    async def hubs(self) -> HubList:
+        """The hubs that share the work, this one among them."""
+        return await self.fellows()
+
+    async def _alone(self) -> HubList:
+        began_ms = self._info.started_ms
+        up_ms = self._pump.clock.now_ms() - began_ms
+        version = self._info.version
+        row = HubRow(name="this hub", url="", version=version, started_ms=began_ms, up_ms=up_ms, leads=True)
+        return HubList(hubs=(row,))
 
     async def workers(self) -> WorkerList:
         """All workers."""

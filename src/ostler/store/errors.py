@@ -19,5 +19,7 @@ class CannotBeginError(Exception):
 class FencedError(StoreError):
     """Another hub has taken over the pool: this one may write no more, and need not try again."""
 
+    for_good = True
+
     def __init__(self, where: str) -> None:
         super().__init__("another hub has taken over", where=where, remedy="this one goes on as a stand-by")

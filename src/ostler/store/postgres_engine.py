@@ -43,7 +43,7 @@ DEFAULT_POOL = "default"
 
 _LOCKED_EPOCH = "SELECT epoch FROM writer FOR NO KEY UPDATE"
 LAST_EVENT_SEQ = "SELECT last_event_seq FROM writer"
-_NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -289,7 +289,7 @@ def _for_core(place: Place) -> Connection:
 
 def alone_text(place: Place) -> str:
     """One at a time: a second hub that starts waits until the first has brought the schema up to date."""
-    return f"SELECT pg_advisory_xact_lock(hashtext('ostler migrate'), hashtext('{place.schema}'))"
+    return f"SELECT pg_advisory_xact_lock(hashtext('schema of ostler'), hashtext('{place.schema}'))"
 
 
 def order_by_code_point(connection: sa.Connection) -> None:
@@ -332,3 +332,15 @@ def _remedy(error: psycopg.Error) -> str:
     if isinstance(error, psycopg.OperationalError):
         return "is the server running, and reachable from here? Nothing that was acknowledged is lost"
     return ""
+
+
+def server_version(url: str) -> str:
+    """What answers at an address, for people. Raises `OstlerError`."""
+    place = place_of(url)
+    try:
+        connection = connect(place)
+    except psycopg.Error as error:
+        raise explained(error, place) from error
+    with connection:
+        number = connection.info.server_version
+    return f"{place.shown}, PostgreSQL {number // 10_000}.{number % 10_000}"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
+from ostler.domain.hubs import HubList
 from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.api import HubApi
@@ -226,6 +227,12 @@ async def workers(api: HubApi, call: Call[None, NoQuery]) -> WorkerList:
     """All joined workers and what they do."""
     del call
     return await api.workers()
+
+
+async def hubs(api: HubApi, call: Call[None, NoQuery]) -> HubList:
+    """The hubs that share the work of the pool; exactly one of those that are up leads."""
+    del call
+    return await api.hubs()
 
 
 async def settings(api: HubApi, call: Call[None, NoQuery]) -> SettingList:

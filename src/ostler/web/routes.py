@@ -44,6 +44,7 @@ def hub_routes() -> tuple[Route, ...]:
         route("GET", "/hub/models", on.models),
         route("POST", "/admin/swap-model", on.swap_model, access=Access.KEY, hangs=True, later=True),
         route("GET", "/hub/workers", on.workers),
+        route("GET", "/hub/hubs", on.hubs),
         route("GET", "/hub/config", on.settings),
         route("POST", "/hub/tokens", on.make_token, status=201),
         route("DELETE", "/hub/tokens/{name}", on.revoke_token),

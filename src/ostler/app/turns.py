@@ -1,0 +1,207 @@
+"""`ostler up` on a PostgreSQL database: several hubs for one pool of work, of which exactly one leads.
+
+    stand by:  pass connections on to the leader; take the lease when it ends or is given back
+    lead:      run the hub over the store, and renew the lease at a third of its length
+    stop:      give the lease back, so that another one leads at once
+
+A leader trusts its lease from the moment it *asked* for it, by its own steady clock, less a margin. Beyond that it
+answers nobody, and its writes are refused by the database anyway once another hub has taken over: the one keeps it from
+acting on old knowledge, the other from harm if it does.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+
+from ostler.app import profiles
+from ostler.app.http import Door
+from ostler.app.hub_parts import open_pool
+from ostler.app.options import UpOptions
+from ostler.app.relay import Relay
+from ostler.app.serve import run_hub, say, write_hub_file
+from ostler.app.worker_parts import host_names
+from ostler.config.settings import HubSettings
+from ostler.domain.errors import InvalidInputError
+from ostler.domain.hubs import HubList, HubRow
+from ostler.store.errors import FencedError, StoreError
+from ostler.store.seat import Holder, Seat
+from ostler.version import __version__
+from ostler.workers.timing import SystemTiming
+
+MARGIN = 0.15
+"""Share of the lease in which a leader no longer trusts it: for clocks that run apart, and for what is under way."""
+LOOK_S = 1.0
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+async def serve_in_turns(chosen: profiles.Chosen, options: UpOptions, stop: asyncio.Event) -> None:
+    """Stand by and lead by turns until a signal. Raises `OstlerError` for what a person can mend."""
+    settings = chosen.profile.hub
+    seat = await open_pool(settings)
+    door = Door(settings.host, settings.port, kept=True)
+    try:
+        door.open().close()
+        await _Turns(chosen, options, seat, door, stop).run()
+    finally:
+        await seat.close()
+        door.close()
+
+
+class Lease:
+    """The right to lead, as far as this process may trust it."""
+
+    def __init__(self, seat: Seat, epoch: int, lease_ms: int, asked_s: float) -> None:
+        self._seat = seat
+        self.epoch = epoch
+        self._lease_ms = lease_ms
+        self._until_s = 0.0
+        self._trust_from(asked_s)
+
+    def _trust_from(self, asked_s: float) -> None:
+        self._until_s = asked_s + self._lease_ms / 1000 * (1 - MARGIN)
+
+    def closed_because(self) -> str:
+        """Why this hub must not act; empty while it may."""
+        return "" if time.monotonic() < self._until_s else "this hub was silent for too long; another one may lead"
+
+    async def hold(self) -> None:
+        """Renew until it is lost; returns then."""
+        while True:
+            await asyncio.sleep(self._lease_ms / 3000)
+            asked_s = time.monotonic()
+            try:
+                if not await self._seat.renew(self.epoch, self._lease_ms):
+                    return
+                self._trust_from(asked_s)
+            except StoreError as error:
+                structlog.get_logger("ostler.hub").warning("the lease could not be renewed", error=str(error))
+                if self.closed_because():
+                    return
+
+
+class _Turns:
+    def __init__(
+        self, chosen: profiles.Chosen, options: UpOptions, seat: Seat, door: Door, stop: asyncio.Event
+    ) -> None:
+        self._chosen = chosen
+        self._options = options
+        self._seat = seat
+        self._door = door
+        self._stop = stop
+        settings = chosen.profile.hub
+        url = settings.advertise or _reached_at(settings, door)
+        name = settings.name or urlsplit(url).netloc
+        self._row = HubRow(name=name, url=url, version=__version__, started_ms=SystemTiming().now_ms())
+        self._holder: Holder | None = None
+
+    async def run(self) -> None:
+        announcing = asyncio.create_task(self._announce())
+        try:
+            while not self._stop.is_set():
+                asked_s = time.monotonic()
+                lease_ms = self._chosen.profile.hub.lease_ms
+                epoch = await self._taken(lease_ms)
+                if epoch is not None:
+                    await self._lead(Lease(self._seat, epoch, lease_ms, asked_s))
+                else:
+                    await self._stand_by()
+        finally:
+            announcing.cancel()
+            await asyncio.gather(announcing, return_exceptions=True)
+            with contextlib.suppress(StoreError):
+                await self._seat.leave(self._row.name)
+
+    async def _taken(self, lease_ms: int) -> int | None:
+        try:
+            return await self._seat.take(self._row.name, self._row.url, lease_ms)
+        except StoreError as error:
+            structlog.get_logger("ostler.hub").warning("the database does not answer", error=str(error))
+            return None
+
+    async def _lead(self, lease: Lease) -> None:
+        from ostler.store.postgres import PostgresStore
+
+        settings = self._chosen.profile.hub
+        say(f"hub {self._row.name} leads the pool {settings.pool}")
+        self._door.closed_because = lease.closed_because
+        holding = asyncio.create_task(lease.hold())
+        try:
+            store = await PostgresStore.open(
+                settings.database, pool=settings.pool, owner=self._row.name, epoch=lease.epoch, migrate=False
+            )
+            ended = self._first_of(self._stop.wait(), asyncio.shield(holding))
+            await run_hub(self._chosen, self._options, store, self._door, lambda: ended, self._fellows)
+        except FencedError:
+            pass
+        finally:
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
+            with contextlib.suppress(StoreError):
+                await self._seat.give_back(lease.epoch)
+        if not self._stop.is_set():
+            say(f"hub {self._row.name} no longer leads the pool {settings.pool}")
+
+    async def _stand_by(self) -> None:
+        """Pass on to whoever leads, until nobody does or this hub is told to stop."""
+        relay = Relay(self._leader)
+        await relay.start(self._door.open())
+        write_hub_file(self._chosen.profile.hub, self._door.url)
+        told = ""
+        try:
+            while not self._stop.is_set():
+                with contextlib.suppress(StoreError):
+                    self._holder = await self._seat.holder()
+                    if self._holder.left_ms <= 0:
+                        return
+                    if told != self._holder.owner:
+                        told = self._holder.owner
+                        await relay.cut()  # what goes to another leader goes nowhere
+                        say(f"hub {self._row.name} stands by at {self._door.url}; {told} leads")
+                left_s = self._holder.left_ms / 1000 if self._holder is not None else LOOK_S
+                await self._first_of(self._stop.wait(), self._seat.freed(max(0.05, min(LOOK_S, left_s))))
+        finally:
+            await relay.stop()
+
+    def _leader(self) -> tuple[str, int] | None:
+        """Where the leader is reached. Not past a door that asks for tokens to one that asks for none."""
+        if self._holder is None or not self._holder.url:
+            return None
+        url = urlsplit(self._holder.url)
+        if url.hostname is None or (self._door.public and url.hostname in {"127.0.0.1", "::1", "localhost"}):
+            return None
+        return url.hostname, url.port or 80
+
+    async def _fellows(self) -> HubList:
+        return HubList(hubs=await self._seat.hubs(), pool=self._chosen.profile.hub.pool)
+
+    async def _announce(self) -> None:
+        while True:
+            with contextlib.suppress(StoreError):
+                up_ms = SystemTiming().now_ms() - self._row.started_ms
+                await self._seat.announce(msgspec.structs.replace(self._row, up_ms=up_ms))
+            await asyncio.sleep(self._chosen.profile.hub.lease_ms / 3000)
+
+    async def _first_of(self, *waited: Coroutine[object, object, object] | asyncio.Future[None]) -> None:
+        """Return when the first of them has; the others are given up."""
+        tasks = [asyncio.ensure_future(one) for one in waited]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _reached_at(settings: HubSettings, door: Door) -> str:
+    """Where other hubs reach this one. Raises `InvalidInputError` when nobody can know."""
+    if settings.host not in WILDCARDS:
+        return door.url
+    names = host_names()
+    if not names:
+        raise InvalidInputError("this hub listens everywhere", where="hub.advertise", remedy="say where it is reached")
+    return f"http://{names[0]}:{door.port}"

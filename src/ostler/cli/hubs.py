@@ -1,0 +1,40 @@
+"""`ostler hubs`: who shares the work of a pool."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ostler.cli.flags import example, hub_options, json_option
+
+if TYPE_CHECKING:
+    from ostler.client.hub_client import HubClient
+    from ostler.domain.hubs import HubRow
+
+COLUMNS = ("hub", "role", "address", "version", "up", "seen")
+
+
+@click.command(epilog=example("ostler hubs --json"))
+@json_option
+@hub_options
+def hubs(client: "HubClient", *, as_json: bool) -> None:
+    """List the hubs that share the work; exactly one of them leads."""
+    from ostler.cli import render
+
+    answer = client.hubs()
+    if as_json:
+        render.print_json(answer)
+        return
+    render.print_table(COLUMNS, [_row(row) for row in answer.hubs], empty="no hub was seen lately")
+
+
+def _row(row: "HubRow") -> tuple[str, ...]:
+    from ostler.cli import words
+
+    return (
+        row.name,
+        "leads" if row.leads else "stands by",
+        row.url or words.NONE,
+        row.version,
+        words.duration(row.up_ms),
+        f"{words.duration(row.seen_ago_ms)} ago",
+    )

@@ -1,0 +1,177 @@
+"""A hub that stands by passes connections on, byte for byte, and tells who comes while nobody leads."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Self
+
+import pytest
+
+from ostler.app import relay as module
+from ostler.app.relay import Relay
+
+
+def bound() -> socket.socket:
+    """A socket on any free port of loopback."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    return listener
+
+
+class Leader:
+    """Answers every connection by a function, and remembers what came."""
+
+    def __init__(self) -> None:
+        self.address = ("", 0)
+        self.got = bytearray()
+        self.gone = asyncio.Event()
+        self.answer: Callable[[asyncio.StreamWriter], None] = lambda writer: writer.write(b"hello")
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        listener = bound()
+        self.address = listener.getsockname()
+        self._server = await asyncio.start_server(self._serve, sock=listener)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.answer(writer)
+        while piece := await reader.read(65536):
+            self.got += piece
+        self.gone.set()
+        writer.close()
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+
+
+@pytest.fixture
+async def leader() -> AsyncIterator[Leader]:
+    made = Leader()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+class Served:
+    """A relay, where it listens, and to whom it passes on."""
+
+    def __init__(self, listener: socket.socket, to: tuple[str, int] | None) -> None:
+        self.to = to
+        self.relay = Relay(lambda: self.to)
+        self.address = listener.getsockname()
+        self._listener = listener
+
+    async def __aenter__(self) -> Self:
+        await self.relay.start(self._listener)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.relay.stop()
+        await self.relay.stop()
+
+
+async def test_bytes_go_both_ways_as_they_come(leader: Leader) -> None:
+    """A megabyte up, an answer down, and the end of one side reaches the other."""
+    async with Served(bound(), leader.address) as served:
+        reader, writer = await asyncio.open_connection(*served.address)
+        assert await reader.readexactly(5) == b"hello"
+        sent = bytes(range(256)) * 4096
+
+        writer.write(sent)
+        writer.write_eof()
+
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert leader.got == sent
+        writer.close()
+
+
+async def test_a_client_that_goes_is_gone_for_the_leader_too(leader: Leader) -> None:
+    """So that a model call that nobody waits for is stopped, as without a relay."""
+    async with Served(bound(), leader.address) as served:
+        reader, writer = await asyncio.open_connection(*served.address)
+        await reader.readexactly(5)
+
+        writer.close()
+
+        await asyncio.wait_for(leader.gone.wait(), 5)
+
+
+async def test_a_leader_that_goes_ends_its_connections(leader: Leader) -> None:
+    """The client sees the end, and its next connection finds the next leader."""
+    other = Leader()
+    other.answer = lambda writer: writer.write(b"other")
+    await other.start()
+    async with Served(bound(), leader.address) as served:
+        reader, writer = await asyncio.open_connection(*served.address)
+        await reader.readexactly(5)
+        served.to = other.address
+
+        await served.relay.cut()
+
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        reader, writer = await asyncio.open_connection(*served.address)
+        assert await asyncio.wait_for(reader.readexactly(5), 5) == b"other"
+        writer.close()
+    await other.stop()
+
+
+async def test_who_comes_between_two_leaders_waits_for_the_next(leader: Leader) -> None:
+    """Nothing is refused as long as somebody comes to lead in time."""
+    async with Served(bound(), None) as served:
+        reader, writer = await asyncio.open_connection(*served.address)
+        await asyncio.sleep(0.2)
+
+        served.to = leader.address
+
+        assert await asyncio.wait_for(reader.readexactly(5), 5) == b"hello"
+        writer.close()
+
+
+async def test_a_pool_without_a_leader_is_one_clear_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 in the shape of every error, with when to come again; also where the leader's address is dead."""
+    monkeypatch.setattr(module, "PATIENCE_S", 0.1)
+    for to in (None, ("127.0.0.1", 9)):
+        async with Served(bound(), to) as served:
+            reader, writer = await asyncio.open_connection(*served.address)
+            writer.write(b"GET /hub/status HTTP/1.1\r\nhost: x\r\n\r\n")
+
+            answer = await asyncio.wait_for(reader.read(), 5)
+
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert b"retry-after: 3" in head
+            assert f"content-length: {len(body)}".encode() in head
+            assert json.loads(body)["error"]["code"] == "no_leader"
+            writer.close()
+
+
+async def test_a_slow_reader_holds_up_the_leader_not_the_memory(leader: Leader) -> None:
+    """What a client does not read is not gathered in between: the leader's writing waits."""
+    written = 0
+
+    def flood(writer: asyncio.StreamWriter) -> None:
+        async def write() -> None:
+            nonlocal written
+            while True:
+                writer.write(bytes(65536))
+                await writer.drain()
+                written += 65536
+
+        leader_task.append(asyncio.ensure_future(write()))
+
+    leader_task: list[asyncio.Future[None]] = []
+    leader.answer = flood
+    async with Served(bound(), leader.address) as served:
+        _, writer = await asyncio.open_connection(*served.address, limit=65536)
+        await asyncio.sleep(0.5)
+        before = written
+        await asyncio.sleep(0.3)
+
+        assert written == before
+        assert written < 32 * 1024 * 1024
+        for task in leader_task:
+            task.cancel()
+        writer.close()

@@ -1,0 +1,91 @@
+"""How far a leader trusts its lease: from when it asked, less a margin, and no further."""
+
+import asyncio
+import time
+
+import pytest
+
+from ostler.app.http import Door
+from ostler.app.turns import MARGIN, Lease, _reached_at
+from ostler.config.settings import HubSettings
+from ostler.store.errors import StoreError
+
+
+class FakeSeat:
+    """Answers renewals by a list; the last answer goes on for ever."""
+
+    def __init__(self, *answers: bool | StoreError) -> None:
+        self._answers = list(answers)
+        self.asked = 0
+
+    async def renew(self, epoch: int, lease_ms: int) -> bool:
+        assert (epoch, lease_ms) == (3, 150)
+        answer = self._answers[min(self.asked, len(self._answers) - 1)]
+        self.asked += 1
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
+
+
+def lease(seat: FakeSeat, asked_s: float | None = None) -> Lease:
+    return Lease(seat, 3, 150, time.monotonic() if asked_s is None else asked_s)  # type: ignore[arg-type]
+
+
+def test_a_lease_is_trusted_from_the_moment_it_was_asked_for() -> None:
+    """An answer that took longer than the lease gives no right at all."""
+    assert lease(FakeSeat(True)).closed_because() == ""
+    assert "another one may lead" in lease(FakeSeat(True), time.monotonic() - 0.15 * (1 - MARGIN)).closed_because()
+
+
+async def test_a_lease_that_is_renewed_is_trusted_on() -> None:
+    """For as long as the database says so; then holding it ends."""
+    seat = FakeSeat(True, True, True, True, True, False)
+    held = lease(seat)
+
+    await asyncio.wait_for(held.hold(), 5)
+
+    assert seat.asked == 6
+
+
+async def test_a_database_that_does_not_answer_ends_the_trust_in_time() -> None:
+    """Renewing is tried until the lease can no longer be trusted, not longer."""
+    seat = FakeSeat(StoreError("away"))
+    held = lease(seat)
+    began = time.monotonic()
+
+    await asyncio.wait_for(held.hold(), 5)
+
+    assert held.closed_because()
+    assert 0.1 < time.monotonic() - began < 2
+
+
+async def test_a_database_that_comes_back_in_time_changes_nothing() -> None:
+    """One renewal that failed is made up for by the next."""
+    seat = FakeSeat(StoreError("away"), True, True, True, False)
+
+    await asyncio.wait_for(lease(seat).hold(), 5)
+
+    assert seat.asked == 5
+
+
+@pytest.mark.parametrize(("host", "starts"), [("127.0.0.1", "http://127.0.0.1:"), ("::1", "http://[::1]:")])
+def test_a_hub_is_reached_where_it_listens(host: str, starts: str) -> None:
+    """On one address it is that one."""
+    door = Door(host, 0)
+    door.open().close()
+
+    assert _reached_at(HubSettings(host=host), door) == door.url
+    assert door.url.startswith(starts)
+    door.close()
+
+
+def test_a_hub_that_listens_everywhere_is_reached_by_its_name() -> None:
+    """Never by an address that means another machine for everybody else."""
+    door = Door("0.0.0.0", 0)  # noqa: S104 - what is tested
+    door.open().close()
+
+    url = _reached_at(HubSettings(host="0.0.0.0"), door)  # noqa: S104 - as above
+    assert "127.0.0.1" not in url
+    assert "0.0.0.0" not in url  # noqa: S104 - as above
+    assert url.endswith(f":{door.port}")
+    door.close()

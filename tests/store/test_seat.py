@@ -1,0 +1,149 @@
+"""The lease of a pool: one holder at a time by the clock of the database, and everybody hears when it is free."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from ostler.domain.hubs import HubRow
+from ostler.store.errors import StoreError
+from ostler.store.postgres_engine import place_of
+from ostler.store.seat import GONE_AFTER_MS, Seat
+from tests.postgres_server import PostgresServer
+
+LONG_MS = 60_000
+
+
+@pytest.fixture
+async def seats(postgres_url: str) -> AsyncIterator[tuple[Seat, Seat]]:
+    """The same lease as two processes see it."""
+    both = Seat.at(place_of(postgres_url)), Seat.at(place_of(postgres_url), postgres_url)
+    yield both
+    for seat in both:
+        await seat.close()
+        await seat.close()
+
+
+def run_sql(url: str, text: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(text.encode())
+
+
+async def test_one_of_many_takes_a_free_lease(postgres_url: str) -> None:
+    """Ten ask at once: exactly one gets it, the others learn who."""
+    many = [Seat.at(place_of(postgres_url)) for _ in range(10)]
+
+    epochs = await asyncio.gather(*(seat.take(f"h{n}", f"http://h{n}", LONG_MS) for n, seat in enumerate(many)))
+
+    won = [f"h{n}" for n, epoch in enumerate(epochs) if epoch is not None]
+    holders = [await seat.holder() for seat in many]
+    assert len(won) == 1
+    assert {(holder.owner, holder.url, holder.epoch) for holder in holders} == {(won[0], f"http://{won[0]}", 1)}
+    assert all(LONG_MS - 10_000 < holder.left_ms <= LONG_MS for holder in holders)
+    await asyncio.gather(*(seat.close() for seat in many))
+
+
+async def test_a_lease_that_ended_goes_to_the_next(seats: tuple[Seat, Seat]) -> None:
+    """Whoever had it cannot renew it, and gives nothing back that is another's."""
+    first, second = seats
+    assert await first.take("a", "http://a", 50) == 1
+    assert await second.take("b", "http://b", LONG_MS) is None
+    await asyncio.sleep(0.1)
+    assert (await second.holder()).left_ms <= 0
+
+    assert await second.take("b", "http://b", LONG_MS) == 2
+
+    assert not await first.renew(1, LONG_MS)
+    await first.give_back(1)
+    assert (await first.holder()).owner == "b"
+    assert await second.renew(2, LONG_MS)
+
+
+async def test_a_lease_that_is_renewed_stays(seats: tuple[Seat, Seat]) -> None:
+    """For as long as it is."""
+    first, second = seats
+    assert await first.take("a", "http://a", 300) == 1
+    for _ in range(6):
+        await asyncio.sleep(0.1)
+        assert await first.renew(1, 300)
+        assert await second.take("b", "http://b", LONG_MS) is None
+
+
+async def test_who_waits_hears_at_once_of_a_lease_given_back(seats: tuple[Seat, Seat]) -> None:
+    """By a notification, long before it would look again."""
+    first, second = seats
+    assert await first.take("a", "http://a", LONG_MS) == 1
+    await second.freed(0.01)  # begins to listen
+    waiting = asyncio.ensure_future(second.freed(30))
+    await asyncio.sleep(0.05)
+
+    began = time.monotonic()
+    await first.give_back(1)
+    await waiting
+
+    assert time.monotonic() - began < 5
+    assert await second.take("b", "http://b", LONG_MS) == 2
+
+
+async def test_without_notifications_it_looks_again(postgres_url: str) -> None:
+    """An address that cannot be listened at costs the promptness alone."""
+    seat = Seat.at(place_of(postgres_url), "postgresql://ostler@127.0.0.1:9/none")
+
+    began = time.monotonic()
+    await seat.freed(0.1)
+
+    assert time.monotonic() - began >= 0.1
+    assert await seat.take("a", "http://a", LONG_MS) == 1
+    await seat.close()
+
+
+async def test_hubs_that_were_seen_are_listed(seats: tuple[Seat, Seat], postgres_url: str) -> None:
+    """By name, with the one that leads; who left is gone, and who was not seen for an hour is forgotten."""
+    first, second = seats
+    rows = {name: HubRow(name=name, url=f"http://{name}", version="1", started_ms=5, up_ms=7) for name in "abc"}
+    await first.take("b", "http://b", LONG_MS)
+    for row in rows.values():
+        await first.announce(row)
+
+    found = await second.hubs()
+    assert [(row.name, row.url, row.leads, row.up_ms) for row in found] == [
+        ("a", "http://a", False, 7),
+        ("b", "http://b", True, 7),
+        ("c", "http://c", False, 7),
+    ]
+    assert all(row.seen_ago_ms < 10_000 for row in found)
+    await second.leave("a")
+    long_ago = "UPDATE ostler.hub SET seen_ms = seen_ms - 3600001 WHERE name = 'c'"
+    assert GONE_AFTER_MS == 3_600_000
+    run_sql(postgres_url, long_ago)
+    await first.announce(rows["b"])
+    assert [row.name for row in await second.hubs()] == ["b"]
+
+
+async def test_a_connection_that_broke_is_made_again(seats: tuple[Seat, Seat], postgres_url: str) -> None:
+    """What is asked is asked once more; all of it can be."""
+    first, second = seats
+    assert await first.take("a", "http://a", LONG_MS) == 1
+    await second.freed(0.01)
+    run_sql(
+        postgres_url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'ostler seat' AND datname = current_database()",
+    )
+
+    assert await first.renew(1, LONG_MS)
+    await second.freed(0.05)
+    await second.freed(0.05)
+    assert (await second.holder()).owner == "a"
+
+
+async def test_a_server_that_is_away_is_told_of(postgres: PostgresServer) -> None:
+    """As an error for people, without a password."""
+    away = postgres.url().replace("ostler@", "ostler:hunter2@").replace(str(postgres.port), "9")
+    seat = Seat.at(place_of(away))
+
+    with pytest.raises(StoreError, match="is the server running") as told:
+        await seat.holder()
+    assert "hunter2" not in str(told.value)
