@@ -21,7 +21,7 @@ from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.web import bodies
 from ostler.web.call import Access
 from ostler.web.routes import hub_routes
-from tests.web import call_samples, host_samples, hub_samples, samples
+from tests.web import alert_samples, call_samples, host_samples, hub_samples, samples
 from tests.web.recording_hub import OUTCOME, ServedHub
 
 SPEC = TaskSpec(id="t-1", prompt="x")
@@ -68,6 +68,9 @@ CALLS: dict[str, tuple[Ask, object]] = {
     "add_outcomes": (lambda hub: hub.add_outcomes([OUTCOME]), PatternChange(count=1, changed=("docs",))),
     "forget_outcomes": (lambda hub: hub.forget_outcomes(model="m"), PatternChange(count=2)),
     "record_spending": (lambda hub: hub.record_spending(SPENDING), SpendingNoted(charged_micro_usd=5)),
+    "alerts": (lambda hub: hub.alerts(every=True), alert_samples.ALERTS),
+    "acknowledge": (lambda hub: hub.acknowledge("a", by="b", note="c"), alert_samples.ALERTS),
+    "test_alerts": (lambda hub: hub.test_alerts(), alert_samples.DELIVERY_TEST),
     "revoke_key": (lambda hub: hub.revoke_key("old"), call_samples.GONE),
     "calls": (lambda hub: hub.calls(CallQuery(key="a b", failed=True)), call_samples.CALLS),
     "call": (lambda hub: hub.call(call_samples.CALL_ID), call_samples.CALL),

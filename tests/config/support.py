@@ -274,6 +274,32 @@ gateway:
   context_rule: error
   keep_calls: 7d
   drain: 10s
+alerts:
+  enabled: true
+  every: 1m
+  start_after: 10s
+  log: false
+  desktop: true
+  webhooks:
+    ops:
+      url: https://example.org/hook
+      secret_env: HOOK_SECRET
+      least: critical
+  rules:
+    errors:
+      enabled: true
+      above: 20
+      for: 1m
+      clear: 30s
+      cooldown: 2m
+      severity: critical
+telemetry:
+  log_format: json
+  log_events: true
+  metrics: false
+  traces_url: http://localhost:4318
+  traces_service: stable
+  keep_events: 7d
 agi_loop:
   interval_hours: 1
   interval_minutes: 15

@@ -12,7 +12,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "ostler"
 ADAPTERS = ("engines", "fleet", "gateway", "simulate", "solver", "store", "web", "workers")
-PURE = ("budget", "context", "domain", "learning", "loops", "planning", "residency", "routing", "scheduling", "wire")
+PURE = (
+    "alerts",
+    "budget",
+    "context",
+    "domain",
+    "learning",
+    "loops",
+    "planning",
+    "residency",
+    "routing",
+    "scheduling",
+    "wire",
+)
 MODULE_LINES_MAX = 450
 FUNCTION_LINES_MAX = 60
 PARAMETERS_MAX = 9

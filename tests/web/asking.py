@@ -32,8 +32,10 @@ def ask(
     body: bytes | str | None = None,
     headers: Mapping[str, str] | None = None,
     token: str | None = None,
+    *,
+    raw_text: bool = False,
 ) -> Answer:
-    """One request. A body is called JSON unless `headers` say otherwise."""
+    """One request. A body is called JSON unless `headers` say otherwise; `raw_text`: the answer is none."""
     sent = dict(headers or {})
     if body is not None and "Content-Type" not in sent:
         sent["Content-Type"] = "application/json"
@@ -44,11 +46,11 @@ def ask(
         connection.request(method, path, body, sent)
         answer = connection.getresponse()
         raw = answer.read()
-        assert answer.headers["Content-Type"] == "application/json"
+        assert raw_text or answer.headers["Content-Type"] == "application/json"
         return Answer(
             answer.status,
             {name.lower(): value for name, value in answer.headers.items()},
-            json.loads(raw) if raw else None,
+            raw.decode() if raw_text else json.loads(raw) if raw else None,
         )
     finally:
         connection.close()

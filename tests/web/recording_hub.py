@@ -22,6 +22,7 @@ from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.work import Poll, Report
+from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.late_views import LateAnswer, LateList
@@ -45,7 +46,7 @@ from ostler.hub.views import (
 )
 from ostler.web.app import build_app
 from ostler.web.serve import ServeSettings
-from tests.web import call_samples, host_samples, hub_samples, samples
+from tests.web import alert_samples, call_samples, host_samples, hub_samples, samples
 
 PATIENCE_S = 5.0
 TOKENS = {"worker-token": {"worker"}, "admin-token": {"worker", "admin"}}
@@ -213,6 +214,28 @@ class RecordingTokens(Desk):
         return scope in TOKENS.get(token, set())
 
 
+class RecordingAlerts(Desk):
+    async def alerts(self, *, every: bool = False) -> AlertList:
+        self._hub.record("alerts", every)
+        return alert_samples.ALERTS
+
+    async def acknowledge(self, note: AlertNote) -> AlertList:
+        self._hub.record("acknowledge", note)
+        return alert_samples.ALERTS
+
+    async def test(self) -> DeliveryTest:
+        self._hub.record("test_alerts")
+        return alert_samples.DELIVERY_TEST
+
+
+class RecordingMetrics(Desk):
+    answer = "# TYPE ostler_workers gauge\nostler_workers 1\n"
+
+    async def text(self) -> str:
+        self._hub.record("metrics")
+        return self.answer
+
+
 OUTCOME = Observation(id="o1", at_ms=5, task_type="docs", model="qwen", success=True)
 
 
@@ -228,6 +251,8 @@ class RecordingHub:
         self.tokens = RecordingTokens(self)
         self.late = RecordingLate(self)
         self.people = RecordingPeople(self)
+        self.alerts = RecordingAlerts(self)
+        self.metrics = RecordingMetrics(self)
         self.followers = 0
         self.reset()
 

@@ -14,6 +14,7 @@ from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Priority, Task, TaskSpec
 from ostler.domain.work import Finished, Poll, Report, Started
+from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
 from ostler.hub.fleet_views import HostRow, LoadOrder, ModelChange, UnloadOrder
 from ostler.hub.gateway_views import KeyMade, KeyRow, KeyWish
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
@@ -32,7 +33,7 @@ from ostler.hub.views import (
     WorkerList,
 )
 from ostler.web.bodies import Done, Health, Lease, RouteAnswer
-from tests.web import call_samples, host_samples, hub_samples, samples
+from tests.web import alert_samples, call_samples, host_samples, hub_samples, samples
 from tests.web.asking import ask
 from tests.web.recording_hub import OUTCOME, ServedHub, eventually
 
@@ -54,6 +55,8 @@ READING: list[tuple[str, tuple[Any, ...], object]] = [
     ),
     ("/hub/late", ("late",), host_samples.LATE),
     ("/hub/late/t-one/1", ("late_result", "t-one", 1), host_samples.LATE_ANSWER),
+    ("/hub/alerts", ("alerts", False), alert_samples.ALERTS),
+    ("/hub/alerts?all=true", ("alerts", True), alert_samples.ALERTS),
     ("/hub/calls", ("live_calls", CallQuery()), call_samples.CALLS),
     (
         "/hub/calls?key=k&model=m&endpoint=e&failed=true&limit=7&before=c-1",
@@ -182,6 +185,16 @@ CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
     ("POST", "/hub/tasks/t-one/answer", {"text": "the green one"}, 200, ("answer", "t-one", "the green one"), Task),
     ("POST", "/hub/late/t-one/1/adopt", None, 200, ("adopt_late", "t-one", 1), Task),
     ("DELETE", "/hub/keys/laptop", None, 200, ("revoke_key", "laptop"), KeyRow),
+    ("POST", "/hub/alerts/ack", {}, 200, ("acknowledge", AlertNote()), AlertList),
+    (
+        "POST",
+        "/hub/alerts/ack",
+        {"id": "tier_down:a/b", "by": "ann", "note": "on it"},
+        200,
+        ("acknowledge", AlertNote(id="tier_down:a/b", by="ann", note="on it")),
+        AlertList,
+    ),
+    ("POST", "/hub/alerts/test", None, 200, ("test_alerts",), DeliveryTest),
     ("POST", "/hub/patterns", {"observations": [OUTCOME]}, 201, ("add", (OUTCOME,)), PatternChange),
     (
         "DELETE",
@@ -298,3 +311,19 @@ VIEWS = (HubStatus, TaskAnswer, TaskList, Why, EndpointList, WorkerList, Setting
 def test_every_view_can_be_described(kind: type) -> None:
     """Each view has a JSON schema, so that the description of the API cannot lack it."""
     assert msgspec.json.schema(kind)
+
+
+def test_a_scraper_gets_the_text_as_it_is(served: ServedHub) -> None:
+    """With the media type of the format, and no JSON around it."""
+    got = ask(served, "GET", "/metrics", raw_text=True)
+
+    assert got.status == 200
+    assert got.body == served.hub.metrics.answer
+    assert got.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_metrics_that_are_off_are_not_found(served: ServedHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not an empty page that looks like a hub without anything."""
+    monkeypatch.setattr(served.hub.metrics, "answer", "")
+
+    assert ask(served, "GET", "/metrics").status == 404

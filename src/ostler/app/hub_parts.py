@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import os
 import random
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from ostler.app.alert_parts import AlertParts
 from ostler.app.comparing import saved_by
 from ostler.app.profiles import Chosen, setting_rows
 from ostler.budget.mirror import since_needed
@@ -24,6 +26,7 @@ from ostler.domain.ports import OpenWork, Store
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.prober import Prober
 from ostler.hub.endpoints import EndpointDesk
+from ostler.hub.janitor import Janitor
 from ostler.hub.loader import Loader
 from ostler.hub.needs import settled_needs
 from ostler.hub.plan_desk import PlanDesk
@@ -36,6 +39,8 @@ from ostler.scheduling.purse import name_of
 from ostler.scheduling.signals import Probed, Restored
 from ostler.solver.searching import search_in_process
 from ostler.store.errors import FencedError
+from ostler.telemetry.durable import events_of
+from ostler.telemetry.event_log import EventLog
 from ostler.version import __version__
 from ostler.workers.timing import Timing
 
@@ -60,6 +65,8 @@ class HubParts:
         self.loader = Loader(drivers, self._spec_of, pump.post, pump.clock)
         self.plans = PlanDesk(pump, store, search_in_process)
         self.hub: Hub
+        self.alerts: AlertParts
+        self.janitor = Janitor(pump, store)
         self.recovered = 0
         self._stopped = False
 
@@ -91,6 +98,9 @@ class HubParts:
             settings=tuple(setting_rows(chosen.profile)),
         )
         parts.hub = Hub(pump, store, parts.desk, parts.plans, info, work.next_seq, saved_by)
+        if chosen.profile.telemetry.log_events:
+            log = EventLog()
+            pump.observers.append(lambda applied: log.write(events_of(applied)))
         pump.start()
         parts.hub.gateway.keep_calls_ms = chosen.profile.gateway.keep_calls_ms
         parts.hub.roles.read = partial(read_agents, chosen.profile.agents.folders)
@@ -99,6 +109,11 @@ class HubParts:
         await parts.hub.attempt_keys.take_up(work.tasks)
         await parts.hub.patterns.start()
         await parts._take_up(work, tuple(policy.catalog.endpoints.values()))
+        parts.alerts = AlertParts(parts.hub.alerts, chosen.profile, os.environ)
+        await parts.hub.alerts.start()
+        parts.hub.metrics.enabled = chosen.profile.telemetry.metrics
+        parts.janitor.keep_events_ms = chosen.profile.telemetry.keep_events_ms
+        parts.janitor.start()
         return parts
 
     async def _take_up(self, work: OpenWork, declared: tuple[EndpointSpec, ...]) -> None:
@@ -171,6 +186,9 @@ class HubParts:
         if self._stopped:
             return
         self._stopped = True
+        await self.janitor.stop()
+        await self.hub.alerts.stop()
+        await self.alerts.stop()
         await self.loader.close()
         await self.plans.close()
         await self.prober.stop()

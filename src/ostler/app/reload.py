@@ -24,6 +24,9 @@ async def watch_profile(parts: HubParts, profile: LoadedProfile, path: str | Non
 
     def changed(loaded: LoadedProfile) -> None:
         parts.prober.set_policy(loaded.policy.scheduler)
+        parts.alerts.follow(loaded)
+        parts.hub.metrics.enabled = loaded.telemetry.metrics
+        parts.janitor.keep_events_ms = loaded.telemetry.keep_events_ms
         parts.hub.gateway.keep_calls_ms = loaded.gateway.keep_calls_ms
         parts.hub.roles.read = partial(read_agents, loaded.agents.folders)
         carry_out(asyncio.ensure_future(parts.hub.reload(loaded.policy, setting_rows(loaded))))

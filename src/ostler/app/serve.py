@@ -22,6 +22,7 @@ from ostler.app.loop import clock, stop_requested
 from ostler.app.options import UpOptions
 from ostler.app.prices import with_list_prices
 from ostler.app.reload import watch_profile
+from ostler.config.observing import LogFormat
 from ostler.config.settings import HubSettings, LoadedProfile
 from ostler.config.settings import WorkerSettings as WorkerSection
 from ostler.domain.errors import ConflictError, InvalidInputError, OstlerError
@@ -49,6 +50,7 @@ async def serve_hub(options: UpOptions) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     chosen = await profiles.choose(options.profile, _environment(options))
     chosen = msgspec.structs.replace(chosen, profile=with_list_prices(_with_options(chosen.profile, options)))
+    logs.set_up(options.log_level, json=chosen.profile.telemetry.log_format is LogFormat.JSON)
     settings = chosen.profile.hub
     _make(Path(settings.data_dir))
     if "://" in settings.database:

@@ -17,6 +17,7 @@ from ostler.domain.hubs import HubList
 from ostler.domain.observations import Observation
 from ostler.domain.ports import CallQuery
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.hub.alert_views import AlertList, DeliveryTest
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.late_views import LateAnswer, LateList
@@ -41,6 +42,8 @@ T = TypeVar("T")
 
 SILENCE_S = 45.0
 """Three missed heartbeats of the event stream: the connection is counted as dead."""
+TEST_S = 30.0
+"""More time for an answer that waits for other servers."""
 RECONNECT_S = (0.5, 1.0, 2.0, 5.0)
 
 
@@ -256,6 +259,18 @@ class HubClient:
     def adopt_late(self, task_id: str, attempt: int) -> Task:
         """Take one for the result of its task."""
         return self._post(f"/hub/late/{_part(task_id)}/{attempt}/adopt", None, Task)
+
+    def alerts(self, *, every: bool = False) -> AlertList:
+        """What is raised; `every`: what was cleared, too."""
+        return self._get(with_query("/hub/alerts", all="true" if every else None), AlertList)
+
+    def acknowledge(self, alert_id: str, *, by: str = "", note: str = "") -> AlertList:
+        """Say that a person knows of an alert; an empty id: of all that are active."""
+        return self._post("/hub/alerts/ack", {"id": alert_id, "by": by, "note": note}, AlertList)
+
+    def test_alerts(self) -> DeliveryTest:
+        """Have a test told wherever alerts are told."""
+        return self._post("/hub/alerts/test", None, DeliveryTest, more_s=TEST_S)
 
     def calls(self, query: CallQuery) -> CallList:
         """Calls of the gateway, newest first."""

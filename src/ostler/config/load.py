@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from ostler.config.alerting import resolve_alerts
 from ostler.config.budget import resolve_budget
 from ostler.config.classic import with_classic_tiers
 from ostler.config.decode import decode
@@ -109,6 +110,9 @@ def _resolve(draft: Draft, source: Source, env: Mapping[str, str], cwd: Path) ->
         worker=_worker(file.worker, env, folder),
         agents=_agents(file.agents, env, folder),
         gateway=file.gateway,
+        alerts=file.alerts,
+        alert_rules=resolve_alerts(draft),
+        telemetry=file.telemetry,
         hub=_hub(draft, env, folder),
         budget=budget,
         context=file.context,

@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from ostler.config.observing import AlertSettings, TelemetrySettings
 from ostler.config.settings import (
     AgentSettings,
     AtLeastOne,
@@ -166,5 +167,7 @@ class ProfileFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     gateway: GatewaySettings = GatewaySettings()
     learning: LearningPolicy = LearningPolicy()
     budget: BudgetSettings = BudgetSettings()
+    alerts: AlertSettings = AlertSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     context: ContextSettings = ContextSettings()
     agi_loop: LoopSettings = LoopSettings()

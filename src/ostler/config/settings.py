@@ -13,6 +13,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from ostler.config.observing import AlertSettings, TelemetrySettings
+from ostler.domain.alert_rules import Rule
 from ostler.domain.limits import Pace, ScopeKind, UnknownPrice, WindowKind
 from ostler.domain.limits import Unit as BudgetUnit
 from ostler.domain.policy import ContextRule, Policy
@@ -287,6 +289,10 @@ class LoadedProfile(msgspec.Struct, frozen=True, kw_only=True):
     agents: AgentSettings = AgentSettings()
     hub: HubSettings
     gateway: GatewaySettings = GatewaySettings()
+    alerts: AlertSettings = AlertSettings()
+    alert_rules: Mapping[str, Rule] = {}
+    """The rules in force, by name."""
+    telemetry: TelemetrySettings = TelemetrySettings()
     budget: BudgetSettings
     context: ContextSettings
     agi_loop: LoopSettings

@@ -79,7 +79,7 @@ def _all(profile: LoadedProfile) -> Iterator[tuple[SettingPath, str]]:
     yield from _struct(policy.scheduler, ("scheduler",))
     yield from _struct(policy.residency, ("residency",))
     yield from _struct(policy.learning, ("learning",))
-    for section in ("worker", "agents", "hub", "gateway", "budget", "context", "agi_loop"):
+    for section in ("worker", "agents", "hub", "gateway", "alerts", "telemetry", "budget", "context", "agi_loop"):
         yield from _struct(getattr(profile, section), (section,))
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ostler.domain.alerts import Alert
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
@@ -204,6 +205,23 @@ class PruneCalls(msgspec.Struct, frozen=True, kw_only=True, tag="prune_calls"):
     decisions_before_ms: int = 0
 
 
+class PruneEvents(msgspec.Struct, frozen=True, kw_only=True, tag="prune_events"):
+    """Forget old events, of those numbered above `after_seq` up to `to_seq`: the ones from before an instant that
+    belong to no task, or to one that ended before it. So the events of a task go together with the last of them, and
+    those of an open task stay whole. What they add up to is kept by day (`domain.event_totals`).
+    """
+
+    before_ms: int
+    after_seq: int
+    to_seq: int
+
+
+class PutAlerts(msgspec.Struct, frozen=True, kw_only=True, tag="put_alerts"):
+    """Insert or replace alerts, by rule and subject."""
+
+    alerts: tuple[Alert, ...]
+
+
 class PutObservations(msgspec.Struct, frozen=True, kw_only=True, tag="put_observations"):
     """Keep what became of attempts. An id that is known stays as it is."""
 
@@ -242,6 +260,8 @@ Command = (
     | RevokeKey
     | PutCalls
     | PruneCalls
+    | PruneEvents
+    | PutAlerts
     | PutObservations
     | ForgetObservations
     | LateReport

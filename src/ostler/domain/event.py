@@ -29,6 +29,9 @@ class EventKind(msgspec.Struct, frozen=True):
     doc: str
     measurements: tuple[str, ...] = ()
     metadata: tuple[str, ...] = ()
+    kept_by: tuple[str, ...] = ()
+    """Metadata that the totals of old events are kept apart by: only names that a profile or the code gives, so that
+    totals stay few however many tasks there are."""
 
 
 _TASK = ("state", "prev_state", "generation")
@@ -41,15 +44,16 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             "It is in the queue (again), or waits there for another reason than before.", (), (*_TASK, "wait", "reason")
         ),
         "task.assigned": EventKind(
-            "A worker holds the newest attempt.", ("wait_ms",), (*_ATTEMPT, "fallback_used", "session")
+            "A worker holds the newest attempt.", ("wait_ms",), (*_ATTEMPT, "fallback_used", "session"), ("tier",)
         ),
         "task.started": EventKind("The worker started the attempt.", ("start_delay_ms",), _ATTEMPT),
         "task.evaluating": EventKind("The attempt ended; its outcome is being judged.", ("duration_ms",), _ATTEMPT),
-        "task.succeeded": EventKind("Done.", ("duration_ms", "attempts"), (*_ATTEMPT, "outcome")),
+        "task.succeeded": EventKind("Done.", ("duration_ms", "attempts"), (*_ATTEMPT, "outcome"), ("tier", "outcome")),
         "task.retry_wait": EventKind(
             "It failed and will be tried again.",
             ("delay_ms", "attempts"),
             (*_ATTEMPT, "failure", "message", "counted"),
+            ("tier", "failure"),
         ),
         "task.reclaimed": EventKind(
             "The attempt was taken back (worker lost, never started, stuck) and the task queued again.",
@@ -57,8 +61,10 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             (*_ATTEMPT, "reason"),
         ),
         "task.needs_human": EventKind("A person must act.", (), (*_TASK, "failure", "message")),
-        "task.failed": EventKind("It failed for good.", (), (*_TASK, "failure", "message")),
-        "task.dead_letter": EventKind("Its attempts are used up.", ("attempts",), (*_TASK, "failure", "message")),
+        "task.failed": EventKind("It failed for good.", (), (*_TASK, "failure", "message"), ("failure",)),
+        "task.dead_letter": EventKind(
+            "Its attempts are used up.", ("attempts",), (*_TASK, "failure", "message"), ("failure",)
+        ),
         "task.expired": EventKind("It waited longer than its time to live.", ("wait_ms",), (*_TASK, "wait", "message")),
         "task.cancelled": EventKind(
             "It was cancelled, by a person or because a task it needs ended badly.", (), (*_TASK, "reason")
@@ -96,12 +102,14 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
                 "classification_reason",
                 "estimated_cost_tier",
             ),
+            ("effective_tier", "target_type", "fallback_used"),
         ),
         "scheduler.fallback": EventKind(
             "The wait for the preferred tier or model is over; the tier beside it, or another of the task's own models"
             " (then both are named), is used.",
             ("wait_ms",),
             ("task_id", "original_tier", "fallback_tier", "original_model", "fallback_model"),
+            ("original_tier", "fallback_tier"),
         ),
         "scheduler.classification_disagreement": EventKind(
             "An explicit complexity contradicts the heuristic; the explicit one is used.",
@@ -116,7 +124,7 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         "endpoint.added": EventKind("An endpoint was registered.", (), ("endpoint", "kind", "host")),
         "endpoint.removed": EventKind("An endpoint was removed.", (), ("endpoint",)),
         "endpoint.up": EventKind("An endpoint can be used (again).", ("down_ms",), ("endpoint", "models")),
-        "endpoint.down": EventKind("An endpoint cannot be used.", (), ("endpoint", "reason")),
+        "endpoint.down": EventKind("An endpoint cannot be used.", (), ("endpoint", "reason"), ("endpoint",)),
         "endpoint.breaker": EventKind("The breaker of an endpoint changed.", (), ("endpoint", "state", "reason")),
         "endpoint.rate_limited": EventKind("An endpoint said when to come back.", ("retry_after_ms",), ("endpoint",)),
         "endpoint.resident": EventKind(
@@ -131,6 +139,7 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             "A model can be used: how long its load took, and the unloads for it.",
             ("load_ms", "unload_ms", "memory_bytes"),
             ("host", "endpoint", "model", "reason"),
+            ("host", "model"),
         ),
         "model.unloaded": EventKind(
             "A model has left the memory.", ("unload_ms",), ("host", "endpoint", "model", "reason")
@@ -204,6 +213,23 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         ),
         "alert.tier_down": EventKind(
             "A tier has had no endpoint for longer than the threshold.", ("down_ms",), ("tier",)
+        ),
+        "alert.raised": EventKind(
+            "A rule has found its condition for as long as it asks; the page of alerts says what each rule looks for.",
+            ("value", "bound", "times"),
+            ("rule", "subject", "severity", "message"),
+            ("rule",),
+        ),
+        "alert.acknowledged": EventKind(
+            "A person knows of a raised alert; it is silent until it is cleared.", (), ("rule", "subject", "by", "note")
+        ),
+        "alert.cleared": EventKind(
+            "The condition of a raised alert is over.", ("raised_ms",), ("rule", "subject", "severity"), ("rule",)
+        ),
+        "alert.undelivered": EventKind(
+            "An alert could not be delivered; what was to be told stands in the list of alerts all the same.",
+            ("attempts",),
+            ("to", "rule", "subject", "reason"),
         ),
         "alert.tier_up": EventKind("The tier of an alert is available again.", ("down_ms",), ("tier",)),
         "config.changed": EventKind("A changed profile is in force.", (), ("policy_version", "profile")),

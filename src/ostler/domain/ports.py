@@ -8,11 +8,13 @@ from typing import Protocol
 
 import msgspec
 
+from ostler.domain.alerts import Alert
 from ostler.domain.calls import Completion, Delta, ModelCall, UpstreamRequest
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import Command, Result
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
+from ostler.domain.event_totals import EventTotal
 from ostler.domain.fleet import HostReport, Probe, Resident, Session, WorkerOffer
 from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
@@ -123,6 +125,14 @@ class Store(Protocol):
 
     async def events(self, *, after_seq: int = 0, limit: int = 500, task_id: str | None = None) -> list[Event]:
         """Events with `seq` above `after_seq`, oldest first."""
+        ...
+
+    async def event_totals(self, since_ms: int = 0) -> list[EventTotal]:
+        """What pruned events of days that begin at or after an instant add up to, by day, name, part and measure."""
+        ...
+
+    async def alerts(self) -> list[Alert]:
+        """All alerts that were ever raised, by name: rules x subjects at most."""
         ...
 
     async def plans(self, batch: str) -> list[StoredPlan]:

@@ -14,6 +14,7 @@ from ostler.domain.hubs import HubList
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.ports import CallQuery, HubLink, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.late_views import LateAnswer, LateList
@@ -76,6 +77,30 @@ class PeopleApi(Protocol):
 
     async def answer(self, task_id: str, text: str) -> Task:
         """Let a task that needs a person go on; its next attempt is told. Refused when it asks nobody."""
+        ...
+
+
+class AlertApi(Protocol):
+    """Alerts: what a person should know of."""
+
+    async def alerts(self, *, every: bool = False) -> AlertList:
+        """What is raised, the worst first, and the rules; `every`: what was cleared too."""
+        ...
+
+    async def acknowledge(self, note: AlertNote) -> AlertList:
+        """A person knows of an alert, or of all that are active: silent until it is cleared. Answers what is raised."""
+        ...
+
+    async def test(self) -> DeliveryTest:
+        """Tell a test everywhere, and say how that went."""
+        ...
+
+
+class MetricsApi(Protocol):
+    """Metrics for who scrapes."""
+
+    async def text(self) -> str:
+        """All metrics in the text format of Prometheus; empty where they are off."""
         ...
 
 
@@ -218,6 +243,16 @@ class HubApi(Protocol):
     @property
     def tokens(self) -> TokenApi:
         """Bearer tokens."""
+        ...
+
+    @property
+    def alerts(self) -> AlertApi:
+        """What a person should know of."""
+        ...
+
+    @property
+    def metrics(self) -> MetricsApi:
+        """Metrics for who scrapes."""
         ...
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ostler.domain.errors import NotFoundError
 from ostler.domain.fleet import HostReport, Session, WorkerOffer
 from ostler.domain.work import Poll, Report
+from ostler.hub.life_signs import LifeSigns
 from ostler.hub.outbox import Outbox
 from ostler.hub.pump import Pump
 from ostler.scheduling.signals import Reported, WorkerJoined, WorkerLeft, WorkerRenewed
@@ -18,6 +19,7 @@ class LocalLink:
 
     def __init__(self, pump: Pump) -> None:
         self._pump = pump
+        self.signs = LifeSigns()
 
     async def join(self, offer: WorkerOffer) -> Session:
         """Open a session, or go on with the one that this very daemon has; it is durable when this returns."""
@@ -56,6 +58,7 @@ class LocalLink:
         outbox = self._pump.outboxes.setdefault(session_id, Outbox())
         for report in reports:
             outbox.confirm(report.task_id, report.generation)
+            self.signs.heard(report, self._pump.clock.now_ms())
         carried = [self._pump.start_signal(Reported(session_id=session_id, report=report)) for report in reports]
         for task in carried:
             await task

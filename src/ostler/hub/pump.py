@@ -6,7 +6,7 @@ as signals. `post` returns when all of that is done; the actor itself never wait
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -43,6 +43,9 @@ async def _nothing(_task: Task, _route: ModelRoute | None) -> Equipment:
     return NO_EQUIPMENT
 
 
+Observer = Callable[[Sequence[tuple[Command, Applied]]], None]
+
+
 class Pump:
     """Runs the actor."""
 
@@ -63,6 +66,8 @@ class Pump:
         self.replan: Callable[[Replan], None] = lambda _: None
         self.answer_call: Callable[[RunCall | DenyCall], None] = lambda _: None
         """Takes the answer for a live call, which stores nothing: before what else the signal brought is durable."""
+        self.observers: list[Observer] = []
+        """Told of what is durable, after it is: they must not raise, and not be slow."""
         self.fatal: asyncio.Future[BaseException] | None = None
         self.news = asyncio.Condition()
         """Notified whenever new events are durable."""
@@ -135,6 +140,7 @@ class Pump:
     async def apply(self, commands: list[Command]) -> list[Result]:
         """Store commands that are no business of the actor, in order with its own; wakes the followers."""
         results = await asyncio.shield(self.committer.apply(commands))
+        self._observed(commands, results)
         await self._tell(results)
         return results
 
@@ -162,6 +168,7 @@ class Pump:
         if not commands:
             return
         results = await self.committer.apply(commands, must=True)
+        self._observed(commands, results)
         for effect, result in zip(stored, results, strict=True):
             self._after(effect, result)
         await self._tell(results)
@@ -242,7 +249,7 @@ class Pump:
                     self._deliver(effect, handed)
                 said += [handed.event] if handed.event is not None else []
         if said:
-            await self._tell(await self.committer.apply([AppendEvents(events=tuple(said))], must=True))
+            await self._publish([AppendEvents(events=tuple(said))])
 
     def _is_current(self, effect: Assign) -> bool:
         """Whether nobody took the attempt back or cancelled it while its results were read."""
@@ -269,6 +276,21 @@ class Pump:
                 notes=equipment.notes,
             )
         )
+
+    async def _publish(self, commands: list[Command]) -> None:
+        results = await self.committer.apply(commands, must=True)
+        self._observed(commands, results)
+        await self._tell(results)
+
+    def _observed(self, commands: Sequence[Command], results: Sequence[Result]) -> None:
+        if self.observers:
+            applied = [
+                (command, result)
+                for command, result in zip(commands, results, strict=True)
+                if isinstance(result, Applied)
+            ]
+            for observer in self.observers:
+                observer(applied)
 
     async def _tell(self, results: list[Result]) -> None:
         newest = (result.last_seq for result in results if isinstance(result, Applied))

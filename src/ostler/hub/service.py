@@ -18,6 +18,7 @@ from ostler.domain.ports import HubLink, Store, TaskDetail, TaskQuery
 from ostler.domain.states import FailureClass, TaskState
 from ostler.domain.tasks import Task, TaskKind, TaskSpec
 from ostler.hub.accept import Fleet, as_it_runs, check_batch, disagreement, new_tasks, outside_needs
+from ostler.hub.alert_desk import AlertDesk
 from ostler.hub.attempt_keys import AttemptKeys
 from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.explaining import headline, verdict_why, why_lines
@@ -25,6 +26,7 @@ from ostler.hub.gateway_desk import GatewayDesk
 from ostler.hub.host_desk import HostDesk, SavedBy
 from ostler.hub.late_desk import LateDesk
 from ostler.hub.link import LocalLink
+from ostler.hub.metrics_desk import MetricsDesk
 from ostler.hub.needs import settled_needs, settled_now
 from ostler.hub.pattern_desk import PatternDesk
 from ostler.hub.people_desk import PeopleDesk
@@ -94,6 +96,9 @@ class Hub:
         self.people = PeopleDesk(pump, store)
         self._link = LocalLink(pump)
         self.fellows: Fellows = self._alone
+        self.signs = self._link.signs
+        self.alerts = AlertDesk(pump, store, self.signs)
+        self.metrics = MetricsDesk(pump, info, self.alerts)
 
     @property
     def link(self) -> HubLink:

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from ostler.budget.buckets import pieces
 from ostler.budget.ledger import Account, follow
-from ostler.domain.commands import Command, PruneCalls, PutObservations, Result
+from ostler.domain.commands import Command, PruneCalls, PruneEvents, PutObservations, Result
+from ostler.domain.event_totals import totals_of
 from ostler.domain.ledger import Span, Spent
 from ostler.domain.live import GatewayKey
 from ostler.domain.tasks import Task
@@ -235,11 +236,22 @@ class Flusher:
             self._many(put, [row for row in entries.values() if row is not None])
         self._many(sql.put_measurement, list(registry.measurements.values()))
         self._many(sql.put_plan, list(registry.plans.values()))
+        self._many(sql.put_alert, list(registry.alerts.values()))
+        for pruning in registry.prunings:
+            self._prune_events(pruning)
         for step in registry.observations:
             if isinstance(step, PutObservations):
                 self._many(sql.insert_observation, list(map(rows.observation_row, step.observations)))
             else:
                 self._cursor.execute(sql.forget_observations, rows.observation_query(step.which))
+
+    def _prune_events(self, step: PruneEvents) -> None:
+        """After the tasks of this flush are written: one that it opened again keeps its events."""
+        sql = self._sql
+        span = (step.after_seq, step.to_seq, step.before_ms, step.before_ms)
+        old = [rows.event_of(*row) for row in self._cursor.execute(sql.old_events, span).fetchall()]
+        self._many(sql.add_total, [rows.total_row(total) for total in totals_of(old)])
+        self._many(sql.drop_event, [(event.seq,) for event in old])
 
     def _write_gateway(self, gateway: GatewayPlan) -> None:
         sql = self._sql.gateway

@@ -7,13 +7,14 @@ A batch is applied without an await in between, so no other caller sees half of 
 is not made for several threads.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import assert_never
 
 import msgspec
 
 from ostler.budget.book import LedgerBook
+from ostler.domain.alerts import Alert
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import (
     AppendEvents,
@@ -27,6 +28,8 @@ from ostler.domain.commands import (
     LedgerCommand,
     NewTask,
     PruneCalls,
+    PruneEvents,
+    PutAlerts,
     PutCalls,
     PutEndpoint,
     PutKey,
@@ -44,6 +47,7 @@ from ostler.domain.commands import (
 )
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
+from ostler.domain.event_totals import EventTotal
 from ostler.domain.fleet import Session
 from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
@@ -56,6 +60,7 @@ from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 from ostler.store.errors import StoreError
 from ostler.store.guards import submit_problem, token_problem, update_problem
+from ostler.store.memory_events import MemoryEvents
 from ostler.store.memory_gateway import MemoryGateway
 
 
@@ -77,7 +82,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
         self._seqs: set[int] = set()
-        self._events: list[Event] = []
+        self._events = MemoryEvents()
+        self._alerts: dict[tuple[str, str], Alert] = {}
         self._sessions: dict[str, Session] = {}
         self._endpoints: dict[str, EndpointSpec] = {}
         self._tokens: dict[str, PutToken] = {}
@@ -104,7 +110,7 @@ class MemoryStore:
             endpoints=tuple(self._endpoints[name] for name in sorted(self._endpoints)),
             measurements=tuple(self._measurements[key] for key in sorted(self._measurements)),
             next_seq=(tasks[-1].seq if tasks else 0) + 1,
-            last_event_seq=len(self._events),
+            last_event_seq=self._events.last_seq,
         )
 
     async def states(self, ids: Sequence[str]) -> dict[str, TaskState]:
@@ -139,7 +145,7 @@ class MemoryStore:
             spec=record.spec,
             attempts=tuple(record.attempts[generation] for generation in sorted(record.attempts)),
             decisions=tuple(record.decisions[generation] for generation in sorted(record.decisions)),
-            events=tuple(self._events_of(task_id, 0)),
+            events=tuple(self._events.above(0, task_id)),
             output=record.outputs[max(record.outputs)] if record.outputs else None,
             late_reports=tuple(record.late_reports),
         )
@@ -160,7 +166,17 @@ class MemoryStore:
     async def events(self, *, after_seq: int = 0, limit: int = 500, task_id: str | None = None) -> list[Event]:
         """See the port."""
         self._must_be_open()
-        return list(islice(self._events_of(task_id, after_seq), max(0, limit)))
+        return list(islice(self._events.above(after_seq, task_id), max(0, limit)))
+
+    async def event_totals(self, since_ms: int = 0) -> list[EventTotal]:
+        """See the port."""
+        self._must_be_open()
+        return self._events.totals(since_ms)
+
+    async def alerts(self) -> list[Alert]:
+        """See the port."""
+        self._must_be_open()
+        return [self._alerts[key] for key in sorted(self._alerts)]
 
     async def plans(self, batch: str) -> list[StoredPlan]:
         """See the port."""
@@ -243,11 +259,6 @@ class MemoryStore:
         if self._closed:
             raise StoreError("the store is closed")
 
-    def _events_of(self, task_id: str | None, after_seq: int) -> Iterator[Event]:
-        # The event with number n is at index n - 1.
-        above = islice(self._events, max(0, after_seq), None)
-        return (event for event in above if task_id is None or event.task_id == task_id)
-
     def _apply(self, command: Command) -> Result:
         if isinstance(command, UpdateTask):
             return self._update(command)
@@ -256,7 +267,7 @@ class MemoryStore:
         if isinstance(command, LateReport):
             return self._late(command)
         if isinstance(command, AppendEvents):
-            return Applied(last_seq=self._record_events(command.events))
+            return Applied(last_seq=self._events.record(command.events))
         if isinstance(command, PutKey | RevokeKey):
             return self._key(command)
         if isinstance(command, PutCalls | PruneCalls):
@@ -285,7 +296,7 @@ class MemoryStore:
         if command.output is not None:
             record.outputs[generation] = command.output
         spec = record.spec if command.want_spec else None
-        return Applied(spec=spec, last_seq=self._record_events(command.events))
+        return Applied(spec=spec, last_seq=self._events.record(command.events))
 
     def _submit(self, command: SubmitTasks) -> Result:
         staged: dict[str, NewTask] = {}
@@ -312,7 +323,7 @@ class MemoryStore:
         for new in staged.values():
             self._records[new.task.id] = _Record(new.task, new.spec)
         self._seqs |= seqs
-        last_seq = self._record_events([new.event for new in staged.values()])
+        last_seq = self._events.record([new.event for new in staged.values()])
         return Applied(duplicates=tuple(duplicates), last_seq=last_seq)
 
     def _late(self, command: LateReport) -> Result:
@@ -321,12 +332,7 @@ class MemoryStore:
             return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no task {command.task_id}")
         record.late_reports.append(command.body)
         self._late_reports.append(command.body)
-        return Applied(last_seq=self._record_events((command.event,)))
-
-    def _record_events(self, events: Sequence[Event]) -> int:
-        for event in events:
-            self._events.append(msgspec.structs.replace(event, seq=len(self._events) + 1))
-        return len(self._events) if events else 0
+        return Applied(last_seq=self._events.record((command.event,)))
 
     def _token(self, command: PutToken | DropToken) -> Result:
         if isinstance(command, PutToken):
@@ -342,7 +348,7 @@ class MemoryStore:
         problem, changed = self._gateway.key(command)
         if problem is not None:
             return Refused(reason=problem[0], message=problem[1])
-        return Applied(last_seq=self._record_events((command.event,))) if changed else Applied()
+        return Applied(last_seq=self._events.record((command.event,))) if changed else Applied()
 
     def _money(self, command: LedgerCommand) -> Applied | Refused:
         judged = self._ledger.apply(command)
@@ -377,11 +383,24 @@ class MemoryStore:
         | PutMeasurements
         | PutPlan
         | PutObservations
-        | ForgetObservations,
+        | ForgetObservations
+        | PutAlerts
+        | PruneEvents,
     ) -> Result:
         if isinstance(command, PutObservations | ForgetObservations):
             return self._observe(command)
+        if isinstance(command, PutAlerts):
+            self._alerts.update(((one.rule, one.subject), one) for one in command.alerts)
+            return Applied()
+        if isinstance(command, PruneEvents):
+            self._events.prune(command, self._ended_ms)
+            return Applied()
         return self._register(command)
+
+    def _ended_ms(self, task_id: str) -> int | None:
+        """When a task ended: 0 for one that is not known, `None` for one that is open."""
+        record = self._records.get(task_id)
+        return record.task.finished_ms if record is not None else 0
 
     def _register(
         self,

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
+from ostler.domain.alerts import Alert
 from ostler.domain.event import Event
+from ostler.domain.event_totals import EventTotal
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
@@ -35,6 +37,9 @@ class Queries(NamedTuple):
     endpoints: str
     measurements: str
     observations: str
+    alerts: str
+    event_totals: str
+    """Columns of a total: of days from this instant on."""
     last_task_seq: str
     last_event_seq: str
     states_by_id: tuple[str, ...]
@@ -99,9 +104,9 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         sessions=text(sa.select(session.c.body).order_by(session.c.joined_ms, session.c.id)),
         endpoints=text(sa.select(endpoint.c.body).order_by(endpoint.c.name)),
         measurements=text(sa.select(measurement.c.body).order_by(*measurement.primary_key)),
-        observations=text(
-            sa.select(schema.observation.c.body).where(*observations_named()).order_by(schema.observation.c.seq)
-        ),
+        observations=text(_observations()),
+        alerts=text(sa.select(schema.alert.c.body).order_by(*schema.alert.primary_key)),
+        event_totals=text(_event_totals()),
         last_task_seq=text(sa.select(sa.func.max(task.c.seq))),
         last_event_seq=last_event_seq,
         states_by_id=lookups(dialect, sa.select(task.c.id, task.c.state), task.c.id),
@@ -131,6 +136,16 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         gateway=compile_call_queries(dialect),
         ledger=compile_ledger_queries(dialect),
     )
+
+
+def _observations() -> sa.Select[*tuple[Any, ...]]:
+    table = schema.observation
+    return sa.select(table.c.body).where(*observations_named()).order_by(table.c.seq)
+
+
+def _event_totals() -> sa.Select[*tuple[Any, ...]]:
+    table = schema.event_total
+    return sa.select(table).where(table.c.day_ms >= sa.bindparam("since")).order_by(*table.primary_key)
 
 
 def _newest_outputs() -> sa.Select[Any]:
@@ -166,6 +181,16 @@ def open_work(run: Run, queries: Queries) -> OpenWork:
         next_seq=(run(queries.last_task_seq, ())[0][0] or 0) + 1,
         last_event_seq=run(queries.last_event_seq, ())[0][0],
     )
+
+
+def alerts(run: Run, queries: Queries) -> list[Alert]:
+    """All alerts by name."""
+    return [rows.decode_alert(text) for (text,) in run(queries.alerts, ())]
+
+
+def event_totals(run: Run, queries: Queries, since_ms: int) -> list[EventTotal]:
+    """What pruned events add up to."""
+    return [rows.total_of(row) for row in run(queries.event_totals, (since_ms,))]
 
 
 def observations(run: Run, queries: Queries, query: ObservationQuery) -> list[Observation]:

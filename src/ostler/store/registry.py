@@ -1,4 +1,6 @@
-"""The part of a flush about sessions, endpoints, tokens, speeds and plans: small sets, the last word on a key wins."""
+"""The part of a flush about sessions, endpoints, tokens, speeds, plans and alerts: small sets, the last word on a key
+wins; and about old events, which nothing else in a flush looks at.
+"""
 
 from typing import assert_never
 
@@ -8,6 +10,8 @@ from ostler.domain.commands import (
     DropSession,
     DropToken,
     ForgetObservations,
+    PruneEvents,
+    PutAlerts,
     PutEndpoint,
     PutMeasurements,
     PutObservations,
@@ -33,6 +37,8 @@ RegistryCommand = (
     | PutObservations
     | ForgetObservations
     | PutPlan
+    | PutAlerts
+    | PruneEvents
 )
 
 _APPLIED = Applied()
@@ -49,6 +55,8 @@ class RegistryPlan:
         self.measurements: dict[tuple[str, str, int, str], rows.Row] = {}
         self.observations: list[PutObservations | ForgetObservations] = []
         self.plans: dict[tuple[str, int], rows.Row] = {}
+        self.alerts: dict[tuple[str, str], rows.Row] = {}
+        self.prunings: list[PruneEvents] = []
 
     def add(self, command: RegistryCommand) -> Result:
         """Judge and note one command.
@@ -76,9 +84,17 @@ class RegistryPlan:
             self.observations.append(command)
         elif isinstance(command, PutPlan):
             self.plans[command.plan.batch, command.plan.version] = rows.plan_row(command.plan)
+        elif isinstance(command, PutAlerts | PruneEvents):
+            self._observed(command)
         else:
             assert_never(command)
         return _APPLIED
+
+    def _observed(self, command: PutAlerts | PruneEvents) -> None:
+        if isinstance(command, PutAlerts):
+            self.alerts.update(((one.rule, one.subject), rows.alert_row(one)) for one in command.alerts)
+        else:
+            self.prunings.append(command)
 
     def _drop_endpoint(self, name: str) -> Result:
         if name not in self._picture.endpoint_names:

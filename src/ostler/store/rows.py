@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
+from ostler.domain.alerts import Alert
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event, Scalar
+from ostler.domain.event_totals import EventTotal
 from ostler.domain.fleet import Session
 from ostler.domain.ledger import EntryKind, LedgerEntry
 from ostler.domain.live import CallDecision, CallRecord, GatewayKey
@@ -38,6 +40,7 @@ Stored = (
     | GatewayKey
     | CallRecord
     | LedgerEntry
+    | Alert
 )
 
 STATE_TEXT: Mapping[TaskState, str] = {state: str(state.value) for state in TaskState}
@@ -59,6 +62,7 @@ decode_measurement = msgspec.json.Decoder(Measurement).decode
 decode_observation = msgspec.json.Decoder(Observation).decode
 decode_plan = msgspec.json.Decoder(StoredPlan).decode
 decode_key = msgspec.json.Decoder(GatewayKey).decode
+decode_alert = msgspec.json.Decoder(Alert).decode
 decode_entry = msgspec.json.Decoder(LedgerEntry).decode
 decode_call = msgspec.json.Decoder(CallRecord).decode
 
@@ -126,6 +130,22 @@ def event_of(seq: int, at_ms: int, name: str, task_id: str | None, text: str) ->
     """The event of a stored row."""
     measurements, metadata = _event_body.decode(text)
     return Event(name=name, at_ms=at_ms, task_id=task_id, seq=seq, measurements=measurements, metadata=metadata)
+
+
+def total_row(total: EventTotal) -> Row:
+    """All columns of `event_total`, in their order."""
+    return (total.day_ms, total.name, total.part, total.measure, total.events, total.total, total.highest)
+
+
+def total_of(row: Row) -> EventTotal:
+    """The total of a stored row."""
+    day_ms, name, part, measure, events, total, highest = row
+    return EventTotal(day_ms=day_ms, name=name, part=part, measure=measure, events=events, total=total, highest=highest)
+
+
+def alert_row(alert: Alert) -> Row:
+    """All columns of `alert`, in their order."""
+    return (alert.rule, alert.subject, body(alert))
 
 
 def session_row(session: Session) -> Row:

@@ -26,6 +26,9 @@ METADATA = sa.MetaData()
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """64 bits everywhere; SQLite's INTEGER has them, and only that word makes a primary key the row id."""
 
+NUMBER: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
+"""A strict table of SQLite knows no other word for it."""
+
 
 def _one_of(column: str, states: frozenset[TaskState]) -> str:
     # A chain of comparisons, not IN: SQLite would build a lookup table for the list at each row it writes.
@@ -129,6 +132,31 @@ event = sa.Table(
 _BY_ID = sa.and_(event.c.task_seq.is_(None), event.c.task_id.is_not(None))
 sa.Index("event_of_task", event.c.task_seq, event.c.seq, sqlite_where=event.c.task_seq.is_not(None))
 sa.Index("event_of_task_by_id", event.c.task_id, event.c.seq, sqlite_where=_BY_ID)
+
+event_total = sa.Table(
+    "event_total",
+    METADATA,
+    sa.Column("day_ms", BIG, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("part", sa.Text, primary_key=True),
+    sa.Column("measure", sa.Text, primary_key=True),
+    sa.Column("events", BIG, nullable=False),
+    sa.Column("total", NUMBER, nullable=False),
+    sa.Column("highest", NUMBER, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""What events that are no longer kept add up to (`ostler.domain.event_totals`)."""
+
+alert = sa.Table(
+    "alert",
+    METADATA,
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
 
 worker_session = sa.Table(
     "worker_session",

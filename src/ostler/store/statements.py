@@ -78,6 +78,12 @@ class Statements(NamedTuple):
     insert_observation: str
     """Does nothing where the id is there."""
     forget_observations: str
+    put_alert: str
+    old_events: str
+    """Columns of an event: above a number, up to another, before an instant, of no task or of one that ended before."""
+    drop_event: str
+    add_total: str
+    """Adds to what is kept of the key."""
     insert_token: str
     drop_session: str
     drop_endpoint: str
@@ -129,6 +135,10 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         put_plan=_upsert(dialect, upsert, schema.plan),
         insert_observation=_insert_observation(dialect, upsert),
         forget_observations=text(sa.delete(schema.observation).where(*observations_named())),
+        put_alert=_upsert(dialect, upsert, schema.alert),
+        old_events=text(_old_events()),
+        drop_event=text(sa.delete(event).where(event.c.seq == sa.bindparam("key"))),
+        add_total=_add_total(dialect, upsert),
         insert_token=text(sa.insert(token)),
         drop_session=_delete(dialect, schema.worker_session.c.id),
         drop_endpoint=_delete(dialect, schema.endpoint.c.name),
@@ -227,6 +237,35 @@ def chunks(values: Collection[Value]) -> Iterator[tuple[int, list[Value]]]:
 
 def _insert(dialect: Dialect, table: sa.Table, columns: tuple[str, ...]) -> str:
     return str(sa.insert(table).compile(dialect=dialect, column_keys=list(columns)))
+
+
+def _old_events() -> sa.Select[*tuple[Any, ...]]:
+    event, task = schema.event, schema.task
+    of_old_task = sa.or_(task.c.id.is_(None), task.c.finished_ms < sa.bindparam("ended_before"))
+    return (
+        sa.select(event.c.seq, event.c.at_ms, event.c.name, event.c.task_id, event.c.body)
+        .join_from(event, task, task.c.id == event.c.task_id, isouter=True)
+        .where(
+            event.c.seq > sa.bindparam("above"),
+            event.c.seq <= sa.bindparam("up_to"),
+            event.c.at_ms < sa.bindparam("before"),
+            of_old_task,
+        )
+        .order_by(event.c.seq)
+    )
+
+
+def _add_total(dialect: Dialect, upsert: Upsert) -> str:
+    table = schema.event_total
+    add = upsert(table)
+    new = add.excluded
+    sums = {
+        "events": table.c.events + new.events,
+        "total": table.c.total + new.total,
+        "highest": sa.case((new.highest > table.c.highest, new.highest), else_=table.c.highest),
+    }
+    statement = add.on_conflict_do_update(index_elements=list(table.primary_key), set_=sums)
+    return str(statement.compile(dialect=dialect))
 
 
 def _insert_observation(dialect: Dialect, upsert: Upsert) -> str:

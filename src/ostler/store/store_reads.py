@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from ostler.domain.alerts import Alert
 from ostler.domain.event import Event
+from ostler.domain.event_totals import EventTotal
 from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
@@ -63,6 +65,14 @@ class StoreReads(ABC):
         return await self._read(
             lambda run, queries: reads.events(run, queries, after_seq=after_seq, limit=limit, task_id=task_id)
         )
+
+    async def event_totals(self, since_ms: int = 0) -> list[EventTotal]:
+        """See the port."""
+        return await self._read(lambda run, queries: reads.event_totals(run, queries, since_ms))
+
+    async def alerts(self) -> list[Alert]:
+        """See the port."""
+        return await self._read(reads.alerts)
 
     async def plans(self, batch: str) -> list[StoredPlan]:
         """See the port."""

@@ -260,6 +260,20 @@ class OutcomesBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     observations: tuple[Observation, ...]
 
 
+class AlertQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which alerts: those that are raised; `all`: what was cleared, too."""
+
+    all: bool = False
+
+
+class AlertNoteBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which alert a person knows of, and what is to be kept with it. Without an id: all that are active."""
+
+    id: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    by: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    note: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+
+
 class ResultsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which phase of a run; without it all."""
 

@@ -24,6 +24,13 @@ B = TypeVar("B")
 Q = TypeVar("Q")
 
 
+class Text(msgspec.Struct, frozen=True):
+    """An answer that is no JSON: text of a media type of its own. `text` empty = there is no such thing here."""
+
+    text: str
+    media_type: str
+
+
 class Call(NamedTuple, Generic[B, Q]):
     """One request: the names in its path, its decoded query and body, its headers (lower case)."""
 

@@ -7,13 +7,14 @@ import msgspec
 
 from ostler.hub.views import ErrorAnswer
 from ostler.version import __version__
-from ostler.web.call import Access, Route
+from ostler.web.call import Access, Route, Text
 from ostler.web.decode import is_optional
 from ostler.web.errors import FORM
 
 _REF = "#/components/schemas/{name}"
 _DOCUMENT_TYPE = "application/json"
 _STREAM_TYPE = "text/event-stream"
+_TEXT_TYPE = "text/plain"
 
 
 def describe(routes: Iterable[Route], others: Mapping[str, dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -39,7 +40,9 @@ def describe(routes: Iterable[Route], others: Mapping[str, dict[str, Any]] | Non
 
 
 def _operation(row: Route, answer: object, body: object, parameters: list[dict[str, Any]]) -> dict[str, Any]:
-    content_type = _STREAM_TYPE if row.streams else _DOCUMENT_TYPE
+    content_type = _STREAM_TYPE if row.streams else _TEXT_TYPE if row.answer is Text else _DOCUMENT_TYPE
+    if row.answer is Text:
+        answer = {"type": "string"}
     operation: dict[str, Any] = {
         "operationId": row.handler.__name__,
         "summary": row.doc.partition(". ")[0].rstrip("."),

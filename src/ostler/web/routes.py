@@ -1,7 +1,9 @@
 """The one table of all routes."""
 
+from ostler.web import alert_handlers as alert
 from ostler.web import handlers as on
 from ostler.web import late_handlers as late
+from ostler.web import metrics_handlers as metric
 from ostler.web import pattern_handlers as pattern
 from ostler.web import people_handlers as people
 from ostler.web import worker_handlers as worker
@@ -15,6 +17,7 @@ def hub_routes() -> tuple[Route, ...]:
     """Every route of the hub but the description of them."""
     return (
         route("GET", "/healthz", on.health, access=Access.OPEN),
+        route("GET", "/metrics", metric.metrics),
         route("GET", "/hub/status", on.status),
         route("POST", "/hub/tasks", on.submit, status=201),
         route("GET", "/hub/tasks", on.tasks),
@@ -59,6 +62,9 @@ def hub_routes() -> tuple[Route, ...]:
         route("GET", "/hub/late", late.late),
         route("GET", "/hub/late/{id}/{attempt}", late.late_result),
         route("POST", "/hub/late/{id}/{attempt}/adopt", late.adopt),
+        route("GET", "/hub/alerts", alert.alerts),
+        route("POST", "/hub/alerts/ack", alert.acknowledge),
+        route("POST", "/hub/alerts/test", alert.test, hangs=True),
         route("GET", "/hub/calls", on.calls),
         route("GET", "/hub/calls/{id}", on.call_record),
         route("POST", "/hub/workers/join", worker.join, access=Access.WORKER),

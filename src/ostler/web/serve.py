@@ -10,9 +10,9 @@ from starlette.types import Receive, Scope, Send
 
 from ostler.domain.errors import NotAllowedError
 from ostler.hub.api import HubApi
-from ostler.web.call import Access, Ask, Call, Follow, Route
+from ostler.web.call import Access, Ask, Call, Follow, Route, Text
 from ostler.web.decode import decode_form, decode_json, decode_query
-from ostler.web.errors import FORM, JSON, TooLargeError, UnauthenticatedError, media_type
+from ostler.web.errors import FORM, JSON, TooLargeError, UnauthenticatedError, UnknownRouteError, media_type
 from ostler.web.stream import ClientGoneError, send_events, until_gone
 
 ACCEPTED = 202
@@ -47,6 +47,11 @@ class RouteApp:
             work = cast("Ask", self._row.handler)(self._api, call)
             answer = await (until_gone(receive, work) if self._row.hangs else work)
         except (ClientDisconnect, ClientGoneError):
+            return
+        if isinstance(answer, Text):
+            if not answer.text:
+                raise UnknownRouteError("it is turned off", where=self._row.path, remedy="the profile says so")
+            await Response(answer.text, media_type=answer.media_type)(scope, receive, send)
             return
         under_way = self._row.later and getattr(answer, "under_way", False)
         status = ACCEPTED if under_way else self._row.status
