@@ -1,0 +1,208 @@
+"""`ostler db`: look after the database of a hub without a hub: check, back up, restore, move, bring up to date.
+
+A database is a SQLite file, or a pool of a PostgreSQL database. Reading verbs may run beside a hub and see one state;
+writing ones take the place of the hub, and are refused while one runs.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+from ostler.app.database_options import DatabaseOptions, MoveReport, Told
+from ostler.config.load import load_profile
+from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, OstlerError
+from ostler.store.moving import End, copy
+
+
+def check(options: DatabaseOptions) -> list[str]:
+    """Everything that is wrong, a line each."""
+    from ostler.store.check import problems
+
+    url, pool = _database(options)
+    if "://" in url:
+        with _guarded(url, pool), _reading(url, pool) as end:
+            return problems(end.ask)
+    from ostler.store.sqlite_engine import driver, own_problems, reader_engine, snapshot
+
+    path = _file(url)
+    with _guarded(url, pool), closing(reader_engine(path).connect()) as connection, snapshot(driver(connection)) as run:
+        return own_problems(run) + problems(run)
+
+
+def migrate(options: DatabaseOptions) -> str:
+    """Bring the schema up to date; the revision that it has then."""
+    from ostler.store.migrate import REVISIONS, bring_up_to_date
+
+    url, pool = _database(options)
+    with _guarded(url, pool):
+        if "://" in url:
+            from ostler.store.postgres import prepare
+            from ostler.store.postgres_engine import place_of
+
+            prepare(place_of(url, pool))
+        else:
+            from ostler.store.file_lock import FileLock
+            from ostler.store.sqlite_engine import writer_engine
+
+            path = _file(url)
+            lock = FileLock(path)
+            try:
+                with closing(writer_engine(path).connect()) as connection:
+                    bring_up_to_date(connection, where=str(path))
+            finally:
+                lock.release()
+    return REVISIONS[-1]
+
+
+def back_up(options: DatabaseOptions, target: str, told: Told) -> MoveReport:
+    """Everything into one new SQLite file, while work goes on."""
+    from ostler.store.sqlite_engine import copy_database
+
+    url, pool = _database(options)
+    path = Path(target).absolute()
+    if "://" in url:
+        if path.exists():
+            raise ConflictError(f"{path} exists", where="TARGET", remedy="name a file that does not exist")
+        return _moved(url, pool, str(path), pool, told)
+    with _guarded(url, pool):
+        copy_database(_file(url), path)
+    return MoveReport(source=url, target=str(path))
+
+
+def restore(options: DatabaseOptions, source: str, told: Told) -> MoveReport:
+    """A backup takes the place of the database; a file that was there is kept beside it."""
+    from ostler.store.file_lock import FileLock
+    from ostler.store.sqlite_engine import copy_database
+
+    url, pool = _database(options)
+    backup = Path(source).absolute()
+    if not backup.is_file():
+        raise NotFoundError(f"there is no file {backup}", where="BACKUP", remedy="name the file that `backup` made")
+    problems = check(DatabaseOptions(database=str(backup)))
+    if problems:
+        remedy = f"take another one; 'ostler db check --database {backup}' tells all"
+        raise InvalidInputError(f"the backup is damaged: {problems[0]}", where=str(backup), remedy=remedy)
+    if "://" in url:
+        return _moved(str(backup), pool, url, pool, told)
+    path = Path(url)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _guarded(url, pool):
+        lock = FileLock(path)
+        try:
+            fresh = path.with_name(path.name + ".restored")
+            fresh.unlink(missing_ok=True)
+            copy_database(backup, fresh)
+            kept = _put_aside(path)
+            fresh.rename(path)
+        finally:
+            lock.release()
+    return MoveReport(source=str(backup), target=url, kept=kept)
+
+
+def _put_aside(path: Path) -> str:
+    """Move a database and its log out of the way; where to, or nothing if there was none."""
+    if not path.exists():
+        return ""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.before-restore-{number}")).exists():
+        number += 1
+    for suffix in ("-wal", "-shm", ""):  # the database last: until then the old one can still be opened
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return str(aside)
+
+
+def move(options: DatabaseOptions, target: str, pool: str, told: Told) -> MoveReport:
+    """Everything into another, empty database, compared before it counts; the source stays as it is."""
+    url, own_pool = _database(options)
+    if "://" not in url:
+        from ostler.store.file_lock import FileLock
+
+        with _guarded(url, own_pool):
+            lock = FileLock(_file(url))  # what a hub would write meanwhile would be left behind
+        try:
+            return _moved(url, own_pool, target, pool, told)
+        finally:
+            lock.release()
+    return _moved(url, own_pool, target, pool, told)
+
+
+def _moved(source: str, source_pool: str, target: str, target_pool: str, told: Told) -> MoveReport:
+    with (
+        _guarded(source, source_pool),
+        _guarded(target, target_pool),
+        _reading(source, source_pool) as before,
+        _writing(target, target_pool) as after,
+    ):
+        copied = copy(before, after, told)
+        shown, read = after.where, before.where
+    return MoveReport(source=read, target=shown, rows=copied.rows, changed=copied.changed)
+
+
+def _reading(url: str, pool: str) -> AbstractContextManager[End]:
+    if "://" in url:
+        from ostler.store.postgres_end import reading_pool
+        from ostler.store.postgres_engine import place_of
+
+        return reading_pool(place_of(url, pool))
+    from ostler.store.ends import reading_file
+
+    return reading_file(_file(url))
+
+
+def _writing(url: str, pool: str) -> AbstractContextManager[End]:
+    if "://" in url:
+        from ostler.store.postgres_end import new_pool
+        from ostler.store.postgres_engine import place_of
+
+        return new_pool(place_of(url, pool))
+    from ostler.store.ends import new_file
+
+    return new_file(Path(url))
+
+
+def _database(options: DatabaseOptions) -> tuple[str, str]:
+    """Address or file, and pool."""
+    if options.database is not None:
+        return options.database, options.pool
+    profile = load_profile(options.profile, os.environ)
+    hub = profile.hub
+    return hub.database, hub.pool
+
+
+def _file(url: str) -> Path:
+    path = Path(url)
+    if not path.is_file():
+        remedy = "name it with --database, or the profile with --profile"
+        raise NotFoundError(f"there is no database {path}", where="--database", remedy=remedy)
+    return path
+
+
+@contextmanager
+def _guarded(url: str, pool: str) -> Iterator[None]:
+    """Errors of an engine become errors for people."""
+    try:
+        yield
+    except OstlerError:
+        raise
+    except ImportError:
+        what, remedy = "PostgreSQL needs the extra 'postgres'", "pip install 'ostler[postgres]'"
+        raise InvalidInputError(what, where="--database", remedy=remedy) from None
+    except Exception as error:  # boundary: of either engine, of the disk; what none of them said is raised as it is
+        told = _explained(error, url, pool)
+        if told is error:
+            raise
+        raise told from error
+
+
+def _explained(error: Exception, url: str, pool: str) -> Exception:
+    if "://" in url:
+        from ostler.store.postgres_engine import explained as by_server
+        from ostler.store.postgres_engine import place_of
+
+        return by_server(error, place_of(url, pool))
+    from ostler.store.sqlite_engine import explained
+
+    return explained(error, Path(url))

@@ -1,0 +1,267 @@
+"""`ostler db`: the verbs over real databases of both kinds, beside a hub and without one."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+import pytest
+
+from ostler.domain.commands import AppendEvents, Command, LateReport, PutCalls, PutKey, PutPlan, Settle
+from ostler.domain.errors import ExitCode
+from ostler.domain.ledger import Amount, LedgerQuery
+from ostler.domain.ports import CallQuery
+from ostler.store.migrate import REVISIONS
+from ostler.store.postgres import PostgresStore
+from ostler.store.sqlite import SqliteStore
+from ostler.store.store_reads import StoreReads
+from tests.cli.conftest import Ostler
+from tests.store.rows_made import make_call, make_call_decision, make_event, make_key, make_plan, make_submit
+
+T = TypeVar("T")
+WORK: tuple[Command, ...] = (
+    make_submit("t1", "t2", "t\N{SNOWMAN}"),
+    LateReport(task_id="t1", generation=1, at_ms=1, body=b"\0late", event=make_event("t1", "task.late_report")),
+    AppendEvents(events=(make_event("nobody"), make_event(None))),
+    PutKey(key=make_key(), event=make_event(None, "key.created")),
+    PutCalls(records=(make_call(key="laptop", decision_key="d1"),), decisions=(make_call_decision(),)),
+    PutPlan(plan=make_plan()),
+    Settle(attempt="a", at_ms=1, amount=Amount(micro_usd=5)),
+)
+
+
+def in_file(path: Path | str, work: Callable[[SqliteStore], Awaitable[T]]) -> T:
+    """Do something with a store in a file."""
+
+    async def main() -> T:
+        store = await SqliteStore.open(path)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(main())
+
+
+def in_pool(url: str, work: Callable[[PostgresStore], Awaitable[T]], pool: str = "default") -> T:
+    """Do something with a store in a pool."""
+
+    async def main() -> T:
+        store = await PostgresStore.open(url, pool=pool)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(main())
+
+
+async def everything(store: StoreReads) -> tuple[object, ...]:
+    """All that a store knows, as the port tells it."""
+    return (
+        await store.open_work(),
+        [await store.task(task_id) for task_id in ("t1", "t2", "t\N{SNOWMAN}")],
+        await store.events(limit=100),
+        await store.keys(),
+        await store.calls(CallQuery()),
+        await store.plans("r1"),
+        await store.ledger(LedgerQuery()),
+    )
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Path:
+    """A database with something of everything in it, where the profile expects it."""
+    path = tmp_path / "data" / "ostler.db"
+    path.parent.mkdir()
+    in_file(path, lambda store: store.apply(WORK))
+    return path
+
+
+def test_a_backup_is_taken_beside_a_hub_and_put_back(ostler: Ostler, filled: Path, tmp_path: Path) -> None:
+    """While the store is open it is copied into one file; restored, it is what it was, and what was there is kept."""
+
+    async def backed_up(store: SqliteStore) -> tuple[object, ...]:
+        assert ostler("db", "backup", "friday.db").code == ExitCode.OK
+        before = await everything(store)
+        await store.apply([make_submit("later", first_seq=9)])
+        return before
+
+    before = in_file(filled, backed_up)
+    code, out, err = ostler("db", "restore", "friday.db")
+
+    assert (code, err) == (ExitCode.OK, "")
+    assert "ostler.db.before-restore-1" in out
+    assert in_file(filled, everything) == before
+    assert len(in_file(f"{filled}.before-restore-1", lambda store: store.open_work()).tasks) == 4
+    assert sorted(path.name for path in tmp_path.glob("friday*")) == ["friday.db"]
+
+
+def test_a_backup_overwrites_nothing(ostler: Ostler, filled: Path, tmp_path: Path) -> None:
+    """A file that is there stays as it is."""
+    (tmp_path / "friday.db").write_text("letters", encoding="utf-8")
+
+    code, _, err = ostler("db", "backup", "friday.db")
+
+    assert code == ExitCode.REFUSED
+    assert "name a file that does not exist" in err
+    assert (tmp_path / "friday.db").read_text(encoding="utf-8") == "letters"
+
+
+def test_a_running_hub_keeps_its_database(ostler: Ostler, filled: Path) -> None:
+    """Nothing takes its place while it works: restore, copy and migrate are refused, reading is not."""
+
+    async def refused(_store: SqliteStore) -> None:
+        assert ostler("db", "backup", "friday.db").code == ExitCode.OK
+        for verb in (("restore", "friday.db"), ("copy", "other.db"), ("migrate",)):
+            code, _, err = ostler("db", *verb)
+            assert code == ExitCode.REFUSED
+            assert "in use" in err
+        assert ostler("db", "check").out == "the database is sound\n"
+
+    in_file(filled, refused)
+    assert not Path("other.db").exists()
+
+
+def test_a_damaged_backup_is_not_put_back(ostler: Ostler, filled: Path) -> None:
+    """It is checked first, and the database stays as it was."""
+    before = in_file(filled, everything)
+    assert ostler("db", "backup", "friday.db").code == ExitCode.OK
+    with closing(sqlite3.connect("friday.db", isolation_level=None)) as connection:
+        connection.execute("DELETE FROM task_spec WHERE task_seq = 1")
+
+    code, _, err = ostler("db", "restore", "friday.db")
+
+    assert code == ExitCode.USAGE
+    assert "task t1 has no spec" in err
+    assert in_file(filled, everything) == before
+
+
+def test_what_is_wrong_is_told(ostler: Ostler, filled: Path) -> None:
+    """A line for each, exit code 1; as JSON all of them."""
+    with closing(sqlite3.connect(filled, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM task_spec")
+
+    code, out, _ = ostler("db", "check")
+
+    assert code == ExitCode.FAILED
+    assert out.splitlines() == [f"task {name} has no spec" for name in ("t1", "t2", "t\N{SNOWMAN}")]
+    assert len(json.loads(ostler("db", "check", "--json").out)["problems"]) == 3
+
+
+def test_a_file_that_is_no_database_of_ours_is_told(ostler: Ostler, tmp_path: Path) -> None:
+    """Whatever the verb: one message, nothing changed."""
+    (tmp_path / "letter.db").write_text("dear reader " * 100, encoding="utf-8")
+
+    for verb in (("check",), ("migrate",), ("backup", "b.db"), ("copy", "b.db")):
+        code, _, err = ostler("db", *verb, "--database", "letter.db")
+        assert code == ExitCode.FAILED
+        assert "not a database" in err
+        code, _, err = ostler("db", *verb, "--database", "absent.db")
+        assert code == ExitCode.REFUSED
+        assert "there is no database absent.db" in err
+    assert ostler("db", "restore", "absent.db").code == ExitCode.REFUSED
+    assert not (tmp_path / "b.db").exists()
+
+
+def test_migrate_says_what_the_schema_is(ostler: Ostler, filled: Path) -> None:
+    """Also when there is nothing to do."""
+    assert ostler("db", "migrate").out == f"the database has schema {REVISIONS[-1]}\n"
+    assert json.loads(ostler("db", "migrate", "--json").out) == {"revision": REVISIONS[-1]}
+
+
+def test_an_installation_moves_to_postgresql_and_back(ostler: Ostler, filled: Path, postgres_url: str) -> None:
+    """Everything is there afterwards, the same through the port; numbers go on; both databases are sound."""
+    before = in_file(filled, everything)
+
+    code, out, err = ostler("db", "copy", postgres_url)
+
+    assert (code, err) == (ExitCode.OK, "")
+    assert "rows, each compared" in out
+    assert in_pool(postgres_url, everything) == before
+    assert ostler("db", "check", "--database", postgres_url).out == "the database is sound\n"
+    assert in_file(filled, everything) == before
+
+    async def go_on(store: StoreReads) -> list[int]:
+        await store.apply([make_submit("next", first_seq=4), Settle(attempt="b", at_ms=1, amount=Amount(micro_usd=1))])  # type: ignore[attr-defined]
+        return [event.seq for event in await store.events(limit=100)]
+
+    seqs = in_pool(postgres_url, go_on)
+    assert seqs == list(range(1, len(seqs) + 1))
+    code, out, _ = ostler("db", "backup", "back.db", "--database", postgres_url)
+    assert code == ExitCode.OK
+    assert in_file("back.db", everything) == in_pool(postgres_url, everything)
+    assert ostler("db", "check", "--database", "back.db").out == "the database is sound\n"
+    assert in_file("back.db", lambda store: store.events(limit=100))[-1].seq == seqs[-1]
+
+
+def test_a_pool_with_work_in_it_is_not_copied_into(ostler: Ostler, filled: Path, postgres_url: str) -> None:
+    """The copy is refused whole; another pool of the same database takes it."""
+    in_pool(postgres_url, lambda store: store.apply([make_submit("theirs")]))
+
+    code, _, err = ostler("db", "copy", postgres_url)
+    assert code == ExitCode.REFUSED
+    assert "there is work in it already" in err
+    assert len(in_pool(postgres_url, lambda store: store.open_work()).tasks) == 1
+
+    assert ostler("db", "copy", postgres_url, "--to-pool", "lab").code == ExitCode.OK
+    assert len(in_pool(postgres_url, lambda store: store.open_work(), "lab").tasks) == 3
+
+
+def test_a_pool_that_a_hub_leads_is_left_alone(ostler: Ostler, filled: Path, postgres_url: str) -> None:
+    """Its hub would not know of what was put there."""
+    in_pool(postgres_url, lambda store: store.open_work())
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(b"UPDATE ostler.writer SET owner = 'den', until_ms = 9999999999999")
+
+    code, _, err = ostler("db", "copy", postgres_url)
+
+    assert code == ExitCode.REFUSED
+    assert "hub den leads this pool" in err
+
+
+def test_zero_characters_are_counted(ostler: Ostler, tmp_path: Path, postgres_url: str) -> None:
+    """What PostgreSQL cannot hold is shown by its picture, and said."""
+    with_zero = make_event(None, "odd\0name")
+    in_file(tmp_path / "zero.db", lambda store: store.apply([AppendEvents(events=(with_zero,))]))
+
+    code, out, _ = ostler("db", "copy", postgres_url, "--database", "zero.db")
+
+    assert code == ExitCode.OK
+    assert "1 rows hold a zero character" in out
+    assert [event.name for event in in_pool(postgres_url, lambda store: store.events())] == [
+        "odd\N{SYMBOL FOR NULL}name"
+    ]
+
+
+def test_a_copy_that_fails_leaves_nothing(
+    ostler: Ostler, filled: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that did not come over as they were are found before anything is committed."""
+    from ostler.store import postgres_end
+
+    real = postgres_end._PoolEnd.put
+
+    def loses_one(self: postgres_end._PoolEnd, table: object, found: list[tuple[object, ...]]) -> None:
+        real(self, table, found[1:] if len(found) > 2 else found)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(postgres_end._PoolEnd, "put", loses_one)
+    code, _, err = ostler("db", "copy", postgres_url)
+
+    assert code == ExitCode.FAILED
+    assert err
+    monkeypatch.undo()
+    assert in_pool(postgres_url, lambda store: store.open_work()).tasks == ()
+
+
+def test_an_address_without_a_server_is_told(ostler: Ostler, filled: Path) -> None:
+    """With what to do, and without the password."""
+    code, _, err = ostler("db", "copy", "postgresql://me:hunter2@127.0.0.1:9/none")
+
+    assert code == ExitCode.FAILED
+    assert "is the server running" in err
+    assert "hunter2" not in err
