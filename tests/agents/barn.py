@@ -16,7 +16,7 @@ from ostler.hub.views import TaskAnswer
 from ostler.workers import reaper
 from tests.agents.command_lines import AGENTS
 from tests.e2e.process import HubProcess, until
-from tests.gateway.agent_script import writes_note
+from tests.gateway.agent_script import delegates, writes_note
 from tests.gateway.dialects import AnswerDialect, OpenAI
 from tests.gateway.plays import answers
 from tests.gateway.upstream import Call, Play, Step, Upstream
@@ -38,7 +38,7 @@ models:
   large-horse: {provider: stable, context: 200000, capabilities: [tools]}
 scheduler: {heartbeat: 500ms, session_dead: 4s, retry_base: 100ms}
 agents: {folders: [agents]}
-gateway: {require_key: always}
+gateway: {require_key: always, queue: 2s}
 worker:
   allow: [agent]
   agents: [opencode, claude, codex, aider]
@@ -111,9 +111,22 @@ def writes_in_tree(name: str, content: str) -> Play:
     """The play of an agent that leaves `content` in a file of its tree, whose path it finds in what it is sent."""
 
     def play(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
-        found = re.search(rb"/[^\s\"<>\\]*/tree(?![\w.])", call.body)
-        path = f"{found[0].decode()}/{name}" if found else name
-        return writes_note(path, content)(call, dialect)
+        return writes_note(in_tree(call, name), content)(call, dialect)
+
+    return play
+
+
+def in_tree(call: Call, name: str) -> str:
+    """Where a file of the agent's tree is, which stands somewhere in what it is sent."""
+    found = re.search(rb"/[^\s\"<>\\]*/tree(?![\w.])", call.body)
+    return f"{found[0].decode()}/{name}" if found else name
+
+
+def delegates_in_tree(name: str, content: str) -> Play:
+    """As `writes_in_tree`, by a sub-agent."""
+
+    def play(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
+        return delegates(in_tree(call, name), content)(call, dialect)
 
     return play
 

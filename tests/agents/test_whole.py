@@ -4,18 +4,29 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from ostler.domain.states import FailureClass, Outcome, TaskState
-from tests.agents.barn import LARGE, SMALL, Barn, agent, open_barn, writes_in_tree
+from ostler.domain.states import FailureClass, Outcome, TaskState, WaitCode
+from tests.agents.barn import LARGE, SMALL, Barn, agent, delegates_in_tree, open_barn, writes_in_tree
 from tests.agents.command_lines import needs_agents, needs_aider
 from tests.e2e.process import until
-from tests.gateway.agent_script import FINAL_TEXT
-from tests.gateway.dialects import AnswerDialect, Said
-from tests.gateway.plays import AUTH, answers, fails, silent
+from tests.gateway.agent_script import FINAL_TEXT, SUB_CALL, SUB_PROMPT
+from tests.gateway.dialects import ANSWER_TOKENS, PROMPT_TOKENS, AnswerDialect, Said
+from tests.gateway.plays import AUTH, RATE_LIMIT, answers, fails, silent
 from tests.gateway.upstream import Call, Step
 
 pytestmark = needs_agents
 
 NOTE = "Oats at noon."
+
+
+def waits_for(barn: Barn, task_id: str) -> WaitCode | None:
+    """Why a task waits, if it does."""
+    wait = barn.task(task_id).wait
+    return wait.code if wait is not None else None
+
+
+def is_of_sub_agent(call: Call) -> bool:
+    """Whether a sub-agent made the call: it was told its part, and nobody called one there."""
+    return SUB_PROMPT.encode() in call.body and SUB_CALL.encode() not in call.body
 
 
 @pytest.fixture(scope="module")
@@ -62,30 +73,97 @@ def test_a_task_takes_on_the_role_that_it_names(barn: Barn) -> None:
     assert all(b"You are a stable hand." in call.body for call in main)
 
 
-def test_all_that_an_agent_called_is_in_the_books_of_its_task(barn: Barn) -> None:
-    """Each call came with the attempt's own key, is recorded and priced under the task, and `ostler why` lists it."""
+@pytest.mark.parametrize("runner", ["opencode", "claude", "codex"])
+def test_tokens_and_money_of_a_run_are_exact(barn: Barn, runner: str) -> None:
+    """Each simulated answer took 11 tokens and gave 7, at 1 and 2 dollars a million: 25 micro-dollars, all of them on
+    the task's account, each with the attempt's own key; the program's own count is kept beside it, and `ostler why`
+    lists the calls.
+    """
     barn.upstream.script(then=writes_in_tree("note.txt", NOTE))
 
-    done = barn.run(agent("booked"))
+    done = barn.run(agent(f"exact-{runner}", runner=runner))
 
-    assert done.task.state is TaskState.SUCCEEDED, done
-    until(lambda: len(barn.calls("booked")) == len(barn.upstream.calls), "all calls are recorded")
-    calls = barn.calls("booked")
-    assert {(call.task, call.status, call.model) for call in calls} == {("booked", 200, SMALL)}
+    until(lambda: len(barn.calls(done.task.id)) == len(barn.upstream.calls), "all calls are recorded")
+    calls = barn.calls(done.task.id)
+    taken = [(one.input_tokens, one.output_tokens) for call in calls for one in call.attempts]
+    assert taken == [(PROMPT_TOKENS, ANSWER_TOKENS)] * len(calls)
+    assert [call.cost_micro_usd for call in calls] == [PROMPT_TOKENS + 2 * ANSWER_TOKENS] * len(calls)
+    assert {call.task for call in calls} == {done.task.id}
+    usage = done.attempts[0].usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == (2 * PROMPT_TOKENS, 2 * ANSWER_TOKENS)
+    key = next(row for row in barn.hub.client.keys().keys if row.name == f"agent/{done.task.id}.1")
+    assert (key.calls, key.spent_micro_usd) == (len(calls), 25 * len(calls))
+    assert {(call.status, call.model) for call in calls} == {(200, SMALL)}
     assert {call.key for call in barn.upstream.calls} == {"sk-of-the-hub"}
-    tokens = [(one.input_tokens, one.output_tokens) for call in calls for one in call.attempts]
-    assert sum(call.cost_micro_usd or 0 for call in calls) == sum(one + 2 * two for one, two in tokens) > 0
-    why = barn.hub.client.why("booked")
+    why = barn.hub.client.why(done.task.id)
     assert any(line.startswith(f"Calls of its agent: {len(calls)};") for line in why.lines), why.lines
     assert all(any(call.id in line for line in why.lines) for call in calls)
-    assert any("opencode 1.18" in line and "1 tool calls" in line for line in why.lines)
+    assert any(f"{runner} " in line and "1 tool calls" in line for line in why.lines)
+
+
+@pytest.mark.parametrize("runner", ["opencode", "claude"])
+def test_what_a_sub_agent_calls_is_charged_to_the_task(barn: Barn, runner: str) -> None:
+    """The agent hands the work to one of its own, whose calls are invisible in what the program tells: they came with
+    the key of the attempt, so that they were routed, recorded and priced like all the others.
+    """
+    barn.upstream.script(then=delegates_in_tree("note.txt", NOTE))
+    name = f"delegates-{runner}"
+
+    done = barn.run(agent(name, runner=runner, verify=(("grep", "-q", "Oats", "note.txt"),)), 90)
+
+    assert done.task.outcome is Outcome.VERIFIED, done
+    by_sub = [call for call in barn.upstream.calls if is_of_sub_agent(call)]
+    assert len(by_sub) >= 2, [call.play for call in barn.upstream.calls]
+    # A title that nobody waited for may be cut off by the end of the program.
+    served = [call for call in barn.upstream.calls if not call.gave_up]
+    until(lambda: sum(call.status == 200 for call in barn.calls(name)) >= len(served), "all calls are recorded")
+    calls = [call for call in barn.calls(name) if call.status == 200]
+    assert {(call.task, call.model) for call in calls} == {(name, SMALL)}
+    assert {call.cost_micro_usd for call in calls} == {25}
+
+
+def test_a_rate_limit_is_waited_for_and_costs_no_attempt(barn: Barn) -> None:
+    """The provider says to come back in an hour: the run ends with that class, the task waits and says for what; when
+    the endpoint is free again, the next attempt does the work.
+    """
+    barn.upstream.script(then=fails(RATE_LIMIT, retry_after="3600"))
+    barn.hub.client.submit([agent("limited", runner="codex")])
+    until(lambda: barn.task("limited").attempts_lost >= 1, "the first attempt ended", 60)
+    until(lambda: waits_for(barn, "limited") is WaitCode.QUOTA_UNTIL, "it waits for the provider", 30)
+    barn.upstream.script(then=writes_in_tree("note.txt", NOTE))
+    barn.hub.client.reset_endpoint("stall")
+    until(lambda: barn.task("limited").state is TaskState.SUCCEEDED, "it is done", 60)
+
+    done = barn.hub.client.task("limited")
+    kinds = [one.failure.kind for one in done.attempts if one.failure]
+    assert set(kinds) == {FailureClass.RATE_LIMIT}
+    assert [one.counted for one in done.attempts] == [False] * len(kinds) + [True]
+    assert {one.model for one in done.attempts} == {SMALL}
+
+
+def test_a_question_is_answered_in_the_next_attempt(barn: Barn) -> None:
+    """The agent asks, a person answers, the next attempt is told both and does the work."""
+    barn.upstream.script(then=answers(Said(text="NEEDS_HUMAN: Oats or hay? [oats | hay]")))
+    asked = barn.run(agent("asks", runner="codex"))
+    assert asked.task.state is TaskState.NEEDS_HUMAN, asked
+    assert asked.task.failure is not None
+    assert asked.task.failure.message == "Oats or hay? [oats | hay]"
+
+    barn.upstream.forget()
+    barn.upstream.script(then=writes_in_tree("note.txt", NOTE))
+    barn.hub.client.answer("asks", "oats, as always")
+    until(lambda: barn.task("asks").state is TaskState.SUCCEEDED, "it is done", 60)
+
+    assert b"Oats or hay? [oats | hay] The answer: oats, as always" in barn.upstream.calls[0].body
+    assert barn.task("asks").attempts_used == 0
 
 
 def test_nothing_of_a_run_is_left(barn: Barn) -> None:
     """No process, no folder, no open key; nothing in the home of whoever runs the hub; the key is in no file of it."""
     barn.upstream.script(then=writes_in_tree("note.txt", NOTE))
 
-    done = barn.run(agent("tidy"))
+    done = barn.run(agent("tidy", runner="codex"))
 
     assert done.task.state is TaskState.SUCCEEDED, done
     assert barn.leftovers() == []
@@ -122,7 +200,7 @@ def test_an_agent_that_only_talks_is_not_taken_for_one_that_works(barn: Barn) ->
     """No tool was called: the model was not capable, and a higher tier is asked; with none above it is given up."""
     barn.upstream.script(then=answers(Said(text="I would write a note.")))
 
-    done = barn.run(agent("talks", max_attempts=1), 120)
+    done = barn.run(agent("talks", runner="claude", max_attempts=1), 120)
 
     assert done.task.state is TaskState.DEAD_LETTER, done
     assert [one.model for one in done.attempts] == [SMALL, LARGE]
@@ -134,7 +212,7 @@ def test_a_refused_key_goes_to_a_person(barn: Barn) -> None:
     """The provider does not take the hub's key: no other tier is tried, although the program itself may end with 0."""
     barn.upstream.script(then=fails(AUTH))
 
-    done = barn.run(agent("locked"))
+    done = barn.run(agent("locked", runner="codex"))
 
     assert done.task.state is TaskState.NEEDS_HUMAN, done
     assert len(done.attempts) == 1
@@ -143,7 +221,7 @@ def test_a_refused_key_goes_to_a_person(barn: Barn) -> None:
 def test_an_agent_is_cancelled_with_all_it_started(barn: Barn) -> None:
     """The process group dies, the key closes, and what was not committed is kept on the branch."""
     barn.upstream.script(then=silent)
-    barn.hub.client.submit([agent("halted")])
+    barn.hub.client.submit([agent("halted", runner="claude")])
     until(lambda: bool(barn.upstream.calls), "the agent asks the model", 30)
 
     barn.hub.client.cancel("halted")

@@ -19,6 +19,10 @@ SIDE_TEXT = "A note for the stable"
 WRITERS = ("write", "write_file", "create_file")
 SHELLS = ("bash", "shell", "run_command", "exec_command")
 COMMAND_FIELDS = ("command", "cmd")
+SUB_AGENTS = ("agent", "task")
+SUB_TYPES = {"agent": "general-purpose", "task": "general"}
+SUB_PROMPT = "Write the note that is asked for, in the very folder you are in."
+SUB_CALL = "call_sub_1"
 BUILT_IN = ("namespace", "web_search", "custom")
 """Kinds of tools that are no function of the client's by itself."""
 PATH_FIELDS = ("file_path", "filePath", "path", "filename")
@@ -29,6 +33,25 @@ def writes_note(path: str, content: str) -> Play:
 
     def agent(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
         return answers(what_it_says(call.json, dialect, path, content))(call, dialect)
+
+    return agent
+
+
+def delegates(path: str, content: str) -> Play:
+    """The play of an agent that lets a sub-agent of its own leave `content` in the file `path`."""
+
+    def agent(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
+        body, names = call.json, {name.lower(): name for name, _ in _offered(call.json)}
+        told, came_back = json.dumps(body), f'"{SUB_CALL}"'
+        if SUB_PROMPT in told and came_back not in told:
+            said = what_it_says(body, dialect, path, content)  # the sub-agent itself
+        elif came_back in told or not names:
+            said = Said(text=FINAL_TEXT if names else SIDE_TEXT)
+        else:
+            name = next(names[wanted] for wanted in SUB_AGENTS if wanted in names)
+            asked = {"description": "Write the note", "prompt": SUB_PROMPT, "subagent_type": SUB_TYPES[name.lower()]}
+            said = Said(text="Somebody else writes it.", tools=(Tool(SUB_CALL, name, asked),), finish="tools")
+        return answers(said)(call, dialect)
 
     return agent
 

@@ -72,6 +72,23 @@ def test_what_codex_gets_over_fails_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "kind"), [("429 Too Many Requests", F.RATE_LIMIT), ("401 Unauthorized", F.AUTH), ("503 busy", None)]
+)
+def test_codex_is_not_waited_for_while_it_sleeps_out_a_limit(status: str, kind: FailureClass | None) -> None:
+    """It sleeps for as long as the answer says, which may be an hour; what may be over soon it may try again."""
+    reader = CodexReader()
+    retry = {"type": "error", "message": f"Reconnecting... 1/1 (unexpected status {status}: no)"}
+    for row in (TURN, retry, item(type="error", message="a notice")):
+        reader.feed(json.dumps(row).encode())
+
+    stuck = reader.stuck_on("")
+
+    assert (stuck.kind if stuck is not None else None) is kind
+    reader.feed(json.dumps(SAID).encode())
+    assert reader.stuck_on("") is None
+
+
+@pytest.mark.parametrize(
     ("said", "kind"),
     [
         ("exceeded retry limit, last status: 429 Too Many Requests", F.RATE_LIMIT),
@@ -149,14 +166,16 @@ def test_an_error_in_the_words_of_an_answer_is_none() -> None:
 
 def test_aider_is_not_waited_for_when_all_of_its_calls_fail() -> None:
     """Six in a row, each tried elsewhere by the gateway; one that no further try mends ends it at once."""
-    assert aider(OPEN, *[LIMITED, AGAIN] * 5)[0].stuck_on("") is None
-    stuck = aider(OPEN, *[LIMITED, AGAIN] * 6)[0].stuck_on("")
+    broken = "litellm.InternalServerError: InternalServerError: odd"
+    assert aider(OPEN, *[broken, AGAIN] * 5)[0].stuck_on("") is None
+    stuck = aider(OPEN, *[broken, AGAIN] * 6)[0].stuck_on("")
     assert stuck is not None
-    assert stuck.kind is F.RATE_LIMIT
-    hopeless = aider(OPEN, "litellm.AuthenticationError: AuthenticationError: bad key")[0].stuck_on("")
-    assert hopeless is not None
-    assert hopeless.kind is F.AUTH
-    assert aider(OPEN, *[LIMITED, AGAIN] * 6, ANSWERED)[0].stuck_on("") is None
+    assert stuck.kind is F.SERVER
+    for line, kind in ((LIMITED, F.RATE_LIMIT), ("litellm.AuthenticationError: bad key", F.AUTH)):
+        hopeless = aider(OPEN, line)[0].stuck_on("")
+        assert hopeless is not None
+        assert hopeless.kind is kind
+    assert aider(OPEN, *[broken, AGAIN] * 6, ANSWERED)[0].stuck_on("") is None
 
 
 @pytest.mark.parametrize(

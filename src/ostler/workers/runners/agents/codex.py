@@ -24,7 +24,7 @@ from ostler.workers.runners.agents.contract import (
 )
 from ostler.workers.runners.agents.lines import Fields, count, fields_of, inner, text
 from ostler.workers.runners.agents.reading import LineReader
-from ostler.workers.runners.agents.tally import answered, called, trouble_of
+from ostler.workers.runners.agents.tally import HOPELESS, answered, called, trouble_of
 
 _KEY = "CODEX_OSTLER_KEY"
 _IDLE_MS = 900_000
@@ -101,6 +101,12 @@ class CodexReader(LineReader):
         super().__init__()
         self._turn_open = False
         self._turns = 0
+        self._trying: Trouble | None = None
+        """What it has not got over yet and tries again for."""
+
+    def stuck_on(self, errors: str) -> Trouble | None:  # noqa: ARG002 -- it tells its errors on its output
+        """It sleeps for as long as an answer says."""
+        return self._trying if self._trying is not None and self._trying.kind in HOPELESS else None
 
     def events_of(self, fields: Fields) -> tuple[AgentEvent, ...]:
         """Threads, turns and their items."""
@@ -112,7 +118,8 @@ class CodexReader(LineReader):
                 self._turn_open = True
                 self.tally.trouble = None
                 return (Begun(),)
-            case "item.completed":
+            case "item.completed" if text(inner(fields, "item"), "type") != "error":
+                self._trying = None
                 # Told when it is whole, as some kinds have no beginning.
                 return _item(inner(fields, "item"))
             case "turn.completed":
@@ -122,6 +129,7 @@ class CodexReader(LineReader):
                 return (_trouble(text(inner(fields, "error"), "message") or "the turn failed"),)
             case "error":
                 told = _trouble(text(fields, "message") or "codex reported an error")
+                self._trying = told
                 return (Trouble(kind=told.kind, message=told.message, recovered=True),)
             case _:
                 return ()

@@ -141,8 +141,18 @@ def trouble_of(message: str, status: int | None = None, headers: dict[str, str] 
     return Trouble(kind=kind, message=one_line(message), retry_after_ms=fault.retry_after_ms)
 
 
-HOPELESS = frozenset({FailureClass.AUTH, FailureClass.QUOTA, FailureClass.CONTEXT_TOO_LONG, FailureClass.MODEL_MISSING})
-"""Errors that no further try of a program mends."""
+HOPELESS = frozenset(
+    {
+        FailureClass.AUTH,
+        FailureClass.QUOTA,
+        FailureClass.RATE_LIMIT,
+        FailureClass.CONTEXT_TOO_LONG,
+        FailureClass.MODEL_MISSING,
+    }
+)
+"""Errors that no further try of a program mends. What passes soon the gateway has waited for already: a limit that it
+tells may last for an hour, and programs sleep as long, in a slot that others could use. The hub waits instead.
+"""
 
 _NETWORK_WORDS = ("unable to connect", "connection", "econnrefused", "econnreset", "fetch failed", "socket", "network")
 _AUTH_WORDS = ("api key", "unauthorized", "not logged in", "/login", "authentication")
