@@ -20,8 +20,7 @@ from ostler.domain.tasks import Classification, Complexity, TaskFacts, TaskKind
 from ostler.learning.belief import believe
 from ostler.learning.choose import Aims, Option, choose
 from ostler.learning.evidence import Evidence
-from ostler.learning.features import grams
-from ostler.learning.kinds import learn_kinds
+from ostler.learning.kinds import learn_kinds, read
 from ostler.routing.decide import decide
 
 NOW = 1_750_000_000_000
@@ -97,7 +96,7 @@ def main() -> None:
         ("decide, nothing learned", lambda: decide(request, snapshot, plain)),
         ("decide, moved by history", lambda: decide(request, snapshot, rules)),
         ("choice among 9 models, from counts", choice),
-        (f"kind of a text of {len(question)} characters", lambda: reader.guess(grams(question))),
+        (f"kind of a text of {len(question)} characters", lambda: reader.guess(read(question))),
         ("one more outcome, 13 types x 9 models", lambda: evidence.count(KINDS[2], MODELS[4], 1.0)),
     ):
         print(f"{name:42} {median_us(work, rounds):8.1f} us")

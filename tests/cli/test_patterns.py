@@ -6,10 +6,13 @@ import msgspec
 import pytest
 
 from ostler.domain.errors import ExitCode
-from ostler.domain.observations import Observation, ObservationQuery, Origin
+from ostler.domain.observations import Observation, ObservationQuery, Origin, Says
 from ostler.domain.policy import HistoryRule, Learned
 from ostler.domain.states import Outcome
-from ostler.hub.pattern_views import LearnedRow, PatternReport, PatternRow
+from ostler.domain.tasks import TaskSpec
+from ostler.hub.pattern_views import CheckRow, LearnedRow, PatternReport, PatternRow
+from ostler.hub.views import TaskAnswer
+from ostler.learning.lessons import label_of, revision_of
 from tests.cli.conftest import Ostler
 from tests.web.recording_hub import OUTCOME, RecordingHub, ServedHub
 
@@ -23,6 +26,7 @@ REPORT = PatternReport(
     outcomes=10,
     patterns=(ROW,),
     learned=(LearnedRow(task_type="docs", learned=Learned(enough="low", evidence={"low": "qwen 9 of 10"})),),
+    checks=CheckRow(accepted=12, accepted_bad=2, looked_at=2, false_accept=0.05, false_accept_high=0.09),
 )
 
 
@@ -68,7 +72,7 @@ def test_an_outcome_must_be_one_or_the_other(ostler: Ostler, served: ServedHub) 
     ("verb", "shown", "hidden"),
     [
         (("report",), ("outcomes", "85%", "qwen 9 of 10", "no (observe)"), ()),
-        (("stats",), ("outcomes", "90%"), ("85%",)),
+        (("stats",), ("outcomes", "90%", "12, of which 2 proved bad later", "at most 9.0%"), ("85%",)),
         (("analyze",), ("85%", "1.5 s"), ("9 of 10",)),
         (("recommend",), ("9 of 10",), ("85%",)),
         (("suggest", "docs"), ("9 of 10", "85%"), ()),
@@ -88,9 +92,11 @@ def test_each_part_is_shown(
 
 @pytest.mark.usefixtures("_reporting")
 def test_filters_are_handed_on(ostler: Ostler, served: ServedHub) -> None:
-    """Type, model and tier."""
-    ostler("patterns", "analyze", "--type", "docs", "--model", "qwen2.5:7b", "--tier", "low")
-    assert served.asked("report") == [(ObservationQuery(task_type="docs", model="qwen2.5:7b", tier="low"),)]
+    """Type, model, tier and version."""
+    flags = ("--type", "docs", "--model", "qwen2.5:7b", "--tier", "low", "--version", "845d")
+    ostler("patterns", "analyze", *flags)
+    expected = ObservationQuery(task_type="docs", model="qwen2.5:7b", tier="low", version="845d")
+    assert served.asked("report") == [(expected,)]
 
 
 def test_what_is_exported_can_be_imported(ostler: Ostler, served: ServedHub, tmp_path: Path) -> None:
@@ -129,3 +135,42 @@ def test_forgetting_asks_for_a_name_or_for_all(ostler: Ostler, served: ServedHub
         (ObservationQuery(model="qwen"),),
         (ObservationQuery(),),
     ]
+
+
+def test_a_task_is_given_a_type(ostler: Ostler, served: ServedHub) -> None:
+    """Its words go along, so that texts like them are told by it."""
+    code, out, _ = ostler("patterns", "label", "t-1", "docs")
+    (((label,),),) = served.asked("add")
+    assert (code, "t-1 is docs" in out) == (0, True)
+    assert (label.says, label.task_type, label.origin) == (Says.LABEL, "docs", Origin.HAND)
+    assert label.text
+
+
+def test_what_a_task_was_in_truth_is_said(ostler: Ostler, served: ServedHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One or the other, with how it came to light; only of a task that a model worked on."""
+    whole = RecordingHub.task
+
+    async def worked_on(hub: RecordingHub, task_id: str) -> TaskAnswer:
+        answer = await whole(hub, task_id)
+        return msgspec.structs.replace(answer, task=msgspec.structs.replace(answer.task, model="qwen"))
+
+    code, _, err = ostler("patterns", "revise", "t-1", "--failure")
+    assert (code, "no model" in err) == (ExitCode.REFUSED, True)
+    monkeypatch.setattr(RecordingHub, "task", worked_on)
+    code, _, err = ostler("patterns", "revise", "t-1")
+    assert (code, "--success" in err) == (ExitCode.USAGE, True)
+    code, out, _ = ostler("patterns", "revise", "t-1", "--failure", "--note", "reverted")
+    (((revision,),),) = served.asked("add")
+    assert (code, "t-1 was a failure" in out) == (0, True)
+    assert (revision.says, revision.success, revision.note) == (Says.REVISION, False, "reverted")
+
+
+def test_labels_and_revisions_go_there_and_back(ostler: Ostler, served: ServedHub, tmp_path: Path) -> None:
+    """A file of another hub may have both; nothing of them is lost."""
+    label = label_of(TaskSpec(id="t-1", prompt="feed the cat"), "pets", 7, by_hand=True)
+    revision = revision_of("t-1", "pets", "meta/llama", 8, success=False)
+    file = tmp_path / "outcomes.jsonl"
+    file.write_bytes(b"\n".join(map(msgspec.json.encode, (label, revision))))
+    assert ostler("patterns", "import", str(file))[0] == 0
+    ((copies,),) = served.asked("add")
+    assert copies == tuple(msgspec.structs.replace(one, origin=Origin.IMPORT) for one in (label, revision))

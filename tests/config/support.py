@@ -254,6 +254,12 @@ context:
     moderate: 8k
     large: 32k
 learning:
+  value_usd: 0.5
+  harm_usd: 0.1
+  explore: 0.05
+  explore_usd_day: 2.0
+  seed: 3
+  read_types: false
   history: posterior
   rate: 0.8
   confidence: 0.95

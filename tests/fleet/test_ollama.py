@@ -54,6 +54,7 @@ async def test_a_probe_brings_residents_windows_and_version(server: FakeServer, 
         Resident(model="small:1b", context_tokens=4096, size_bytes=1_900_000_000, vram_bytes=1_500_000_000),
     )
     assert probe.context_tokens == {"small:1b": 32_768, "big": 32_768}
+    assert set(probe.versions) == {"small:1b", "big"}, "by the digest of the weights"
 
 
 async def test_windows_are_looked_up_once(server: FakeServer, drivers: DriverSet) -> None:

@@ -89,11 +89,11 @@ def test_a_dominated_model_gets_exploration_and_nothing_else() -> None:
 
 
 def test_an_empty_purse_ends_exploration_of_what_costs_more() -> None:
-    """Cheaper models may still be explored; what is dearer than the purse allows has no chance at all."""
+    """Cheaper models are explored as before; what is dearer than the purse allows leaves its share to the best."""
     options = [option("good", 100.0, 90, 10), option("dear", 900.0, 50, 50), option("free", 0.0, 20, 80)]
     choice = choose(options, AIMS, draw=0.0, purse_micro_usd=0.0)
     assert choice is not None
-    assert {one.option.name: one.propensity for one in choice.ranked} == {"good": 0.9, "free": 0.1, "dear": 0.0}
+    assert {one.option.name: one.propensity for one in choice.ranked} == {"good": 0.95, "free": 0.05, "dear": 0.0}
     assert (choice.chosen.name, choice.explored) == ("free", True)
 
 
@@ -109,7 +109,8 @@ def test_a_draw_is_the_same_for_the_same_task() -> None:
     draws = [draw_of(3, f"t{number}") for number in range(2_000)]
     assert draws == [draw_of(3, f"t{number}") for number in range(2_000)]
     assert all(0.0 <= draw < 1.0 for draw in draws)
-    assert sum(draw < 0.1 for draw in draws) == pytest.approx(200, abs=60)
+    assert sum(draw < 0.1 for draw in draws) == pytest.approx(200, abs=40)
+    assert sum(draw < 0.5 for draw in draws) == pytest.approx(1_000, abs=70)
 
 
 @given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0))

@@ -146,3 +146,42 @@ def test_nothing_is_trusted_on_hearsay() -> None:
     evidence = Evidence(observation(number, "docs") for number in range(200))
     assert by_belief(believe(evidence, "docs", "small")).trusted
     assert not by_belief(believe(evidence, "bugfix", "small")).trusted
+
+
+@given(histories)
+def test_counts_are_those_of_fading_one_by_one(rows: Rows) -> None:
+    """The unit that grows is another way to write the same sums."""
+    slow: dict[tuple[str, str, int], list[float]] = {}
+    for one in history(rows):
+        for (kind, _, _), counts in slow.items():
+            if kind == one.task_type:
+                counts[:] = [count * 0.998 for count in counts]
+        weight = 1.0 if one.proof is Outcome.VERIFIED else 0.5
+        own = slow.setdefault((one.task_type, one.model, attempt_class(one.attempt)), [0.0, 0.0])
+        own[0 if one.success else 1] += weight
+    evidence = Evidence(history(rows))
+    for (kind, model, attempt), counts in slow.items():
+        assert evidence.of(kind, model, attempt) == pytest.approx(tuple(counts))
+
+
+def test_counts_stay_right_when_the_unit_is_brought_back() -> None:
+    """After more outcomes than any unit can stand, the newest still count one and the oldest nothing."""
+    evidence = Evidence(decay=0.5)
+    for number in range(1_000):
+        evidence.count("docs", "small", float(number % 2))
+    assert evidence.of_type("docs", "small").trials == pytest.approx(2.0)
+    assert evidence.of_type("docs", "small").successes == pytest.approx(4.0 / 3.0)
+    assert evidence.of_model("small").trials == pytest.approx(2.0)
+
+
+@given(histories)
+def test_a_copy_stays_as_it_was(rows: Rows) -> None:
+    """Whatever the original learns afterwards."""
+    evidence = Evidence(history(rows))
+    copy = evidence.copy()
+    before = [believe(copy, kind, model) for kind in TYPES for model in MODELS]
+    evidence.add(observation(99, "docs", "small"))
+    evidence.add(observation(100, "new", "newer"))
+    assert [believe(copy, kind, model) for kind in TYPES for model in MODELS] == before
+    assert "new" not in copy.types()
+    assert copy.pairs() == Evidence(history(rows)).pairs()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostler.learning import features, ridge
-from ostler.learning.kinds import UNKNOWN, KindModel, learn_kinds
+from ostler.learning.kinds import UNKNOWN, KindModel, learn_kinds, read
 from ostler.learning.vectors import Vector, vocabulary
 
 LABELLED = [
@@ -86,14 +86,14 @@ def test_equal_targets_are_predicted_as_they_are() -> None:
 )
 def test_a_kind_is_guessed_from_the_words(text: str, kind: str) -> None:
     """Texts that were not learned from, but speak alike."""
-    guess = learn_kinds(LABELLED).reader().guess(features.grams(text))
+    guess = learn_kinds(LABELLED).reader().guess(read(text))
     assert guess.best == kind
     assert guess.kind in (kind, UNKNOWN)
 
 
 def test_what_is_like_nothing_known_is_unknown() -> None:
     """Below the confidence the answer is unknown, and `best` says what came nearest."""
-    guess = learn_kinds(LABELLED).reader().guess(features.grams("1234 5678"))
+    guess = learn_kinds(LABELLED).reader().guess(read("1234 5678"))
     assert guess.kind == UNKNOWN
     assert guess.best != UNKNOWN
 
@@ -101,21 +101,21 @@ def test_what_is_like_nothing_known_is_unknown() -> None:
 def test_without_labels_everything_is_unknown() -> None:
     """An empty model says so instead of failing."""
     reader = KindModel().reader()
-    assert reader.chances(features.grams("fix it")) == {}
-    assert reader.guess(features.grams("fix it")).kind == UNKNOWN
+    assert reader.chances(read("fix it")) == {}
+    assert reader.guess(read("fix it")).kind == UNKNOWN
 
 
 @given(st.text(max_size=120))
 def test_chances_are_a_distribution(text: str) -> None:
     """Over all kinds they add up to one, whatever the text."""
-    chances = learn_kinds(LABELLED).reader().chances(features.grams(text))
+    chances = learn_kinds(LABELLED).reader().chances(read(text))
     assert sum(chances.values()) == pytest.approx(1.0)
     assert set(chances) == {"docs", "bugfix", "testing"}
 
 
 def test_the_order_of_labels_does_not_matter() -> None:
     """Learning is adding up."""
-    found = features.grams("fix the manual")
+    found = read("fix the manual")
     there = learn_kinds(LABELLED).reader().chances(found)
     back = learn_kinds(LABELLED[::-1]).reader().chances(found)
     assert there == pytest.approx(back)

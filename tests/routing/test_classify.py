@@ -1,10 +1,13 @@
 """Complexity and type of a task, by the documented rules."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostler.domain.tasks import Classification, Complexity, TaskSpec
+from ostler.domain.tasks import Classification, Complexity, TaskFacts, TaskKind, TaskSpec
+from ostler.learning.kinds import learn_kinds
+from ostler.routing.aim import types_of
 from ostler.routing.classify import classify
 from ostler.routing.keywords import Keywords, TypeWords
 
@@ -190,3 +193,58 @@ def test_signals_say_what_decided() -> None:
         "raised from trivial: shortness alone is no sign",
         "planning words: plan",
     )
+
+
+READER = learn_kinds(
+    [
+        ("docs", "write the manual of the editor"),
+        ("docs", "describe all settings in the manual"),
+        ("bugfix", "the editor crashes, fix the crash"),
+        ("bugfix", "repair the wrong totals"),
+    ]
+).reader()
+
+
+def test_texts_of_known_types_tell_the_type() -> None:
+    """Where they are sure; what was stated goes before, and without a reader nothing changes."""
+    spec = TaskSpec(id="t", prompt="describe all settings of the editor in the manual")
+    found = classify(spec, reader=READER)
+    assert (found.task_type, found.type_source, found.named_type) == ("docs", "learned", "")
+    assert found.type_confidence > 0.6
+    stated = classify(msgspec.structs.replace(spec, task_type="own"), reader=READER)
+    assert (stated.task_type, stated.type_source, stated.type_confidence) == ("own", "explicit", 0.0)
+    assert classify(spec).type_source == "none"
+
+
+def test_keywords_are_remembered_beside_what_was_learned() -> None:
+    """The profile's rules hold for what the words name."""
+    found = classify(TaskSpec(id="t", prompt="describe all settings of the release in the manual"), reader=READER)
+    assert (found.task_type, found.named_type) == ("docs", "final_polish")
+
+
+def test_too_little_to_go_by_is_left_to_the_keywords() -> None:
+    """Then to nobody: the default type, with what came nearest among the signals."""
+    words = classify(TaskSpec(id="t", prompt="deploy the purple umbrellas tomorrow"), reader=READER)
+    assert (words.task_type, words.type_source) == ("high_stakes", "heuristic")
+    nothing = classify(TaskSpec(id="t", prompt="purple umbrellas tomorrow"), reader=READER)
+    assert (nothing.task_type, nothing.type_source) == ("general", "none")
+    assert any("too little to go by" in signal for signal in nothing.signals)
+
+
+def test_a_keyword_makes_its_type_more_likely() -> None:
+    """The tables are a prior: the same text is told with more confidence where one of its words is in the table."""
+    reader = learn_kinds([("planning", "order the tasks"), ("docs", "write the manual")]).reader()
+    spec = TaskSpec(id="t", prompt="order the tasks of the manual by a strategy")
+    without = classify(spec, reader=reader, keywords=Keywords(complex=(), trivial=(), types=(), default_type="general"))
+    assert classify(spec, reader=reader).type_confidence > without.type_confidence
+
+
+def test_what_was_learned_of_texts_raises_nothing_by_rule() -> None:
+    """A minimum or an override of the profile needs a word of the tables, or that the task says its type."""
+    spec = TaskSpec(id="t", prompt="describe all settings of the editor in the manual")
+    learned = classify(spec, reader=READER)
+    assert types_of(TaskFacts(id="t", kind=TaskKind.CHAT, classification=learned)) == ()
+    named = msgspec.structs.replace(learned, named_type="coding")
+    assert types_of(TaskFacts(id="t", kind=TaskKind.CHAT, classification=named)) == ("coding",)
+    stated = classify(msgspec.structs.replace(spec, task_type="docs"), reader=READER)
+    assert types_of(TaskFacts(id="t", kind=TaskKind.CHAT, classification=stated)) == ("docs",)

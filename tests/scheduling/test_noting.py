@@ -3,12 +3,14 @@
 import pytest
 
 from ostler.domain.commands import PutObservations
+from ostler.domain.fleet import Probe, ProbeStatus
 from ostler.domain.observations import Observation, Origin
 from ostler.domain.states import FailureClass, Outcome, TaskState
 from ostler.domain.tasks import Complexity, Usage
 from ostler.scheduling.effects import Apply
 from ostler.scheduling.noting import OWN_FAILURES
-from tests.scheduling.rig import Rig, local
+from ostler.scheduling.signals import Probed
+from tests.scheduling.rig import Rig, cloud, local
 from tests.scheduling.test_purse import rig as priced_rig
 
 
@@ -50,7 +52,7 @@ def test_a_failed_check_is_kept_and_the_next_try_is_the_second(rig: Rig) -> None
     rig.finish("t1")
     first, second = kept(rig)
     assert (first.success, first.proof, first.attempt, first.note) == (False, Outcome.VERIFIED, 1, "verification")
-    assert (second.success, second.attempt, second.retries, second.quality) == (True, 2, 1, "")
+    assert (second.success, second.attempt, second.retries, second.quality) == (True, 2, 1, "after a fix")
     assert first.id != second.id
 
 
@@ -98,3 +100,31 @@ def test_a_late_report_of_an_old_attempt_is_not_kept_again(rig: Rig) -> None:
     rig.finish("t1")
     rig.report_finished("t1", 1, "s1")
     assert len(kept(rig)) == 1
+
+
+def test_a_try_after_a_step_up_is_no_first_try(rig: Rig) -> None:
+    """The budget of attempts is fresh there; for learning it is the second try of its task."""
+    rig.up(cloud(), models=("claude",))
+    rig.chat("t1")
+    rig.finish("t1", FailureClass.CAPABILITY)
+    rig.pass_ms(10)
+    rig.finish("t1")
+    first, second = kept(rig)
+    assert (first.attempt, second.attempt, second.tier, second.quality) == (1, 2, "complex", "after a fix")
+
+
+def test_the_version_of_the_model_is_kept_where_its_endpoint_tells_it(rig: Rig) -> None:
+    """A listing that names versions: each outcome says which one it was."""
+    probe = Probe(
+        endpoint="box",
+        status=ProbeStatus.AVAILABLE,
+        at_ms=rig.now_ms,
+        models=("qwen",),
+        versions={"qwen:latest": "845d"},
+    )
+    rig.chat("before")
+    rig.finish("before")
+    rig.tell(Probed(probe=probe))
+    rig.chat("after")
+    rig.finish("after")
+    assert [one.version for one in kept(rig)] == ["", "845d"]

@@ -193,6 +193,25 @@ async def test_what_is_forgotten_is_gone_and_may_come_again(store: Store) -> Non
     assert await store.observations(ObservationQuery()) == []
 
 
+async def test_single_observations_are_forgotten_by_their_ids(store: Store) -> None:
+    """These alone, whatever else the query would name; an id that nobody knows changes nothing."""
+    rows = [make_observation(name, "docs", "m") for name in ("1", "2", "3")]
+    forget = ForgetObservations(which=ObservationQuery(model="m"), ids=("1", "3", "nobody"))
+
+    await store.apply([PutObservations(observations=tuple(rows)), forget])
+    assert await store.observations(ObservationQuery()) == [rows[1]]
+
+    await store.apply([PutObservations(observations=tuple(rows))])
+    assert await store.observations(ObservationQuery()) == [rows[1], rows[0], rows[2]]
+
+
+async def test_a_store_does_not_know_versions(store: Store) -> None:
+    """Who asks for one gets all, and looks for it; so that every store says the same."""
+    one = make_observation("1", "docs", "m")
+    await store.apply([PutObservations(observations=(one,))])
+    assert await store.observations(ObservationQuery(model="m", version="other")) == [one]
+
+
 async def test_versions_of_a_plan_are_kept_apart(store: Store) -> None:
     """Each version comes back whole, oldest first; other batches have their own; a repeated version is one version."""
     first, second = make_plan("r1", 1, '{"a":1}'), make_plan("r1", 2)

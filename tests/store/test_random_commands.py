@@ -175,6 +175,9 @@ OTHERS = st.one_of(
         observations=st.lists(st.builds(make_observation, NAMES, NAMES, NAMES), max_size=3).map(tuple),
     ),
     st.builds(ForgetObservations, which=st.builds(ObservationQuery, task_type=NAMES | st.just(""), model=NAMES)),
+    st.builds(
+        ForgetObservations, which=st.just(ObservationQuery()), ids=st.lists(NAMES, min_size=1, max_size=2).map(tuple)
+    ),
     st.builds(PutPlan, plan=st.builds(make_plan, NAMES, st.integers(1, 3), st.sampled_from(["{}", "[]"]))),
     st.builds(
         PutToken, name=NAMES, token_hash=st.sampled_from(["h1", "h2"]), scope=NAMES, created_ms=st.integers(1, 3)

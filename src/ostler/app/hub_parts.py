@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from ostler.app.alert_parts import AlertParts
 from ostler.app.comparing import saved_by
+from ostler.app.kinds import shipped_kinds
 from ostler.app.profiles import Chosen, setting_rows
 from ostler.budget.mirror import since_needed
 from ostler.budget.recovery import recovered
@@ -107,7 +108,7 @@ class HubParts:
         parts.hub.attempt_keys.enabled = chosen.profile.gateway.enabled
         await parts.hub.gateway.start()
         await parts.hub.attempt_keys.take_up(work.tasks)
-        await parts.hub.patterns.start()
+        await parts.hub.patterns.start(shipped_kinds())
         await parts._take_up(work, tuple(policy.catalog.endpoints.values()))
         parts.alerts = AlertParts(parts.hub.alerts, chosen.profile, os.environ)
         await parts.hub.alerts.start()

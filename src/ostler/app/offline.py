@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ostler.app.kinds import shipped_reader
 from ostler.app.loop import clock
 from ostler.config.load import load_profile
 from ostler.domain.catalog import EndpointSpec
@@ -21,7 +22,11 @@ def route(spec: TaskSpec, profile: str | None) -> tuple[Verdict, Why]:
     """Decide as if every enabled endpoint were up and idle and served the models that the profile names for it."""
     policy = load_profile(profile, os.environ).policy
     now_ms = clock().now_ms()
-    request = RouteRequest(facts=describe(spec, policy), now_ms=now_ms, queued_ms=now_ms)
+    request = RouteRequest(
+        facts=describe(spec, policy, reader=shipped_reader() if policy.learning.read_types else None),
+        now_ms=now_ms,
+        queued_ms=now_ms,
+    )
     verdict = decide(request, declared_fleet(policy, now_ms), policy)
     return verdict, verdict_why(spec.id, verdict, now_ms)
 

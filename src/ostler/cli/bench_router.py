@@ -50,7 +50,7 @@ def tables(data: Path, prices: Path | None, seeds: "Sequence[int]") -> "dict[str
     """The figures by the name of their table. Raises `InvalidInputError` for a file of another shape."""
     from functools import lru_cache
 
-    from ostler.learning.features import grams
+    from ostler.learning.kinds import read as cues
     from ostler.learning.trials import many, mean, pair, stream, truth
 
     if data.suffix == ".csv":
@@ -63,9 +63,9 @@ def tables(data: Path, prices: Path | None, seeds: "Sequence[int]") -> "dict[str
         return {"a pair of models": mean([pair.run(of_two, seed, read=read) for seed in seeds])}
     of_many = [row for row in rows if isinstance(row, many.ManyRow)]
     known = _prices(data, prices, of_many)
-    words = lru_cache(maxsize=None)(grams)
+    words = lru_cache(maxsize=None)(cues)
     return {
-        "several models": mean([many.run(of_many, known, seed, read=words) for seed in seeds]),
+        "several models": mean([many.run(of_many, known, seed, reads=words) for seed in seeds]),
         "one outcome for each task, from nothing": mean([stream.run(of_many, known, seed) for seed in seeds]),
     }
 

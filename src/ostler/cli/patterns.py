@@ -13,7 +13,20 @@ if TYPE_CHECKING:
     from ostler.client.hub_client import HubClient
     from ostler.hub.pattern_views import LearnedRow, PatternChange, PatternReport, PatternRow
 
-COLUMNS = ("type", "model", "tier", "good", "bad", "rate", "at least", "trusted", "raw rule", "takes", "costs")
+COLUMNS = (
+    "type",
+    "model",
+    "version",
+    "tier",
+    "good",
+    "bad",
+    "rate",
+    "at least",
+    "trusted",
+    "raw rule",
+    "takes",
+    "costs",
+)
 _MICRO = 1_000_000
 NOTHING = "no outcomes; they are kept as tasks end, or written with `ostler patterns record`"
 
@@ -30,8 +43,13 @@ def patterns() -> None:
 
 
 def filters(command: "Callable[..., None]") -> "Callable[..., None]":
-    """`--type`, `--model` and `--tier`."""
-    for name, what in (("tier", "Only this tier."), ("model", "Only this model."), ("type", "Only this type of work.")):
+    """`--type`, `--model`, `--tier` and `--version`."""
+    for name, what in (
+        ("version", "Only this version of a model."),
+        ("tier", "Only this tier."),
+        ("model", "Only this model."),
+        ("type", "Only this type of work."),
+    ):
         target = "task_type" if name == "type" else name
         command = click.option(f"--{name}", target, default="", metavar="NAME", help=what)(command)
     return command
@@ -80,6 +98,47 @@ def record(
         Observation,
     )
     _tell(client.add_outcomes([observation]), "kept {} outcome{}", as_json=as_json)
+
+
+@patterns.command(epilog=example("ostler patterns label t-01 docs"))
+@click.argument("task")
+@click.argument("task_type", metavar="TYPE")
+@json_option
+@hub_options
+def label(client: "HubClient", *, task: str, task_type: str, as_json: bool) -> None:
+    """Say of which type a task is: its outcomes count there, and texts like it are told by it."""
+    import time
+
+    from ostler.learning.lessons import label_of
+
+    spec = client.task(task).spec
+    one = label_of(spec, task_type, time.time_ns() // 1_000_000, by_hand=True)
+    _tell(client.add_outcomes([one]), f"{task} is {task_type}", as_json=as_json)
+
+
+@patterns.command(epilog=example("ostler patterns revise t-01 --failure --note 'reverted the next day'"))
+@click.argument("task")
+@click.option("--success/--failure", "success", default=None, help="What it was in truth.")
+@click.option("--note", default="", metavar="TEXT", help="How that came to light.")
+@json_option
+@hub_options
+def revise(client: "HubClient", *, task: str, success: bool | None, note: str, as_json: bool) -> None:
+    """Say what the newest attempt of a task was in truth: its outcome is put right, and its check is measured by it."""
+    import time
+
+    from ostler.domain.errors import ConflictError, InvalidInputError
+    from ostler.learning.lessons import revision_of
+
+    if success is None:
+        raise InvalidInputError("was it good?", where="ostler patterns revise", remedy="say --success or --failure")
+    known = client.task(task).task
+    if known.model is None:
+        raise ConflictError(
+            f"no model has worked on task {task}", remedy=f"'ostler tasks show {task}' says what it did"
+        )
+    kind = known.facts.classification.task_type
+    one = revision_of(task, kind, known.model, time.time_ns() // 1_000_000, success=success, note=note)
+    _tell(client.add_outcomes([one]), f"{task} was a {'success' if success else 'failure'}", as_json=as_json)
 
 
 @patterns.command(epilog=example("ostler patterns suggest general"))
@@ -182,7 +241,7 @@ def forget(client: "HubClient", *, everything: bool, as_json: bool, **which: str
     from ostler.domain.errors import InvalidInputError
 
     if everything == any(which.values()):
-        remedy = "name a --type, --model or --tier, or say --all alone"
+        remedy = "name a --type, --model, --tier or --version, or say --all alone"
         raise InvalidInputError("which outcomes?", where="ostler patterns forget", remedy=remedy)
     _tell(client.forget_outcomes(**which), "forgot {} outcome{}", as_json=as_json)
 
@@ -195,7 +254,9 @@ def _tell(change: "PatternChange", text: str, *, as_json: bool) -> None:
         return
     click.echo(text.format(change.count, "" if change.count == 1 else "s"))
     if change.changed:
-        click.echo(f"decided otherwise from now on: {', '.join(change.changed)}")
+        click.echo(
+            f"decided otherwise from now on: {', '.join(kind or 'work of unknown type' for kind in change.changed)}"
+        )
 
 
 def _print(report: "PatternReport", *, as_json: bool, parts: "Sequence[str]") -> None:
@@ -221,8 +282,23 @@ def _stats(report: "PatternReport") -> "list[tuple[str, str]]":
         ("succeeded", f"{good}{share}"),
         ("types", str(len({row.task_type for row in report.patterns}))),
         ("models", str(len({row.model for row in report.patterns}))),
+        ("texts of known type", str(report.labels)),
         ("history", str(report.history)),
+        ("left to explore today", f"${report.explore_left_micro_usd / _MICRO:.2f}"),
+        ("checks accepted", _check(report.checks.accepted, report.checks.accepted_bad, "bad")),
+        ("checks rejected", _check(report.checks.rejected, report.checks.rejected_good, "good")),
+        ("checks looked at", str(report.checks.looked_at)),
+        ("bad work accepted", _rate(report.checks.false_accept, report.checks.false_accept_high)),
+        ("good work rejected", _rate(report.checks.false_reject, report.checks.false_reject_high)),
     ]
+
+
+def _check(number: int, wrong: int, truth: str) -> str:
+    return f"{number}, of which {wrong} proved {truth} later"
+
+
+def _rate(rate: float, high: float) -> str:
+    return f"{rate:.1%} expected, at most {high:.1%}"
 
 
 def pattern_row(row: "PatternRow") -> tuple[str, ...]:
@@ -230,6 +306,7 @@ def pattern_row(row: "PatternRow") -> tuple[str, ...]:
     return (
         row.task_type,
         row.model,
+        row.version or "-",
         row.tier or "-",
         str(row.successes),
         str(row.failures),
@@ -246,4 +323,4 @@ def learned_row(row: "LearnedRow", history: str) -> tuple[str, ...]:
     """The cells of what is proven."""
     said = "; ".join(f"{tier}: {text}" for tier, text in row.learned.evidence.items())
     force = "yes" if row.in_force else f"no ({history})"
-    return (row.task_type, row.learned.enough or "-", ", ".join(row.learned.poor) or "-", force, said)
+    return (row.task_type or "unknown", row.learned.enough or "-", ", ".join(row.learned.poor) or "-", force, said)

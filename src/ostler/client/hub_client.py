@@ -227,21 +227,21 @@ class HubClient:
         body |= {name: getattr(scopes, name) for name in ("provider", "model", "tier", "task", "session")}
         return self._post("/hub/spending", body, SpendingNoted)
 
-    def patterns(self, task_type: str = "", model: str = "", tier: str = "") -> PatternReport:
+    def patterns(self, task_type: str = "", model: str = "", tier: str = "", version: str = "") -> PatternReport:
         """Standings of models by type of work."""
-        return self._get(_patterns("/hub/patterns", task_type, model, tier), PatternReport)
+        return self._get(_patterns("/hub/patterns", task_type, model, tier, version), PatternReport)
 
-    def outcomes(self, task_type: str = "", model: str = "", tier: str = "") -> ObservationList:
+    def outcomes(self, task_type: str = "", model: str = "", tier: str = "", version: str = "") -> ObservationList:
         """Outcomes as they were kept."""
-        return self._get(_patterns("/hub/patterns/outcomes", task_type, model, tier), ObservationList)
+        return self._get(_patterns("/hub/patterns/outcomes", task_type, model, tier, version), ObservationList)
 
     def add_outcomes(self, observations: Sequence[Observation]) -> PatternChange:
         """Keep outcomes; their ids make it safe to repeat."""
         return self._post("/hub/patterns", {"observations": observations}, PatternChange)
 
-    def forget_outcomes(self, task_type: str = "", model: str = "", tier: str = "") -> PatternChange:
+    def forget_outcomes(self, task_type: str = "", model: str = "", tier: str = "", version: str = "") -> PatternChange:
         """Forget outcomes; without any name all of them."""
-        path = _patterns("/hub/patterns", task_type, model, tier)
+        path = _patterns("/hub/patterns", task_type, model, tier, version)
         return self._decoded(self._transport.ask("DELETE", path), PatternChange)
 
     def answer(self, task_id: str, text: str) -> Task:
@@ -348,8 +348,8 @@ class HubClient:
             raise self._transport.not_a_hub(str(error)) from None
 
 
-def _patterns(path: str, task_type: str, model: str, tier: str) -> str:
-    return with_query(path, type=task_type or None, model=model or None, tier=tier or None)
+def _patterns(path: str, task_type: str, model: str, tier: str, version: str) -> str:
+    return with_query(path, type=task_type or None, model=model or None, tier=tier or None, version=version or None)
 
 
 def _part(name: str) -> str:

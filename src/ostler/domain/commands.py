@@ -229,9 +229,10 @@ class PutObservations(msgspec.Struct, frozen=True, kw_only=True, tag="put_observ
 
 
 class ForgetObservations(msgspec.Struct, frozen=True, kw_only=True, tag="forget_observations"):
-    """Forget all observations that a query names."""
+    """Forget all observations that a query names; with `ids`, these alone."""
 
     which: ObservationQuery
+    ids: tuple[str, ...] = ()
 
 
 class LateReport(msgspec.Struct, frozen=True, kw_only=True, tag="late"):

@@ -112,6 +112,8 @@ class Rejection(StrEnum):
     """A plan in force has it on another host, which can be used."""
     MEMORY = "memory"
     """It can never fit into the host's memory."""
+    LEARNED = "learned"
+    """Outcomes speak against it, or another's turn to be tried is it: used where nothing else of the tier can be."""
     PINNED = "pinned"
     """The task asked for another endpoint or model."""
     DISABLED = "disabled"
@@ -123,6 +125,39 @@ class Rejection(StrEnum):
     """A limit of the budget is reached, or it would be passed."""
     NO_ROOM = "no_room"
     """Its model cannot be loaded there: what is pinned leaves no room."""
+
+
+class Weighed(msgspec.Struct, frozen=True, kw_only=True):
+    """One choice among tiers, with the figures that speak for it."""
+
+    name: str
+    models: tuple[str, ...]
+    chance: float
+    """Expected rate of success."""
+    trials: int
+    """Outcomes of its own at the type."""
+    cost_micro_usd: int
+    worth_micro_usd: int
+    """Value of a success x chance - cost."""
+    gain_per_usd: float | None = None
+    """Success gained over the cheapest one per dollar more; `None` for those that cost no more than it."""
+    propensity: float = 0.0
+    dominated_by: str = ""
+    barred: str = ""
+    """Why it could not be chosen for its figures; empty = it could."""
+
+
+class Weighing(msgspec.Struct, frozen=True, kw_only=True):
+    """How outcomes chose among tiers: `history: posterior`."""
+
+    options: tuple[Weighed, ...]
+    """The best first."""
+    chosen: str
+    propensity: float
+    """How likely this choice was."""
+    explored: bool = False
+    spared: tuple[str, ...] = ()
+    """Models that are left out while another one of their tier can be used."""
 
 
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,6 +238,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """They are cut, because no model that may take it has room for all of them."""
     fallback_wait_ms: int = 0
     quality_steps: int = 0
+    weighing: Weighing | None = None
+    """How outcomes chose the tier, where they may."""
     estimate: Estimate | None = None
     swap_needed: bool = False
     """The model is not loaded there; `estimate.load_ms` has the time of it, with what must go before."""

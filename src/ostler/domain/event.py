@@ -52,7 +52,7 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         "task.retry_wait": EventKind(
             "It failed and will be tried again.",
             ("delay_ms", "attempts"),
-            (*_ATTEMPT, "failure", "message", "counted"),
+            (*_ATTEMPT, "failure", "message", "counted", "move", "because"),
             ("tier", "failure"),
         ),
         "task.reclaimed": EventKind(
@@ -237,7 +237,7 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         "learning.changed": EventKind(
             "What outcomes prove of a type of work is something else than before, and decisions obey it.",
             (),
-            ("task_type", "enough_before", "enough", "poor_before", "poor", "evidence"),
+            ("task_type", "enough_before", "enough", "poor_before", "poor", "dominated", "evidence", "undo"),
         ),
         "hub.started": EventKind("The hub started.", (), ("version", "recovered_tasks")),
         "hub.stalled": EventKind(

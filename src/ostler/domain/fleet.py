@@ -97,6 +97,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """Loaded models; `None` = this kind of endpoint does not say."""
     context_tokens: Mapping[str, int] = {}
     """Windows learned from the listing, by model."""
+    versions: Mapping[str, str] = {}
+    """What tells one version of a model from another, by model, where the listing says it."""
     version: str = ""
     message: str = ""
     """Why not, in one line."""
@@ -161,6 +163,8 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     windows: Mapping[str, int] = {}
     """Largest context of models, as the endpoint itself lists them."""
+    versions: Mapping[str, str] = {}
+    """Versions of models, as the endpoint itself lists them; empty where it does not tell them apart."""
 
     def loaded_context(self, model: str) -> int | None:
         """Context that the model is loaded with, the largest if there are several; `None` = not loaded, or not said."""
@@ -251,4 +255,6 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """(type of work, model) -> tokens that an answer is expected to have, as learned; an empty type = any."""
     spent: Callable[[Span], Spent] | None = None
     """What is used and held of the budget; `None` = nobody keeps a ledger, no limit is asked."""
+    explore: bool = True
+    """Whether there is money left for exploring what costs more than the best choice."""
     taken_ms: int = 0

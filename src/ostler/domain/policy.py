@@ -154,6 +154,47 @@ class LearningPolicy(msgspec.Struct, frozen=True, kw_only=True):
     confidence: Annotated[float, msgspec.Meta(ge=0.5, lt=1.0)] = 0.9
     samples_min: Annotated[int, msgspec.Meta(ge=1)] = 3
     """So many outcomes of its own, before a tier is anything."""
+    value_usd: Annotated[float, msgspec.Meta(ge=0.0)] = 0.25
+    """What a success is worth: a dearer model is taken where what it gains is worth more than it costs more."""
+    harm_usd: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    """What bad work costs that a check lets pass."""
+    explore: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)] = 0.02
+    """Share of the tasks that go where the outcomes would not send them, to find out."""
+    explore_usd_day: Annotated[float, msgspec.Meta(ge=0.0)] = 1.0
+    """What such tasks may cost on one day (UTC) where they cost more than the best choice."""
+    seed: int = 0
+    """Which tasks explore is a function of this and their ids."""
+    read_types: bool = True
+    """Tell types of work by what texts of known types teach; off = by the tables of words alone."""
+
+
+class Arm(msgspec.Struct, frozen=True, kw_only=True):
+    """A choice at one type of work: a tier with those of its models that nothing speaks against, or one model that is
+    dominated. Beta(a, b) is what is believed of its success.
+    """
+
+    tier: str
+    models: tuple[str, ...]
+    a: float
+    b: float
+    trials: int = 0
+    """Outcomes of its own at the type."""
+    trusted: bool = False
+    """Proven good enough, by the bound."""
+    poor: bool = False
+    """Proven to fail more often than not."""
+    cost_micro_usd: int | None = None
+    """What it took on average; `None` = nobody measured it."""
+    later: tuple[float, float] = (0.0, 0.0)
+    """Successes and failures of tries that came after a failed one, faded."""
+    dominated_by: str = ""
+    said: str = ""
+    """The figures, in words."""
+
+    @property
+    def name(self) -> str:
+        """The tier; of a dominated model, that model on it."""
+        return f"{self.tier}/{self.models[0]}" if self.dominated_by else self.tier
 
 
 class Learned(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,6 +206,16 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     """Tiers that are not."""
     evidence: Mapping[str, str] = {}
     """Tier -> the figures, in words."""
+    arms: tuple[Arm, ...] = ()
+    """What there is to choose from, the cheapest tier first; only by `posterior`."""
+    false_accept: float = 0.05
+    """P(a check accepts | the work is bad), as measured."""
+    false_reject: float = 0.05
+    """P(a check rejects | the work is good)."""
+
+
+ANY_TYPE = ""
+"""In `Policy.learned`: what outcomes of all types together say, for work of which nobody knows the type."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,6 +64,11 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """`explicit`, `heuristic` or `none`."""
     type_source: str = "heuristic"
+    """`explicit`, `learned` of texts whose type is known, `heuristic` by the tables of words, or `none`."""
+    type_confidence: float = 0.0
+    """How sure what was learned of texts is of its best guess, taken or not; 0 = it was not asked."""
+    named_type: str = ""
+    """Where the type was learned: the one that the tables of words name, whose rules of the profile hold."""
     confidence: float = 0.0
     word_count: int = 0
     file_count: int = 0
@@ -334,3 +339,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """Of an agent's run."""
     adopted: int | None = None
     """Nothing ran: it is the late result of that attempt, which a person took."""
+    propensity: float = 1.0
+    """How likely the choice of its tier was, where outcomes chose it."""
+    explored: bool = False
+    """It runs there to find out, not because it was the best choice known."""

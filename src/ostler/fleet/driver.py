@@ -36,6 +36,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...]
     residents: tuple[Resident, ...] | None = None
     context_tokens: Mapping[str, int] = {}
+    versions: Mapping[str, str] = {}
     version: str = ""
     message: str = ""
 
@@ -116,6 +117,7 @@ class WireDriver(ABC):
             models=found.models if found else (),
             residents=found.residents if found else None,
             context_tokens=found.context_tokens if found else {},
+            versions=found.versions if found else {},
             version=found.version if found else "",
             message=message,
             retry_after_ms=retry_after_ms,

@@ -29,6 +29,8 @@ from ostler.wire.framing import LineSplitter, LineTooLongError
 SHOWS_PER_PROBE = 16
 """Models whose window one probe looks up at most; the next probes go on."""
 UNLOAD_POLL_S = 0.1
+VERSION_CHARACTERS = 12
+"""So much of a digest tells versions of a model apart."""
 TOP_LEVEL_OPTIONS = frozenset({"think", "format", "truncate", "shift"})
 """Call options that belong beside the engine's `options`, not into them."""
 _NS_PER_MS = 1_000_000
@@ -218,6 +220,7 @@ class OllamaDriver(WireDriver):
             models=tuple(dict.fromkeys(normal_model(tag.name) for tag in usable)),
             residents=residents,
             context_tokens={normal_model(tag.name): w for tag in usable if (w := self._windows.get(tag.digest, 0))},
+            versions={normal_model(tag.name): tag.digest[:VERSION_CHARACTERS] for tag in usable if tag.digest},
             version=version,
             message=f"{hidden} model(s) that run in a cloud are left out of this local endpoint" if hidden else "",
         )

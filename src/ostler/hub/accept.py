@@ -14,6 +14,7 @@ from ostler.domain.event import Event
 from ostler.domain.policy import Policy
 from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import Task, TaskFacts, TaskKind, TaskSpec
+from ostler.learning.kinds import Reader
 from ostler.routing.aim import find_aim
 from ostler.routing.facts import describe
 from ostler.routing.handing import handed_needs
@@ -23,11 +24,15 @@ from ostler.scheduling.intake import Settled
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
-    """What is registered at this moment. `all_listed`: every endpoint has answered a listing at least once."""
+    """What is known at this moment: what is registered, and what texts of known types teach. `all_listed`: every
+    endpoint has answered a listing at least once.
+    """
 
     endpoints: frozenset[str] = frozenset()
     models: frozenset[str] = frozenset()
     all_listed: bool = False
+    reader: Reader | None = None
+    """Tells the type of a text; `None` = the tables of words alone."""
 
 
 NO_FLEET = Fleet()
@@ -116,7 +121,7 @@ def as_it_runs(spec: TaskSpec, policy: Policy, fleet: Fleet) -> tuple[TaskSpec, 
     What is wrong with it is told with its id.
     """
     try:
-        facts = describe(spec, policy, endpoints=fleet.endpoints)
+        facts = describe(spec, policy, endpoints=fleet.endpoints, reader=fleet.reader)
         _check_model(facts, policy, fleet)
     except InvalidInputError as error:
         where = f"task {spec.id}, {error.where}" if error.where else f"task {spec.id}"

@@ -1,10 +1,10 @@
 """The hub's side of learning: outcomes are added up, shown, written by hand, forgotten, and put in force.
 
-Where the policy lets history act, what is proven stands in `Policy.learned`, and the scheduler decides by it as by any
+Where the policy lets history act, what is learned stands in `Policy.learned`, and the scheduler decides by it as by any
 other rule. A change of it is told as an event with its evidence. It is looked at again after every change by hand, and
 every `LOOK_EVERY_S` when attempts have ended since. Forgetting outcomes takes back what they caused.
 
-O(outcomes x models of a type) for a look; it runs in a thread, so that nobody waits for it.
+O(types x models) for a look, however many outcomes there are; it runs in a thread, so that nobody waits for it.
 """
 
 import asyncio
@@ -13,23 +13,23 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ostler.domain.catalog import DIRECT
 from ostler.domain.commands import AppendEvents, ForgetObservations, PutObservations
-from ostler.domain.event import Event
 from ostler.domain.observations import Observation, ObservationQuery
-from ostler.domain.policy import HistoryRule, Learned, LearningPolicy, Policy
+from ostler.domain.policy import HistoryRule, Learned, Policy
 from ostler.domain.ports import Store
-from ostler.hub.pattern_views import LearnedRow, ObservationList, PatternChange, PatternReport, PatternRow
+from ostler.domain.tasks import TaskKind, TaskSpec
+from ostler.hub.evidence_book import EvidenceBook
+from ostler.hub.pattern_rows import check_row, drifted, evidence_lines, learn, moves, proven, row, told
+from ostler.hub.pattern_views import LearnedRow, ObservationList, PatternChange, PatternReport
 from ostler.hub.pump import Pump
-from ostler.learning.advice import TierModels, advise, is_good
-from ostler.learning.belief import believe
-from ostler.learning.evidence import Evidence
-from ostler.learning.promotion import by_raw
+from ostler.learning.kinds import KindModel, Reader
+from ostler.learning.lessons import label_of
 from ostler.scheduling.signals import PolicyChanged
 
 LOOK_EVERY_S = 30.0
 ACTS = frozenset({HistoryRule.RAW, HistoryRule.POSTERIOR})
-_ALL = ObservationQuery()
+STATED_MAX = 400
+"""So many texts of a type that tasks stated themselves are learned from; what is said by hand is learned always."""
 
 
 class PatternDesk:
@@ -38,13 +38,22 @@ class PatternDesk:
     def __init__(self, pump: Pump, store: Store) -> None:
         self._pump = pump
         self._store = store
+        self.book = EvidenceBook(store)
+        self._loaded = False
         self._looking: asyncio.Task[None] | None = None
         self._seen = -1
+        self._stated: dict[str, int] = {}
         self._changing = asyncio.Lock()
         """One policy follows the other: what was learned is never put into an older one."""
+        pump.observed = self.book.took
 
-    async def start(self) -> None:
-        """Put what is known in force, and look again now and then."""
+    async def start(self, warm: KindModel | None = None) -> None:
+        """Put what is known in force, and look again now and then. `warm`: what is known of texts to begin with."""
+        if warm is not None:
+            self.book = EvidenceBook(self._store, warm)
+            self._pump.observed = self.book.took
+        await self._read()
+        self._pump.scheduler.books.exploration.restore(self.book.explored, self._pump.clock.now_ms())
         await self.look()
         self._looking = asyncio.create_task(self._look_for_ever(), name="learning")
 
@@ -55,52 +64,93 @@ class PatternDesk:
             await asyncio.gather(self._looking, return_exceptions=True)
 
     @property
+    def reader(self) -> Reader | None:
+        """What tells the type of a text; `None` where only the tables of words do."""
+        return self.book.reader if self._policy.learning.read_types else None
+
+    @property
     def _policy(self) -> Policy:
         return self._pump.scheduler.books.policy
 
+    async def _read(self) -> None:
+        await self.book.load()
+        self._loaded = True
+        self._stated = {}
+        for label in self.book.labels.values():
+            self._stated[label.task_type] = self._stated.get(label.task_type, 0) + 1
+
+    async def _known(self) -> EvidenceBook:
+        if not self._loaded:
+            await self._read()
+        return self.book
+
     async def report(self, query: ObservationQuery) -> PatternReport:
         """Standings of what a query names, by type and model; beliefs lean on all outcomes."""
-        policy, found = self._policy, await self._store.observations(_ALL)
-        evidence = await asyncio.to_thread(Evidence, found)
-        pairs = sorted({(one.task_type, one.model) for one in found if query.names(one)})
-        advice = _advice(evidence, policy)
+        policy, book = self._policy, await self._known()
+        rows = [row(book, kind, model, policy) for kind, model in book.evidence.pairs()]
+        shown = tuple(one for one in rows if _is_named(one.task_type, one.model, one.tier, one.version, query))
+        advice = proven(book.evidence, policy)
         return PatternReport(
             history=policy.learning.history,
             rate=policy.learning.rate,
             confidence=policy.learning.confidence,
-            outcomes=sum(query.names(one) for one in found),
-            patterns=tuple(_row(evidence, kind, model, policy) for kind, model in pairs),
+            outcomes=sum(one.successes + one.failures for one in shown),
+            patterns=shown,
             learned=tuple(
-                LearnedRow(task_type=kind, learned=learned, in_force=policy.learned.get(kind) == learned)
+                LearnedRow(task_type=kind, learned=learned, in_force=_in_force(policy, kind, learned))
                 for kind, learned in sorted(advice.items())
                 if query.task_type in ("", kind)
             ),
+            checks=check_row(book),
+            labels=len(book.labels),
+            explore_left_micro_usd=self._explore_left(),
             now_ms=self._pump.clock.now_ms(),
         )
+
+    def _explore_left(self) -> int:
+        limit = round(self._policy.learning.explore_usd_day * 1_000_000)
+        return self._pump.scheduler.books.exploration.left(self._pump.clock.now_ms(), limit)
 
     async def evidence(self, task_type: str) -> tuple[str, ...]:
         """What is known of each model of the ladder at a type of work, in words; nothing where history is off."""
         if self._policy.learning.history is HistoryRule.OFF:
             return ()
-        found = await self._store.observations(_ALL)
-        return evidence_lines(self._policy, task_type, await asyncio.to_thread(Evidence, found)) if found else ()
+        return evidence_lines(self._policy, task_type, (await self._known()).evidence)
 
     async def observations(self, query: ObservationQuery) -> ObservationList:
-        """Outcomes as they were kept."""
-        return ObservationList(observations=tuple(await self._store.observations(query)))
+        """Outcomes as they were kept, with labels and revisions."""
+        found = await self._store.observations(msgspec.structs.replace(query, version=""))
+        return ObservationList(observations=tuple(one for one in found if query.names(one)))
 
     async def add(self, observations: Sequence[Observation]) -> PatternChange:
         """Keep outcomes by hand or from a file; those whose id is known are left alone."""
-        before = len(await self._store.observations(_ALL))
+        before = (await self._known()).rows
         await self._pump.apply([PutObservations(observations=tuple(observations))])
+        await self._read()
         changed = await self.look()
-        return PatternChange(count=len(await self._store.observations(_ALL)) - before, changed=changed)
+        return PatternChange(count=self.book.rows - before, changed=changed)
 
     async def forget(self, query: ObservationQuery) -> PatternChange:
         """Forget outcomes, and with them what they changed."""
-        count = len(await self._store.observations(query))
-        await self._pump.apply([ForgetObservations(which=query)])
-        return PatternChange(count=count, changed=await self.look())
+        found = (await self.observations(query)).observations
+        ids = tuple(one.id for one in found) if query.version else ()
+        if found:
+            await self._pump.apply([ForgetObservations(which=query, ids=ids)])
+        await self._read()
+        return PatternChange(count=len(found), changed=await self.look())
+
+    async def labelled(self, specs: Sequence[TaskSpec]) -> None:
+        """Learn from new tasks that say themselves of which type they are."""
+        labels = []
+        for spec in specs:
+            kind = spec.task_type
+            if not kind or spec.kind is TaskKind.COMMAND or self._stated.get(kind, 0) >= STATED_MAX:
+                continue
+            self._stated[kind] = self._stated.get(kind, 0) + 1
+            labels.append(label_of(spec, kind, self._pump.clock.now_ms(), by_hand=False))
+        if labels and self.reader is not None:
+            await self._pump.apply([PutObservations(observations=tuple(labels))])
+            self.book.learn_later(labels)
 
     async def look(self) -> tuple[str, ...]:
         """Put in force what the outcomes prove now; the types for which that is something else than before."""
@@ -115,98 +165,39 @@ class PatternDesk:
             await self._look()
 
     async def _look(self) -> tuple[str, ...]:
-        policy = self._policy
+        policy, book = self._policy, await self._known()
+        await book.read_again()
         learned: dict[str, Learned] = {}
         if policy.learning.history in ACTS:
-            evidence = await asyncio.to_thread(Evidence, await self._store.observations(_ALL))
-            learned = _advice(evidence, policy)
+            learned = await asyncio.to_thread(learn, book.evidence.copy(), book.verdicts.rates(), policy)
         before = policy.learned
         changed = tuple(
-            kind for kind in sorted({*before, *learned}) if _moves(before.get(kind)) != _moves(learned.get(kind))
+            kind for kind in sorted({*before, *learned}) if moves(before.get(kind)) != moves(learned.get(kind))
         )
-        if changed:
+        if changed or drifted(before, learned):
             now_ms = self._pump.clock.now_ms()
-            events = tuple(_told(kind, before.get(kind), learned.get(kind), now_ms) for kind in changed)
             version = f"{policy.version.partition('+')[0]}+{now_ms:x}" if learned else policy.version.partition("+")[0]
             await self._pump.post(
                 PolicyChanged(policy=msgspec.structs.replace(policy, learned=learned, version=version))
             )
+            events = tuple(told(kind, before.get(kind), learned.get(kind), now_ms) for kind in changed)
             await self._pump.apply([AppendEvents(events=events)])
         return changed
 
     async def _look_for_ever(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            ended = sum(self._pump.scheduler.books.ended.values())
-            if ended != self._seen and self._policy.learning.history in ACTS:
-                self._seen = ended
+            if self.book.rows != self._seen:
+                self._seen = self.book.rows
                 with contextlib.suppress(OSError):
                     await self.look()
 
 
-def evidence_lines(policy: Policy, task_type: str, evidence: Evidence) -> tuple[str, ...]:
-    """What is known of each model of the ladder at a type of work, for whoever asks where a task would run."""
-    lines = []
-    for tier, models in tiers_of(policy):
-        for model in models:
-            counts = evidence.raw(task_type, model)
-            if counts.trials:
-                belief = believe(evidence, task_type, model)
-                low = belief.low(policy.learning.confidence)
-                said = f"{counts.successes:.0f} of {counts.trials:.0f} succeeded, true rate {belief.mean:.0%}"
-                above = f"P(> {policy.learning.rate:.0%}) = {belief.above(policy.learning.rate):.2f}"
-                prior = f"prior counts {belief.prior_weight:.1f}"
-                lines.append(f"{task_type} on {tier}/{model}: {said}, at least {low:.0%}, {above}, {prior}")
-    return tuple(lines)
+def _is_named(kind: str, model: str, tier: str, version: str, query: ObservationQuery) -> bool:
+    named = query.task_type in ("", kind) and query.model in ("", model)
+    return named and query.tier in ("", tier) and query.version in ("", version)
 
 
-def tiers_of(policy: Policy) -> TierModels:
-    """The enabled tiers with their models, the cheapest first."""
-    tiers = sorted((tier for tier in policy.catalog.tiers if tier.name != DIRECT), key=lambda tier: tier.rank)
-    return [(tier.name, tier.models) for tier in tiers if tier.enabled]
-
-
-def _advice(evidence: Evidence, policy: Policy) -> dict[str, Learned]:
-    return advise(evidence, tiers_of(policy), policy.learning)
-
-
-def _moves(learned: Learned | None) -> tuple[str, tuple[str, ...]]:
-    """What of it moves decisions."""
-    return ("", ()) if learned is None else (learned.enough, learned.poor)
-
-
-def _told(kind: str, before: Learned | None, after: Learned | None, now_ms: int) -> Event:
-    was, now = _moves(before), _moves(after)
-    evidence = after or before or Learned()
-    metadata = {
-        "task_type": kind,
-        "enough_before": was[0],
-        "enough": now[0],
-        "poor_before": ", ".join(was[1]),
-        "poor": ", ".join(now[1]),
-        "evidence": "; ".join(f"{tier}: {said}" for tier, said in evidence.evidence.items()),
-    }
-    return Event(name="learning.changed", at_ms=now_ms, metadata=metadata)
-
-
-def _row(evidence: Evidence, kind: str, model: str, policy: Policy) -> PatternRow:
-    raw, means, belief = evidence.raw(kind, model), evidence.means(kind, model), believe(evidence, kind, model)
-    rule: LearningPolicy = policy.learning
-    tier = next((name for name, models in tiers_of(policy) if model in models), "")
-    trust = is_good(evidence, kind, model, msgspec.structs.replace(rule, history=HistoryRule.POSTERIOR))
-    return PatternRow(
-        task_type=kind,
-        model=model,
-        tier=tier,
-        successes=round(raw.successes),
-        failures=round(raw.failures),
-        weight=round(evidence.of_type(kind, model).trials, 3),
-        prior_weight=round(belief.prior_weight, 3),
-        mean=round(belief.mean, 4),
-        low=round(belief.low(rule.confidence), 4),
-        above=round(trust.figure, 4),
-        raw_trusted=by_raw(raw, rate=rule.rate, samples_min=rule.samples_min).trusted,
-        trusted=trust.trusted and raw.trials >= rule.samples_min,
-        mean_duration_ms=means.duration_ms // means.timed if means.timed else None,
-        mean_cost_micro_usd=means.cost_micro_usd // means.priced if means.priced else None,
-    )
+def _in_force(policy: Policy, kind: str, learned: Learned) -> bool:
+    now = policy.learned.get(kind)
+    return now is not None and (now.enough, now.poor) == (learned.enough, learned.poor)

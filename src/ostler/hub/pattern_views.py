@@ -13,12 +13,17 @@ class PatternRow(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     tier: str = ""
     """The first tier of the profile that lists the model."""
+    version: str = ""
+    """The newest version that has an outcome, where its endpoint tells versions apart."""
     successes: int = 0
     failures: int = 0
     """Whole outcomes as they came."""
     weight: float = 0.0
     """What they still count, faded; what was only reported counts a half."""
+    prior_rate: float = 0.5
+    """What was believed of the model before it had any outcome, by its size or price."""
     prior_weight: float = 0.0
+    """For how many outcomes all that is known from elsewhere counts."""
     mean: float = 0.0
     low: float = 0.0
     """Lower bound of the true rate, at the confidence of the policy."""
@@ -38,6 +43,25 @@ class LearnedRow(msgspec.Struct, frozen=True, kw_only=True):
     in_force: bool = False
 
 
+class CheckRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How good the checks of tasks are, by later evidence. A verdict that nobody contradicted counts as right."""
+
+    accepted: int = 0
+    accepted_bad: int = 0
+    """Accepted, and later found to be bad."""
+    rejected: int = 0
+    rejected_good: int = 0
+    """Rejected, and later found to be good."""
+    looked_at: int = 0
+    """Verdicts about which there is later evidence."""
+    false_accept: float = 0.0
+    """P(accepted | bad), and the rate that it is below at 90 %."""
+    false_accept_high: float = 0.0
+    false_reject: float = 0.0
+    """P(rejected | good), likewise."""
+    false_reject_high: float = 0.0
+
+
 class PatternReport(msgspec.Struct, frozen=True, kw_only=True):
     """All standings, and what they change."""
 
@@ -47,6 +71,11 @@ class PatternReport(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: int = 0
     patterns: tuple[PatternRow, ...] = ()
     learned: tuple[LearnedRow, ...] = ()
+    checks: CheckRow = CheckRow()
+    labels: int = 0
+    """Texts whose type is known."""
+    explore_left_micro_usd: int = 0
+    """What exploration may still cost today."""
     now_ms: int = 0
 
 

@@ -11,8 +11,18 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from ostler.domain.clock import Clock
-from ostler.domain.commands import AppendEvents, Applied, Command, DropSession, Refused, Result, UpdateTask
+from ostler.domain.commands import (
+    AppendEvents,
+    Applied,
+    Command,
+    DropSession,
+    PutObservations,
+    Refused,
+    Result,
+    UpdateTask,
+)
 from ostler.domain.errors import OstlerError
+from ostler.domain.observations import Observation
 from ostler.domain.ports import Store
 from ostler.domain.tasks import Task, TaskKind, TaskSpec
 from ostler.domain.work import Assignment, ModelRoute
@@ -63,6 +73,8 @@ class Pump:
         """What an agent's attempt needs beside its spec; asked before it is handed to its worker."""
         self.attempt_ended: Callable[[Task, int], None] = lambda _task, _generation: None
         """Told when the end of an agent's attempt is durable."""
+        self.observed: Callable[[Sequence[Observation]], None] = lambda _: None
+        """Told of outcomes of attempts when they are durable."""
         self.replan: Callable[[Replan], None] = lambda _: None
         self.answer_call: Callable[[RunCall | DenyCall], None] = lambda _: None
         """Takes the answer for a live call, which stores nothing: before what else the signal brought is durable."""
@@ -189,6 +201,8 @@ class Pump:
                 self.replan(effect)
 
     def _after(self, effect: Effect, result: Result) -> None:
+        if isinstance(effect, Apply) and isinstance(effect.command, PutObservations) and isinstance(result, Applied):
+            self.observed(effect.command.observations)
         if isinstance(result, Applied) and isinstance(effect, Apply) and isinstance(effect.command, UpdateTask):
             attempt = effect.command.attempt
             if attempt is not None and attempt.finished_ms is not None:

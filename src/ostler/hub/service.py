@@ -147,6 +147,7 @@ class Hub:
             remedy = "use another id, or leave it out to get a new one"
             raise ConflictError(result.message, where="tasks.id", remedy=remedy)
         fresh = tuple(row.task for row in rows if row.task.id not in result.duplicates)
+        await self.patterns.labelled([row.spec for row in rows if row.task.id not in result.duplicates])
         if fresh:
             settled = await settled_now(self._pump, self._store, outside, settled)
             by_ms = self._pump.clock.now_ms() + plan.longest_ms if plan is not None else None
@@ -204,6 +205,7 @@ class Hub:
             endpoints=frozenset(endpoints.views),
             models=frozenset(endpoints.by_model),
             all_listed=bool(endpoints.views) and all(view.models for view in endpoints.views.values()),
+            reader=self.patterns.reader,
         )
 
     async def tasks(self, query: TaskQuery) -> TaskList:

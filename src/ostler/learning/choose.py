@@ -4,19 +4,23 @@
 
 The highest index wins, then the cheaper one, then by name. A model is dominated when another one costs no more and even
 its lower bound is above this one's upper bound: it gets nothing but its share of exploration. Exploration is a floor:
-one task in so many goes to a model drawn evenly among the others, while its own purse has money. The draw is an
-argument and so is the purse; the propensity of what was chosen is exact, for whoever compares policies off-line.
+one task in so many goes to a model drawn evenly among the others, while its own purse has money; one that the purse
+cannot pay leaves its share to the best. The draw is an argument and so is the purse; the propensity of what was chosen
+is exact, for whoever compares policies off-line.
+
+Who may win and who may be tried can be less than all: a model may be known too little to be chosen for its figures, and
+still be worth trying.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
-from zlib import crc32
 
 import msgspec
 
 from ostler.learning.belief import Belief
 
-_DRAWS = 1 << 32
+_DRAWS = 1 << 53
 
 
 class Option(NamedTuple):
@@ -61,25 +65,34 @@ class Choice(NamedTuple):
 
 
 def choose(
-    options: Sequence[Option], aims: Aims, *, draw: float = 1.0, purse_micro_usd: float | None = None
+    options: Sequence[Option],
+    aims: Aims,
+    *,
+    draw: float = 1.0,
+    purse_micro_usd: float | None = None,
+    winners: Collection[str] | None = None,
+    tried: Collection[str] | None = None,
 ) -> Choice | None:
     """Choose among models; `None` if there are none. `draw`: from 0 up to 1; `purse_micro_usd`: what exploration may
-    still spend more than the best choice would, `None` = without limit.
+    still spend more than the best choice would, `None` = without limit. `winners`, `tried`: names of those that may be
+    chosen for their figures, and of those that may be explored; `None` = all.
     """
     if not options:
         return None
     scored = sorted((-_index(option, aims), option.cost_micro_usd, option.name, option) for option in options)
-    inferior = {option.name: _dominating(option, options, aims) for option in options}
+    inferior = {option.name: dominating(option, options, aims.bound_sigmas) for option in options}
     order = [row[3] for row in scored if not inferior[row[3].name]] + [
         row[3] for row in scored if inferior[row[3].name]
     ]
-    best = order[0]
-    others = [option for option in order[1:] if _affordable(option, best, purse_micro_usd)]
-    floor = aims.explore if others else 0.0
-    share = floor / len(others) if others else 0.0
-    explored = draw < floor
-    chosen = others[min(int(draw / share), len(others) - 1)] if explored and share > 0.0 else best
-    may = {option.name for option in others}
+    best = next((option for option in order if winners is None or option.name in winners), order[0])
+    others = [option for option in order if option is not best and (tried is None or option.name in tried)]
+    share = aims.explore / len(others) if others else 0.0
+    shares = {option.name: share if _affordable(option, best, purse_micro_usd) else 0.0 for option in others}
+    chosen = best
+    if others and draw < aims.explore:
+        drawn = others[min(int(draw / share), len(others) - 1)]
+        chosen = drawn if shares[drawn.name] > 0.0 else best
+    shares[best.name] = 1.0 - sum(shares.values())
     cheapest = min(options, key=lambda option: (option.cost_micro_usd, -option.belief.mean, option.name))
     ranked = tuple(
         Ranked(
@@ -87,16 +100,16 @@ def choose(
             _index(option, aims),
             _gain(option, cheapest),
             inferior[option.name],
-            1.0 - floor if option is best else share if option.name in may else 0.0,
+            shares.get(option.name, 0.0),
         )
         for option in order
     )
-    return Choice(chosen, 1.0 - floor if chosen is best else share, explored, ranked)
+    return Choice(chosen, shares[chosen.name], chosen is not best, ranked)
 
 
 def draw_of(seed: int, name: str) -> float:
     """A draw from 0 up to 1 that is the same for the same seed and task."""
-    return crc32(f"{seed}:{name}".encode()) / _DRAWS
+    return (int.from_bytes(blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()) >> 11) / _DRAWS
 
 
 def _index(option: Option, aims: Aims) -> float:
@@ -104,11 +117,11 @@ def _index(option: Option, aims: Aims) -> float:
     return aims.value_micro_usd * hoped - option.cost_micro_usd
 
 
-def _dominating(option: Option, options: Sequence[Option], aims: Aims) -> str:
-    """Name of one that is surely better and costs no more."""
-    reach = option.belief.mean + aims.bound_sigmas * option.belief.spread
+def dominating(option: Option, options: Sequence[Option], sigmas: float) -> str:
+    """Name of one that is surely better and costs no more; empty = there is none."""
+    reach = option.belief.mean + sigmas * option.belief.spread
     for other in sorted(options, key=lambda other: (-other.belief.mean, other.name)):
-        low = other.belief.mean - aims.bound_sigmas * other.belief.spread
+        low = other.belief.mean - sigmas * other.belief.spread
         if other.name != option.name and other.cost_micro_usd <= option.cost_micro_usd and low > reach:
             return other.name
     return ""

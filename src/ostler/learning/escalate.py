@@ -5,15 +5,16 @@ a degree r: with r they succeed on the same tasks as far as their rates go, else
 
     P(k succeeds | j failed) = r x max(0, p_k - p_j) / (1 - p_j) + (1 - r) x p_k
 
-where j is the best of those that failed. Outcomes of later tries, once there are some, outweigh this. A check accepts
-some bad work and rejects some good work; both are part of what a try is worth:
+where j is the best of those that failed; one that failed n times itself has p_k x (1 - r)^n left. Outcomes of later
+tries, once there are some, outweigh this. A check accepts some bad work and rejects some good work; both are part of
+what a try is worth:
 
     worth = value x p x (1 - false_reject) - harm x (1 - p) x false_accept - cost
 
 Stop when nothing is worth more than zero.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -41,6 +42,7 @@ class Failed(NamedTuple):
 
     name: str
     rate: float
+    times: int = 1
 
 
 class Next(NamedTuple):
@@ -67,20 +69,26 @@ def rank_next(
     stakes: Stakes,
     *,
     check: Check | None = None,
-    later: dict[str, Belief] | None = None,
+    later: Mapping[str, Belief] | None = None,
+    again: bool = False,
 ) -> list[Next]:
-    """What is worth trying, the best first; empty = stop. Models that failed are not tried again.
+    """What is worth trying, the best first; empty = stop. Models that failed are not tried again, unless `again`.
 
     `later`: what outcomes of later tries say, by model; only their own counts are used.
     """
     check = check or Check()
-    tried = {one.name for one in failed}
+    tried = {one.name: one.times for one in failed}
     hardest = max((one.rate for one in failed), default=0.0)
     found = []
     for option in options:
-        if option.name in tried:
+        times = tried.get(option.name, 0)
+        if times and not again:
             continue
-        chance = given_failed(option.belief.mean, hardest, stakes.shared) if failed else option.belief.mean
+        chance = option.belief.mean
+        if times:
+            chance *= (1.0 - stakes.shared) ** times
+        elif failed:
+            chance = given_failed(chance, hardest, stakes.shared)
         known = (later or {}).get(option.name)
         if failed and known is not None:
             chance = shrunk(known.counts, chance, stakes.weight).mean

@@ -24,6 +24,8 @@ _QUANTITIES = frozenset(_AMOUNTS.split("|"))
 _ASKING = frozenset({"if", "how", "many", "much"})
 _CODE = ("def ", "return", "import ", "class ")
 _LONGEST_NUMBER = 12
+_BEGINNINGS = (4, 5)
+_STEM = 5
 
 
 def seen_part(text: str) -> str:
@@ -49,6 +51,30 @@ def grams(text: str) -> dict[int, int]:
         for start in range(len(flat) - size + 1):
             key = crc32(flat[start : start + size], size) % BUCKETS
             found[key] = found.get(key, 0) + 1
+    return found
+
+
+def cues(text: str) -> dict[int, int]:
+    """What tells the kind of a text, as buckets: words and their beginnings, pairs of beginnings, how it opens.
+
+    A quarter of what `grams` costs, and better at kinds: these hang on what is asked for, not on spelling.
+    """
+    pieces = _PIECES.findall(seen_part(text).lower())
+    found: dict[int, int] = {}
+
+    def add(cue: str) -> None:
+        key = crc32(cue.encode()) % BUCKETS
+        found[key] = found.get(key, 0) + 1
+
+    for piece in pieces:
+        add(piece)
+        for length in _BEGINNINGS:
+            if len(piece) > length:
+                add(f"{piece[:length]}-")
+    for first, second in pairwise(pieces):
+        add(f"{first[:_STEM]} {second[:_STEM]}")
+    add(f"^ {' '.join(pieces[:1])}")
+    add(f"^ {' '.join(pieces[:2])}")
     return found
 
 

@@ -19,9 +19,10 @@ from `direct`. A pinned model is not moved by anything.
 import msgspec
 
 from ostler.domain.catalog import DIRECT, CostClass, TierSpec
-from ostler.domain.decision import Adjustment, Cause
-from ostler.domain.policy import Learned, Policy, RoutingPolicy
+from ostler.domain.decision import Adjustment, Cause, Weighing
+from ostler.domain.policy import Policy, RoutingPolicy
 from ostler.domain.tasks import Complexity, ErrorCount, TaskFacts, TaskKind
+from ostler.routing.history import consult
 from ostler.routing.ladder import Ladder
 from ostler.routing.signature import signature
 
@@ -43,6 +44,8 @@ class Aim(msgspec.Struct, frozen=True, kw_only=True):
     """It is trivial work that needs a model: steps of an outage are counted from `direct`."""
     quality_steps: int = 0
     adjustments: tuple[Adjustment, ...] = ()
+    weighing: Weighing | None = None
+    """How outcomes chose the tier; `None` where they chose nothing."""
 
 
 class _Walk:
@@ -62,14 +65,21 @@ class _Walk:
 
 
 def find_aim(
-    facts: TaskFacts, *, quality_steps: int, errors: tuple[ErrorCount, ...], policy: Policy, ladder: Ladder
+    facts: TaskFacts,
+    *,
+    quality_steps: int,
+    errors: tuple[ErrorCount, ...],
+    policy: Policy,
+    ladder: Ladder,
+    explore: bool = True,
 ) -> Aim:
-    """Steps 1 to 5 for one task. Total: what the profile no longer has gives an aim without `start`."""
+    """Steps 1 to 5 for one task. Total: what the profile no longer has gives an aim without `start`. `explore`: whether
+    there is money for exploring what costs more than the best choice.
+    """
     if facts.kind is TaskKind.COMMAND:
         return Aim(direct=True, minimum=DIRECT, requested=DIRECT)
     walk = _minimum(facts, policy.routing, ladder)
-    if facts.tier is None and facts.model is None:
-        _history(facts, walk, policy, ladder)
+    weighing = _history(facts, walk, policy, ladder, explore=explore) if is_open(facts) else None
     minimum = walk.tier
     if facts.tier is not None:
         stated = ladder.find(facts.tier)
@@ -93,51 +103,53 @@ def find_aim(
         from_direct=requested == DIRECT,
         quality_steps=taken,
         adjustments=tuple(walk.adjustments),
+        weighing=weighing,
     )
 
 
 def _minimum(facts: TaskFacts, routing: RoutingPolicy, ladder: Ladder) -> _Walk:
     """Steps 2 and 3: the tier of complexity and type, or the override."""
-    found = facts.classification
-    walk = _Walk(_complexity_tier(found.complexity, routing, ladder))
-    override = ladder.find(routing.task_overrides.get(found.task_type, ""))
-    if override is not None:
-        walk.move(override, Cause.OVERRIDE, f"the profile sends {found.task_type} to {override.name}")
-        return walk
-    by_type = ladder.find(routing.type_minimums.get(found.task_type, ""))
-    if by_type is not None and not (walk.tier.name == DIRECT and _satisfied(by_type, facts, ladder)):
-        reason = f"{found.task_type} needs at least {by_type.name}"
-        walk.move(ladder.higher(walk.tier, by_type), Cause.CLASSIFICATION, reason)
+    walk = _Walk(_complexity_tier(facts.classification.complexity, routing, ladder))
+    for kind in types_of(facts):
+        override = ladder.find(routing.task_overrides.get(kind, ""))
+        if override is not None:
+            walk.move(override, Cause.OVERRIDE, f"the profile sends {kind} to {override.name}")
+            return walk
+    for kind in types_of(facts):
+        by_type = ladder.find(routing.type_minimums.get(kind, ""))
+        if by_type is not None and not (walk.tier.name == DIRECT and _satisfied(by_type, facts, ladder)):
+            reason = f"{kind} needs at least {by_type.name}"
+            walk.move(ladder.higher(walk.tier, by_type), Cause.CLASSIFICATION, reason)
     return walk
 
 
-def _history(facts: TaskFacts, walk: _Walk, policy: Policy, ladder: Ladder) -> None:
+def types_of(facts: TaskFacts) -> tuple[str, ...]:
+    """The types whose rules of the profile hold: what the task states or its words name by the tables. What was learned
+    of texts is good for choosing among outcomes; it raises and lowers nothing by rule.
+    """
+    found = facts.classification
+    if found.type_source != "learned":
+        return (found.task_type,)
+    return (found.named_type,) if found.named_type else ()
+
+
+def is_open(facts: TaskFacts) -> bool:
+    """Whether the task leaves the choice to us."""
+    return facts.tier is None and facts.model is None and facts.endpoint is None
+
+
+def _history(facts: TaskFacts, walk: _Walk, policy: Policy, ladder: Ladder, *, explore: bool) -> Weighing | None:
     """Step 4, where the policy has learned something about the type."""
-    kind = facts.classification.task_type
-    learned = policy.learned.get(kind)
-    if learned is None or walk.tier.name == DIRECT or ladder.find(policy.routing.task_overrides.get(kind, "")):
-        return
-    floor = ladder.find(policy.routing.type_minimums.get(kind, ""))
-    enough = ladder.find(learned.enough)
-    here = ladder.position(walk.tier.name)
-    lower = enough is not None and ladder.position(enough.name) < here
-    if enough is not None and lower and not facts.critical and _reaches(enough, floor, ladder):
-        walk.move(enough, Cause.HISTORY, f"{enough.name} is good enough for {kind}: {_said(learned, enough)}")
-        return
-    better = [tier for tier in ladder.models if ladder.position(tier.name) > here and tier.name not in learned.poor]
-    if walk.tier.name in learned.poor and better:
-        walk.move(better[0], Cause.HISTORY, f"{walk.tier.name} is poor at {kind}: {_said(learned, walk.tier)}")
-
-
-def _reaches(tier: TierSpec, floor: TierSpec | None, ladder: Ladder) -> bool:
-    """Whether a tier may be gone down to: it has models, is enabled, and is not below the profile's minimum."""
-    if not ladder.index(tier.name):
-        return False
-    return floor is None or ladder.position(tier.name) >= ladder.position(floor.name)
-
-
-def _said(learned: Learned, tier: TierSpec) -> str:
-    return learned.evidence.get(tier.name, "by its outcomes")
+    kinds = types_of(facts)
+    overridden = any(ladder.find(policy.routing.task_overrides.get(kind, "")) for kind in kinds)
+    if not policy.learned or walk.tier.name == DIRECT or overridden:
+        return None
+    floors = [tier for kind in kinds if (tier := ladder.find(policy.routing.type_minimums.get(kind, "")))]
+    minimum = max(floors, key=lambda tier: ladder.position(tier.name), default=None)
+    move = consult(facts, walk.tier, minimum, policy, ladder, explore=explore)
+    if move.tier is not None:
+        walk.move(move.tier, Cause.HISTORY, move.reason)
+    return move.weighing
 
 
 def _satisfied(by_type: TierSpec, facts: TaskFacts, ladder: Ladder) -> bool:

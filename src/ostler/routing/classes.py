@@ -36,6 +36,8 @@ def route_class(facts: TaskFacts, task: Task, policy: Policy) -> tuple[Hashable,
     return (
         aim.start.name if aim.start is not None else aim.blocked,
         aim.from_direct,
+        # What outcomes leave out, and whether it is there to find out: without money for that it goes elsewhere.
+        (aim.weighing.spared, aim.weighing.explored) if aim.weighing is not None else None,
         facts.model,
         facts.model == asked.model,
         # Beside the models that may stand in: where the search for each begins.

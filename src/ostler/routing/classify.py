@@ -8,9 +8,18 @@ Complexity, first rule that applies:
 4. the vote of the three counts. A tie goes to standard, then complex. The confidence is the share of equal votes.
    A trivial outcome without a trivial word is raised to standard: shortness alone makes nothing trivial.
 
-Type: the kind of which most keywords occur (each counts once); a tie goes to the kind with the higher minimum tier,
-then by name. An explicit answer wins; the heuristic runs all the same, so that a disagreement can be shown:
-`Classification.confidence` is always that of the heuristic's answer.
+Type, first rule that applies:
+
+1. as stated;
+2. what texts of known types teach (`learning.kinds`), with the keywords as prior: each found one makes its kind
+   `KEYWORD_ODDS` times as likely. Taken from a confidence of `TYPE_CONFIDENCE` on. The kind that the keywords name is
+   remembered beside it: rules of the profile hold for that one;
+3. the kind of which most keywords occur (each counts once); a tie goes to the kind with the higher minimum tier, then
+   by name;
+4. nobody knows: the default kind, with source `none`.
+
+The heuristic runs whatever was stated, so that a disagreement can be shown: `Classification.confidence` is always that
+of the heuristic's answer about complexity.
 """
 
 from collections.abc import Mapping
@@ -19,6 +28,7 @@ from functools import lru_cache
 import msgspec
 
 from ostler.domain.tasks import Classification, Complexity, TaskSpec
+from ostler.learning.kinds import Guess, Reader, read
 from ostler.routing import phrases
 from ostler.routing.keywords import KEYWORDS, Keywords
 
@@ -28,6 +38,12 @@ WORDS_COMPLEX = 50
 """Above so many words it votes for complex."""
 COUNT_STANDARD = 3
 """Up to so many files or checks vote for standard, more for complex, none for trivial."""
+
+
+TYPE_CONFIDENCE = 0.6
+"""A type that was learned is taken from so sure on."""
+KEYWORD_ODDS = 2.0
+"""A keyword of a kind makes it so many times as likely."""
 
 
 class _Tables(msgspec.Struct, frozen=True):
@@ -53,8 +69,22 @@ def _tables(keywords: Keywords) -> _Tables:
     )
 
 
+class _Kind(msgspec.Struct, frozen=True):
+    """The kind of work, and where the answer comes from."""
+
+    name: str
+    source: str
+    signals: tuple[str, ...] = ()
+    sure: float = 0.0
+    named: str = ""
+
+
 def classify(
-    spec: TaskSpec, *, type_ranks: Mapping[str, int] | None = None, keywords: Keywords = KEYWORDS
+    spec: TaskSpec,
+    *,
+    type_ranks: Mapping[str, int] | None = None,
+    keywords: Keywords = KEYWORDS,
+    reader: Reader | None = None,
 ) -> Classification:
     """Classify a task by its title and prompt, file hints and verification commands.
 
@@ -72,7 +102,8 @@ def classify(
         phrases.find(text_words, tables.trivial),
     )
     inferred, confidence, signals = _complexity(evidence)
-    kind, type_source, type_signals = _task_type(spec.task_type, text_words, tables, type_ranks, keywords.default_type)
+    ranked = _ranked(text_words, tables, type_ranks)
+    kind = _task_type(spec.task_type, text, ranked, keywords.default_type, reader)
     complexity, source = inferred, "heuristic"
     if spec.complexity not in (None, Complexity.UNKNOWN):
         complexity, source = spec.complexity, "explicit"
@@ -82,14 +113,16 @@ def classify(
     return Classification(
         complexity=complexity,
         inferred_complexity=inferred,
-        task_type=kind,
+        task_type=kind.name,
         source=source,
-        type_source=type_source,
+        type_source=kind.source,
+        type_confidence=kind.sure,
+        named_type=kind.named,
         confidence=confidence,
         word_count=evidence.words,
         file_count=evidence.files,
         verification_steps=evidence.checks,
-        signals=(*signals, *type_signals),
+        signals=(*signals, *kind.signals),
     )
 
 
@@ -131,20 +164,42 @@ def _vote_of_count(count: int) -> Complexity:
     return Complexity.STANDARD if count <= COUNT_STANDARD else Complexity.COMPLEX
 
 
-def _task_type(
-    stated: str | None, text_words: phrases.Words, tables: _Tables, type_ranks: Mapping[str, int] | None, default: str
-) -> tuple[str, str, tuple[str, ...]]:
-    """The kind of work, where the answer comes from, and the words it was found by."""
+def _ranked(
+    text_words: phrases.Words, tables: _Tables, type_ranks: Mapping[str, int] | None
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Kinds of which keywords occur, the first one first, with the keywords."""
     ranked = []
     for name, floor, table in tables.types:
         found = phrases.find(text_words, table)
         if found:
             rank = floor if type_ranks is None else type_ranks.get(name, 0)
             ranked.append((-len(found), -rank, name, found))
-    ranked.sort()
-    signals = tuple(f"{name} words: {', '.join(found)}" for _, _, name, found in ranked)
+    return [(name, found) for _, _, name, found in sorted(ranked)]
+
+
+def _task_type(
+    stated: str | None, text: str, ranked: list[tuple[str, tuple[str, ...]]], default: str, reader: Reader | None
+) -> _Kind:
+    signals = tuple(f"{name} words: {', '.join(found)}" for name, found in ranked)
     if stated:
-        return stated, "explicit", signals
-    if ranked:
-        return ranked[0][2], "heuristic", signals
-    return default, "none", signals
+        return _Kind(stated, "explicit", signals)
+    named = ranked[0][0] if ranked else ""
+    guess = _read(text, ranked, reader)
+    if guess is not None and guess.confidence >= TYPE_CONFIDENCE:
+        return _Kind(guess.best, "learned", signals, guess.confidence, named)
+    sure = guess.confidence if guess is not None else 0.0
+    if guess is not None:
+        unsure = f"texts like it: {guess.best}, {sure:.0%} sure, too little to go by"
+        signals = (*signals, unsure)
+    return _Kind(named, "heuristic", signals, sure) if named else _Kind(default, "none", signals, sure)
+
+
+def _read(text: str, ranked: list[tuple[str, tuple[str, ...]]], reader: Reader | None) -> Guess | None:
+    """What texts of known types teach of this one; `None` where there is nothing to read or nobody to read it."""
+    if reader is None or not text.strip():
+        return None
+    chances = reader.chances(read(text), odds={name: KEYWORD_ODDS ** len(found) for name, found in ranked})
+    if not chances:
+        return None
+    best = min(chances, key=lambda kind: (-chances[kind], kind))
+    return Guess(best, round(chances[best], 4), best)

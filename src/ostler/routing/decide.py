@@ -7,7 +7,7 @@
  2. classification: complexity and type each name a minimum tier, the higher one is the request
  3. overrides of the profile for the type
  4. history: what outcomes proved of the type (in the policy) moves the request; never an explicit choice, never below a
-    minimum of the profile
+    minimum of the profile. What they speak against is left out at 7 while another model of the tier can be used
  5. repeated errors and proven lack of quality: up, at most `max_quality_steps`            (1 to 5: module `aim`)
  6. disabled tiers are not on the ladder; tiers without context, capability or locality are passed over upward
  7. candidates of the tier: filter, score, pick; all slots taken is a wait, never a reason to leave the tier
@@ -86,7 +86,12 @@ def _decide(question: Question) -> Verdict:
     request, snapshot, policy, ladder = question.request, question.snapshot, question.policy, question.ladder
     facts = question.facts
     aim = find_aim(
-        facts, quality_steps=request.quality_steps, errors=request.errors, policy=policy, ladder=ladder
+        facts,
+        quality_steps=request.quality_steps,
+        errors=request.errors,
+        policy=policy,
+        ladder=ladder,
+        explore=snapshot.explore,
     )  # 1 to 5
     record = Record(question, aim)
     if aim.direct:
@@ -102,7 +107,7 @@ def _decide(question: Question) -> Verdict:
     screened = _pass_over(record, aim.start)  # 6
     if screened is None:
         return _no_route(record, _unfit_detail(record))
-    surveyor = Surveyor(question)
+    surveyor = Surveyor(question, record.spared)
     found = surveyor.survey(record.tier or aim.start, screened)  # 7, 10
     record.surveys.append(found)
     within = within_limits(record, surveyor, found)  # 9
@@ -200,7 +205,7 @@ def _unavailable(record: Record, found: Survey) -> Verdict:
     why = wording.unavailable(found, question)
     surveyors: dict[str | None, Surveyor] = {}  # one for each question, as they remember what hosts cost
     for target in plan.targets:
-        surveyor = surveyors.setdefault(target.model, Surveyor(target.question))
+        surveyor = surveyors.setdefault(target.model, Surveyor(target.question, record.spared))
         other = surveyor.survey(target.tier, target.screen)
         record.surveys.append(other)
         if other.available:

@@ -41,6 +41,7 @@ def explain(verdict: Verdict | Decision) -> tuple[Section, ...]:
         Section(title="Classification", lines=_classification(decision)),
         Section(title="Results", lines=_results(decision)),
         Section(title="Ladder", lines=_ladder(decision)),
+        _outcomes(decision),
         _tabled("Candidates", _totals(decision), "cost_s = finish_s / load_score + money_s; score = 1 / cost_s"),
         _tabled(
             "Terms", _parts(decision), "load_score is the product of the first five, finish_s the sum of the others"
@@ -82,11 +83,18 @@ def _classification(decision: Decision) -> tuple[str, ...]:
     if decision.target_type is TargetType.DIRECT and not found.signals:
         return ()
     how = {"explicit": "as stated", "heuristic": f"by its words and counts, confidence {found.confidence:.2f}"}
-    type_how = {"explicit": "as stated", "heuristic": "by its words"}
+    sure = f", {found.type_confidence:.0%} sure" if found.type_confidence else ""
+    type_how = {
+        "explicit": "as stated",
+        "heuristic": "by its words",
+        "learned": f"as texts of that type that are known{sure}",
+    }
     lines = [
         f"complexity {found.complexity} ({how.get(found.source, 'nothing to go by: routed as standard')})",
-        f"type {found.task_type} ({type_how.get(found.type_source, 'no word of any other type')})",
+        f"type {found.task_type} ({type_how.get(found.type_source, 'unknown: no word of any other type')})",
     ]
+    if found.type_source == "learned":
+        lines.append(f"rules of the profile hold for {found.named_type or 'no type'}, by its words")
     if found.disagrees:
         lines.append(f"the stated complexity differs from the heuristic's ({found.inferred_complexity})")
     return (*lines, *(f"signal: {signal}" for signal in found.signals))
@@ -111,6 +119,33 @@ def _results(decision: Decision) -> tuple[str, ...]:
         return ()
     said = f"about {decision.handed_tokens} tokens of results become part of the prompt"
     return (f"{said}; no model has room for all of them, so they are cut" if decision.results_trimmed else said,)
+
+
+def _outcomes(decision: Decision) -> Section:
+    """How outcomes chose among tiers."""
+    found = decision.weighing
+    if found is None:
+        return Section()
+    rows = tuple(
+        (
+            "*" if one.name == found.chosen else "",
+            one.name,
+            f"{one.chance:.0%}",
+            str(one.trials),
+            f"${one.cost_micro_usd / 1_000_000:.4f}",
+            f"${one.worth_micro_usd / 1_000_000:.4f}",
+            "-" if one.gain_per_usd is None else f"{one.gain_per_usd:.2f}",
+            f"{one.propensity:.1%}",
+            one.barred,
+        )
+        for one in found.options
+    )
+    columns = ("", "tier", "chance", "outcomes", "cost", "worth", "gain/$", "propensity", "cannot win because")
+    how = "to find out" if found.explored else "for its figures"
+    said = [f"worth = value of a success x chance - cost; {found.chosen} was chosen {how} ({found.propensity:.1%})"]
+    if found.spared:
+        said.append(f"left out while another model of the tier can be used: {', '.join(found.spared)}")
+    return Section(title="Outcomes", table=Table(columns, rows), lines=tuple(said))
 
 
 def _offers(decision: Decision) -> list[Candidate]:

@@ -17,6 +17,7 @@ from ostler.domain.errors import InvalidInputError, NotFoundError, nearest
 from ostler.domain.fleet import EndpointView
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import AGENT_CAPABILITY, TaskFacts, TaskKind, TaskSpec
+from ostler.learning.kinds import Reader
 from ostler.routing.call_facts import ANSWER_ROOM_TOKENS, EXPLICIT, classify_call, step_up
 from ostler.routing.classify import classify
 from ostler.routing.handing import check_names, handed_needs
@@ -48,9 +49,15 @@ def estimate_tokens(text: str) -> int:
 
 
 def describe(
-    spec: TaskSpec, policy: Policy, *, endpoints: Collection[str] = (), keywords: Keywords = KEYWORDS
+    spec: TaskSpec,
+    policy: Policy,
+    *,
+    endpoints: Collection[str] = (),
+    keywords: Keywords = KEYWORDS,
+    reader: Reader | None = None,
 ) -> TaskFacts:
-    """Derive the facts of a task. `endpoints` names those registered beside the profile.
+    """Derive the facts of a task. `endpoints` names those registered beside the profile; `reader`: what texts of known
+    types teach.
 
     Raises `InvalidInputError` for a task that cannot be run as written; `where` is the field.
     """
@@ -64,7 +71,7 @@ def describe(
     return TaskFacts(
         id=spec.id,
         kind=spec.kind,
-        classification=classify(spec, type_ranks=_type_ranks(policy, ladder), keywords=keywords),
+        classification=classify(spec, type_ranks=_type_ranks(policy, ladder), keywords=keywords, reader=reader),
         has_command=bool(spec.argv),
         tier=tier,
         model=model,

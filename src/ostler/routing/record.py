@@ -53,6 +53,11 @@ class Record:
             self.stand_in(self.tier, now, "; ".join(why) or "the models before it failed", 0)
 
     @property
+    def spared(self) -> tuple[str, ...]:
+        """Models that outcomes speak against."""
+        return self.aim.weighing.spared if self.aim.weighing is not None else ()
+
+    @property
     def tier_name(self) -> str:
         """Where the decision stands, or what was asked for when no tier was reached."""
         return self.tier.name if self.tier is not None else self.aim.requested
@@ -193,6 +198,7 @@ class Record:
             candidates=candidates,
             candidates_omitted=omitted,
             quality_steps=self.aim.quality_steps,
+            weighing=self.aim.weighing,
             handed_tokens=request.handed_tokens,
             results_trimmed=bool(request.handed_tokens) and not self.question.whole,
             summary=summary,

@@ -13,7 +13,7 @@ Cost: one look at each endpoint that serves a model of the tier, nothing for the
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -29,6 +29,8 @@ from ostler.routing.question import Question
 from ostler.routing.scoring import HostLoad, Offer
 
 _NO_SWAP = SwapEstimate()
+_GIVE_WAY = frozenset({Rejection.PLANNED, Rejection.LEARNED})
+"""Refused only while something else of the tier can be used."""
 _NO_OUTAGE = NEVER | {Rejection.BUDGET}
 
 
@@ -160,8 +162,10 @@ class _Contender(msgspec.Struct, frozen=True, gc=False):
 class Surveyor:
     """Surveys tiers for one question; remembers what hosts and models cost, as tiers share them."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, spared: Collection[str] = ()) -> None:
         self._question = question
+        self._spared = spared
+        """Models that are left out while another one can be used."""
         self._hosts: dict[str, HostLoad] = {}
         self._gates: dict[tuple[str, str, str], Gate | None] = {}
 
@@ -175,7 +179,7 @@ class Surveyor:
             work = effort.work_on(spec, tier, self._question.facts, self._question.policy)
             contender = _Contender(name, order, spec, work)
             for place in self._look(contender, found):
-                (elsewhere if place.rejection is Rejection.PLANNED else spared).append((place, contender))
+                (elsewhere if place.rejection in _GIVE_WAY else spared).append((place, contender))
         if not found.available:
             for place, contender in elsewhere:
                 self._sort(place.endpoint, place.view, contender, found)
@@ -225,6 +229,8 @@ class Surveyor:
                 spared.append(Refusal(name, model, Rejection.EXCLUDED, view))
             elif planned and name not in planned:
                 spared.append(Refusal(name, model, Rejection.PLANNED, view))
+            elif model in self._spared:
+                spared.append(Refusal(name, model, Rejection.LEARNED, view))
             else:
                 self._sort(name, view, contender, found)
         return spared

@@ -17,6 +17,7 @@ from ostler.domain.commands import UpdateTask
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event, Scalar
 from ostler.domain.fleet import FleetSnapshot, ModelAt, SwapEstimate
+from ostler.domain.money import MICRO_USD_PER_USD
 from ostler.domain.policy import Policy
 from ostler.domain.states import FINAL_STATES, TaskState, Wait, may_move
 from ostler.domain.tasks import Attempt, Task
@@ -26,6 +27,7 @@ from ostler.scheduling.calls import Calls
 from ostler.scheduling.dependencies import Dependencies
 from ostler.scheduling.effects import Apply, Effect, Emit
 from ostler.scheduling.endpoints import Endpoints
+from ostler.scheduling.exploring import Exploration
 from ostler.scheduling.followed import Followed
 from ostler.scheduling.hosts import Hosts
 from ostler.scheduling.paths import Paths
@@ -55,6 +57,9 @@ class Books:
         self.timers = Timers()
         self.money = Mirror()
         self.answers = AnswerLengths()
+        self.exploration = Exploration()
+        self.agent_paid: dict[str, int] = {}
+        """What the calls of leased agents' tasks had cost when their attempt began."""
         self.crossed: dict[tuple[str, str], frozenset[Told]] = {}
         """What was told of limits, by limit and whose it is."""
         self.batches = Batches()
@@ -104,8 +109,14 @@ class Books:
             speeds=self.hosts.speeds.effective,
             spent=self.money.spent,
             outputs=self.answers.expected,
+            explore=self.may_explore(now_ms),
             taken_ms=now_ms,
         )
+
+    def may_explore(self, now_ms: int) -> bool:
+        """Whether there is money left for exploring what costs more than the best choice."""
+        limit = int(self.policy.learning.explore_usd_day * MICRO_USD_PER_USD)
+        return self.exploration.left(now_ms, limit) > 0
 
     def take_slot(self, endpoint: str | None, model: str | None) -> None:
         """Count an attempt in flight."""

@@ -45,6 +45,7 @@ class EndpointState(msgspec.Struct, kw_only=True):
     """Whether the last event said usable; `None` = none was sent yet."""
     message: str = ""
     windows: Mapping[str, int] = {}
+    versions: Mapping[str, str] = {}
     """Largest context of models, as listed."""
 
     def usable(self) -> bool:
@@ -87,6 +88,7 @@ class EndpointState(msgspec.Struct, kw_only=True):
             unusable_since_ms=self.unusable_since_ms,
             message=self.message,
             windows=self.windows,
+            versions=self.versions,
         )
 
 
@@ -161,6 +163,8 @@ class Endpoints:
         state.message = ""
         if probe.context_tokens:
             state.windows = {normal_model(name): window for name, window in sorted(probe.context_tokens.items())}
+        if probe.versions:
+            state.versions = {normal_model(name): version for name, version in sorted(probe.versions.items())}
         before = state.seen_loaded
         after = None if probe.residents is None else frozenset(resident.model for resident in probe.residents)
         state.seen_loaded = after

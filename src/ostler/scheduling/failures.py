@@ -12,6 +12,7 @@ import msgspec
 from ostler.domain.policy import SchedulerPolicy
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import ErrorCount, Task, TaskKind
+from ostler.scheduling.escalating import Advice, Path
 
 MAX_LOST_ATTEMPTS = 10
 """Attempts lost to outages or environment before the task is given up: nothing loops for ever."""
@@ -108,6 +109,8 @@ class NextStep(msgspec.Struct, frozen=True, kw_only=True):
     attempts_lost: int = 0
     quality_steps: int = 0
     errors: tuple[ErrorCount, ...] = ()
+    reason: str = ""
+    """Why this way, where outcomes chose it."""
 
 
 def next_step(
@@ -119,8 +122,9 @@ def next_step(
     repeats: int,
     can_rise: bool,
     can_switch: bool = False,
+    advice: Advice | None = None,
 ) -> NextStep:
-    """Decide the move after a failed attempt.
+    """Decide the move after a failed attempt. `advice`: what outcomes say, which goes before counting equal errors.
 
     `signature` is the normalised error text, `repeats` how many equal ones in all raise the tier, `can_rise` whether
     there is a tier above that the rules still allow, `can_switch` whether the task names a model that comes after the
@@ -142,6 +146,8 @@ def next_step(
         )
     errors = count_error(task.errors, signature)
     seen = next(error.count for error in errors if error.signature == signature)
+    if advice is not None and not switches:
+        return _advised(task, advice, errors, policy)
     wants_up = rule.move is Move.UP or (task.facts.kind is not TaskKind.COMMAND and seen % repeats == 0)
     if wants_up and can_rise and not switches:
         return NextStep(
@@ -162,6 +168,22 @@ def next_step(
         attempts_lost=task.attempts_lost,
         quality_steps=task.quality_steps,
         errors=errors,
+    )
+
+
+def _advised(task: Task, advice: Advice, errors: tuple[ErrorCount, ...], policy: SchedulerPolicy) -> NextStep:
+    """By what each try is worth."""
+    used, rises = task.attempts_used + 1, advice.path is Path.UP
+    return NextStep(
+        move=Move.UP if rises else Move.AGAIN,
+        counted=True,
+        delay_ms=0 if rises else min(policy.retry_base_ms * 2 ** (used - 1), policy.retry_cap_ms),
+        exhausted=advice.reason if advice.path is Path.STOP else "",
+        attempts_used=0 if rises else used,
+        attempts_lost=task.attempts_lost,
+        quality_steps=advice.quality_steps,
+        errors=errors,
+        reason=advice.reason,
     )
 
 

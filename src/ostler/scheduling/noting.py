@@ -28,6 +28,10 @@ def note(
     proof: Outcome = Outcome.REPORTED,
 ) -> None:
     """Keep what an attempt says about its model, if it says anything. `task`: the row before it counts the attempt."""
+    cost = purse.cost_of(turn.books, attempt) if attempt is not None else None
+    turn.books.agent_paid.pop(task.id, None)
+    if attempt is not None and attempt.explored:
+        turn.books.exploration.ended(purse.name_of(task.id, attempt.generation), cost, turn.now_ms)
     if task.model is None or (failure is not None and failure.kind not in OWN_FAILURES):
         return
     if failure is not None:
@@ -41,15 +45,28 @@ def note(
         tier=task.tier or "",
         endpoint=task.endpoint or "",
         task_id=task.id,
-        attempt=task.attempts_used + 1,
+        attempt=task.attempts_used + task.quality_steps + 1,
         proof=proof,
         duration_ms=_duration_ms(turn, attempt),
-        cost_micro_usd=purse.cost_of(turn.books, attempt) if attempt is not None else None,
+        cost_micro_usd=cost,
         retries=max(0, task.generation - 1),
-        quality="first try" if failure is None and task.attempts_used == 0 else "",
+        propensity=attempt.propensity if attempt is not None else 1.0,
+        explored=attempt is not None and attempt.explored,
+        quality=_quality(task) if failure is None else "",
         note=failure.kind.value if failure is not None else "",
+        version=_version(turn, task),
     )
     turn.effects.append(Apply(command=PutObservations(observations=(one,))))
+
+
+def _quality(task: Task) -> str:
+    return "first try" if task.attempts_used == 0 and task.quality_steps == 0 else "after a fix"
+
+
+def _version(turn: Turn, task: Task) -> str:
+    """The version of the model, where its endpoint tells them apart."""
+    view = turn.books.endpoints.views.get(task.endpoint) if task.endpoint is not None else None
+    return view.versions.get(task.model or "", "") if view is not None else ""
 
 
 def _duration_ms(turn: Turn, attempt: Attempt | None) -> int | None:

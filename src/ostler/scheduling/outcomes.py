@@ -21,6 +21,7 @@ from ostler.routing.signature import signature
 from ostler.scheduling import purse
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Apply, ProbeNow, Stop
+from ostler.scheduling.escalating import advise
 from ostler.scheduling.failures import DEFAULT_BLOCK_MS, RULES, Move, NextStep, exclusion, next_step
 from ostler.scheduling.intake import end, forget, hold_back, place, settle_dependents
 from ostler.scheduling.loading import call_measured
@@ -164,6 +165,7 @@ def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) ->
         repeats=_repeats(task, policy),
         can_rise=_can_rise(task, policy),
         can_switch=_step_used(task) < len(task.facts.fallback_models),
+        advice=advise(task, failure.kind, policy),
     )
     task = _remembering(task, failure, counted=step.counted or step.move is Move.MODEL)
     if attempt is not None and attempt.counted != step.counted:
@@ -236,7 +238,13 @@ def _again(turn: Turn, task: Task, failure: Failure, step: NextStep, attempt: At
         not_before_ms=due_ms,
     )
     measurements = {"delay_ms": step.delay_ms, "attempts": after.generation}
-    detail = {"failure": failure.kind.value, "message": failure.message, "counted": step.counted}
+    detail = {
+        "failure": failure.kind.value,
+        "message": failure.message,
+        "counted": step.counted,
+        "move": step.move.value,
+        "because": step.reason,
+    }
     event = turn.task_event("task.retry_wait", after, measurements, **turn.route_meta(after), **detail)
     turn.apply(turn.store(task, after, event, attempt=attempt))
     place(turn, after)

@@ -16,12 +16,12 @@ from ostler.budget.alerts import crossed
 from ostler.budget.limits import Standing, amount_text, bounds, scope_value, standing
 from ostler.budget.prices import cost_micro_usd
 from ostler.budget.recovery import taken_back
-from ostler.budget.windows import extent
+from ostler.budget.windows import EARLIEST_MS, LATEST_MS, extent
 from ostler.domain.commands import LedgerCommand, Release, Reserve, Settle
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
-from ostler.domain.ledger import Amount, Basis, Scopes
-from ostler.domain.limits import UnknownPrice
+from ostler.domain.ledger import Amount, Basis, Scopes, Span
+from ostler.domain.limits import ScopeKind, UnknownPrice
 from ostler.domain.live import Dispatch, LiveCall, LiveEnded
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Attempt, Task, TaskFacts, TaskKind, Usage
@@ -223,13 +223,22 @@ def _settled(books: Books, attempt: str, model: str, amount: Amount, now_ms: int
 
 
 def cost_of(books: Books, attempt: Attempt) -> int | None:
-    """What an attempt cost, in micro-dollars, as far as its own count says; `None` where nobody knows."""
-    if attempt.model is None or attempt.usage is None or _pays_by_call(books, attempt):
+    """Micro-dollars of an attempt: by its own count, of an agent what its calls paid; `None` = nobody knows."""
+    if _pays_by_call(books, attempt):
+        before = books.agent_paid.get(attempt.task_id)
+        return None if before is None or attempt.endpoint is None else paid_by(books, attempt.task_id) - before
+    if attempt.model is None or attempt.usage is None:
         return None
     if not _is_paid(books, attempt.endpoint):
         return 0
     price, basis = price_of(books.policy.budget, attempt.model)
     return None if basis is Basis.UNKNOWN else cost_micro_usd(price, charged(attempt.usage))
+
+
+def paid_by(books: Books, task_id: str) -> int:
+    """What the calls of a task have cost so far, in micro-dollars."""
+    span = Span(scope=ScopeKind.TASK, value=task_id, start_ms=EARLIEST_MS, end_ms=LATEST_MS)
+    return books.money.spent(span).used.micro_usd
 
 
 def abandoned(books: Books, attempt: Attempt, now_ms: int) -> Settle | Release | None:

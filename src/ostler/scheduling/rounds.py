@@ -253,16 +253,7 @@ def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided
         fallback_used=decision.fallback_used,
         started_ms=None,
     )
-    attempt = Attempt(
-        task_id=task.id,
-        generation=after.generation,
-        session=session_id,
-        worker=worker.name,
-        tier=decision.effective_tier,
-        endpoint=endpoint,
-        model=model,
-        assigned_ms=now_ms,
-    )
+    attempt = _attempt(after, decision, now_ms)
     waited = {"wait_ms": now_ms - (task.queued_ms if task.queued_ms is not None else task.created_ms)}
     meta = turn.route_meta(after) | {"fallback_used": decision.fallback_used, "session": session_id}
     events = [turn.task_event("task.assigned", after, waited, **meta), _route_event(turn, decision, decided_us)]
@@ -273,9 +264,13 @@ def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided
     command = turn.store(task, after, *events, attempt=attempt, decision=decision)
     held = purse.reservation(books, after, decision, now_ms)
     purse.told(turn, held)
+    if attempt.explored and held is not None:
+        books.exploration.began(purse.name_of(task.id, after.generation), held.amount.micro_usd)
     books.attempts[task.id] = attempt
     calls_itself = task.facts.kind is not TaskKind.AGENT
-    if calls_itself:
+    if not calls_itself:
+        books.agent_paid[task.id] = purse.paid_by(books, task.id)
+    else:
         # An agent's calls take their slots one by one, at the gateway: one that held a slot would wait for itself.
         books.take_slot(endpoint, model)
     books.batches.take(after)
@@ -293,6 +288,23 @@ def _assign(turn: Turn, task: Task, decision: Decision, session_id: str, decided
     command = msgspec.structs.replace(command, want_spec=True, money=held)
     turn.effects.append(
         Assign(command=command, session_id=session_id, tier=decision.effective_tier, route=_model_route(turn, decision))
+    )
+
+
+def _attempt(task: Task, decision: Decision, now_ms: int) -> Attempt:
+    """The attempt of a task that was just assigned."""
+    weighed = decision.weighing
+    return Attempt(
+        task_id=task.id,
+        generation=task.generation,
+        session=task.session or "",
+        worker=task.worker or "",
+        tier=decision.effective_tier,
+        endpoint=decision.selected_endpoint,
+        model=decision.selected_model,
+        assigned_ms=now_ms,
+        propensity=weighed.propensity if weighed is not None else 1.0,
+        explored=weighed is not None and weighed.explored,
     )
 
 

@@ -242,6 +242,8 @@ class Flusher:
         for step in registry.observations:
             if isinstance(step, PutObservations):
                 self._many(sql.insert_observation, list(map(rows.observation_row, step.observations)))
+            elif step.ids:
+                self._many(sql.drop_observation, [(name,) for name in step.ids])
             else:
                 self._cursor.execute(sql.forget_observations, rows.observation_query(step.which))
 

@@ -249,6 +249,7 @@ class MemoryStore:
     async def observations(self, query: ObservationQuery) -> list[Observation]:
         """See the port."""
         self._must_be_open()
+        query = msgspec.structs.replace(query, version="")
         return [one for one in self._observations.values() if query.names(one)]
 
     async def close(self) -> None:
@@ -361,8 +362,10 @@ class MemoryStore:
             for one in command.observations:
                 self._observations.setdefault(one.id, one)
         else:
-            for key in [key for key, one in self._observations.items() if command.which.names(one)]:
-                del self._observations[key]
+            which = msgspec.structs.replace(command.which, version="")
+            named = [key for key, one in self._observations.items() if which.names(one)]
+            for key in command.ids or named:
+                self._observations.pop(key, None)
         return Applied()
 
     def _change_calls(self, command: PutCalls | PruneCalls) -> Result:

@@ -78,6 +78,7 @@ class Statements(NamedTuple):
     insert_observation: str
     """Does nothing where the id is there."""
     forget_observations: str
+    drop_observation: str
     put_alert: str
     old_events: str
     """Columns of an event: above a number, up to another, before an instant, of no task or of one that ended before."""
@@ -135,6 +136,7 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         put_plan=_upsert(dialect, upsert, schema.plan),
         insert_observation=_insert_observation(dialect, upsert),
         forget_observations=text(sa.delete(schema.observation).where(*observations_named())),
+        drop_observation=_delete(dialect, schema.observation.c.id),
         put_alert=_upsert(dialect, upsert, schema.alert),
         old_events=text(_old_events()),
         drop_event=text(sa.delete(event).where(event.c.seq == sa.bindparam("key"))),

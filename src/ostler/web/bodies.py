@@ -243,15 +243,16 @@ class CallListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class PatternQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which outcomes: of a type of work, a model, a tier."""
+    """Which outcomes: of a type of work, a model, a tier, a version of a model."""
 
     type: str = ""
     model: str = ""
     tier: str = ""
+    version: str = ""
 
     def which(self) -> ObservationQuery:
         """The query as the hub knows it."""
-        return ObservationQuery(task_type=self.type, model=self.model, tier=self.tier)
+        return ObservationQuery(task_type=self.type, model=self.model, tier=self.tier, version=self.version)
 
 
 class OutcomesBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ostler.learning.belief import Shrinkage, believe
 from ostler.learning.curves import Point, quality, saved
 from ostler.learning.evidence import Evidence
-from ostler.learning.features import grams
-from ostler.learning.kinds import KindModel
+from ostler.learning.kinds import KindModel, read
 from ostler.learning.trials import Figures, Row, halves
 
 WEIGHTS = Shrinkage(type_weight=3.0)
@@ -30,11 +29,11 @@ Predict = Callable[[ManyRow], Mapping[str, float]]
 Prices = Mapping[str, float]
 
 
-Grams = dict[int, int]
+Cues = dict[int, int]
 
 
-def run(rows: Sequence[ManyRow], prices: Prices, seed: int, *, read: Callable[[str], Grams] = grams) -> list[Figures]:
-    """One split: half to learn from, half to test on. `prices`: dollars per million tokens; `read`: the grams of a
+def run(rows: Sequence[ManyRow], prices: Prices, seed: int, *, reads: Callable[[str], Cues] = read) -> list[Figures]:
+    """One split: half to learn from, half to test on. `prices`: dollars per million tokens; `reads`: the cues of a
     text, for who keeps them.
     """
     train, test = halves(rows, seed)
@@ -55,10 +54,10 @@ def run(rows: Sequence[ManyRow], prices: Prices, seed: int, *, read: Callable[[s
     evidence = learn(train, models)
     kinds = KindModel()
     for row in train:
-        kinds.learn(row.task_type, read(row.prompt))
+        kinds.learn(row.task_type, reads(row.prompt))
     reader = kinds.reader()
     given = table(evidence, models)
-    guessed = {row.id: reader.guess(read(row.prompt), confidence_min=0.0).kind for row in test}
+    guessed = {row.id: reader.guess(reads(row.prompt), confidence_min=0.0).kind for row in test}
     everywhere = table(evidence, models, of=lambda _: "")
     return [
         told("always cheapest", [singles[models[0]]]),
