@@ -11,7 +11,8 @@ from ostler.domain.errors import ExitCode, NotFoundError
 from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
 from tests.cli.conftest import Ostler
 from tests.web import alert_samples
-from tests.web.recording_hub import RecordingAlerts, ServedHub
+from tests.web.recording_desks import RecordingAlerts
+from tests.web.recording_hub import ServedHub
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, answer: AlertList) -> None:

@@ -12,7 +12,8 @@ from ostler.domain.tasks import Task
 from ostler.hub.views import TaskList
 from tests.cli.conftest import Ostler
 from tests.web import samples
-from tests.web.recording_hub import RecordingHub, RecordingPeople, ServedHub
+from tests.web.recording_desks import RecordingPeople
+from tests.web.recording_hub import RecordingHub, ServedHub
 
 
 def test_an_answer_is_handed_to_the_task(ostler: Ostler, served: ServedHub) -> None:

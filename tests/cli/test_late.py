@@ -11,7 +11,8 @@ from ostler.hub.late_views import LateList, LateStanding
 from ostler.hub.views import WorkerList
 from tests.cli.conftest import Ostler
 from tests.web import host_samples, samples
-from tests.web.recording_hub import RecordingHub, RecordingLate, ServedHub
+from tests.web.recording_desks import RecordingLate
+from tests.web.recording_hub import RecordingHub, ServedHub
 
 
 def test_late_results_are_listed_with_what_can_become_of_them(ostler: Ostler, served: ServedHub) -> None:

@@ -19,7 +19,8 @@ from ostler.hub.views import RunReport
 from tests.cli.conftest import Ostler
 from tests.cli.test_run import becomes
 from tests.web import samples
-from tests.web.recording_hub import RecordingHub, RecordingPlans, ServedHub
+from tests.web.recording_desks import RecordingPlans
+from tests.web.recording_hub import RecordingHub, ServedHub
 
 PLANNED = "planned (portfolio): 50 s, 1 load, no plan is shorter than 50 s\n"
 

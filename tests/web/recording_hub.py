@@ -10,28 +10,22 @@ from typing import Any
 
 import uvicorn
 
-from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Verdict
 from ostler.domain.errors import OstlerError
 from ostler.domain.event import Event
-from ostler.domain.fleet import HostReport, Probe, Session, WorkerOffer
+from ostler.domain.fleet import HostReport, Session, WorkerOffer
 from ostler.domain.hubs import HubList
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.policy import HistoryRule
-from ostler.domain.ports import CallQuery, TaskQuery
+from ostler.domain.ports import TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.work import Poll, Report
-from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
-from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
-from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
-from ostler.hub.late_views import LateAnswer, LateList
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
-from ostler.hub.plan_views import PlanWish, RunPlan
+from ostler.hub.plan_views import PlanWish
 from ostler.hub.results import run_results
 from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.hub.views import (
-    EndpointList,
     EventPage,
     HubStatus,
     RunResults,
@@ -40,16 +34,25 @@ from ostler.hub.views import (
     Submitted,
     TaskAnswer,
     TaskList,
-    TokenMade,
     Why,
     WorkerList,
 )
 from ostler.web.app import build_app
 from ostler.web.serve import ServeSettings
-from tests.web import alert_samples, call_samples, host_samples, hub_samples, samples
+from tests.web import hub_samples, samples
+from tests.web.recording_desks import (
+    RecordingAlerts,
+    RecordingEndpoints,
+    RecordingGateway,
+    RecordingLate,
+    RecordingMetrics,
+    RecordingPeople,
+    RecordingPlans,
+    RecordingResidency,
+    RecordingTokens,
+)
 
 PATIENCE_S = 5.0
-TOKENS = {"worker-token": {"worker"}, "admin-token": {"worker", "admin"}}
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
@@ -93,147 +96,6 @@ class RecordingLink:
 
     async def close(self) -> None:
         raise NotImplementedError
-
-
-class Desk:
-    """A group of verbs of the recording hub; what it is asked is recorded there."""
-
-    def __init__(self, hub: "RecordingHub") -> None:
-        self._hub = hub
-
-
-class RecordingEndpoints(Desk):
-    def rows(self) -> EndpointList:
-        self._hub.record("endpoints")
-        return samples.ENDPOINTS
-
-    async def add(self, spec: EndpointSpec) -> None:
-        self._hub.record("add_endpoint", spec)
-
-    async def remove(self, name: str) -> None:
-        self._hub.record("remove_endpoint", name)
-
-    async def check(self, name: str) -> Probe:
-        self._hub.record("check_endpoint", name)
-        return samples.PROBE
-
-    async def reset(self, name: str) -> None:
-        self._hub.record("reset_endpoint", name)
-
-
-class RecordingLate(Desk):
-    async def rows(self) -> LateList:
-        self._hub.record("late")
-        return host_samples.LATE
-
-    async def show(self, task_id: str, generation: int) -> LateAnswer:
-        self._hub.record("late_result", task_id, generation)
-        return host_samples.LATE_ANSWER
-
-    async def adopt(self, task_id: str, generation: int) -> Task:
-        self._hub.record("adopt_late", task_id, generation)
-        return samples.task(task_id, TaskState.SUCCEEDED)
-
-
-class RecordingPeople(Desk):
-    async def answer(self, task_id: str, text: str) -> Task:
-        self._hub.record("answer", task_id, text)
-        return samples.task(task_id, TaskState.QUEUED)
-
-
-class RecordingResidency(Desk):
-    async def hosts(self, *, saved: bool) -> HostList:
-        self._hub.record("hosts", saved)
-        return self._hub.host_list
-
-    async def models(self) -> ModelList:
-        self._hub.record("models")
-        return samples.MODELS
-
-    async def load(self, host: str, order: LoadOrder) -> ModelChange:
-        self._hub.record("load_model", host, order)
-        return self._hub.change
-
-    async def unload(self, host: str, order: UnloadOrder) -> ModelChange:
-        self._hub.record("unload_model", host, order)
-        return self._hub.change
-
-    async def pin(self, host: str, model: str, *, pinned: bool) -> HostRow:
-        self._hub.record("pin_model", host, model, pinned)
-        return samples.HOSTS.hosts[0]
-
-    async def swap(self, order: SwapOrder) -> ModelChange:
-        self._hub.record("swap_model", order)
-        return self._hub.change
-
-
-class RecordingPlans(Desk):
-    async def make(self, run: str, *, strategy: str, seconds: float) -> RunPlan:
-        self._hub.record("make_plan", run, strategy, seconds)
-        return samples.run_plan(run)
-
-    async def show(self, run: str) -> RunPlan:
-        self._hub.record("run_plan", run)
-        return samples.run_plan(run)
-
-    async def drop(self, run: str) -> None:
-        self._hub.record("drop_plan", run)
-
-
-class RecordingGateway(Desk):
-    async def make_key(self, wish: KeyWish) -> KeyMade:
-        self._hub.record("make_key", wish)
-        return call_samples.made(wish)
-
-    async def keys(self) -> KeyList:
-        self._hub.record("keys")
-        return call_samples.KEYS
-
-    async def revoke_key(self, name: str) -> KeyRow:
-        self._hub.record("revoke_key", name)
-        return call_samples.GONE
-
-    async def calls(self, query: CallQuery) -> CallList:
-        self._hub.record("live_calls", query)
-        return CallList(calls=(), now_ms=samples.NOW_MS) if query.key == "nobody" else call_samples.CALLS
-
-    async def call(self, call_id: str) -> CallAnswer:
-        self._hub.record("live_call", call_id)
-        return call_samples.CALL
-
-
-class RecordingTokens(Desk):
-    async def make(self, name: str, scope: str) -> TokenMade:
-        self._hub.record("make_token", name, scope)
-        return TokenMade(name=name, scope=scope, token="ostler-secret")
-
-    async def revoke(self, name: str) -> None:
-        self._hub.record("revoke_token", name)
-
-    async def allowed(self, token: str, scope: str) -> bool:
-        return scope in TOKENS.get(token, set())
-
-
-class RecordingAlerts(Desk):
-    async def alerts(self, *, every: bool = False) -> AlertList:
-        self._hub.record("alerts", every)
-        return alert_samples.ALERTS
-
-    async def acknowledge(self, note: AlertNote) -> AlertList:
-        self._hub.record("acknowledge", note)
-        return alert_samples.ALERTS
-
-    async def test(self) -> DeliveryTest:
-        self._hub.record("test_alerts")
-        return alert_samples.DELIVERY_TEST
-
-
-class RecordingMetrics(Desk):
-    answer = "# TYPE ostler_workers gauge\nostler_workers 1\n"
-
-    async def text(self) -> str:
-        self._hub.record("metrics")
-        return self.answer
 
 
 OUTCOME = Observation(id="o1", at_ms=5, task_type="docs", model="qwen", success=True)

@@ -32,7 +32,7 @@ def database_options(command: F) -> F:
 
 @click.group(epilog=example("ostler db backup friday.db"))
 def db() -> None:
-    """Check, back up, restore, move and upgrade the database of a hub."""
+    """Check, back up, restore, move and upgrade a database."""
 
 
 @db.command(epilog=example("ostler db check", "ostler db check --database backup.db"))

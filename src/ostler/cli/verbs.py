@@ -25,7 +25,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "endpoints": Verb("ostler.cli.endpoints:endpoints", "Show, register and check endpoints."),
         "hosts": Verb("ostler.cli.hosts:hosts", "Show what is in the memory of each host."),
         "models": Verb("ostler.cli.models:models", "Show, compare, load, unload and pin models."),
-        "db": Verb("ostler.cli.db:db", "Check, back up, restore, move and upgrade the database of a hub."),
+        "db": Verb("ostler.cli.db:db", "Check, back up, restore, move and upgrade a database."),
         "hubs": Verb("ostler.cli.hubs:hubs", "List the hubs that share the work."),
         "workers": Verb("ostler.cli.workers:workers", "Show the workers."),
         "late": Verb("ostler.cli.late:late", "Show results that came too late, and take one after all."),
