@@ -217,4 +217,4 @@ def test_the_share_that_is_left_is_of_the_ceiling_else_of_the_soft_value() -> No
 
 def test_amounts_are_told_in_their_unit() -> None:
     """Dollars with their sign, others with their noun."""
-    assert [amount_text(1, unit) for unit in Unit] == ["$0.000001", "1 token", "1 request"]
+    assert [amount_text(1, unit) for unit in Unit] == ["$0.000001", "$0.000001", "1 token", "1 request"]

@@ -10,9 +10,10 @@ from ostler.budget.alerts import Told, crossed
 from ostler.budget.burn import burn
 from ostler.budget.estimate import Lengths, expected_output, gathered, seen
 from ostler.budget.limits import Level, Standing, standing
-from ostler.budget.subscriptions import Reported, SubscriptionStanding, subscription_standing
+from ostler.budget.subscriptions import SubscriptionStanding, allowance_bounds, subscription_standing
 from ostler.budget.windows import DAY_MS
-from ostler.domain.ledger import Amount, Span, Spent
+from ostler.domain.allowances import Reported
+from ostler.domain.ledger import Amount, Scopes, Span, Spent
 from ostler.domain.limits import Allowance, Limit, Pace, ScopeKind, Subscription, Unit, Window, WindowKind
 from tests.budget.made import HOUR_MS, NOW_MS, USD, at, spent_of
 
@@ -115,11 +116,11 @@ def test_all_windows_of_a_subscription_hold(
 def test_what_the_provider_reports_counts_when_it_is_more() -> None:
     """Others may use the same subscription; a report of a window that is over says nothing."""
 
-    def used(**changes: object) -> int:
-        fields = {"provider": "claude", "allowance": "five-hour", "used_percent": 60.0, "at_ms": NOW_MS - 1}
+    def used(**changes: object) -> float:
+        fields = {"provider": "claude", "window": "five-hour", "used_percent": 60.0, "at_ms": NOW_MS - 1}
         report = Reported(**(fields | changes))  # type: ignore[arg-type]
         found = subscription_standing(CLAUDE_MAX, NOW_MS, requests(10, 10), reports=[report])  # type: ignore[arg-type]
-        return found.allowances[0].used
+        return found.allowances[0].used_percent
 
     assert used() == 60
     assert used(used_percent=5.0) == 10
@@ -127,6 +128,114 @@ def test_what_the_provider_reports_counts_when_it_is_more() -> None:
     assert used(resets_ms=NOW_MS) == 10
     assert used(at_ms=NOW_MS - 6 * HOUR_MS) == 10
     assert used(provider="openai") == 10
+
+
+def said(window: str, percent: float, **changes: object) -> Reported:
+    fields = {"provider": "claude", "window": window, "used_percent": percent, "at_ms": NOW_MS} | changes
+    return Reported(**fields)  # type: ignore[arg-type]
+
+
+def standing_by(
+    *reports: Reported, model: str = "", now_ms: int = NOW_MS, pace: Pace = Pace.EVEN
+) -> SubscriptionStanding:
+    """Of a subscription of which only what is reported is known."""
+    plan = Subscription(provider="claude", pace=pace)
+    return subscription_standing(plan, now_ms, spent_of(0), reports=reports, model=model)
+
+
+def test_a_subscription_that_says_nothing_is_as_its_provider_reports() -> None:
+    """Before the first word it may be used; then every window that is told of holds, the fullest binds."""
+    unknown = standing_by()
+    assert (unknown.usable, unknown.preferred, unknown.near_end, unknown.binding) == (True, True, False, None)
+
+    two = standing_by(said("5h", 20.0, hours=5), said("7d", 90.0, hours=168))
+    assert two.binding is not None
+    assert (two.binding.allowance.name, two.usable, two.near_end) == ("7d", True, True)
+    assert [one.used for one in two.allowances] == [None, None]
+
+    full = standing_by(said("5h", 96.0, hours=5, resets_ms=NOW_MS + HOUR_MS))
+    assert (full.usable, full.reason, full.resets_ms) == (False, "5h is used up", NOW_MS + HOUR_MS)
+
+
+def test_a_window_about_some_models_holds_for_those() -> None:
+    """The week of one family is used up: the others go on."""
+    week = said("7d_opus", 100.0, hours=168, family="opus")
+
+    assert not standing_by(week, model="claude-opus-4-5").usable
+    assert standing_by(week, model="claude-sonnet-5").usable
+
+
+def test_a_window_whose_reset_is_told_is_paced() -> None:
+    """Five hours that end in one: four fifths are open. Of the same share four hours before, too much was used."""
+    report = said("5h", 70.0, hours=5, resets_ms=NOW_MS + HOUR_MS)
+
+    now = standing_by(report)
+    assert now.preferred
+    assert now.allowances[0].paced_percent == pytest.approx(0.8 * 95)
+    early = standing_by(said("5h", 70.0, hours=5, resets_ms=NOW_MS + 4 * HOUR_MS))
+    assert (early.usable, early.preferred, early.reason) == (True, False, "5h is ahead of its pace")
+
+
+def test_a_report_is_forgotten_when_its_window_is_new() -> None:
+    """At the instant of its reset, or when it is as old as its window is long."""
+    full = said("5h", 100.0, hours=5, resets_ms=NOW_MS + HOUR_MS)
+    assert [standing_by(full, now_ms=NOW_MS + ms).usable for ms in (HOUR_MS - 1, HOUR_MS)] == [False, True]
+
+    silent = said("5h", 100.0, hours=5)
+    assert [standing_by(silent, now_ms=NOW_MS + ms).usable for ms in (5 * HOUR_MS - 1, 5 * HOUR_MS)] == [False, True]
+
+
+def test_a_report_belongs_to_the_allowance_of_its_name_else_of_its_length() -> None:
+    """One that belongs to none of the profile's is an allowance too; it is never counted twice."""
+    reports = (said("5h", 60.0, hours=5), said("7d", 30.0, hours=168), said("1d", 10.0, hours=24))
+    found = subscription_standing(CLAUDE_MAX, NOW_MS, requests(10, 10), reports=reports)  # type: ignore[arg-type]
+
+    shares = {one.allowance.name: (one.used_percent, one.reported) for one in found.allowances}
+    assert shares == {"five-hour": (60.0, True), "week": (30.0, True), "opus": (0.0, False), "1d": (10.0, True)}
+
+
+@given(
+    used=st.floats(0, 120),
+    more=st.floats(0, 120),
+    left_ms=st.integers(0, 5 * HOUR_MS),
+    reserve=st.integers(0, 100),
+    critical=st.booleans(),
+    paced=st.booleans(),
+)
+def test_more_used_never_makes_a_subscription_better(
+    used: float, more: float, left_ms: int, reserve: int, *, critical: bool, paced: bool
+) -> None:
+    """Neither usable nor preferred comes back with use; critical work may always what other work may; preferred work
+    may be done; at the whole allowance nothing may.
+    """
+    plan = Subscription(provider="claude", reserve_percent=reserve, pace=Pace.EVEN if paced else Pace.NONE)
+
+    def at_share(percent: float, *, critical: bool) -> SubscriptionStanding:
+        report = said("5h", percent, hours=5, resets_ms=NOW_MS + 1 + left_ms)
+        return subscription_standing(plan, NOW_MS, spent_of(0), reports=[report], critical=critical)
+
+    less, other = at_share(used, critical=critical), at_share(used + more, critical=critical)
+    assert other.usable <= less.usable
+    assert other.preferred <= less.preferred
+    assert less.preferred <= less.usable
+    assert at_share(used, critical=False).usable <= at_share(used, critical=True).usable
+    assert not at_share(100.0, critical=critical).usable
+
+
+def test_allowances_are_checked_where_an_attempt_reserves() -> None:
+    """Those whose amount is known, less the reserve; the whole for critical work; of other models none."""
+    sonnet = Scopes(provider="claude", model="sonnet")
+    plan = Subscription(provider="claude", reserve_percent=10, allowances=CLAUDE_MAX.allowances)
+
+    def ceilings(scopes: Scopes, *, critical: bool = False) -> dict[str, int]:
+        return {bound.limit: bound.ceiling for bound in allowance_bounds(plan, scopes, NOW_MS, critical=critical)}
+
+    five, week, opus = (f"allowance {name} of claude" for name in ("five-hour", "week", "opus"))
+    assert ceilings(sonnet) == {five: 90, week: 900}
+    assert ceilings(Scopes(provider="claude", model="opus")) == {five: 90, week: 900, opus: 18}
+    assert ceilings(sonnet, critical=True) == {five: 100, week: 1000}
+    assert allowance_bounds(Subscription(provider="claude"), sonnet, NOW_MS) == ()
+    assert allowance_bounds(OPENCODE, Scopes(provider="opencode"), FEBRUARY.end_ms) == ()
 
 
 def test_the_rate_of_today() -> None:

@@ -106,12 +106,30 @@ budget:
             pace=Pace.NONE,
             reserve_percent=10,
             allowances=(
-                Allowance(name="february", window=february, unit=Unit.USD, amount=200 * USD),
+                Allowance(name="february", window=february, unit=Unit.WORTH, amount=200 * USD),
                 Allowance(name="five-hours", window=rolling(5), amount=100),
                 Allowance(name="opus", window=rolling(168), amount=20, model="claude-opus"),
             ),
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("allowances", "expected"),
+    [
+        ("", ()),
+        (
+            ", allowances: {5h: {window: rolling, hours: 5}}",
+            (Allowance(name="5h", window=Window(kind=WindowKind.ROLLING, hours=5)),),
+        ),
+    ],
+)
+def test_a_subscription_need_not_say_how_much_it_allows(allowances: str, expected: tuple[Allowance, ...]) -> None:
+    """Many providers do not publish it: then what they report is all that is known, and it is no zero."""
+    text = f"budget: {{providers: {{anthropic: {{billing: subscription{allowances}}}}}}}"
+
+    (found,) = money(text).subscriptions
+    assert found.allowances == expected
 
 
 def test_providers_are_recommended_by_priority_then_by_name() -> None:
@@ -203,11 +221,6 @@ def test_a_limit_that_cannot_work_is_told_with_its_place(text: str, parts: list[
         ("budget: {limits: {month: {hard: 1}}}", "'month' is the name of a limit that is always there"),
         ("budget: {providers: {antropic: {daily_budget: 1}}}", "did you mean 'anthropic'?"),
         ("budget: {providers: {anthropic: {degrade_percent: 99}}}", "99 % is above the 95 %"),
-        ("budget: {providers: {anthropic: {billing: subscription}}}", "a subscription without an allowance"),
-        (
-            "budget: {providers: {anthropic: {billing: subscription, allowances: {a: {window: day}}}}}",
-            "it does not say how much",
-        ),
         ("budget: {time_zone: Mars}", "there is no time zone 'Mars'"),
         ("budget: {equivalent_model: claude-ops}", "did you mean 'claude-opus'?"),
         ("budget: {monthly_soft_cap: 21}", "21.00 is above the hard cap of 20.00"),

@@ -130,6 +130,21 @@ async def test_an_overload_is_not_a_server_error(server: FakeServer, drivers: Dr
     assert (caught.value.kind, caught.value.retry_after_ms) == (FailureClass.OVERLOADED, 3_000)
 
 
+async def test_windows_of_a_subscription_are_read_from_a_refusal(server: FakeServer, drivers: DriverSet) -> None:
+    """Where the reason is that one is used up, that is where it is said."""
+    headers = {
+        "anthropic-ratelimit-unified-5h-utilization": "1.0",
+        "anthropic-ratelimit-unified-5h-reset": "1900000000",
+    }
+    server.script = Script(status=429, headers=headers, body='{"type":"error","error":{"type":"rate_limit_error"}}')
+
+    with pytest.raises(CallError) as caught:
+        await run(drivers, server)
+
+    (window,) = caught.value.allowances
+    assert (window.window, window.used_percent, window.resets_ms) == ("5h", 100.0, 1_900_000_000_000)
+
+
 @pytest.mark.parametrize("suffix", ["", "/", "/v1"])
 async def test_the_address_may_carry_the_version(server: FakeServer, drivers: DriverSet, suffix: str) -> None:
     """As some documentations write it."""

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from ostler.domain.allowances import Reported
 from ostler.domain.calls import CallError
 from ostler.domain.live import Denial
 from ostler.domain.states import FailureClass, Wait, WaitCode
@@ -297,3 +298,30 @@ async def test_several_answers_at_once_cannot_be_translated_and_say_so() -> None
     client = await stage.call(ASK | {"n": 2})
     assert client.status == 400
     assert "2 answers" in client.json()["error"]["message"]
+
+
+PLAN_HEADERS = {
+    "content-type": "application/json",
+    "anthropic-ratelimit-unified-5h-utilization": "0.4",
+    "anthropic-ratelimit-unified-7d-utilization": "0.9",
+}
+
+
+async def test_what_an_answer_says_of_a_subscription_goes_to_the_scheduler() -> None:
+    """Of every paid answer, also of a refusal; what runs on a machine of one's own is not asked."""
+    good = Answer([WHOLE])
+    good.headers = PLAN_HEADERS
+    refused = CallError(FailureClass.RATE_LIMIT, "slow down")
+    refused.allowances = (Reported(window="5h", used_percent=100.0, at_ms=0),)
+    paid = Stage(Upstream(refused, good), Desk("a", "b"), local=False)
+    await paid.call(ASK)
+    assert [[(one.window, one.used_percent) for one in end.allowances] for end in paid.desk.ends] == [
+        [("5h", 100.0)],
+        [("5h", 40.0), ("7d", 90.0)],
+    ]
+
+    own = Answer([WHOLE])
+    own.headers = PLAN_HEADERS
+    free = Stage(Upstream(own))
+    await free.call(ASK)
+    assert free.desk.ends[0].allowances == ()

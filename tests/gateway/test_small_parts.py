@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ostler.config.settings import GatewaySettings
 from ostler.domain.catalog import EndpointKind, EndpointSpec, ModelSpec
 from ostler.domain.errors import InvalidInputError
+from ostler.domain.limits import Subscription
 from ostler.domain.live import GatewayKey
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Priority
@@ -91,6 +92,8 @@ def test_own_machines_cost_nothing_and_prices_are_applied() -> None:
     """1,000 tokens at 2 dollars a million and 100 at 10 are 3,000 micro-dollars."""
     assert cost_of(TOKENS, PRICED, endpoint()) == (0, "local")
     assert cost_of(TOKENS, PRICED, endpoint(local=False)) == (3_000, "priced")
+    covered = Subscription(provider=endpoint().provider)
+    assert cost_of(TOKENS, None, endpoint(local=False), (covered,)) == (0, "subscription")
 
 
 def test_each_kind_of_token_has_its_price() -> None:

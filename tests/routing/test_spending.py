@@ -152,7 +152,7 @@ def test_at_a_hard_limit_only_local_tiers_are_left() -> None:
 
 def test_an_estimate_that_would_pass_a_limit_is_kept_out_and_one_that_meets_it_is_not() -> None:
     """To the micro-dollar."""
-    estimate = expected(TOP, 0, DEAR.name, policy())[0].micro_usd
+    estimate = expected(TOP, 0, ("openai", DEAR.name), policy())[0].micro_usd
     for left, tier in ((estimate, "T3"), (estimate - 1, "T2")):
         assert routed(ask(TOP, policy(month(hard=USD)), used(USD - left))).effective_tier == tier
 
@@ -265,7 +265,7 @@ def test_no_route_is_ever_paid_above_a_hard_limit_and_local_work_never_waits_for
         decision = verdict.decision
         view_of = {place.spec.name: place for place in places}[decision.selected_endpoint or ""]
         if not view_of.spec.local:
-            cost = expected(task, 0, decision.selected_model or "", rules)[0].micro_usd
+            cost = expected(task, 0, ("", decision.selected_model or ""), rules)[0].micro_usd
             for limit in limits:
                 ceiling = limit.critical if task.critical and limit.critical is not None else limit.hard
                 before = in_all if limit.scope is ScopeKind.ALL else by_value
@@ -282,7 +282,7 @@ def test_no_route_is_ever_paid_above_a_hard_limit_and_local_work_never_waits_for
 
 def _stops(limit: Limit, task: TaskFacts, spent: int, rules: Policy) -> bool:
     ceiling = limit.critical if task.critical and limit.critical is not None else limit.hard
-    dearest = max(expected(task, 0, name, rules)[0].micro_usd for name in PRICES)
+    dearest = max(expected(task, 0, ("", name), rules)[0].micro_usd for name in PRICES)
     return ceiling is not None and (spent >= ceiling or spent + dearest > ceiling)
 
 

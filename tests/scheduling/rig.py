@@ -10,6 +10,7 @@ from itertools import count
 import msgspec
 
 from ostler.budget.book import LedgerBook
+from ostler.domain.allowances import Reported
 from ostler.domain.catalog import Catalog, CostClass, EndpointKind, EndpointSpec, ModelSpec, TierSpec
 from ostler.domain.commands import LateReport, RefusalReason, Refused, Release, Reserve, Settle, UpdateTask
 from ostler.domain.event import CATALOGUE, Event
@@ -367,6 +368,7 @@ class Rig:
         output: str = "",
         wants_tool: bool = False,
         usage: Usage | None = None,
+        allowances: tuple[Reported, ...] = (),
     ) -> None:
         """The worker starts (if it has not) and finishes the newest attempt."""
         row = self.rows[task_id]
@@ -380,6 +382,7 @@ class Rig:
                 ok=True,
                 output=output,
                 wants_tool=wants_tool,
+                allowances=allowances,
                 usage=usage,
             )
             self.tell(sig.Reported(session_id=row.session or "", report=answer))

@@ -21,7 +21,7 @@ def output(answers: AnswerLengths, task_type: str, asked: int | None = None) -> 
     """Tokens that are reserved for."""
     facts = call_facts(output_tokens=asked)
     facts = replace(facts, classification=replace(facts.classification, task_type=task_type))
-    return expected(facts, 0, "claude", RULES, answers.expected)[0].output_tokens
+    return expected(facts, 0, ("anthropic", "claude"), RULES, answers.expected)[0].output_tokens
 
 
 def test_the_type_goes_before_the_model_and_both_before_the_usual_length() -> None:

@@ -221,12 +221,35 @@ def test_an_unknown_price_is_held_at_the_conservative_one_or_refused() -> None:
     assert last(made).basis is Basis.UNKNOWN
 
     strict = rig(month(10_000_000), priced=False, unknown=UnknownPrice.REFUSE)
-    task = strict.chat("t", Complexity.COMPLEX)
+    task = strict.chat("t", tier="complex")
     wait = strict.rows[task].wait
     assert wait is not None
     assert (strict.state(task), wait.code.value) == (TaskState.QUEUED, "budget")
-    assert "no price is known of claude" in wait.detail
+    assert wait.detail.startswith("claude on anthropic may not be used: no price is known of claude")
     assert strict.ledger.entries == []
+
+
+def test_where_one_price_is_unknown_another_place_is_looked_for() -> None:
+    """A sibling of the tier with a price, else what costs nothing; only who names the place waits."""
+    made = rig(month(10_000_000), priced=False, unknown=UnknownPrice.REFUSE)
+    made.chat("below", Complexity.COMPLEX)
+    assert (made.rows["below"].endpoint, made.rows["below"].tier) == ("box", "standard")
+
+    budget = replace(made.policy.budget, prices={"sibling": CLAUDE})
+    tiers = tuple(
+        replace(tier, models=("claude", "sibling")) if tier.name == "complex" else tier
+        for tier in made.policy.catalog.tiers
+    )
+    made.policy = replace(made.policy, budget=budget, catalog=replace(made.policy.catalog, tiers=tiers))
+    made.tell(sig.PolicyChanged(policy=made.policy))
+    made.up(replace(cloud("other"), models=("sibling",)), models=("sibling",))
+    made.chat("t", Complexity.COMPLEX)
+
+    assert (made.rows["t"].endpoint, made.rows["t"].model) == ("other", "sibling")
+    decision = made.sent[-1].command.decision
+    assert decision is not None
+    lost = {one.model: one.detail for one in decision.candidates if one.rejection}
+    assert "no price is known of claude" in lost["claude"]
 
 
 def test_many_tasks_never_hold_more_than_a_limit_allows() -> None:

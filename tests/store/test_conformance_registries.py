@@ -2,6 +2,7 @@
 
 import pytest
 
+from ostler.domain.allowances import Reported
 from ostler.domain.commands import (
     Applied,
     Command,
@@ -9,6 +10,7 @@ from ostler.domain.commands import (
     DropSession,
     DropToken,
     ForgetObservations,
+    PutAllowances,
     PutEndpoint,
     PutMeasurements,
     PutObservations,
@@ -160,6 +162,19 @@ async def test_measurements_are_put_and_replaced(store: Store) -> None:
 
     await store.apply([PutMeasurements(measurements=(first,)), PutMeasurements(measurements=(newer,))])
     assert (await store.open_work()).measurements == (second, newer)
+
+
+async def test_what_providers_report_is_put_and_replaced(store: Store) -> None:
+    """By provider and window; the newest word on a window stands."""
+    first = Reported(provider="plan", window="5h", used_percent=10.0, at_ms=NOW_MS, resets_ms=NOW_MS + 1, hours=5.0)
+    second = Reported(provider="other", window="7d_opus", used_percent=99.5, at_ms=NOW_MS, family="opus")
+    newer = Reported(provider="plan", window="5h", used_percent=1.0, at_ms=NOW_MS + 2)
+
+    assert await store.apply([PutAllowances(reports=(first, second))]) == [Applied()]
+    assert (await store.open_work()).allowances == (second, first)
+
+    await store.apply([PutAllowances(reports=(first,)), PutAllowances(reports=(newer,))])
+    assert (await store.open_work()).allowances == (second, newer)
 
 
 async def test_observations_are_kept_once_in_their_order(store: Store) -> None:

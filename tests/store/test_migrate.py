@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from ostler.budget.windows import LATEST_MS
 from ostler.domain.commands import PutCalls, PutKey, PutPlan, Settle
 from ostler.domain.errors import ConflictError, InvalidInputError, OstlerError
-from ostler.domain.ledger import Amount, LedgerQuery
-from ostler.store import migrate
+from ostler.domain.ledger import Amount, LedgerQuery, Span
+from ostler.domain.limits import ScopeKind
+from ostler.store import ledger_reads, migrate, schema
 from ostler.store.errors import StoreError
 from ostler.store.flush import Flusher
 from ostler.store.sqlite import SqliteStore
-from tests.store.rows_made import make_call, make_event, make_key, make_plan, make_submit
+from tests.store.rows_made import NOW_MS, make_call, make_event, make_key, make_plan, make_submit
 
 LAST = migrate.REVISIONS[-1]
 NEXT = f"{int(LAST) + 1:04}"
@@ -119,6 +121,7 @@ async def test_a_database_from_before_the_gateway_keeps_its_tasks(
         before.setattr(migrate, "DIRECTORY", older)
         before.setattr(migrate, "REVISIONS", migrate.REVISIONS[:3])
         before.setattr(Flusher, "_sound_ledger", lambda _: 0)  # code of that time knew no ledger
+        before.setattr(ledger_reads, "allowances", lambda *_: [])
         store = await SqliteStore.open(path)
         await store.apply([make_submit("t1", "t2"), PutPlan(plan=make_plan())])
         work, detail = await store.open_work(), await store.task("t2")
@@ -134,6 +137,39 @@ async def test_a_database_from_before_the_gateway_keeps_its_tasks(
     await store.apply([Settle(attempt="a", at_ms=1, amount=Amount(micro_usd=5))])
     assert [entry.amount.micro_usd for entry in await store.ledger(LedgerQuery())] == [5]
     assert await store.check() == []
+    await store.close()
+
+
+async def test_a_ledger_from_before_subscriptions_keeps_its_sums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of sums is made anew with what was in it: nothing is lost, and the full check finds nothing."""
+    older = tmp_path / "migrations"
+    shutil.copytree(migrate.DIRECTORY, older, ignore=shutil.ignore_patterns("__pycache__", "0009*", "00[1-9]*"))
+    path, model = tmp_path / "ostler.db", tmp_path / "model.db"
+    with monkeypatch.context() as before:
+        before.setattr(migrate, "DIRECTORY", older)
+        before.setattr(migrate, "REVISIONS", migrate.REVISIONS[:8])
+        await (await SqliteStore.open(path)).close()
+    made = await SqliteStore.open(model)
+    spent = [Settle(attempt=f"a{n}", at_ms=NOW_MS - n * 10**7, amount=Amount(micro_usd=n)) for n in range(50)]
+    await made.apply(spent)
+    await made.close()
+    old = "scope, value, grain, start_ms, entries, " + ", ".join(
+        f"{part}_{name}" for part in ("used", "held") for name in schema.COUNTS if name != "covered_micro_usd"
+    )
+    execute(
+        path,
+        f"ATTACH '{model}' AS model",
+        "INSERT INTO ledger SELECT * FROM model.ledger",
+        f"INSERT INTO spending ({old}) SELECT {old} FROM model.spending",  # noqa: S608 - our own names
+    )
+
+    store = await SqliteStore.open(path)
+
+    assert await store.check() == []
+    (found,) = await store.spent([Span(scope=ScopeKind.ALL, start_ms=0, end_ms=LATEST_MS)])
+    assert found.used == Amount(micro_usd=sum(range(50)), requests=50)
     await store.close()
 
 

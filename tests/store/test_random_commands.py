@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from ostler.domain.allowances import Reported
 from ostler.domain.commands import (
     Adjust,
     AppendEvents,
@@ -27,6 +28,7 @@ from ostler.domain.commands import (
     ForgetObservations,
     LateReport,
     PruneCalls,
+    PutAllowances,
     PutCalls,
     PutEndpoint,
     PutKey,
@@ -169,6 +171,19 @@ OTHERS = st.one_of(
     st.builds(
         PutMeasurements,
         measurements=st.lists(st.builds(make_measurement, NAMES, NAMES, st.integers(1, 3)), max_size=3).map(tuple),
+    ),
+    st.builds(
+        PutAllowances,
+        reports=st.lists(
+            st.builds(
+                Reported,
+                provider=NAMES,
+                window=NAMES,
+                used_percent=st.integers(0, 3).map(float),
+                at_ms=st.integers(1, 3),
+            ),
+            max_size=3,
+        ).map(tuple),
     ),
     st.builds(
         PutObservations,

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ostler.domain.allowances import Reported
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
@@ -32,6 +33,7 @@ from tests.store.rows_made import make_task
         (Session, rows.decode_session),
         (EndpointSpec, rows.decode_endpoint),
         (Measurement, rows.decode_measurement),
+        (Reported, rows.decode_allowance),
         (Observation, rows.decode_observation),
         (StoredPlan, rows.decode_plan),
         (GatewayKey, rows.decode_key),

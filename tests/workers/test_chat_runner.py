@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from ostler.domain.allowances import Reported
 from ostler.domain.calls import CallError, Completion, Delta, Message, ModelCall
 from ostler.domain.catalog import EndpointKind, EndpointSpec
 from ostler.domain.errors import UnreachableError
@@ -322,3 +323,15 @@ async def test_the_report_says_that_the_answer_asked_for_a_tool() -> None:
     plain, _ = await ask(*says("done"), Completion(finish_reason="stop", usage=usage))
 
     assert (asked.ok, asked.wants_tool, plain.wants_tool) == (True, True, False)
+
+
+async def test_the_report_says_what_was_told_of_a_subscription() -> None:
+    """By a good answer as by one that was refused."""
+    window = Reported(window="5h", used_percent=42.0, at_ms=1)
+    refusal = CallError(FailureClass.RATE_LIMIT, "no more")
+    refusal.allowances = (window,)
+
+    good, _ = await ask(*says("hi"), Completion(finish_reason="stop", usage=Usage(), allowances=(window,)))
+    bad, _ = await ask(refusal)
+
+    assert (good.allowances, bad.allowances, bad.ok) == ((window,), (window,), False)

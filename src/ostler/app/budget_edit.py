@@ -33,7 +33,7 @@ def configure_allowance(profile: str | None, provider: str, fields: Mapping[str,
         "unit": fields["unit"],
         "amount": _plain(fields["allowance"]),
     }
-    # Both at once: a subscription without an allowance would not load, nor an allowance without a subscription be used.
+    # Both at once: an allowance without a subscription would not be used.
     values = {"billing": "subscription", "allowances": {str(fields["name"]): allowance}}
     return _write(profile, ("budget", "providers", provider), values)
 

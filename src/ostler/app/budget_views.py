@@ -10,6 +10,7 @@ from ostler.app.offline import declared_fleet
 from ostler.app.savings import savings
 from ostler.budget.limits import Gate, Level, Standing, amount_text
 from ostler.budget.prices import cost_micro_usd
+from ostler.budget.subscriptions import SubscriptionStanding
 from ostler.budget.windows import EARLIEST_MS, LATEST_MS
 from ostler.domain.decision import Route, RouteRequest
 from ostler.domain.errors import InvalidInputError
@@ -58,13 +59,27 @@ class LimitRow(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
 
 
+class AllowanceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A window of a subscription. `reported`: by the provider's own figure, `used` is our own."""
+
+    allowance: str
+    used_percent: float
+    open_percent: float
+    """What an even pace has opened of it, the reserve left out."""
+    reported: bool
+    resets: str
+    used: str = ""
+
+
 class SubscriptionRow(msgspec.Struct, frozen=True, kw_only=True):
     """A subscription in words."""
 
     provider: str
+    usable: bool
     preferred: bool
     near_end: bool
     detail: str
+    allowances: tuple[AllowanceRow, ...] = ()
 
 
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +90,9 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: tuple[SubscriptionRow, ...]
     total: str
     total_micro_usd: int
+    covered: str
+    """What subscriptions covered, at list prices; empty = nothing."""
+    covered_micro_usd: int
     saved: str
     """What local work would have cost; empty = nothing was reckoned."""
     saved_micro_usd: int = 0
@@ -84,7 +102,8 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def total_line(self) -> str:
         """The last line."""
-        return f"spent in all: {self.total}"
+        covered = f"; subscriptions covered {self.covered} at list prices" if self.covered else ""
+        return f"spent in all: {self.total}{covered}"
 
 
 class BurnView(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +182,7 @@ def gate_text(found: Gate) -> str:
     """The limit that binds, in words."""
     one = found.binding
     if one is None:
-        return "no limit counts it"
+        return found.note or "no limit counts it"
     left = "" if one.left is None else f", {amount_text(one.left, one.limit.unit)} left"
     held = f" and {amount_text(one.held, one.limit.unit)} held" if one.held else ""
     whose = f" of {one.value}" if one.value else ""
@@ -174,18 +193,9 @@ def status_view(profile: str | None) -> StatusView:
     """Everything that limits, and what was spent in all."""
     budgets = Budgets(profile)
     rows = tuple(_limit_row(one) for one in budgets.standings())
-    subscriptions = tuple(
-        SubscriptionRow(
-            provider=one.subscription.provider,
-            preferred=one.preferred,
-            near_end=one.near_end,
-            detail=", ".join(f"{part.allowance.name} {part.used_percent:.1f} % used" for part in one.allowances)
-            + ("; near its end" if one.near_end else "")
-            + (f"; {one.reason}" if one.reason else ""),
-        )
-        for one in budgets.subscriptions()
-    )
-    total = budgets.spent(Span(scope=ScopeKind.ALL, start_ms=EARLIEST_MS, end_ms=LATEST_MS)).total(Unit.USD)
+    subscriptions = tuple(map(_subscription_row, budgets.subscriptions()))
+    spent = budgets.spent(Span(scope=ScopeKind.ALL, start_ms=EARLIEST_MS, end_ms=LATEST_MS))
+    total, worth = spent.total(Unit.USD), spent.total(Unit.WORTH)
     saved = savings(budgets)
     return StatusView(
         level=budgets.worst().level.value,
@@ -193,6 +203,8 @@ def status_view(profile: str | None) -> StatusView:
         subscriptions=subscriptions,
         total=usd_text(total),
         total_micro_usd=total,
+        covered=usd_text(worth - total) if worth > total else "",
+        covered_micro_usd=worth - total,
         saved=usd_text(saved.micro_usd) if saved.micro_usd else "",
         saved_micro_usd=saved.micro_usd,
         saved_of=saved.of,
@@ -285,11 +297,36 @@ def drift_view(profile: str | None, days: int) -> DriftView:
     return DriftView(rows=rows, calls=calls, drifted=drifted, share_percent=share, level=level)
 
 
+def _subscription_row(one: SubscriptionStanding) -> SubscriptionRow:
+    rows = tuple(
+        AllowanceRow(
+            allowance=part.allowance.name,
+            used_percent=round(part.used_percent, 1),
+            open_percent=round(part.paced_percent, 1),
+            reported=part.reported,
+            resets=_instant(part.resets_ms),
+            used="" if part.used is None else amount_text(part.used, part.allowance.unit),
+        )
+        for part in one.allowances
+    )
+    said = [f"{row.allowance} {row.used_percent:.1f} % used" for row in rows]
+    near = "; near its end" if one.near_end else ""
+    return SubscriptionRow(
+        provider=one.subscription.provider,
+        usable=one.usable,
+        preferred=one.preferred,
+        near_end=one.near_end,
+        detail=(", ".join(said) or "nothing is known of it yet") + near + (f"; {one.reason}" if one.reason else ""),
+        allowances=rows,
+    )
+
+
+def _instant(at_ms: int | None) -> str:
+    return "" if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
 def _limit_row(one: Standing) -> LimitRow:
     unit = one.limit.unit
-    resets = (
-        "" if one.resets_ms is None else datetime.fromtimestamp(one.resets_ms / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
-    )
     return LimitRow(
         limit=one.limit.name,
         of=one.value or "all",
@@ -297,7 +334,7 @@ def _limit_row(one: Standing) -> LimitRow:
         used=amount_text(one.used, unit),
         held=amount_text(one.held, unit),
         left="" if one.left is None else amount_text(one.left, unit),
-        resets=resets,
+        resets=_instant(one.resets_ms),
         used_amount=one.used,
         held_amount=one.held,
         left_amount=one.left,

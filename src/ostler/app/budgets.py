@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,20 +17,22 @@ from ostler.app.prices import book_of, current_table
 from ostler.budget.burn import Burn, burn
 from ostler.budget.limits import Gate, Level, SpentOf, Standing, gate, spans, standing, worst
 from ostler.budget.prices import PriceBook, basis_of, cost_micro_usd
-from ostler.budget.subscriptions import SubscriptionStanding, subscription_standing
+from ostler.budget.subscriptions import SubscriptionStanding, subscription_of, subscription_standing
 from ostler.budget.windows import DAY_MS, extent
 from ostler.client.hub_client import HubClient
 from ostler.client.transport import Transport
 from ostler.config.load import load_source
 from ostler.config.settings import BillingType, LoadedProfile
 from ostler.config.sources import Source, find_profile
+from ostler.domain.allowances import Reported
 from ostler.domain.commands import Refused
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, nearest
 from ostler.domain.fleet import ProbeStatus
 from ostler.domain.ledger import NOTHING, Amount, Basis, EntryKind, LedgerEntry, LedgerQuery, Scopes, Span, Spent
-from ostler.domain.limits import Limit, ScopeKind, Unit, Window, WindowKind
+from ostler.domain.limits import Limit, ScopeKind, Subscription, Unit, Window, WindowKind
 from ostler.fleet.cache import ProbeCache
 from ostler.hub.spending_views import Spending
+from ostler.routing.gatekeeping import payable, plan_words
 from ostler.store.ledger_file import LedgerFile
 
 WEEK_DAYS = 7
@@ -89,8 +92,19 @@ class Budgets:
 
     def gate(self, scopes: Scopes, *, estimate: Amount = NOTHING, critical: bool = False) -> Gate:
         """What the limits say about work of these scopes."""
-        sums = self._sums(spans(self.policy.limits, scopes, self.now_ms))
-        return gate(self.policy.limits, scopes, self.now_ms, sums, estimate=estimate, critical=critical)
+        plan = subscription_of(self.policy.subscriptions, scopes.provider)
+        limits = payable(self.policy.limits, covered=plan is not None)
+        sums = self._sums(spans(limits, scopes, self.now_ms))
+        found = gate(limits, scopes, self.now_ms, sums, estimate=estimate, critical=critical)
+        return found if plan is None else self._covered(found, plan, critical=critical)
+
+    def _covered(self, found: Gate, plan: Subscription, *, critical: bool) -> Gate:
+        """The same where a subscription pays: exhausted when nothing is left of it, degraded near its end."""
+        one = self.subscription(plan, critical=critical)
+        level = Level.EXHAUSTED if not one.usable else Level.DEGRADED if one.near_end else Level.OK
+        if list(Level).index(level) <= list(Level).index(found.level):
+            return found
+        return Gate(level=level, standings=found.standings, note=plan_words(one), until_ms=one.resets_ms)
 
     def standings(self) -> list[Standing]:
         """Every limit, for each provider, session, ... that it counts and that was ever charged."""
@@ -103,7 +117,16 @@ class Budgets:
 
     def subscriptions(self) -> list[SubscriptionStanding]:
         """Every subscription now."""
-        return [subscription_standing(one, self.now_ms, self.spent) for one in self.policy.subscriptions]
+        return [self.subscription(one) for one in self.policy.subscriptions]
+
+    def subscription(self, plan: Subscription, *, critical: bool = False) -> SubscriptionStanding:
+        """One of them."""
+        return subscription_standing(plan, self.now_ms, self.spent, reports=self.reports, critical=critical)
+
+    @cached_property
+    def reports(self) -> list[Reported]:
+        """What providers last reported of their windows."""
+        return self.ledger.reported()
 
     def spent(self, span: Span) -> Spent:
         """One sum."""
@@ -145,6 +168,10 @@ class Budgets:
                 raise InvalidInputError(f"no price is known of {scopes.provider}/{scopes.model}", remedy=remedy)
             amount = msgspec.structs.replace(amount, micro_usd=cost_micro_usd(quote.price, amount))
             basis = basis_of(quote)
+        if subscription_of(self.policy.subscriptions, scopes.provider) is not None:
+            # It costs nothing more; what it is worth counts for the allowances.
+            amount = msgspec.structs.replace(amount, micro_usd=0, covered_micro_usd=amount.micro_usd)
+            basis = Basis.SUBSCRIPTION
         name = attempt or f"record/{uuid4().hex}"
         return Spending(attempt=name, amount=amount, basis=basis, scopes=scopes, asked_tier=asked_tier)
 
@@ -188,7 +215,6 @@ class Budgets:
             reason = "within budget" if level is Level.OK else str(level.value)
             if subscription is not None:
                 reason = "allowance is left" if subscription.preferred else subscription.reason or "not preferred"
-                level = Level.EXHAUSTED if not subscription.usable else level
             preferred = subscription is not None and subscription.preferred
             row = RecommendRow(
                 provider=name, billing=billing.value, level=level, reason=reason, healthy=health.get(name)

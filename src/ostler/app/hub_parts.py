@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -16,6 +17,7 @@ from ostler.budget.mirror import since_needed
 from ostler.budget.recovery import recovered
 from ostler.config.agent_files import read_agents
 from ostler.config.settings import HubSettings
+from ostler.domain.allowances import Reported
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import AppendEvents, Release, Settle
 from ostler.domain.errors import InvalidInputError
@@ -127,7 +129,7 @@ class HubParts:
             metadata={"version": __version__, "recovered_tasks": self.recovered},
         )
         await self.pump.apply([AppendEvents(events=(event,)), *await self._money_taken_back(work)])
-        await self._take_up_money()
+        await self._take_up_money(work.allowances)
         settled = await self._settled(work)
         self.prober.start()
         for spec in declared:
@@ -155,12 +157,13 @@ class HubParts:
         alive = {name_of(task.id, task.generation) for task in work.tasks if task.session is not None}
         return recovered(await self.store.open_reservations(), self.pump.clock.now_ms(), alive=alive)
 
-    async def _take_up_money(self) -> None:
+    async def _take_up_money(self, reports: Sequence[Reported]) -> None:
         """What is used and held by now, for the choice of a route."""
         since_ms = since_needed(self.pump.scheduler.books.policy.budget.limits, self.pump.clock.now_ms())
         sums = await self.store.sums(tuple(ScopeKind), since_ms)
         lately = await self.store.ledger(LedgerQuery(newest_first=True, limit=LEARNED_FROM_ENTRIES))
-        self.pump.scheduler.restore_money(sums, await self.store.open_reservations(), lately)
+        reserved, now_ms = await self.store.open_reservations(), self.pump.clock.now_ms()
+        self.pump.scheduler.restore_money(sums, reserved, lately, now_ms=now_ms, reports=reports)
 
     def _spec_of(self, endpoint: str) -> EndpointSpec | None:
         view = self.pump.scheduler.books.endpoints.views.get(endpoint)

@@ -23,6 +23,7 @@ import msgspec
 
 from ostler.domain.commands import Adjust, LedgerCommand, RefusalReason, Release, Reserve, Settle
 from ostler.domain.ledger import NOTHING, Amount, Basis, Bound, EntryKind, LedgerEntry, Scopes, Span, Spent
+from ostler.domain.limits import Unit
 
 LATE = "late"
 """`ref` of the adjustment that a late report makes."""
@@ -91,6 +92,7 @@ def plus(amount: Amount, other: Amount, sign: int = 1) -> Amount:
         output_tokens=amount.output_tokens + sign * other.output_tokens,
         reasoning_tokens=amount.reasoning_tokens + sign * other.reasoning_tokens,
         requests=amount.requests + sign * other.requests,
+        covered_micro_usd=amount.covered_micro_usd + sign * other.covered_micro_usd,
     )
 
 
@@ -162,8 +164,11 @@ def limit_message(command: Reserve, bound: Bound, spent: Spent) -> str:
     return (
         f"limit {bound.limit}: {command.amount.in_unit(bound.unit)} asked for, {left} left of {bound.ceiling}"
         f" ({spent.used.in_unit(bound.unit)} used, {spent.held.in_unit(bound.unit)} held;"
-        f" {'micro-dollars' if bound.unit.value == 'usd' else bound.unit.value})"
+        f" {'micro-dollars' if bound.unit in _MONEY else bound.unit.value})"
     )
+
+
+_MONEY = frozenset({Unit.USD, Unit.WORTH})
 
 
 def _counts(amount: Amount) -> list[tuple[str, int]]:

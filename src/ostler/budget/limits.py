@@ -79,6 +79,15 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     binding: Standing | None = None
     """The limit that matters most; `None` where no limit counts it."""
     standings: tuple[Standing, ...] = ()
+    note: str = ""
+    """What keeps work away where it is no limit: a subscription that is used up, a price that nobody knows."""
+    until_ms: int | None = None
+    """When that is over, where it is known."""
+
+    @property
+    def resets_ms(self) -> int | None:
+        """When it moves by itself, as far as is known."""
+        return self.binding.resets_ms if self.binding is not None else self.until_ms
 
     @property
     def admits(self) -> bool:
@@ -191,7 +200,7 @@ def amount_text(amount: int, unit: Unit) -> str:
     >>> amount_text(16_000_000, Unit.USD), amount_text(12_000, Unit.TOKENS), amount_text(1, Unit.REQUESTS)
     ('$16.00', '12,000 tokens', '1 request')
     """
-    if unit is Unit.USD:
+    if unit in {Unit.USD, Unit.WORTH}:
         return usd_text(amount)
     noun = unit.value if amount != 1 else unit.value.removesuffix("s")
     return f"{amount:,} {noun}"

@@ -15,7 +15,7 @@ from ostler.budget.ledger import Account, Change, change, entry_for, follow, plu
 from ostler.budget.windows import DAY_MS, EARLIEST_MS, QUARTER_MS, extent
 from ostler.domain.commands import LedgerCommand, Reserve
 from ostler.domain.ledger import Amount, LedgerEntry, Scopes, Span, Spent, Summed
-from ostler.domain.limits import Limit, ScopeKind
+from ostler.domain.limits import Limit, ScopeKind, Unit
 
 KEPT_ANSWERS = 4_096
 QUARTERS_KEPT_MS = 70 * DAY_MS
@@ -69,6 +69,10 @@ class Mirror:
     def holds(self, attempt: str) -> bool:
         """Whether an attempt has money reserved."""
         return attempt in self._open
+
+    def values(self, kind: ScopeKind) -> list[str]:
+        """Every provider, session, ... that was ever charged, by name."""
+        return sorted({key.value for key in self._sums if key.scope == kind.value and key.grain == Grain.ALL})
 
     def spent(self, span: Span) -> Spent:
         """What a span adds up to."""
@@ -136,4 +140,4 @@ def _sum(spent: Spent, used: Amount, held: Amount) -> Spent:
 
 def _makes_room(step: Change) -> bool:
     less = plus(step.used, step.held)
-    return less.micro_usd < 0 or less.tokens < 0 or less.requests < 0
+    return any(less.in_unit(unit) < 0 for unit in Unit)

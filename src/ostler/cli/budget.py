@@ -62,6 +62,13 @@ def status(*, profile: str | None, as_json: bool) -> None:
     )
     for one in view.subscriptions:
         click.echo(f"subscription {one.provider}: {one.detail}")
+    plans = [
+        (one.provider, row.allowance, f"{row.used_percent:g} %", f"{row.open_percent:g} %", row.used, row.resets)
+        for one in view.subscriptions
+        for row in one.allowances
+    ]
+    if plans:
+        render.print_table(("PROVIDER", "ALLOWANCE", "USED", "OPEN BY NOW", "OURS", "RESETS"), plans, empty="")
     saved = f"; local work would have cost {view.saved} on {view.saved_of}" if view.saved else ""
     click.echo(view.total_line + saved)
 
@@ -208,7 +215,8 @@ def drift(*, days: int, profile: str | None, as_json: bool) -> None:
 def configure(*, provider: str, profile: str | None, as_json: bool, **fields: object) -> None:
     """Set the budget of a provider in the profile; what is not named stays as it is, comments too.
 
-    A running hub takes it over by itself. A subscription needs its period: `ostler budget configure-period`.
+    A running hub takes it over by itself. What a subscription allows is as its provider reports, or as
+    `ostler budget configure-period` says.
     """
     from ostler.app.budget_edit import configure_provider
 

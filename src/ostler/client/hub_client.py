@@ -219,12 +219,14 @@ class HubClient:
         body = {
             "id": spending.attempt,
             "cost_micro_usd": amount.micro_usd,
+            "covered_micro_usd": amount.covered_micro_usd,
             "basis": spending.basis.value,
             "input_tokens": amount.input_tokens,
             "output_tokens": amount.output_tokens,
             "asked_tier": spending.asked_tier,
         }
         body |= {name: getattr(scopes, name) for name in ("provider", "model", "tier", "task", "session")}
+        body["tick"] = scopes.tick.removeprefix(f"{scopes.session}/")
         return self._post("/hub/spending", body, SpendingNoted)
 
     def patterns(self, task_type: str = "", model: str = "", tier: str = "", version: str = "") -> PatternReport:

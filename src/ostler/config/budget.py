@@ -162,17 +162,15 @@ def _tier(draft: Draft, ladder: Ladder, name: str, path: SettingPath) -> str | N
 
 def _subscription(draft: Draft, name: str, section: ProviderBudgetSection, zone: str) -> Subscription:
     path = ("budget", "providers", name)
-    if not section.allowances and not draft.mistakes.is_damaged(path):
-        draft.mistakes.add(path, "a subscription without an allowance", "say `allowances:`, what it allows and when")
     allowances = []
     for key, allowance in sorted(section.allowances.items()):
         place = (*path, "allowances", key)
-        amount = _amount(draft, allowance.amount, allowance.unit, (*place, "amount"))
-        if amount is None and not draft.mistakes.is_damaged(place):
-            draft.mistakes.add(place, "it does not say how much", "give it `amount:`")
+        # What a subscription covers costs nothing more: its worth is what counts of it.
+        unit = Unit.WORTH if allowance.unit is Unit.USD else allowance.unit
+        amount = _amount(draft, allowance.amount, unit, (*place, "amount"))
         window = _window(draft, allowance, place, zone)
         model = normal_model(allowance.model) if allowance.model is not None else ""
-        allowances.append(Allowance(name=key, window=window, unit=allowance.unit, amount=amount or 0, model=model))
+        allowances.append(Allowance(name=key, window=window, unit=unit, amount=amount, model=model))
     return Subscription(
         provider=name,
         allowances=tuple(allowances),
@@ -228,7 +226,7 @@ def _zone(draft: Draft, name: str, path: SettingPath) -> str:
 def _amount(draft: Draft, value: float | None, unit: Unit, path: SettingPath) -> int | None:
     if value is None:
         return None
-    if unit is Unit.USD:
+    if unit in {Unit.USD, Unit.WORTH}:
         return micro_usd(value)
     if value != int(value):
         draft.mistakes.add(path, f"{value:g} is no number of {unit}", "write a whole number")

@@ -210,6 +210,7 @@ class AllowanceSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     hours: AtLeastOne | None = None
     unit: BudgetUnit = BudgetUnit.REQUESTS
     amount: float | None = None
+    """`None` = nobody knows: what the provider reports of it counts."""
     model: str | None = None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ostler.domain.allowances import Reported
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Usage
 
@@ -41,6 +42,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, tag="completion"):
     finish_reason: str
     """`stop`, `length`, `tool_calls`, or what the endpoint said."""
     usage: Usage
+    allowances: tuple[Reported, ...] = ()
+    """What the answer said of the windows of a subscription."""
 
     @property
     def wants_tool(self) -> bool:
@@ -64,6 +67,8 @@ class CallError(Exception):
         self.emitted = emitted
         self.status: int | None = None
         """HTTP status of the answer that failed, where there was one."""
+        self.allowances: tuple[Reported, ...] = ()
+        """What the answer that failed said of the windows of a subscription."""
         self.body = b""
         """What the endpoint said, where a caller of the same wire format may be handed it as it is."""
 

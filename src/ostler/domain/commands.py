@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from ostler.domain.alerts import Alert
+from ostler.domain.allowances import Reported
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
@@ -163,6 +164,12 @@ class PutMeasurements(msgspec.Struct, frozen=True, kw_only=True, tag="measuremen
     measurements: tuple[Measurement, ...]
 
 
+class PutAllowances(msgspec.Struct, frozen=True, kw_only=True, tag="allowances"):
+    """Insert or replace what providers report of subscriptions, by provider and window."""
+
+    reports: tuple[Reported, ...]
+
+
 class PutPlan(msgspec.Struct, frozen=True, kw_only=True, tag="put_plan"):
     """Keep a version of a plan; the same version again replaces nothing that anybody could tell."""
 
@@ -256,6 +263,7 @@ Command = (
     | PutToken
     | DropToken
     | PutMeasurements
+    | PutAllowances
     | PutPlan
     | PutKey
     | RevokeKey

@@ -211,6 +211,12 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             (),
             ("limit", "of", "level", "used", "held", "ceiling"),
         ),
+        "alert.allowance": EventKind(
+            "A window of a subscription is near its end (near_end), or nothing is left of it but the reserve (used_up);"
+            " told once each until it has room again.",
+            ("used_percent",),
+            ("provider", "allowance", "level", "resets"),
+        ),
         "alert.tier_down": EventKind(
             "A tier has had no endpoint for longer than the threshold.", ("down_ms",), ("tier",)
         ),

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ostler.domain.allowances import Reported
 from ostler.domain.catalog import EndpointSpec, Speeds
 from ostler.domain.ledger import Span, Spent
 from ostler.domain.tasks import TaskKind
@@ -257,4 +258,6 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What is used and held of the budget; `None` = nobody keeps a ledger, no limit is asked."""
     explore: bool = True
     """Whether there is money left for exploring what costs more than the best choice."""
+    allowances: tuple[Reported, ...] = ()
+    """What providers last reported of the windows of their subscriptions."""
     taken_ms: int = 0

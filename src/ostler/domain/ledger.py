@@ -38,6 +38,8 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
     reasoning_tokens: int = 0
     requests: int = 1
+    covered_micro_usd: int = 0
+    """What a subscription covered, at list prices; it is no part of `micro_usd`."""
 
     @property
     def tokens(self) -> int:
@@ -46,7 +48,15 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
 
     def in_unit(self, unit: Unit) -> int:
         """As a limit counts it."""
-        return {Unit.USD: self.micro_usd, Unit.TOKENS: self.tokens, Unit.REQUESTS: self.requests}[unit]
+        match unit:
+            case Unit.USD:
+                return self.micro_usd
+            case Unit.WORTH:
+                return self.micro_usd + self.covered_micro_usd
+            case Unit.TOKENS:
+                return self.tokens
+            case Unit.REQUESTS:
+                return self.requests
 
 
 NOTHING = Amount(requests=0)

@@ -42,6 +42,8 @@ class Unit(StrEnum):
 
     USD = "usd"
     """In micro-dollars, as everywhere."""
+    WORTH = "worth"
+    """As `usd`, with what a subscription covered at list prices."""
     TOKENS = "tokens"
     REQUESTS = "requests"
 
@@ -93,7 +95,8 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     window: Window
     unit: Unit = Unit.REQUESTS
-    amount: int
+    amount: int | None = None
+    """`None` = nobody says how much it is: what the provider reports of it is all that is known."""
     model: str = ""
     """Only for this model; empty = for all of them."""
 
@@ -102,7 +105,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """A provider that is paid by the period: what is left of it costs nothing more."""
 
     provider: str
-    allowances: tuple[Allowance, ...]
+    allowances: tuple[Allowance, ...] = ()
+    """Those the profile names; windows that the provider reports hold beside them."""
     priority: int = 0
     """The lower, the earlier it is recommended."""
     pace: Pace = Pace.EVEN

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ostler.domain.allowances import Reported
 from ostler.domain.decision import Decision
 from ostler.domain.errors import OstlerError
 from ostler.domain.ledger import Scopes
@@ -105,6 +106,8 @@ class LiveEnded(msgspec.Struct, frozen=True, kw_only=True):
     """Of the input, those that the endpoint wrote into its cache."""
     wants_tool: bool = False
     """The answer asked for a tool: its caller will be back soon."""
+    allowances: tuple[Reported, ...] = ()
+    """What the answer said of the windows of a subscription."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

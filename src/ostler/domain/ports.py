@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from ostler.domain.alerts import Alert
+from ostler.domain.allowances import Reported
 from ostler.domain.calls import Completion, Delta, ModelCall, UpstreamRequest
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import Command, Result
@@ -36,6 +37,8 @@ class OpenWork(msgspec.Struct, frozen=True, kw_only=True):
     sessions: tuple[Session, ...]
     endpoints: tuple[EndpointSpec, ...]
     measurements: tuple[Measurement, ...] = ()
+    allowances: tuple[Reported, ...] = ()
+    """What providers last reported of subscriptions, by provider and window."""
     next_seq: int
     """First unused task sequence number."""
     last_event_seq: int

@@ -5,6 +5,7 @@ Every report names (task_id, generation); the hub applies it only while that is 
 
 import msgspec
 
+from ostler.domain.allowances import Reported
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.states import Failure, Outcome, TaskState
 from ostler.domain.tasks import Evidence, TaskSpec, Usage
@@ -93,6 +94,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     """The answer asked for a tool: the caller will most likely come back to the same model soon."""
     evidence: Evidence | None = None
     """Of an agent's run."""
+    allowances: tuple[Reported, ...] = ()
+    """What was said on the way of the windows of a subscription."""
 
 
 Report = Started | Progress | Finished

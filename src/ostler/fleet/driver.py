@@ -17,6 +17,7 @@ from ostler.domain.fleet import Probe, ProbeStatus, Resident
 from ostler.domain.states import FailureClass
 from ostler.fleet.exchange import HTTP_OK, Exchange, Link, stream_answer
 from ostler.fleet.transport import HttpReply, HttpRequest, TransportError, origin
+from ostler.wire.allowances import reported
 from ostler.wire.classify import classify_answer, classify_problem, one_line, redact
 from ostler.wire.error_body import looks_like_html
 
@@ -173,13 +174,16 @@ class WireDriver(ABC):
 
     def _failed(self, spec: EndpointSpec, reply: HttpReply) -> CallError:
         """The error for an answer other than success."""
-        fault = classify_answer(reply.status, reply.headers, reply.body, self._link.clock.now_ms())
+        now_ms = self._link.clock.now_ms()
+        fault = classify_answer(reply.status, reply.headers, reply.body, now_ms)
         message = redact(fault.message, self._key(spec))
         if fault.kind is FailureClass.AUTH:
             message = self._key_refused(spec, message)
         elif fault.kind is FailureClass.MALFORMED:
             message = f"{message}: {self._stranger(spec)}"
-        return CallError(fault.kind, one_line(message), retry_after_ms=fault.retry_after_ms)
+        error = CallError(fault.kind, one_line(message), retry_after_ms=fault.retry_after_ms)
+        error.allowances = reported(reply.headers, now_ms)
+        return error
 
     async def _json(self, spec: EndpointSpec, path: str, shape: type[T], body: object = None) -> T:
         """A whole good answer decoded. Raises `CallError`, `MALFORMED` for another shape."""

@@ -28,6 +28,7 @@ from ostler.fleet.transport import (
     TransportError,
     origin,
 )
+from ostler.wire.allowances import reported
 from ostler.wire.classify import classify_problem, redact
 
 HTTP_OK = 200
@@ -76,7 +77,8 @@ async def stream_answer(link: Link, prepare: Callable[[], Exchange]) -> AsyncGen
                 if not chunk and not reader.done:
                     raise watch.cut()
             await _drain(stream)
-        yield reader.completion(watch.first_token_ms)
+        said = reported(stream.headers, link.clock.now_ms())
+        yield msgspec.structs.replace(reader.completion(watch.first_token_ms), allowances=said)
     except CallError as error:
         raise watch.stamped(error, exchange.key) from error.__cause__
     except TransportError as error:
@@ -154,9 +156,11 @@ class _Watch:
 
     def stamped(self, error: CallError, key: str) -> CallError:
         """The error as the caller gets it: whether output came before it, and without the key."""
-        return CallError(
+        stamped = CallError(
             error.kind,
             redact(error.message, key),
             retry_after_ms=error.retry_after_ms,
             emitted=error.emitted or self.first_token_ms is not None,
         )
+        stamped.allowances = error.allowances
+        return stamped

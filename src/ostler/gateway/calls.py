@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from ostler.context.trim import CHARS_PER_TOKEN
+from ostler.domain.allowances import Reported
 from ostler.domain.calls import CallError, UpstreamRequest
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.errors import InvalidInputError, OstlerError
@@ -36,6 +37,7 @@ from ostler.gateway.relay import Relay
 from ostler.gateway.room import room_for
 from ostler.gateway.silence import explained
 from ostler.gateway.watch import Cause, Watch
+from ostler.wire.allowances import reported
 from ostler.wire.codec import Fault, Format
 from ostler.wire.formats import codec
 from ostler.wire.talk import Finish, Tokens
@@ -83,6 +85,8 @@ class CallRun:
         self._outlet = outlet
         self._relay: Relay | None = None
         self._passed = _Passed()
+        self._allowances: tuple[Reported, ...] = ()
+        """What the answer of the attempt said of the windows of a subscription."""
         self._silent = False
         """The stream of the attempt has ended without a word."""
         self._asked_why = False
@@ -187,6 +191,7 @@ class CallRun:
         hub = self._hub
         started_ms = hub.clock.now_ms()
         self._relay, self._passed, self._silent = None, _Passed(), False
+        self._allowances = ()
         view = hub.views().get(dispatch.endpoint)
         spec = view.spec if view is not None else None
         error: CallError | None = CallError(FailureClass.CANCELLED, "the client hung up")
@@ -200,6 +205,7 @@ class CallRun:
             error = self._too_late(cause)
         except CallError as failed:
             error = failed
+            self._allowances = failed.allowances or self._allowances
         finally:
             self._watch.expect_nothing()
             self._ended(dispatch, spec, error, started_ms)
@@ -221,6 +227,8 @@ class CallRun:
                 raise
             request = self._request(dispatch, spec)
             answer = await self._hub.upstream.send(spec, request)
+        if not spec.local:
+            self._allowances = reported(answer.headers, self._hub.clock.now_ms())
         try:
             if self._exchange.streams:
                 await self._stream(answer, dispatch)
@@ -321,7 +329,9 @@ class CallRun:
         if view is None:
             return {}
         tokens = spent(heard.tokens, prompt_tokens=0, output_tokens=0).tokens
-        cost, _ = cost_of(tokens, self._hub.policy().catalog.models.get(dispatch.model), view.spec)
+        policy = self._hub.policy()
+        model, subscriptions = policy.catalog.models.get(dispatch.model), policy.budget.subscriptions
+        cost, _ = cost_of(tokens, model, view.spec, subscriptions)
         known = [*(attempt.cost_micro_usd for attempt in self._story.attempts), cost]
         if None in known:
             return {"x-ostler-cost-usd": "unknown"}
@@ -355,6 +365,7 @@ class CallRun:
                 usage=usage,
                 cache_write_tokens=what.tokens.cache_write_tokens or 0,
                 wants_tool=passed.wants_tool and error is None,
+                allowances=self._allowances,
             )
         )
 

@@ -1,19 +1,28 @@
 """What an attempt cost, in micro-dollars, and on what that rests.
 
-A model on the user's own machines costs nothing. One with a price costs its tokens times that, each kind at its own
-price where it has one. Anything else is unknown, which is not the same as nothing.
+A model on the user's own machines costs nothing, nor does what a subscription covers. A model with a price costs its
+tokens times that, each kind at its own price where it has one. Anything else is unknown, which is not the same as
+nothing.
 """
 
+from collections.abc import Sequence
+
 from ostler.budget.prices import cost_micro_usd
+from ostler.budget.subscriptions import subscription_of
 from ostler.domain.catalog import EndpointSpec, ModelSpec
 from ostler.domain.ledger import Amount
+from ostler.domain.limits import Subscription
 from ostler.wire.talk import Tokens
 
 
-def cost_of(tokens: Tokens, model: ModelSpec | None, spec: EndpointSpec) -> tuple[int | None, str]:
-    """Cost and its basis (`local`, `priced`, `unknown`); tokens that nobody counted are taken as given."""
+def cost_of(
+    tokens: Tokens, model: ModelSpec | None, spec: EndpointSpec, subscriptions: Sequence[Subscription] = ()
+) -> tuple[int | None, str]:
+    """Cost and its basis (`local`, `subscription`, `priced`, `unknown`). Tokens that nobody counted are none."""
     if spec.local:
         return 0, "local"
+    if subscription_of(subscriptions, spec.provider) is not None:
+        return 0, "subscription"
     price = model.price if model is not None else None
     if price is None:
         return None, "unknown"

@@ -191,8 +191,8 @@ def attempt_of(
 ) -> CallAttempt:
     """An attempt that ended well; a failure is added to it."""
     tokens = what.tokens
-    model = policy.catalog.models.get(dispatch.model)
-    cost, basis = cost_of(tokens, model, spec) if spec is not None else (None, "unknown")
+    model, subscriptions = policy.catalog.models.get(dispatch.model), policy.budget.subscriptions
+    cost, basis = cost_of(tokens, model, spec, subscriptions) if spec is not None else (None, "unknown")
     return CallAttempt(
         endpoint=dispatch.endpoint,
         model=dispatch.model,

@@ -15,7 +15,7 @@ from collections.abc import Collection, Hashable
 from msgspec.structs import replace
 
 from ostler.domain.catalog import Catalog
-from ostler.domain.limits import Limit, ScopeKind
+from ostler.domain.limits import BudgetPolicy, Limit, ScopeKind
 from ostler.domain.live import LiveCall
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import Task, TaskFacts
@@ -56,13 +56,13 @@ def route_class(facts: TaskFacts, task: Task, policy: Policy) -> tuple[Hashable,
     )
 
 
-def charged_apart(limits: Collection[Limit], facts: TaskFacts) -> tuple[Hashable, ...] | None:
+def charged_apart(budget: BudgetPolicy, facts: TaskFacts) -> tuple[Hashable, ...] | None:
     """Whose limits count a task, as far as tasks of one class may differ in it: critical or not, and its session, tick,
-    batch or itself where such limits are set. `None` = no limit is set at all.
+    batch or itself where such limits are set. `None` = nothing limits at all.
     """
-    if not limits:
+    if not budget.limits and not budget.subscriptions:
         return None
-    kinds = {limit.scope for limit in limits}
+    kinds = {limit.scope for limit in budget.limits}
     values = {
         ScopeKind.SESSION: facts.session,
         ScopeKind.TICK: (facts.session, facts.tick),

@@ -8,7 +8,7 @@ The answer is cut to what decides: a place at a hard limit is refused, one at a 
 cheaper can take the task, and a task that says itself where it is to run (tier, model, endpoint) sees hard limits only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -16,14 +16,16 @@ from msgspec.structs import replace
 
 from ostler.budget.limits import Gate, Level, Standing, amount_text, gate
 from ostler.budget.prices import cost_micro_usd
+from ostler.budget.subscriptions import SubscriptionStanding, subscription_of, subscription_standing
 from ostler.domain.catalog import TierSpec
 from ostler.domain.fleet import EndpointView
 from ostler.domain.ledger import Amount, Basis, Scopes, tick_name
-from ostler.domain.limits import BudgetPolicy, Price, WindowKind
+from ostler.domain.limits import BudgetPolicy, Limit, Price, Unit, UnknownPrice, WindowKind
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import TaskFacts
 from ostler.routing.question import Question
 
+REFUSED = UnknownPrice.REFUSE
 Outputs = Mapping[tuple[str, str], int]
 _NOTHING_LEARNED: Outputs = MappingProxyType({})
 
@@ -34,21 +36,35 @@ def price_of(budget: BudgetPolicy, model: str) -> tuple[Price, Basis]:
     return (budget.conservative_price, Basis.UNKNOWN) if price is None else (price, Basis.PRICED)
 
 
-def expected(
-    facts: TaskFacts, handed_tokens: int, model: str, policy: Policy, outputs: Outputs = _NOTHING_LEARNED
-) -> tuple[Amount, Basis]:
-    """What an attempt on a model is expected to take. `facts` are those of the task without what it is handed;
-    `outputs` is what was learned of the lengths of answers (`FleetSnapshot.outputs`).
+def charge(budget: BudgetPolicy, provider: str, model: str, amount: Amount) -> tuple[Amount, Basis]:
+    """An amount of tokens with what it costs at a provider. Under a subscription that is nothing more; what it would
+    have cost is kept apart.
     """
-    price, basis = price_of(policy.budget, model)
+    price, basis = price_of(budget, model)
+    micro_usd = cost_micro_usd(price, amount)
+    if subscription_of(budget.subscriptions, provider) is not None:
+        return replace(amount, covered_micro_usd=micro_usd), Basis.SUBSCRIPTION
+    return replace(amount, micro_usd=micro_usd), basis
+
+
+def expected(
+    facts: TaskFacts,
+    handed_tokens: int,
+    place: tuple[str, str],
+    policy: Policy,
+    outputs: Outputs = _NOTHING_LEARNED,
+) -> tuple[Amount, Basis]:
+    """What an attempt at a place (provider, model) is expected to take. `facts` are those of the task without what it
+    is handed; `outputs` is what was learned of the lengths of answers (`FleetSnapshot.outputs`).
+    """
+    provider, model = place
     learned = outputs.get((facts.classification.task_type, model), outputs.get(("", model)))
     output_tokens = learned if learned is not None else policy.routing.default_output_tokens
     if facts.output_tokens is not None:
         output_tokens = min(output_tokens, facts.output_tokens) if learned is not None else facts.output_tokens
     amount = Amount(input_tokens=facts.prompt_tokens + handed_tokens, output_tokens=output_tokens)
-    micro_usd = cost_micro_usd(price, amount)
-    held = Amount(micro_usd=micro_usd, input_tokens=amount.input_tokens, output_tokens=amount.output_tokens)
-    return held, Basis.ESTIMATED if basis is Basis.PRICED else basis
+    amount, basis = charge(policy.budget, provider, model, amount)
+    return amount, Basis.ESTIMATED if basis is Basis.PRICED else basis
 
 
 def charged_to(facts: TaskFacts) -> Scopes:
@@ -63,19 +79,46 @@ def at_place(charged: Scopes, *, provider: str, tier: str, model: str, endpoint:
     return replace(charged, provider=provider, tier=tier, model=model, endpoint=endpoint)
 
 
-def gate_of(question: Question, tier: TierSpec, view: EndpointView, model: str) -> Gate | None:
-    """What the limits say about a place; `None` where none is asked."""
-    spent, request = question.snapshot.spent, question.request
-    limits = question.policy.budget.limits
-    if view.spec.local or spent is None or not (limits or request.limits):
+def plan_of(question: Question, provider: str, model: str) -> SubscriptionStanding | None:
+    """Where the subscription to a provider stands; `None` where there is none, or nobody keeps a ledger."""
+    spent = question.snapshot.spent
+    plan = subscription_of(question.policy.budget.subscriptions, provider)
+    if plan is None or spent is None:
         return None
-    facts = request.facts
-    estimate, _ = expected(facts, request.handed_tokens, model, question.policy, question.snapshot.outputs)
-    spec = view.spec
+    now_ms, critical = question.request.now_ms, question.facts.critical
+    reports = question.snapshot.allowances
+    return subscription_standing(plan, now_ms, spent, reports=reports, model=model, critical=critical)
+
+
+def gate_of(
+    question: Question, tier: TierSpec, view: EndpointView, model: str, plan: SubscriptionStanding | None = None
+) -> Gate | None:
+    """What money says about a place: its subscription, whether it has a price, the limits; `None` where none is asked.
+    A subscription costs nothing more, so no limit of money keeps work from it.
+    """
+    spent, request, budget = question.snapshot.spent, question.request, question.policy.budget
+    if view.spec.local or spent is None:
+        return None
+    if plan is not None and not plan.usable:
+        note = f"its subscription to {plan.subscription.provider} has nothing left: {plan.reason}"
+        return Gate(level=Level.EXHAUSTED, note=note, until_ms=plan.resets_ms)
+    if plan is None and budget.unknown_price is REFUSED and model not in budget.prices:
+        note = f"no price is known of {model}, and budget.unknown_price is refuse; give it one under `models`"
+        return Gate(level=Level.EXHAUSTED, note=note)
+    every = payable((*budget.limits, *request.limits), covered=plan is not None)
+    if not every:
+        return None
+    facts, spec = request.facts, view.spec
+    place = (spec.provider, model)
+    estimate, _ = expected(facts, request.handed_tokens, place, question.policy, question.snapshot.outputs)
     charged = request.charged if request.charged is not None else charged_to(facts)
     scopes = at_place(charged, provider=spec.provider, tier=tier.name, model=model, endpoint=spec.name)
-    every = (*limits, *request.limits)
     return gate(every, scopes, request.now_ms, spent, estimate=estimate, critical=facts.critical)
+
+
+def payable(limits: Iterable[Limit], *, covered: bool) -> tuple[Limit, ...]:
+    """The limits that count an attempt, by whether a subscription covers it."""
+    return tuple(limit for limit in limits if not covered or limit.unit is not Unit.USD)
 
 
 def is_explicit(question: Question) -> bool:
@@ -98,7 +141,9 @@ def words(found: Gate | None) -> str:
     """The limit that binds, in words that stay the same until it moves; to be read after what it keeps from."""
     binding = found.binding if found is not None else None
     if binding is None:
-        return ""
+        until_ms = found.until_ms if found is not None else None
+        free = f"; free again at {_instant(until_ms)}" if until_ms is not None else ""
+        return f"{found.note}{free}" if found is not None else ""
     name, unit = _name(binding), binding.limit.unit
     if binding.level is Level.DEGRADED:
         return f"the soft value of {name}, {amount_text(binding.limit.soft or 0, unit)}, is reached"
@@ -114,6 +159,13 @@ def moves(standing: Standing) -> str:
     if standing.limit.window.kind is WindowKind.ROLLING:
         return "; what leaves its window becomes free"
     return f"; free again at {_instant(standing.resets_ms)}"
+
+
+def plan_words(plan: SubscriptionStanding) -> str:
+    """A subscription with how much of its windows is used; to be read in the record of a place that it pays."""
+    used = ", ".join(f"{one.allowance.name} {one.used_percent:.0f} % used" for one in plan.allowances)
+    state = "preferred" if plan.preferred else plan.reason or "not preferred"
+    return f"subscription to {plan.subscription.provider} ({state}): {used or 'nothing is known of it yet'}"
 
 
 def told(found: Gate | None) -> str:

@@ -110,7 +110,7 @@ class Record:
             selected_endpoint=chosen.endpoint,
             selected_model=chosen.model,
             selected_host=view.spec.host,
-            budget=gatekeeping.told(chosen.gate) or self._limits(),
+            budget=_money(chosen) or self._limits(),
             provider=view.spec.provider,
             candidate_count=len(found.offers),
             estimate=estimate,
@@ -153,7 +153,7 @@ class Record:
         target = TargetType.LOCAL if cost in (CostClass.LOCAL, CostClass.FREE) else TargetType.CLOUD
         limited = self._refused_by_limits()
         if limited and code in _MOVED_BY_LIMITS:
-            moves = [at for gate in limited if gate.binding and (at := gate.binding.resets_ms) is not None]
+            moves = [at for gate in limited if (at := gate.resets_ms) is not None]
             next_check_ms = min((at for at in (*moves, next_check_ms) if at is not None), default=None)
         return Hold(
             wait=Wait(code=code, since_ms=since_ms, detail=detail, next_check_ms=next_check_ms),
@@ -272,6 +272,12 @@ class Record:
             rejection=place.rejection,
             detail=wording.refusal_now(place, self.question),
         )
+
+
+def _money(offer: Offer) -> str:
+    """What pays for the chosen place, and the limit that matters most for it."""
+    plan = gatekeeping.plan_words(offer.plan) if offer.plan is not None else ""
+    return "; ".join(words for words in (plan, gatekeeping.told(offer.gate)) if words)
 
 
 def _loss(offer: Offer, *, is_chosen: bool) -> Rejection | None:

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ostler.budget.limits import Gate
+from ostler.budget.subscriptions import SubscriptionStanding
 from ostler.domain.decision import Estimate
 from ostler.domain.fleet import GIB, EndpointView, HostReport, SwapEstimate
 from ostler.domain.policy import RoutingPolicy, ScoreWeights
@@ -63,6 +64,8 @@ class Offer(msgspec.Struct, gc=False):
     score: float = 0.0
     gate: Gate | None = None
     """What the limits of the budget say; `None` where none is asked."""
+    plan: SubscriptionStanding | None = None
+    """The subscription that pays for it, if one does."""
 
     @property
     def finish_ms(self) -> int:
@@ -71,8 +74,21 @@ class Offer(msgspec.Struct, gc=False):
 
     @property
     def money_s(self) -> float:
-        """What the call costs there, in seconds of waiting."""
-        return 0.0 if self.view.spec.local else self.work.money_s
+        """What the call costs there, in seconds of waiting. What a subscription still has in time costs nothing; what
+        is ahead of its pace is worth what it would cost elsewhere.
+        """
+        plan = self.plan
+        return 0.0 if self.view.spec.local or (plan is not None and plan.preferred) else self.work.money_s
+
+    @property
+    def cost_micro_usd(self) -> int | None:
+        """What the call adds to what is spent; `None` = no price is known."""
+        return 0 if self.view.spec.local or self.plan is not None else self.work.cost_micro_usd
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether it is paid by the token."""
+        return self.plan is None and not self.view.spec.local
 
 
 def host_load(report: HostReport | None, now_ms: int, routing: RoutingPolicy) -> HostLoad:
@@ -116,7 +132,7 @@ def rate(offer: Offer, weights: ScoreWeights) -> None:
     if offer.affine:
         product *= weights.affinity
     finish_ms = offer.queue_ms + offer.load_ms + work.prefill_ms + work.decode_ms or MIN_FINISH_MS
-    money_s = 0.0 if offer.view.spec.local else work.money_s
+    money_s = offer.money_s
     offer.score = product / (finish_ms / 1000.0 + product * money_s)
 
 
@@ -141,7 +157,7 @@ def estimate(offer: Offer) -> Estimate:
         load_ms=offer.load_ms,
         prefill_ms=offer.work.prefill_ms,
         decode_ms=offer.work.decode_ms,
-        cost_micro_usd=0 if offer.view.spec.local else offer.work.cost_micro_usd,
+        cost_micro_usd=offer.cost_micro_usd,
     )
 
 

@@ -18,13 +18,14 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from ostler.budget.limits import Gate
+from ostler.budget.subscriptions import SubscriptionStanding
 from ostler.domain.catalog import ChoiceRule, ModelSpec, TierSpec
 from ostler.domain.decision import Rejection, Wish
 from ostler.domain.fleet import EndpointView, ModelAt, SwapEstimate
 from ostler.routing import effort, filters, scoring
 from ostler.routing.effort import Work
 from ostler.routing.filters import NEVER, Screen
-from ostler.routing.gatekeeping import gate_of, is_degraded, is_explicit
+from ostler.routing.gatekeeping import gate_of, is_degraded, is_explicit, plan_of
 from ostler.routing.question import Question
 from ostler.routing.scoring import HostLoad, Offer
 
@@ -44,7 +45,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     call_ms: int = 0
     swap: SwapEstimate | None = None
     gate: Gate | None = None
-    """The limits of the budget that keep work away."""
+    """What of the budget keeps work away."""
 
 
 class Survey(msgspec.Struct, kw_only=True):
@@ -72,11 +73,15 @@ class Survey(msgspec.Struct, kw_only=True):
         return any(place.view.managed and place.rejection is Rejection.NO_SLOT for place in self.busy)
 
     def best(self, limit: int) -> list[Offer]:
-        """The best offers by the tier's rule, at most `limit`; equal ones in the order of their names."""
+        """The best offers by the tier's rule, at most `limit`; equal ones in the order of their names. What is paid by
+        the token comes after all others while a subscription has something left in time.
+        """
         in_order = self.tier.choose is ChoiceRule.FIRST
+        spares = any(offer.plan is not None and offer.plan.preferred for offer in self.offers)
 
-        def key(offer: Offer) -> tuple[int, float, str, str]:
-            return (offer.order if in_order else 0, -offer.score, offer.endpoint, offer.model)
+        def key(offer: Offer) -> tuple[bool, int, float, str, str]:
+            order = offer.order if in_order else 0
+            return (spares and offer.is_metered, order, -offer.score, offer.endpoint, offer.model)
 
         return heapq.nsmallest(limit, self.offers, key=key)
 
@@ -168,6 +173,7 @@ class Surveyor:
         """Models that are left out while another one can be used."""
         self._hosts: dict[str, HostLoad] = {}
         self._gates: dict[tuple[str, str, str], Gate | None] = {}
+        self._plans: dict[tuple[str, str], SubscriptionStanding | None] = {}
 
     def survey(self, tier: TierSpec, screen: Screen) -> Survey:
         """Look at every place of the tier."""
@@ -258,6 +264,7 @@ class Surveyor:
         host_load = self._host(view.spec.host)
         offer = Offer(name, model, contender.order, view, host_load, work, warm, queue_ms, load_ms)
         offer.gate = self._gate(found.tier, view, model)
+        offer.plan = self._plan(view, model)
         scoring.rate(offer, policy.routing.weights)
         found.offers.append(offer)
 
@@ -315,13 +322,22 @@ class Surveyor:
         return max(queue_ms, effort.queue_ms(own_in_flight, own_slots, work))
 
     def _gate(self, tier: TierSpec, view: EndpointView, model: str) -> Gate | None:
-        """What the limits say of a place, asked once for all endpoints of a provider: no limit is of an endpoint."""
+        """What money says of a place, asked once for all endpoints of a provider: no limit is of an endpoint."""
         if view.spec.local or self._question.snapshot.spent is None:
             return None
         key = (tier.name, view.spec.provider, model)
         if key not in self._gates:
-            self._gates[key] = gate_of(self._question, tier, view, model)
+            self._gates[key] = gate_of(self._question, tier, view, model, self._plan(view, model))
         return self._gates[key]
+
+    def _plan(self, view: EndpointView, model: str) -> SubscriptionStanding | None:
+        """The subscription that pays for a place, looked at once for all endpoints of a provider."""
+        if view.spec.local or not self._question.policy.budget.subscriptions:
+            return None
+        key = (view.spec.provider, model)
+        if key not in self._plans:
+            self._plans[key] = plan_of(self._question, view.spec.provider, model)
+        return self._plans[key]
 
     def _host(self, name: str) -> HostLoad:
         known = self._hosts.get(name)

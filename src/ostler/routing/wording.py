@@ -69,7 +69,8 @@ def refusal(place: Refusal, question: Question) -> str:
         case Rejection.CONTEXT:
             return _context(place, question)
         case Rejection.BUDGET:
-            return f"{text}, and {gatekeeping.words(place.gate)}"
+            is_limit = place.gate is not None and not place.gate.note
+            return f"{f'{text}, and' if is_limit else 'may not be used:'} {gatekeeping.words(place.gate)}"
         case Rejection.MEMORY:
             return f"{text} ({_memory(place, question)})"
         case Rejection.LOAD_FAILED | Rejection.NO_ROOM if place.swap is not None and place.swap.message:

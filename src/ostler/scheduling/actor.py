@@ -11,13 +11,14 @@ from typing import assert_never
 
 import msgspec
 
+from ostler.domain.allowances import Reported
 from ostler.domain.clock import Clock
 from ostler.domain.event import Event
 from ostler.domain.ledger import LedgerEntry, Summed
 from ostler.domain.live import Standing
 from ostler.domain.policy import Policy
 from ostler.domain.states import LEASED_STATES, Failure, FailureClass, TaskState, Wait, WaitCode
-from ostler.scheduling import following, live, loading, purse, residency, wishes
+from ostler.scheduling import allowances, following, live, loading, purse, residency, wishes
 from ostler.scheduling import signals as sig
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Effect
@@ -64,11 +65,21 @@ class Scheduler:
         return turn.effects
 
     def restore_money(
-        self, sums: Iterable[Summed], reserved: Iterable[LedgerEntry], lately: Iterable[LedgerEntry] = ()
+        self,
+        sums: Iterable[Summed],
+        reserved: Iterable[LedgerEntry],
+        lately: Iterable[LedgerEntry] = (),
+        *,
+        now_ms: int,
+        reports: Iterable[Reported] = (),
     ) -> None:
-        """Take up what the ledger says, before any work is taken in. `lately`: entries to learn lengths from."""
+        """Take up what the ledger says, before any work is taken in. `lately`: entries to learn lengths from;
+        `reports`: what providers last said of subscriptions. What is reached by now was told of before.
+        """
         self.books.money.restore(sums, reserved)
         self.books.answers.restore(lately, self.books.policy)
+        purse.recall_told(self.books, now_ms)
+        allowances.restored(self.books, reports, now_ms)
 
     def next_wake_ms(self) -> int | None:
         """When the scheduler wants a `Wake` if nothing else happens."""

@@ -34,6 +34,7 @@ from ostler.scheduling.paths import Paths
 from ostler.scheduling.queue import WaitingQueue
 from ostler.scheduling.timers import Timers
 from ostler.scheduling.verdicts import Verdicts
+from ostler.scheduling.windows_told import WindowsTold
 from ostler.scheduling.workers import Workers
 
 
@@ -62,6 +63,7 @@ class Books:
         """What the calls of leased agents' tasks had cost when their attempt began."""
         self.crossed: dict[tuple[str, str], frozenset[Told]] = {}
         """What was told of limits, by limit and whose it is."""
+        self.allowances = WindowsTold()
         self.batches = Batches()
         self.in_flight: dict[str, int] = {}
         self.in_flight_by_model: dict[tuple[str, str], int] = {}
@@ -110,6 +112,7 @@ class Books:
             spent=self.money.spent,
             outputs=self.answers.expected,
             explore=self.may_explore(now_ms),
+            allowances=tuple(self.allowances.known.values()),
             taken_ms=now_ms,
         )
 

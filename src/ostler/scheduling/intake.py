@@ -60,7 +60,7 @@ def class_key(books: Books, task: Task) -> tuple[object, ...]:
     facts = task.facts
     plan = (task.batch, host_of(books.following, task)) if task.batch in books.following else None
     route = route_class(facts, task, books.policy)
-    money = charged_apart(books.policy.budget.limits, facts)
+    money = charged_apart(books.policy.budget, facts)
     return (route, facts.kind, facts.requires, facts.worker, facts.repo, limits_key(facts), plan, money)
 
 

@@ -24,7 +24,7 @@ from ostler.domain.fleet import FleetSnapshot, ModelAt
 from ostler.domain.live import Denial, Dispatch, LiveCall, LiveEnded, Standing
 from ostler.domain.states import FailureClass, Wait, WaitCode
 from ostler.routing.classes import call_class, calls_apart
-from ostler.scheduling import purse
+from ostler.scheduling import allowances, purse
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.calls import Live
 from ostler.scheduling.effects import DenyCall, RunCall
@@ -116,11 +116,6 @@ def _settled(turn: Turn, live: Live, verdict: Verdict, decided_us: int) -> bool:
     if isinstance(verdict, Route):
         if verdict.decision.selected_endpoint is None:
             wait = Wait(code=WaitCode.NO_ROUTE, since_ms=live.call.offered_ms, detail="it needs no model")
-            _deny(turn, live, wait, verdict.decision)
-            return True
-        if purse.is_unpriced(turn.books, verdict.decision):
-            detail = purse.unpriced(verdict.decision)
-            wait = Wait(code=WaitCode.BUDGET, since_ms=live.call.offered_ms, detail=detail)
             _deny(turn, live, wait, verdict.decision)
             return True
         _run(turn, live, verdict.decision, decided_us)
@@ -256,6 +251,8 @@ def ended(turn: Turn, end: LiveEnded) -> None:
         live.held = ""
         if end.failure is None:
             purse.answered(books, live.call.facts, endpoint, model, end.usage)
+    if end.allowances:
+        allowances.told(turn, books.endpoints.views[endpoint].spec.provider, end.allowances)
     if end.wants_tool:
         books.hosts.hold(ModelAt(endpoint, model), now_ms + books.policy.residency.tool_hold_ms)
     if end.failure is None:

@@ -18,7 +18,7 @@ from ostler.routing.effective import chain, effective, step_of
 from ostler.routing.facts import estimate_tokens
 from ostler.routing.ladder import Ladder
 from ostler.routing.signature import signature
-from ostler.scheduling import purse
+from ostler.scheduling import allowances, purse
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Apply, ProbeNow, Stop
 from ostler.scheduling.escalating import advise
@@ -110,6 +110,8 @@ def _finished(turn: Turn, task: Task, report: Finished) -> None:
     event = turn.task_event("task.evaluating", judged, duration, **turn.route_meta(judged))
     turn.apply(turn.store(task, judged, event, attempt=attempt, output=report.output))
     purse.pay(turn, purse.settlement(books, attempt, report, turn.now_ms))
+    if report.allowances:
+        allowances.told(turn, purse.provider_of(books, attempt.endpoint), report.allowances)
     books.attempts[task.id] = attempt
     if report.ok:
         purse.answered(books, task.facts, attempt.endpoint, attempt.model, report.usage)

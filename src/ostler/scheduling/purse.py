@@ -10,23 +10,26 @@ Classes that wait for a limit are looked at when room is made: an attempt ended 
 A task whose own estimate is too large for what is left waits by itself, so that cheaper ones behind it go on.
 """
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from ostler.budget.alerts import crossed
 from ostler.budget.limits import Standing, amount_text, bounds, scope_value, standing
-from ostler.budget.prices import cost_micro_usd
 from ostler.budget.recovery import taken_back
+from ostler.budget.subscriptions import allowance_bounds, subscription_of
 from ostler.budget.windows import EARLIEST_MS, LATEST_MS, extent
 from ostler.domain.commands import LedgerCommand, Release, Reserve, Settle
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
-from ostler.domain.ledger import Amount, Basis, Scopes, Span
-from ostler.domain.limits import ScopeKind, UnknownPrice
+from ostler.domain.ledger import Amount, Basis, Bound, Scopes, Span
+from ostler.domain.limits import BudgetPolicy, Limit, ScopeKind
 from ostler.domain.live import Dispatch, LiveCall, LiveEnded
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Attempt, Task, TaskFacts, TaskKind, Usage
 from ostler.domain.work import Finished
-from ostler.routing.gatekeeping import at_place, charged_to, expected, price_of
+from ostler.routing.gatekeeping import at_place, charge, charged_to, expected, payable
+from ostler.scheduling import allowances
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Apply
 from ostler.scheduling.queue import BUDGET
@@ -65,7 +68,8 @@ def reservation(books: Books, task: Task, decision: Decision, now_ms: int) -> Re
     policy, facts = books.policy, task.facts
     if facts.kind is TaskKind.AGENT:
         return None  # each of its calls holds and pays its own, under the task
-    amount, basis = expected(facts, task.handed_tokens, decision.selected_model, policy, books.answers.expected)
+    place = (decision.provider or "", decision.selected_model)
+    amount, basis = expected(facts, task.handed_tokens, place, policy, books.answers.expected)
     scopes = _scopes(charged_to(facts), decision)
     return Reserve(
         attempt=name_of(task.id, task.generation),
@@ -73,8 +77,17 @@ def reservation(books: Books, task: Task, decision: Decision, now_ms: int) -> Re
         amount=amount,
         basis=basis,
         scopes=scopes,
-        bounds=bounds(policy.budget.limits, scopes, now_ms, critical=facts.critical),
+        bounds=_bounds(policy.budget, policy.budget.limits, scopes, now_ms, critical=facts.critical),
     )
+
+
+def _bounds(
+    budget: BudgetPolicy, limits: Iterable[Limit], scopes: Scopes, now_ms: int, *, critical: bool
+) -> tuple[Bound, ...]:
+    """All that the store is to check: limits, and the allowances of the subscription that pays."""
+    plan = subscription_of(budget.subscriptions, scopes.provider)
+    held = bounds(payable(limits, covered=plan is not None), scopes, now_ms, critical=critical)
+    return held if plan is None else (*held, *allowance_bounds(plan, scopes, now_ms, critical=critical))
 
 
 def _scopes(charged: Scopes, decision: Decision) -> Scopes:
@@ -97,6 +110,8 @@ def told(turn: Turn, command: LedgerCommand | None) -> None:
         books.queue.open_blocked_on(BUDGET)
     if scopes is not None and books.policy.budget.limits:
         _alert(turn, scopes)
+    if scopes is not None and books.policy.budget.subscriptions:
+        allowances.looked_at(turn, scopes.provider)
 
 
 def _alert(turn: Turn, scopes: Scopes) -> None:
@@ -115,6 +130,16 @@ def _alert(turn: Turn, scopes: Scopes) -> None:
         turn.emit(*(_crossing(one, now_ms) for one in fresh))
 
 
+def recall_told(books: Books, now_ms: int) -> None:
+    """After a restart: what is reached by now was told of when it was."""
+    for limit in books.policy.budget.limits:
+        values = [limit.of] if limit.of or limit.scope is ScopeKind.ALL else books.money.values(limit.scope)
+        for value in values:
+            now = standing(limit, value, now_ms, books.money.spent)
+            if now is not None and (kept := crossed([now], frozenset())[1]):
+                books.crossed[limit.name, value] = kept
+
+
 def _crossing(one: Standing, now_ms: int) -> Event:
     ceiling = one.ceiling if one.ceiling is not None else one.limit.soft
     amounts = {"used": one.used, "held": one.held, "ceiling": ceiling or 0}
@@ -126,19 +151,6 @@ def _crossing(one: Standing, now_ms: int) -> Event:
 def undone(turn: Turn, attempt: str) -> None:
     """The store did not take a reservation: nothing is held."""
     told(turn, Release(attempt=attempt, at_ms=turn.now_ms))
-
-
-def is_unpriced(books: Books, decision: Decision) -> bool:
-    """Whether the profile refuses the place because nobody knows what it costs."""
-    refuses = books.policy.budget.unknown_price is UnknownPrice.REFUSE
-    paid = refuses and _is_paid(books, decision.selected_endpoint)
-    return paid and (decision.selected_model or "") not in books.policy.budget.prices
-
-
-def unpriced(decision: Decision) -> str:
-    """The same in words."""
-    model = decision.selected_model
-    return f"no price is known of {model}, and budget.unknown_price is refuse; give it one under `models`"
 
 
 def pay(turn: Turn, command: Settle | Release | None) -> None:
@@ -165,7 +177,7 @@ def call_reservation(books: Books, call: LiveCall, decision: Decision, now_ms: i
     if not _is_paid(books, endpoint) or model is None:
         return None
     policy, facts = books.policy, call.facts
-    amount, basis = expected(facts, 0, model, policy, books.answers.expected)
+    amount, basis = expected(facts, 0, (decision.provider or "", model), policy, books.answers.expected)
     scopes = _scopes(call.charged, decision)
     limits = (*policy.budget.limits, *call.limits)
     return Reserve(
@@ -174,7 +186,7 @@ def call_reservation(books: Books, call: LiveCall, decision: Decision, now_ms: i
         amount=amount,
         basis=basis,
         scopes=scopes,
-        bounds=bounds(limits, scopes, now_ms, critical=facts.critical),
+        bounds=_bounds(policy.budget, limits, scopes, now_ms, critical=facts.critical),
     )
 
 
@@ -195,7 +207,8 @@ def call_settlement(books: Books, attempt: str, dispatch: Dispatch, end: LiveEnd
     amount = charged(end.usage)
     written = min(end.cache_write_tokens, amount.input_tokens)
     amount = replace(amount, input_tokens=amount.input_tokens - written, cache_write_tokens=written)
-    return _settled(books, attempt, dispatch.model, amount, now_ms, estimated=end.usage.estimated)
+    place = (provider_of(books, dispatch.endpoint), dispatch.model)
+    return _settled(books, attempt, place, amount, now_ms, estimated=end.usage.estimated)
 
 
 def settlement(books: Books, attempt: Attempt, report: Finished, now_ms: int) -> Settle | Release | None:
@@ -211,14 +224,16 @@ def settlement(books: Books, attempt: Attempt, report: Finished, now_ms: int) ->
         turned_away = report.failure is not None and report.failure.kind in _UNSENT
         return taken_back(name, now_ms, may_have_run=not turned_away)
     amount = charged(report.usage)
-    return _settled(books, name, attempt.model, amount, now_ms, estimated=report.usage.estimated)
+    place = (provider_of(books, attempt.endpoint), attempt.model)
+    return _settled(books, name, place, amount, now_ms, estimated=report.usage.estimated)
 
 
-def _settled(books: Books, attempt: str, model: str, amount: Amount, now_ms: int, *, estimated: bool) -> Settle:
-    price, basis = price_of(books.policy.budget, model)
+def _settled(
+    books: Books, attempt: str, place: tuple[str, str], amount: Amount, now_ms: int, *, estimated: bool
+) -> Settle:
+    amount, basis = charge(books.policy.budget, *place, amount)
     if estimated and basis is Basis.PRICED:
         basis = Basis.ESTIMATED
-    amount = replace(amount, micro_usd=cost_micro_usd(price, amount))
     return Settle(attempt=attempt, at_ms=now_ms, amount=amount, basis=basis)
 
 
@@ -231,8 +246,9 @@ def cost_of(books: Books, attempt: Attempt) -> int | None:
         return None
     if not _is_paid(books, attempt.endpoint):
         return 0
-    price, basis = price_of(books.policy.budget, attempt.model)
-    return None if basis is Basis.UNKNOWN else cost_micro_usd(price, charged(attempt.usage))
+    provider = provider_of(books, attempt.endpoint)
+    amount, basis = charge(books.policy.budget, provider, attempt.model, charged(attempt.usage))
+    return None if basis is Basis.UNKNOWN else amount.micro_usd
 
 
 def paid_by(books: Books, task_id: str) -> int:
@@ -271,6 +287,12 @@ def charged(usage: Usage) -> Amount:
 def _pays_by_call(books: Books, attempt: Attempt) -> bool:
     task = books.tasks.get(attempt.task_id)
     return task is not None and task.facts.kind is TaskKind.AGENT
+
+
+def provider_of(books: Books, endpoint: str | None) -> str:
+    """Who is paid for a place; empty where nobody knows."""
+    view = books.endpoints.views.get(endpoint) if endpoint is not None else None
+    return view.spec.provider if view is not None else ""
 
 
 def _is_paid(books: Books, endpoint: str | None) -> bool:

@@ -99,8 +99,6 @@ def _serve(turn: Turn, fleet: _Fleet, key: ClassKey, task_id: str) -> bool:
     later_ms = not_before_ms(books, task, verdict.decision, turn.now_ms)
     if later_ms is not None:
         return _hold(turn, key, task, _plan_hold(turn, task, verdict.decision, later_ms))
-    if purse.is_unpriced(books, verdict.decision):
-        return _hold(turn, key, task, _price_hold(turn, task, verdict.decision))
     session_id = _match(turn, task, verdict)
     if session_id is None:
         hold = _worker_hold(turn, task, verdict.decision)
@@ -117,14 +115,6 @@ def _plan_hold(turn: Turn, task: Task, decision: Decision, later_ms: int) -> Hol
     detail = f"its plan has it start later on {decision.selected_host}, with the next turn of its model there"
     since_ms = _since(turn, task, WaitCode.CAPACITY)
     wait = Wait(code=WaitCode.CAPACITY, since_ms=since_ms, detail=detail, next_check_ms=later_ms)
-    blocked_on = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
-    return Hold(wait=wait, decision=decision, blocked_on=blocked_on)
-
-
-def _price_hold(turn: Turn, task: Task, decision: Decision) -> Hold:
-    """The profile refuses what has no price: nothing moves before it names one, or another place becomes better."""
-    since_ms = _since(turn, task, WaitCode.BUDGET)
-    wait = Wait(code=WaitCode.BUDGET, since_ms=since_ms, detail=purse.unpriced(decision))
     blocked_on = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
     return Hold(wait=wait, decision=decision, blocked_on=blocked_on)
 

@@ -235,6 +235,7 @@ class Flusher:
             self._many(drop, dropped)
             self._many(put, [row for row in entries.values() if row is not None])
         self._many(sql.put_measurement, list(registry.measurements.values()))
+        self._many(sql.put_allowance, list(registry.allowances.values()))
         self._many(sql.put_plan, list(registry.plans.values()))
         self._many(sql.put_alert, list(registry.alerts.values()))
         for pruning in registry.prunings:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 import sqlalchemy as sa
 
+from ostler.domain.allowances import Reported
 from ostler.domain.commands import Command, Result
 from ostler.domain.errors import ConflictError
 from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
@@ -74,6 +75,10 @@ class LedgerFile:
     def charged(self, kind: ScopeKind) -> list[str]:
         """Who was ever charged, by name."""
         return self._read(lambda run, texts: ledger_reads.values(run, texts, kind), [])
+
+    def reported(self) -> list[Reported]:
+        """What providers last reported of subscriptions."""
+        return self._read(ledger_reads.allowances, [])
 
     def kept_use(self) -> KeptUse:
         """What was answered by attempts and calls whose records are kept beside the ledger."""

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
 from ostler.budget.buckets import Grain, pieces
+from ostler.domain.allowances import Reported
 from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
 from ostler.store import rows, schema
@@ -33,6 +34,7 @@ class LedgerQueries(NamedTuple):
     open_reservations: str
     values: str
     """By scope."""
+    allowances: str
 
 
 def compile_ledger_queries(dialect: Dialect) -> LedgerQueries:
@@ -70,6 +72,7 @@ def compile_ledger_queries(dialect: Dialect) -> LedgerQueries:
         newest_of_attempt=text(at_most(of_attempt.order_by(downward))),
         open_reservations=text(sa.select(entry.c.body).where(*is_open).order_by(entry.c.seq)),
         values=text(values.order_by(spending.c.value)),
+        allowances=text(sa.select(schema.allowance.c.body).order_by(*schema.allowance.primary_key)),
     )
 
 
@@ -112,3 +115,8 @@ def open_reservations(run: Run, queries: LedgerQueries) -> list[LedgerEntry]:
 def values(run: Run, queries: LedgerQueries, kind: ScopeKind) -> list[str]:
     """Who was ever charged, by name."""
     return [value for (value,) in run(queries.values, (kind.value,))]
+
+
+def allowances(run: Run, queries: LedgerQueries) -> list[Reported]:
+    """What providers last reported of subscriptions, by provider and window."""
+    return [rows.decode_allowance(text) for (text,) in run(queries.allowances, ())]

@@ -15,6 +15,7 @@ import msgspec
 
 from ostler.budget.book import LedgerBook
 from ostler.domain.alerts import Alert
+from ostler.domain.allowances import Reported
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import (
     AppendEvents,
@@ -30,6 +31,7 @@ from ostler.domain.commands import (
     PruneCalls,
     PruneEvents,
     PutAlerts,
+    PutAllowances,
     PutCalls,
     PutEndpoint,
     PutKey,
@@ -87,6 +89,7 @@ class MemoryStore:
         self._sessions: dict[str, Session] = {}
         self._endpoints: dict[str, EndpointSpec] = {}
         self._tokens: dict[str, PutToken] = {}
+        self._allowances: dict[tuple[str, str], Reported] = {}
         self._measurements: dict[tuple[str, str, int, str], Measurement] = {}
         self._plans: dict[tuple[str, int], StoredPlan] = {}
         self._observations: dict[str, Observation] = {}
@@ -108,6 +111,7 @@ class MemoryStore:
             tasks=tuple(task for task in tasks if task.state not in FINAL_STATES),
             sessions=tuple(sorted(self._sessions.values(), key=lambda session: (session.joined_ms, session.id))),
             endpoints=tuple(self._endpoints[name] for name in sorted(self._endpoints)),
+            allowances=tuple(self._allowances[key] for key in sorted(self._allowances)),
             measurements=tuple(self._measurements[key] for key in sorted(self._measurements)),
             next_seq=(tasks[-1].seq if tasks else 0) + 1,
             last_event_seq=self._events.last_seq,
@@ -384,6 +388,7 @@ class MemoryStore:
         | PutToken
         | DropToken
         | PutMeasurements
+        | PutAllowances
         | PutPlan
         | PutObservations
         | ForgetObservations
@@ -414,6 +419,7 @@ class MemoryStore:
         | PutToken
         | DropToken
         | PutMeasurements
+        | PutAllowances
         | PutPlan,
     ) -> Result:
         if isinstance(command, PutToken | DropToken):
@@ -430,6 +436,8 @@ class MemoryStore:
         elif isinstance(command, PutMeasurements):
             for row in command.measurements:
                 self._measurements[row.host, row.model, row.context_tokens, row.quantity.value] = row
+        elif isinstance(command, PutAllowances):
+            self._allowances.update(((one.provider, one.window), one) for one in command.reports)
         elif isinstance(command, PutPlan):
             self._plans[command.plan.batch, command.plan.version] = command.plan
         else:

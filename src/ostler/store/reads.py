@@ -19,7 +19,7 @@ from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Task, TaskSpec
-from ostler.store import rows, schema
+from ostler.store import ledger_reads, rows, schema
 from ostler.store.call_reads import CallQueries, compile_call_queries
 from ostler.store.ledger_reads import LedgerQueries, compile_ledger_queries
 from ostler.store.rows import Run
@@ -177,6 +177,7 @@ def open_work(run: Run, queries: Queries) -> OpenWork:
         tasks=tuple(rows.decode_task(text) for (text,) in run(queries.open_tasks, ())),
         sessions=tuple(rows.decode_session(text) for (text,) in run(queries.sessions, ())),
         endpoints=tuple(rows.decode_endpoint(text) for (text,) in run(queries.endpoints, ())),
+        allowances=tuple(ledger_reads.allowances(run, queries.ledger)),
         measurements=tuple(rows.decode_measurement(text) for (text,) in run(queries.measurements, ())),
         next_seq=(run(queries.last_task_seq, ())[0][0] or 0) + 1,
         last_event_seq=run(queries.last_event_seq, ())[0][0],

@@ -12,6 +12,7 @@ from ostler.domain.commands import (
     ForgetObservations,
     PruneEvents,
     PutAlerts,
+    PutAllowances,
     PutEndpoint,
     PutMeasurements,
     PutObservations,
@@ -34,6 +35,7 @@ RegistryCommand = (
     | PutToken
     | DropToken
     | PutMeasurements
+    | PutAllowances
     | PutObservations
     | ForgetObservations
     | PutPlan
@@ -53,6 +55,7 @@ class RegistryPlan:
         self.endpoints: dict[str, rows.Row | None] = {}
         self.tokens: dict[str, rows.Row | None] = {}
         self.measurements: dict[tuple[str, str, int, str], rows.Row] = {}
+        self.allowances: dict[tuple[str, str], rows.Row] = {}
         self.observations: list[PutObservations | ForgetObservations] = []
         self.plans: dict[tuple[str, int], rows.Row] = {}
         self.alerts: dict[tuple[str, str], rows.Row] = {}
@@ -77,15 +80,12 @@ class RegistryPlan:
             return self._put_token(command)
         elif isinstance(command, DropToken):
             return self._drop_token(command.name)
-        elif isinstance(command, PutMeasurements):
-            for row in map(rows.measurement_row, command.measurements):
-                self.measurements[row[:4]] = row
         elif isinstance(command, PutObservations | ForgetObservations):
             self.observations.append(command)
-        elif isinstance(command, PutPlan):
-            self.plans[command.plan.batch, command.plan.version] = rows.plan_row(command.plan)
         elif isinstance(command, PutAlerts | PruneEvents):
             self._observed(command)
+        elif isinstance(command, PutMeasurements | PutAllowances | PutPlan):
+            self._put(command)
         else:
             assert_never(command)
         return _APPLIED
@@ -95,6 +95,14 @@ class RegistryPlan:
             self.alerts.update(((one.rule, one.subject), rows.alert_row(one)) for one in command.alerts)
         else:
             self.prunings.append(command)
+
+    def _put(self, command: PutMeasurements | PutAllowances | PutPlan) -> None:
+        if isinstance(command, PutMeasurements):
+            self.measurements.update((row[:4], row) for row in map(rows.measurement_row, command.measurements))
+        elif isinstance(command, PutAllowances):
+            self.allowances.update((row[:2], row) for row in map(rows.allowance_row, command.reports))
+        else:
+            self.plans[command.plan.batch, command.plan.version] = rows.plan_row(command.plan)
 
     def _drop_endpoint(self, name: str) -> Result:
         if name not in self._picture.endpoint_names:

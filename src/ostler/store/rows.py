@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ostler.domain.alerts import Alert
+from ostler.domain.allowances import Reported
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event, Scalar
@@ -35,6 +36,7 @@ Stored = (
     | Session
     | EndpointSpec
     | Measurement
+    | Reported
     | Observation
     | StoredPlan
     | GatewayKey
@@ -59,6 +61,7 @@ decode_decision = msgspec.json.Decoder(Decision).decode
 decode_session = msgspec.json.Decoder(Session).decode
 decode_endpoint = msgspec.json.Decoder(EndpointSpec).decode
 decode_measurement = msgspec.json.Decoder(Measurement).decode
+decode_allowance = msgspec.json.Decoder(Reported).decode
 decode_observation = msgspec.json.Decoder(Observation).decode
 decode_plan = msgspec.json.Decoder(StoredPlan).decode
 decode_key = msgspec.json.Decoder(GatewayKey).decode
@@ -156,6 +159,11 @@ def session_row(session: Session) -> Row:
 def measurement_row(row: Measurement) -> Row:
     """All columns of `measurement`, in their order."""
     return (row.host, row.model, row.context_tokens, row.quantity.value, body(row))
+
+
+def allowance_row(row: Reported) -> Row:
+    """All columns of `allowance`, in their order."""
+    return (row.provider, row.window, body(row))
 
 
 def observation_row(one: Observation) -> Row:

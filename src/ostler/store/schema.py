@@ -188,6 +188,17 @@ measurement = sa.Table(
     sqlite_with_rowid=False,
 )
 
+allowance = sa.Table(
+    "allowance",
+    METADATA,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""What providers last reported of the windows of their subscriptions."""
+
 plan = sa.Table(
     "plan",
     METADATA,

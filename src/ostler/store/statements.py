@@ -74,6 +74,7 @@ class Statements(NamedTuple):
     put_session: str
     put_endpoint: str
     put_measurement: str
+    put_allowance: str
     put_plan: str
     insert_observation: str
     """Does nothing where the id is there."""
@@ -133,6 +134,7 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         put_session=_upsert(dialect, upsert, schema.worker_session),
         put_endpoint=_upsert(dialect, upsert, schema.endpoint),
         put_measurement=_upsert(dialect, upsert, schema.measurement),
+        put_allowance=_upsert(dialect, upsert, schema.allowance),
         put_plan=_upsert(dialect, upsert, schema.plan),
         insert_observation=_insert_observation(dialect, upsert),
         forget_observations=text(sa.delete(schema.observation).where(*observations_named())),

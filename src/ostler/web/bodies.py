@@ -103,7 +103,9 @@ class SpendingBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     """Its name: the same one is charged once."""
     cost_micro_usd: Annotated[int, msgspec.Meta(ge=0, le=10**12)]
-    basis: Literal["reported", "priced", "estimated", "unknown"] = "reported"
+    covered_micro_usd: Annotated[int, msgspec.Meta(ge=0, le=10**12)] = 0
+    """What a subscription covered, at list prices; it costs nothing more."""
+    basis: Literal["reported", "priced", "estimated", "subscription", "unknown"] = "reported"
     """How the cost is known."""
     input_tokens: Annotated[int, msgspec.Meta(ge=0, le=10**12)] = 0
     output_tokens: Annotated[int, msgspec.Meta(ge=0, le=10**12)] = 0
@@ -122,7 +124,10 @@ class SpendingBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return Spending(
             attempt=self.id,
             amount=Amount(
-                micro_usd=self.cost_micro_usd, input_tokens=self.input_tokens, output_tokens=self.output_tokens
+                micro_usd=self.cost_micro_usd,
+                input_tokens=self.input_tokens,
+                output_tokens=self.output_tokens,
+                covered_micro_usd=self.covered_micro_usd,
             ),
             basis=Basis(self.basis),
             scopes=Scopes(

@@ -66,6 +66,16 @@ def _wait_ms(text: str, now_ms: int) -> float | None:
     return None if instant is None else instant.timestamp() * 1_000 - now_ms
 
 
+def instant_ms(text: str | None, now_ms: int) -> int | None:
+    """When something is over that is told as seconds since 1970, an instant, or a duration from now.
+
+    >>> instant_ms("1900000000", 0), instant_ms("2030-03-17T17:46:40Z", 0), instant_ms("90s", 1), instant_ms(None, 0)
+    (1900000000000, 1900000000000, 90001, None)
+    """
+    wait = _wait_ms(text, now_ms) if text is not None else None
+    return None if wait is None else now_ms + math.ceil(wait)
+
+
 def _instant(text: str) -> datetime | None:
     for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:

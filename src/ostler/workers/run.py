@@ -127,6 +127,7 @@ class Run:
             exit_code=partial.exit_code if partial else None,
             usage=partial.usage if partial else None,
             evidence=partial.evidence if partial else None,
+            allowances=partial.allowances if partial else (),
         )
 
     def stopped(self, *, partial: Finished | None = None) -> Finished:

@@ -84,7 +84,8 @@ class _Answer:
                 async for piece in pieces:
                     self._take(piece)
         except CallError as error:
-            self._failure = self._failed(error.kind, error.message, error.retry_after_ms)
+            failure = self._failed(error.kind, error.message, error.retry_after_ms)
+            self._failure = replace(failure, allowances=error.allowances)
         except UnreachableError as error:
             self._failure = self._failed(FailureClass.NETWORK, f"cannot reach '{self._route.endpoint.name}': {error}")
 
@@ -97,7 +98,8 @@ class _Answer:
             return self._run.stopped(partial=self._partial(self._estimate()))
         if completion is None:
             return self._failed(FailureClass.CUT, f"the answer of '{self._call.model}' was cut before its end")
-        answer = replace(self._partial(completion.usage), wants_tool=completion.wants_tool)
+        answer = self._partial(completion.usage)
+        answer = replace(answer, wants_tool=completion.wants_tool, allowances=completion.allowances)
         if not self._has_text:
             return self._run.failed(FailureClass.CAPABILITY, self._no_text(completion), partial=answer)
         return answer

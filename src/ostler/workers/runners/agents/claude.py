@@ -6,7 +6,9 @@ Its last line of type `result` decides: subtype `success`, not an error, and end
 
 from collections.abc import Mapping
 
+from ostler.domain.allowances import Reported
 from ostler.domain.states import FailureClass
+from ostler.wire.allowances import window_named
 from ostler.workers.runners.agents.contract import (
     AgentEvent,
     Begun,
@@ -45,6 +47,9 @@ _ERROR_KINDS = {
 }
 _VAGUE = frozenset({FailureClass.SERVER, FailureClass.CAPABILITY})
 """Where the words tell little, the program's own class says more."""
+PROVIDER = "anthropic"
+"""Whose subscription it speaks of."""
+_WINDOWS = {"five_hour": "5h", "seven_day": "7d", "seven_day_opus": "7d_opus", "seven_day_sonnet": "7d_sonnet"}
 _SUBTYPES = {
     "error_max_turns": FailureClass.CAPABILITY,
     "error_max_budget_usd": FailureClass.POLICY,
@@ -152,7 +157,21 @@ class ClaudeReader(LineReader):
         return tuple(events)
 
     def _limits(self, info: Fields) -> tuple[AgentEvent, ...]:
-        if text(info, "status") == "rejected":
+        rejected, share = text(info, "status") == "rejected", info.get("utilization")
+        window = _WINDOWS.get(text(info, "rateLimitType"))
+        if window is not None and (rejected or isinstance(share, int | float)):
+            used = float(share) * 100 if isinstance(share, int | float) and not rejected else 100.0
+            hours, family = window_named(window)
+            self.tally.allowances[window] = Reported(
+                provider=PROVIDER,
+                window=window,
+                used_percent=max(0.0, used),
+                at_ms=0,
+                resets_ms=count(info, "resetsAt") * 1_000 or None,
+                hours=hours,
+                family=family,
+            )
+        if rejected:
             what = text(info, "rateLimitType") or "unknown"
             self._limit = Trouble(kind=FailureClass.QUOTA, message=f"the {what} window of the subscription is used up")
         return ()

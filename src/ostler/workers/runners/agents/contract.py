@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from ostler.domain.allowances import Reported
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Usage
 
@@ -132,6 +133,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: int = 0
     session: str = ""
     """Its own name for the run."""
+    allowances: tuple[Reported, ...] = ()
+    """What it was told of the windows of a subscription; the instant is filled in by who asks."""
 
 
 class Reader(Protocol):

@@ -199,15 +199,14 @@ def _report(
         files_changed=work.files_changed,
     )
     ended.verdict = verdict
-    return replace(
-        run.succeeded(
-            output=verdict.text,
-            output_bytes=len(verdict.text.encode(errors="replace")),
-            exit_code=ended.exit_code,
-            usage=verdict.usage,
-        ),
-        evidence=evidence,
+    finished = run.succeeded(
+        output=verdict.text,
+        output_bytes=len(verdict.text.encode(errors="replace")),
+        exit_code=ended.exit_code,
+        usage=verdict.usage,
     )
+    told = tuple(replace(one, at_ms=finished.at_ms) for one in verdict.allowances)
+    return replace(finished, evidence=evidence, allowances=told)
 
 
 def replace_texts(verdict: Verdict, clean: Callable[[str], str]) -> Verdict:

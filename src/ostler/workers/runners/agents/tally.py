@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ostler.domain.allowances import Reported
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Usage
 from ostler.wire.classify import classify_answer, one_line
@@ -31,6 +32,8 @@ class Tally:
         self.trouble: Trouble | None = None
         """The newest error that the program has not got over."""
         self.repeats = Repeats()
+        self.allowances: dict[str, Reported] = {}
+        """The newest word on each window of a subscription."""
         self._begun = False
         self._used: Used | None = None
 
@@ -105,6 +108,7 @@ class Tally:
             steps=self.steps,
             tool_calls=self.tool_calls,
             session=session,
+            allowances=tuple(self.allowances[name] for name in sorted(self.allowances)),
         )
 
 
