@@ -7,7 +7,7 @@ from ostler.budget.book import LedgerBook
 from ostler.budget.mirror import QUARTERS_KEPT_MS, Mirror, since_needed
 from ostler.budget.windows import DAY_MS, LATEST_MS
 from ostler.domain.commands import LedgerCommand, Release, Reserve, Settle
-from ostler.domain.ledger import NOTHING, Scopes, Span
+from ostler.domain.ledger import NOTHING, LedgerQuery, Scopes, Span
 from ostler.domain.limits import Limit, ScopeKind, Window, WindowKind
 from tests.budget.made import AMOUNTS, HOUR_MS, NOW_MS, SCOPES, SPANS, usd
 
@@ -19,9 +19,13 @@ def lives(count: int) -> st.SearchStrategy[list[list[LedgerCommand]]]:
 
     def life(name: str) -> st.SearchStrategy[list[LedgerCommand]]:
         start = st.integers(NOW_MS - 30 * DAY_MS, NOW_MS)
-        return st.tuples(start, AMOUNTS, AMOUNTS, SCOPES, st.sampled_from(("none", "settle", "lost", "release"))).map(
-            lambda drawn: _life(name, *drawn)
-        )
+        return st.tuples(
+            start,
+            AMOUNTS,
+            AMOUNTS,
+            SCOPES,
+            st.sampled_from(("none", "settle", "lost", "release", "late", "late release")),
+        ).map(lambda drawn: _life(name, *drawn))
 
     return st.tuples(*(life(f"a{number}") for number in range(count))).map(list)
 
@@ -34,6 +38,9 @@ def _life(name: str, at_ms: int, held: object, used: object, scopes: Scopes, end
         "lost": [Settle(attempt=name, at_ms=at_ms + HOUR_MS, amount=NOTHING, ambiguous=True)],
         "release": [Release(attempt=name, at_ms=at_ms + HOUR_MS)],
     }
+    told_late: LedgerCommand = Settle(attempt=name, at_ms=at_ms + 2 * HOUR_MS, amount=used)  # type: ignore[arg-type]
+    ends["late"] = [*ends["lost"], told_late]
+    ends["late release"] = [*ends["release"], told_late]
     return [reserve, *ends[end]]
 
 
@@ -45,11 +52,33 @@ def test_the_mirror_says_what_the_ledger_says(made: list[list[LedgerCommand]], s
     for number, command in enumerate(commands):
         if number == restart:
             mirror = Mirror()
-            mirror.restore(book.summed(ScopeKind, 0), book.open_reservations())
+            lately = book.listed(LedgerQuery(newest_first=True))
+            mirror.restore(book.summed(ScopeKind, 0), book.open_reservations(), lately)
         book.apply(command)
         mirror.take(command)
         for span in (ALL, *spans):
             assert mirror.spent(span) == book.spent(span), f"other sums after {command}"
+
+
+def test_an_attempt_of_unknown_cost_is_remembered_until_somebody_tells() -> None:
+    """Taken to be spent or given back; the newest word on it stands, also after a restart."""
+    book, mirror = LedgerBook(), Mirror()
+    whose, names = Scopes(provider="p"), ("lost", "back", "told", "open")
+    commands: list[LedgerCommand] = [
+        *(Reserve(attempt=name, at_ms=NOW_MS, amount=usd(1), scopes=whose) for name in names),
+        Settle(attempt="lost", at_ms=NOW_MS, amount=NOTHING, ambiguous=True),
+        Release(attempt="back", at_ms=NOW_MS),
+        Settle(attempt="told", at_ms=NOW_MS, amount=NOTHING, ambiguous=True),
+        Settle(attempt="told", at_ms=NOW_MS, amount=usd(2)),
+    ]
+    for command in commands:
+        book.apply(command)
+        mirror.take(command)
+    again = Mirror()
+    again.restore(book.summed(ScopeKind, 0), book.open_reservations(), book.listed(LedgerQuery(newest_first=True)))
+
+    for one in (mirror, again):
+        assert [one.unsure(name) for name in names] == [whose, whose, None, None]
 
 
 def test_an_end_below_what_was_held_makes_room_and_a_reservation_never_does() -> None:

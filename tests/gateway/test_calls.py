@@ -325,3 +325,29 @@ async def test_what_an_answer_says_of_a_subscription_goes_to_the_scheduler() -> 
     free = Stage(Upstream(own))
     await free.call(ASK)
     assert free.desk.ends[0].allowances == ()
+
+
+@pytest.mark.parametrize(
+    ("error", "unworked"),
+    [(CallError(FailureClass.NETWORK, "reset"), False), (CallError(FailureClass.MALFORMED, "a web page"), True)],
+)
+async def test_what_no_model_worked_on_is_told_apart(error: CallError, *, unworked: bool) -> None:
+    """A connection that broke may have been heard at the other end; a web page is nobody's answer."""
+    error.unworked = unworked
+    stage = Stage(Upstream(error, error), local=False)
+    await stage.call(ASK)
+
+    end = stage.desk.ends[0]
+    assert (end.usage, end.unworked) == (None, unworked)
+
+
+async def test_a_body_that_is_no_answer_is_estimated_by_its_length() -> None:
+    """A model may well have written it: it is not free, and not as dear as what was held."""
+    broken = [Answer([b"{" + b"x" * 399]) for _ in range(2)]
+    stage = Stage(Upstream(*broken), local=False)
+    await stage.call(ASK)
+
+    usage = stage.desk.ends[0].usage
+    assert usage is not None
+    assert (usage.output_tokens, usage.estimated) == (100, True)
+    assert stage.record.failure is FailureClass.MALFORMED

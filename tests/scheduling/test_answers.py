@@ -69,7 +69,7 @@ def test_at_most_a_tenth_of_answers_like_those_seen_is_longer(seed: int) -> None
 
 
 def test_a_restart_learns_from_the_ledger_and_a_changed_quantile_counts_anew() -> None:
-    """The ledger knows models; what was ambiguous, or only held, is no answer."""
+    """By type where an entry says it, as those of before do not; what was ambiguous, or only held, is no answer."""
     entry = LedgerEntry(
         attempt="a",
         kind=EntryKind.SETTLE,
@@ -83,6 +83,10 @@ def test_a_restart_learns_from_the_ledger_and_a_changed_quantile_counts_anew() -
     answers = AnswerLengths()
     answers.restore([*wrong * 9, *[entry] * 9], RULES)
     assert dict(answers.expected) == {(ANY_TYPE, "claude"): 64}
+    typed = AnswerLengths()
+    long = replace(entry, task_type="planning", amount=Amount(output_tokens=1_024))
+    typed.restore([*[replace(entry, task_type="coding")] * 9, *[long] * 9], RULES)
+    assert (output(typed, "coding"), output(typed, "planning")) == (64, 1_024)
 
     answers.policy_changed(replace(RULES, budget=BudgetPolicy(output_quantile_percent=99)))
     assert dict(answers.expected) == {}

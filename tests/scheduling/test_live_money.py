@@ -257,3 +257,15 @@ def test_calls_and_tasks_together_never_hold_more_than_a_limit(seed: int) -> Non
         made.end_call(min(made.running), FailureClass.CANCELLED, usage=Usage(input_tokens=1, output_tokens=1))
     open_calls = [entry.attempt for entry in made.ledger.open_reservations() if entry.attempt.startswith("c")]
     assert open_calls == []
+
+
+def test_an_answer_that_no_model_gave_costs_nothing() -> None:
+    """A login page, say: the call reached no model. An answer of one that cannot be read is charged by its length."""
+    made = rig()
+    made.call("c1", tier="complex")
+    made.end_call("c1", FailureClass.MALFORMED, unworked=True)
+    assert (money(made), made.ledger.entries[-1].kind) == ((0, 0), EntryKind.RELEASE)
+
+    made.call("c2", tier="complex")
+    made.end_call("c2", FailureClass.MALFORMED, usage=Usage(input_tokens=100, output_tokens=10, estimated=True))
+    assert (money(made), made.ledger.entries[-1].basis) == ((100 * 3 + 10 * 15, 0), Basis.ESTIMATED)

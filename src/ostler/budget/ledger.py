@@ -42,6 +42,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """It holds money and nobody has said how it ended."""
     is_final: bool = False
     """It is known what it cost."""
+    task_type: str = ""
     refs: frozenset[str] = frozenset()
 
 
@@ -55,7 +56,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 def follow(account: Account | None, entry: LedgerEntry) -> Account:
     """The account after one entry more."""
     if account is None:
-        account = Account(attempt=entry.attempt, charged_ms=entry.charged_ms, scopes=entry.scopes)
+        account = Account(
+            attempt=entry.attempt, charged_ms=entry.charged_ms, scopes=entry.scopes, task_type=entry.task_type
+        )
     if entry.kind is EntryKind.RESERVE:
         return msgspec.structs.replace(account, reserved=entry, held=entry.amount)
     return msgspec.structs.replace(
@@ -184,6 +187,7 @@ def _reserved(command: Reserve) -> LedgerEntry:
         amount=command.amount,
         basis=command.basis,
         scopes=command.scopes,
+        task_type=command.task_type,
     )
 
 
@@ -191,9 +195,9 @@ def _settled(command: Settle, account: Account | None) -> LedgerEntry | None:
     if account is not None and (account.is_final or (command.ambiguous and not account.is_open)):
         return None
     late = account is not None and not account.is_open
-    charged_ms, scopes, amount = command.at_ms, command.scopes, command.amount
+    charged_ms, scopes, amount, task_type = command.at_ms, command.scopes, command.amount, ""
     if account is not None:
-        charged_ms, scopes = account.charged_ms, account.scopes
+        charged_ms, scopes, task_type = account.charged_ms, account.scopes, account.task_type
         amount = account.held if command.ambiguous else amount
     return LedgerEntry(
         attempt=command.attempt,
@@ -208,6 +212,7 @@ def _settled(command: Settle, account: Account | None) -> LedgerEntry | None:
         equivalent_micro_usd=command.equivalent_micro_usd,
         equivalent_of=command.equivalent_of,
         asked_tier=command.asked_tier,
+        task_type=task_type,
         note=command.note,
     )
 

@@ -14,10 +14,11 @@ from ostler.budget.buckets import BucketKey, Grain, Piece, buckets, pieces
 from ostler.budget.ledger import Account, Change, change, entry_for, follow, plus
 from ostler.budget.windows import DAY_MS, EARLIEST_MS, QUARTER_MS, extent
 from ostler.domain.commands import LedgerCommand, Reserve
-from ostler.domain.ledger import Amount, LedgerEntry, Scopes, Span, Spent, Summed
+from ostler.domain.ledger import Amount, EntryKind, LedgerEntry, Scopes, Span, Spent, Summed
 from ostler.domain.limits import Limit, ScopeKind, Unit
 
 KEPT_ANSWERS = 4_096
+KEPT_UNSURE = 4_096
 QUARTERS_KEPT_MS = 70 * DAY_MS
 """Longer than a month in any time zone: what is older is counted by the day."""
 _STEP_MS = {Grain.ALL: 1, Grain.QUARTER: QUARTER_MS, Grain.DAY: DAY_MS}
@@ -30,6 +31,8 @@ class Mirror:
     def __init__(self) -> None:
         self._sums: dict[BucketKey, Spent] = {}
         self._open: dict[str, Account] = {}
+        self._unsure: dict[str, Account] = {}
+        """Attempts whose end nobody told: a late report of it is still charged. The oldest are forgotten."""
         self._answers: dict[tuple[ScopeKind, str], dict[Span, Spent]] = {}
         self._kept = 0
         self._day_ms = 0
@@ -38,17 +41,26 @@ class Mirror:
         """How many sums are kept."""
         return len(self._sums)
 
-    def restore(self, sums: Iterable[Summed], reserved: Iterable[LedgerEntry]) -> None:
-        """Take up what the store holds."""
+    def restore(
+        self, sums: Iterable[Summed], reserved: Iterable[LedgerEntry], lately: Iterable[LedgerEntry] = ()
+    ) -> None:
+        """Take up what the store holds. `lately`: its newest entries, the newest first."""
         for row in sums:
             self._sums[BucketKey(row.scope, row.value, row.grain, row.start_ms)] = row.spent
         for entry in reserved:
             self._open[entry.attempt] = follow(None, entry)
+        ended: set[str] = set()
+        for entry in lately:
+            # The newest word on an attempt is what stands.
+            if entry.attempt not in ended and (entry.ambiguous or entry.kind is EntryKind.RELEASE):
+                self._unsure[entry.attempt] = follow(None, entry)
+            ended.add(entry.attempt)
+        self._unsure = dict(reversed(self._unsure.items()))
         self._forget_answers()
 
     def take(self, command: LedgerCommand) -> bool:
         """A command goes to the store; whether it makes room: whether what is used or held got less anywhere."""
-        before = self._open.get(command.attempt)
+        before = self._open.get(command.attempt) or self._unsure.get(command.attempt)
         entry = entry_for(command, before)
         if entry is None:
             return False
@@ -57,6 +69,11 @@ class Mirror:
             self._open[command.attempt] = after
         else:
             self._open.pop(command.attempt, None)
+            self._unsure.pop(command.attempt, None)
+            if not after.is_final:
+                self._unsure[command.attempt] = after
+                if len(self._unsure) > KEPT_UNSURE:
+                    del self._unsure[next(iter(self._unsure))]
         step = change(before, after)
         self._add(after.scopes, after.charged_ms, step)
         return not isinstance(command, Reserve) and _makes_room(step)
@@ -64,6 +81,11 @@ class Mirror:
     def scopes_of(self, attempt: str) -> Scopes | None:
         """Whose an attempt is that has money reserved."""
         account = self._open.get(attempt)
+        return account.scopes if account is not None else None
+
+    def unsure(self, attempt: str) -> Scopes | None:
+        """Whose an attempt is of which nobody knows what it cost: of any other there is nothing to be told late."""
+        account = self._unsure.get(attempt)
         return account.scopes if account is not None else None
 
     def holds(self, attempt: str) -> bool:

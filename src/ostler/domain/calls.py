@@ -69,6 +69,8 @@ class CallError(Exception):
         """HTTP status of the answer that failed, where there was one."""
         self.allowances: tuple[Reported, ...] = ()
         """What the answer that failed said of the windows of a subscription."""
+        self.unworked = False
+        """It is certain that no model worked on the call."""
         self.body = b""
         """What the endpoint said, where a caller of the same wire format may be handed it as it is."""
 

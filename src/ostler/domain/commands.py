@@ -50,6 +50,7 @@ class Reserve(msgspec.Struct, frozen=True, kw_only=True, tag="reserve"):
     basis: Basis = Basis.PRICED
     scopes: Scopes
     bounds: tuple[Bound, ...] = ()
+    task_type: str = ""
 
 
 class Settle(msgspec.Struct, frozen=True, kw_only=True, tag="settle"):

@@ -173,6 +173,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Where: the counterfactual by name."""
     asked_tier: str = ""
     """The tier that was asked for; `scopes.tier` is where it ran."""
+    task_type: str = ""
+    """Type of work, for what the lengths of answers teach; empty = nobody said."""
     note: str = ""
 
 

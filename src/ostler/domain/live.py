@@ -108,6 +108,8 @@ class LiveEnded(msgspec.Struct, frozen=True, kw_only=True):
     """The answer asked for a tool: its caller will be back soon."""
     allowances: tuple[Reported, ...] = ()
     """What the answer said of the windows of a subscription."""
+    unworked: bool = False
+    """It is certain that no model worked on it."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

@@ -135,7 +135,9 @@ def _broken(spec: EndpointSpec, error: TransportError) -> CallError:
 async def _refusal(driver: WireDriver, spec: EndpointSpec, answer: "PlainAnswer | GeneralAnswer") -> CallError:
     """The error for an answer that is none."""
     if answer.status in _GOOD:
-        return malformed("the endpoint answered an HTML page")
+        page = malformed("the endpoint answered an HTML page")
+        page.unworked = True
+        return page
     parts: list[bytes] = []
     size = 0
     try:

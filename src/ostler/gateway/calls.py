@@ -298,6 +298,8 @@ class CallRun:
     async def _whole(self, answer: UpstreamAnswer, dispatch: Dispatch) -> None:
         """Read a whole answer and hand it on. Raises `CallError` unless it is one."""
         body = await self._read(answer)
+        # A body that turns out to be no answer was worked on all the same: it is estimated by its length.
+        self._passed = _Passed(output_estimate=len(body) // CHARS_PER_TOKEN, any=bool(body))
         self._story.first()
         heard = self._exchange.whole(body, dispatch)
         self._passed = _Passed(heard.tokens, heard.output_chars // 4, heard.wants_tool, any=True)
@@ -366,6 +368,7 @@ class CallRun:
                 cache_write_tokens=what.tokens.cache_write_tokens or 0,
                 wants_tool=passed.wants_tool and error is None,
                 allowances=self._allowances,
+                unworked=error is not None and error.unworked and not worked,
             )
         )
 

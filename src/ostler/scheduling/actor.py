@@ -76,7 +76,8 @@ class Scheduler:
         """Take up what the ledger says, before any work is taken in. `lately`: entries to learn lengths from;
         `reports`: what providers last said of subscriptions. What is reached by now was told of before.
         """
-        self.books.money.restore(sums, reserved)
+        lately = tuple(lately)
+        self.books.money.restore(sums, reserved, lately)
         self.books.answers.restore(lately, self.books.policy)
         purse.recall_told(self.books, now_ms)
         allowances.restored(self.books, reports, now_ms)

@@ -39,10 +39,10 @@ class AnswerLengths:
             self._reckon(pair, policy)
 
     def restore(self, entries: Iterable[LedgerEntry], policy: Policy) -> None:
-        """Take up what the ledger knows of answers; it does not know their type."""
+        """Take up what the ledger knows of answers, by their type where an entry says it."""
         for entry in entries:
             if entry.kind is EntryKind.SETTLE and not entry.ambiguous and entry.amount.output_tokens:
-                self.add(ANY_TYPE, entry.scopes.model, entry.amount.output_tokens, policy)
+                self.add(entry.task_type, entry.scopes.model, entry.amount.output_tokens, policy)
 
     def policy_changed(self, policy: Policy) -> None:
         """Other quantile, other usual length."""

@@ -74,6 +74,7 @@ def _late(turn: Turn, task: Task | None, session_id: str, report: Report) -> Non
         event=event,
     )
     turn.effects.append(Apply(command=late))
+    purse.pay(turn, purse.told_late(turn.books, report, turn.now_ms))
 
 
 def _started(turn: Turn, task: Task, report: Started) -> None:

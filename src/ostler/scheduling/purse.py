@@ -22,7 +22,7 @@ from ostler.budget.windows import EARLIEST_MS, LATEST_MS, extent
 from ostler.domain.commands import LedgerCommand, Release, Reserve, Settle
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
-from ostler.domain.ledger import Amount, Basis, Bound, Scopes, Span
+from ostler.domain.ledger import NOTHING, Amount, Basis, Bound, Scopes, Span
 from ostler.domain.limits import BudgetPolicy, Limit, ScopeKind
 from ostler.domain.live import Dispatch, LiveCall, LiveEnded
 from ostler.domain.states import FailureClass
@@ -35,6 +35,7 @@ from ostler.scheduling.effects import Apply
 from ostler.scheduling.queue import BUDGET
 
 RETRY_MS = 30_000
+LATE = "told by a late report"
 _UNSENT = frozenset(
     {
         FailureClass.RATE_LIMIT,
@@ -78,6 +79,7 @@ def reservation(books: Books, task: Task, decision: Decision, now_ms: int) -> Re
         basis=basis,
         scopes=scopes,
         bounds=_bounds(policy.budget, policy.budget.limits, scopes, now_ms, critical=facts.critical),
+        task_type=facts.classification.task_type,
     )
 
 
@@ -187,6 +189,7 @@ def call_reservation(books: Books, call: LiveCall, decision: Decision, now_ms: i
         basis=basis,
         scopes=scopes,
         bounds=_bounds(policy.budget, limits, scopes, now_ms, critical=facts.critical),
+        task_type=facts.classification.task_type,
     )
 
 
@@ -202,7 +205,7 @@ def answered(books: Books, facts: TaskFacts, endpoint: str | None, model: str | 
 def call_settlement(books: Books, attempt: str, dispatch: Dispatch, end: LiveEnded, now_ms: int) -> Settle | Release:
     """What the end of a live call says about its money: the tokens that passed, also of one whose client hung up."""
     if end.usage is None:
-        turned_away = end.failure is not None and end.failure.kind in _UNSENT_CALL
+        turned_away = end.unworked or (end.failure is not None and end.failure.kind in _UNSENT_CALL)
         return taken_back(attempt, now_ms, may_have_run=not turned_away)
     amount = charged(end.usage)
     written = min(end.cache_write_tokens, amount.input_tokens)
@@ -264,6 +267,22 @@ def abandoned(books: Books, attempt: Attempt, now_ms: int) -> Settle | Release |
     if not _is_paid(books, attempt.endpoint) or _pays_by_call(books, attempt):
         return None
     return taken_back(name_of(attempt.task_id, attempt.generation), now_ms, may_have_run=True)
+
+
+def told_late(books: Books, report: Finished, now_ms: int) -> Settle | None:
+    """What a report that comes too late says about money that was taken to be spent, or given back: the attempt is
+    charged what it counted, once; nothing when it was turned away. `None` where there is nothing to correct.
+    """
+    name = name_of(report.task_id, report.generation)
+    scopes = books.money.unsure(name)
+    if scopes is None:
+        return None
+    if report.usage is None:
+        turned_away = report.failure is not None and report.failure.kind in _UNSENT
+        return Settle(attempt=name, at_ms=now_ms, amount=NOTHING, note=LATE) if turned_away else None
+    amount, place = charged(report.usage), (scopes.provider, scopes.model)
+    settled = _settled(books, name, place, amount, now_ms, estimated=report.usage.estimated)
+    return replace(settled, note=LATE)
 
 
 def look_again_ms(books: Books, limit_name: str, now_ms: int) -> int:
