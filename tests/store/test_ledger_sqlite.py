@@ -98,7 +98,7 @@ async def test_a_cut_ledger_is_never_read_as_an_empty_one(
         ),
         ("UPDATE ledger SET body = '{' WHERE seq = 2", ["ledger 2 cannot be read"]),
         (
-            "INSERT INTO spending VALUES ('tier', 'x', 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+            "INSERT INTO spending VALUES ('tier', 'x', 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
             ["the sum of tier x over all time from 0 says entries 3, its entries say 0"],
         ),
     ],

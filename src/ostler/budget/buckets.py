@@ -8,6 +8,7 @@ quarter-hours.
 
 from collections.abc import Iterator
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from ostler.budget.windows import DAY_MS, EARLIEST_MS, LATEST_MS, QUARTER_MS
@@ -64,16 +65,42 @@ def pieces(span: Span) -> list[Piece]:
     return [piece for piece in found if piece.low_ms < piece.high_ms]
 
 
+_KINDS = tuple((kind.value, kind.value if kind is not ScopeKind.ALL else "", kind in TIMELESS) for kind in ScopeKind)
+"""(name of the scope, field of `Scopes` that names whose it is, whether it has one row)."""
+
+
+class Place(NamedTuple):
+    """A scope and whose: what has rows of its own."""
+
+    scope: str
+    value: str
+    timeless: bool
+
+
+@lru_cache(maxsize=1_024)
+def places(scopes: Scopes) -> tuple[Place, ...]:
+    """Every scope that a charge is counted in."""
+    found = []
+    for scope, field, timeless in _KINDS:
+        value = getattr(scopes, field) if field else ""
+        if value or not field:
+            found.append(Place(scope, value, timeless))
+    return tuple(found)
+
+
+def rows_of(place: Place, charged_ms: int) -> tuple[BucketKey, ...]:
+    """The rows of one scope that a charge is counted in: of all time, and mostly of its quarter-hour and day."""
+    ever = BucketKey(place.scope, place.value, _ALL, 0)
+    if place.timeless:
+        return (ever,)
+    quarter = BucketKey(place.scope, place.value, _QUARTER, charged_ms - charged_ms % QUARTER_MS)
+    return ever, quarter, BucketKey(place.scope, place.value, _DAY, charged_ms - charged_ms % DAY_MS)
+
+
 def buckets(scopes: Scopes, charged_ms: int) -> Iterator[BucketKey]:
     """Every row that a charge is counted in."""
-    starts = (
-        (Grain.ALL, 0),
-        (Grain.QUARTER, charged_ms - charged_ms % QUARTER_MS),
-        (Grain.DAY, charged_ms - charged_ms % DAY_MS),
-    )
-    for kind in ScopeKind:
-        value = scopes.of(kind)
-        if not value and kind is not ScopeKind.ALL:
-            continue
-        for grain, start_ms in starts[:1] if kind in TIMELESS else starts:
-            yield BucketKey(kind.value, value, int(grain), start_ms)
+    for place in places(scopes):
+        yield from rows_of(place, charged_ms)
+
+
+_ALL, _QUARTER, _DAY = int(Grain.ALL), int(Grain.QUARTER), int(Grain.DAY)

@@ -82,7 +82,14 @@ def account_of(entries: Iterable[LedgerEntry]) -> Account | None:
 def change(before: Account | None, after: Account) -> Change:
     """What the step from one account to the next adds to the sums."""
     was_used, was_held = (before.charged, before.held) if before is not None else (NOTHING, NOTHING)
-    return Change(used=plus(after.charged, was_used, -1), held=plus(after.held, was_held, -1))
+    return Change(used=_less(after.charged, was_used), held=_less(after.held, was_held))
+
+
+def _less(amount: Amount, other: Amount) -> Amount:
+    """Mostly nothing is taken away, or everything."""
+    if other is NOTHING:
+        return amount
+    return NOTHING if amount is other else plus(amount, other, -1)
 
 
 def plus(amount: Amount, other: Amount, sign: int = 1) -> Amount:
@@ -153,8 +160,8 @@ def entry_for(command: LedgerCommand, account: Account | None) -> LedgerEntry | 
 
 def problem(command: LedgerCommand, account: Account | None) -> tuple[RefusalReason, str] | None:
     """Why a command is refused for what it says itself."""
-    negative = [] if isinstance(command, Release) else [name for name, n in _counts(command.amount) if n < 0]
-    if negative:
+    if not isinstance(command, Release) and min(msgspec.structs.astuple(command.amount)) < 0:
+        negative = [name for name, count in _counts(command.amount) if count < 0]
         return RefusalReason.ILLEGAL, f"attempt {command.attempt}: {', '.join(negative)} below 0"
     if isinstance(command, Adjust) and account is None:
         return RefusalReason.NOT_FOUND, f"the ledger has no attempt {command.attempt}"

@@ -28,7 +28,7 @@ class Basis(StrEnum):
     """No price is known: the conservative one was taken."""
 
 
-class Amount(msgspec.Struct, frozen=True, kw_only=True):
+class Amount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Money and tokens. `input_tokens` are the fresh ones; `reasoning_tokens` are a part of the output."""
 
     micro_usd: int = 0
@@ -48,21 +48,17 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
 
     def in_unit(self, unit: Unit) -> int:
         """As a limit counts it."""
-        match unit:
-            case Unit.USD:
-                return self.micro_usd
-            case Unit.WORTH:
-                return self.micro_usd + self.covered_micro_usd
-            case Unit.TOKENS:
-                return self.tokens
-            case Unit.REQUESTS:
-                return self.requests
+        if unit is Unit.USD:
+            return self.micro_usd
+        if unit is Unit.TOKENS:
+            return self.tokens
+        return self.requests if unit is Unit.REQUESTS else self.micro_usd + self.covered_micro_usd
 
 
 NOTHING = Amount(requests=0)
 
 
-class Scopes(msgspec.Struct, frozen=True, kw_only=True):
+class Scopes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whose an attempt is; empty = of no such thing."""
 
     provider: str = ""
@@ -147,7 +143,7 @@ class EntryKind(StrEnum):
     ADJUST = "adjust"
 
 
-class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
+class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry. `amount` is what is held from now on (reserve), what it came to in the end (settle, adjust), nothing
     (release).
     """

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from ostler.budget.buckets import BucketKey, buckets
-from ostler.budget.ledger import Account, change, follow, judge, plus
+from ostler.budget.buckets import BucketKey, Place, places, rows_of
+from ostler.budget.ledger import Account, Change, change, follow, judge, plus
+from ostler.budget.windows import QUARTER_MS
 from ostler.domain.commands import Applied, LedgerCommand, Refused
-from ostler.domain.ledger import Amount, LedgerEntry, Span, Spent
+from ostler.domain.ledger import NOTHING, Amount, LedgerEntry, Span, Spent
 from ostler.store import rows
 from ostler.store.schema import COUNTS
 
@@ -32,7 +33,8 @@ class LedgerPlan:
         self._spans: dict[tuple[str, str], list[Span]] = defaultdict(list)
         for span in spent:
             self._spans[span.scope.value, span.value].append(span)
-        self._sums: dict[BucketKey, list[int]] = {}
+        self._cells: dict[int, dict[Place, list[int]]] = {}
+        """By start of the quarter-hour and scope: what is added, as a row has it after its key."""
         self.last_seq = last_seq
         self.entries: list[rows.Row] = []
 
@@ -48,22 +50,38 @@ class LedgerPlan:
 
     def sum_rows(self) -> tuple[list[rows.Row], list[rows.Row]]:
         """Keys with zeros, to be there; then what is added, each with its key."""
-        return [(*key, *_ZEROS) for key in self._sums], [(*added, *key) for key, added in self._sums.items()]
+        sums: dict[BucketKey, list[int]] = {}
+        for quarter_ms, cells in self._cells.items():
+            for place, cell in cells.items():
+                for key in rows_of(place, quarter_ms):
+                    known = sums.get(key)
+                    sums[key] = cell if known is None else [a + b for a, b in zip(known, cell, strict=True)]
+        return [(*key, *_ZEROS) for key in sums], [(*added, *key) for key, added in sums.items()]
 
     def _write(self, entry: LedgerEntry, before: Account | None) -> None:
         self.last_seq += 1
         entry = msgspec.structs.replace(entry, seq=self.last_seq)
         self.entries.append(rows.ledger_row(entry))
         after = self._accounts[entry.attempt] = follow(before, entry)
-        step = change(before, after)
-        added = (1, *_fields(step.used), *_fields(step.held))
-        for key in buckets(after.scopes, after.charged_ms):
-            known = self._sums.get(key)
-            self._sums[key] = list(added) if known is None else [a + b for a, b in zip(known, added, strict=True)]
-            for span in self._spans.get((key.scope, key.value), ()) if key.grain == 0 else ():
-                if span.counts(after.scopes, after.charged_ms):
-                    was = self._spent[span]
-                    self._spent[span] = Spent(used=plus(was.used, step.used), held=plus(was.held, step.held))
+        step, charged_ms = change(before, after), after.charged_ms
+        added = [1, *_fields(step.used), *_fields(step.held)]
+        moved = [(index, count) for index, count in enumerate(added) if count]
+        cells = self._cells.setdefault(charged_ms - charged_ms % QUARTER_MS, {})
+        for place in places(after.scopes):
+            cell = cells.get(place)
+            if cell is None:
+                cells[place] = added.copy()
+            else:
+                for index, count in moved:
+                    cell[index] += count
+            for span in self._spans.get((place.scope, place.value), ()):
+                if span.start_ms <= charged_ms < span.end_ms:
+                    self._spent[span] = _sum(self._spent[span], step)
+
+
+def _sum(spent: Spent, step: Change) -> Spent:
+    used = spent.used if step.used is NOTHING else plus(spent.used, step.used)
+    return Spent(used=used, held=spent.held if step.held is NOTHING else plus(spent.held, step.held))
 
 
 def spent_of(sums: Iterable[rows.Row]) -> Spent:
@@ -76,7 +94,8 @@ def spent_of(sums: Iterable[rows.Row]) -> Spent:
 
 
 def _fields(amount: Amount) -> tuple[int, ...]:
-    return tuple(getattr(amount, name) for name in COUNTS)
+    fields: tuple[int, ...] = msgspec.structs.astuple(amount)  # in the order of `COUNTS`
+    return fields
 
 
 def _named(values: list[int]) -> Mapping[str, int]:
