@@ -5,10 +5,11 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from ostler.domain.allowances import Reported
 from ostler.domain.catalog import HostSpec, ModelSpec
 from ostler.domain.event import CATALOGUE
 from ostler.domain.fleet import GIB, ProbeStatus, Session, WorkerOffer
-from ostler.domain.limits import BudgetPolicy, Limit
+from ostler.domain.limits import BudgetPolicy, Limit, Subscription
 from ostler.domain.states import FailureClass, TaskState, may_move
 from ostler.domain.tasks import Attempt, TaskKind
 from ostler.domain.work import Finished
@@ -241,7 +242,17 @@ def limit_reached(rig: Rig) -> None:
     rig.chat("t", tier="complex")
 
 
+def window_near_its_end(rig: Rig) -> None:
+    budget = BudgetPolicy(subscriptions=(Subscription(provider="anthropic"),))
+    rig.tell(sig.PolicyChanged(policy=msgspec.structs.replace(rig.policy, budget=budget)))
+    rig.worker()
+    rig.up(cloud(), models=("claude",))
+    rig.chat("t", tier="complex")
+    rig.finish("t", allowances=(Reported(window="5h", used_percent=90.0, at_ms=rig.now_ms),))
+
+
 SCENES: dict[str, Scene] = {
+    "alert.allowance": window_near_its_end,
     "alert.budget": limit_reached,
     "plan.adopted": planned,
     "plan.left": planned,

@@ -298,7 +298,7 @@ async def test_hot_queries_walk_an_index(sqlite_store: SqliteStore) -> None:
     await sqlite_store.close()
     # Read whole, on purpose.
     small = {"all_tokens", "all_endpoint_names", "sessions", "endpoints", "measurements", "last_event_seq"}
-    small |= {"all_keys", "keys", "pruned", "observations", "forget_observations"}
+    small |= {"all_keys", "keys", "pruned", "observations", "forget_observations", "allowances"}
     named = {**sqlite_engine.statements()._asdict(), **sqlite_engine.queries()._asdict()}
     named |= {**sqlite_engine.statements().gateway._asdict(), **sqlite_engine.queries().gateway._asdict()}
     named |= {**sqlite_engine.statements().ledger._asdict(), **sqlite_engine.queries().ledger._asdict()}
