@@ -74,7 +74,7 @@ def cost_of(arm: Arm, facts: TaskFacts, policy: Policy, ladder: Ladder) -> int:
     tier = ladder.find(arm.tier)
     if tier is None or tier.cost not in _PAID:
         return 0
-    return max(expected(facts, 0, model, policy)[0].micro_usd for model in arm.models)
+    return max(expected(facts, 0, ("", model), policy)[0].micro_usd for model in arm.models)
 
 
 def option_of(arm: Arm, cost_micro_usd: int) -> Option:
