@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -32,10 +33,10 @@ telemetry:
 
 
 class Hook:
-    """An address that remembers."""
+    """An address that remembers: alerts, and spans of traces."""
 
     def __init__(self) -> None:
-        self.said: list[dict[str, object]] = []
+        self.said: list[dict[str, Any]] = []
         self.url = ""
 
 
@@ -109,7 +110,15 @@ def test_no_word_of_a_prompt_is_in_logs_events_metrics_or_alerts(tmp_path: Path)
         TaskSpec(id="good", kind=TaskKind.COMMAND, argv=("echo", CANARY)),
         TaskSpec(id="bad", kind=TaskKind.COMMAND, argv=("sh", "-c", f"echo {LAST_WORDS}; exit 3"), max_attempts=1),
     ]
-    with HubProcess(tmp_path, "--log-level", "debug", profile=QUICK_PROFILE + QUICK) as hub:
+    with (
+        hook() as traced,
+        HubProcess(
+            tmp_path,
+            "--log-level",
+            "debug",
+            profile=QUICK_PROFILE + QUICK + f"  traces_url: {traced.url}\n",
+        ) as hub,
+    ):
         hub.client.submit(specs)
         until(lambda: hub.client.task("good").task.finished_ms is not None, "the command ended")
         until(lambda: hub.client.task("bad").task.finished_ms is not None, "the failure ended")
@@ -122,6 +131,7 @@ def test_no_word_of_a_prompt_is_in_logs_events_metrics_or_alerts(tmp_path: Path)
         kept = hub.client.task("good").output
         assert hub.stop() == 0
         watched["log"] = hub.log.read_text(encoding="utf-8")
+        watched["spans"] = json.dumps(traced.said)
 
     assert CANARY in (kept or "")
     assert [name for name, text in watched.items() if CANARY in text] == []
@@ -131,6 +141,8 @@ def test_no_word_of_a_prompt_is_in_logs_events_metrics_or_alerts(tmp_path: Path)
     routes = [line for line in lines if line["event"] == "scheduler.route"]
     named = {"selected_model", "selected_endpoint", "classification_reason"}
     assert all(named <= {*line, *_unsaid(line)} for line in routes)
+    spans = [span for one in traced.said for span in _spans(one)]
+    assert {"task command", "attempt", "queue", "decide"} <= {span["name"] for span in spans}
     families = {family.name for family in text_string_to_metric_families(watched["metrics"])}
     assert {"ostler_tasks_ended", "ostler_decisions", "ostler_workers"} <= families
 
@@ -138,3 +150,7 @@ def test_no_word_of_a_prompt_is_in_logs_events_metrics_or_alerts(tmp_path: Path)
 def _unsaid(line: dict[str, object]) -> set[str]:
     """A direct command has no model and no endpoint, and its line leaves them out."""
     return {"selected_model", "selected_endpoint"} if line.get("target_type") == "direct" else set()
+
+
+def _spans(request: dict[str, Any]) -> list[dict[str, Any]]:
+    return [span for one in request["resourceSpans"] for scope in one["scopeSpans"] for span in scope["spans"]]

@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from ostler.domain.calls import CallError, Completion, Delta, ModelCall
 from ostler.domain.catalog import EndpointSpec
@@ -236,6 +237,18 @@ async def test_the_key_travels_in_a_header(wire: Wire, server: FakeServer, drive
     assert KEY in " ".join(seen.headers.values())
     assert KEY not in seen.path
     assert seen.headers["Accept-Encoding"] == "identity"
+
+
+async def test_a_call_of_a_trace_says_so_in_a_header(wire: Wire, server: FakeServer, drivers: DriverSet) -> None:
+    """As every protocol carries it; another call has none."""
+    server.script = Script(wire.good("Hi"))
+    driver, spec = drivers.of(wire.kind), wire.spec(server)
+    for call in (replace(CALL, traceparent="00-a-b-01"), CALL):
+        async for _ in driver.chat(spec, call):
+            pass
+
+    headers = [{name.lower(): value for name, value in seen.headers.items()} for seen in server.seen[-2:]]
+    assert [seen.get("traceparent") for seen in headers] == ["00-a-b-01", None]
 
 
 async def test_without_its_key_nothing_is_sent(wire: Wire, server: FakeServer) -> None:

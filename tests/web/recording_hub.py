@@ -20,6 +20,7 @@ from ostler.domain.policy import HistoryRule
 from ostler.domain.ports import TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.domain.trace import Trace
 from ostler.domain.work import Poll, Report
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish
@@ -148,9 +149,15 @@ class RecordingHub:
     """Why no run can be planned."""
 
     async def submit(
-        self, specs: Sequence[TaskSpec], *, resume: bool = False, plan: PlanWish | None = None
+        self,
+        specs: Sequence[TaskSpec],
+        *,
+        resume: bool = False,
+        plan: PlanWish | None = None,
+        trace: Trace | None = None,
     ) -> SubmitAnswer:
-        self.record("submit", tuple(specs), *(["resume"] if resume else []), *([plan] if plan is not None else []))
+        more = [*(["resume"] if resume else []), *([plan] if plan else []), *([trace] if trace else [])]
+        self.record("submit", tuple(specs), *more)
         duplicates = {spec.id for spec in specs if spec.id in self.tasks_by_id}
         self.tasks_by_id.update({spec.id: self.on_submit(spec) for spec in specs if spec.id not in duplicates})
         return SubmitAnswer(

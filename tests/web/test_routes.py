@@ -13,6 +13,7 @@ from ostler.domain.policy import HistoryRule
 from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Priority, Task, TaskSpec
+from ostler.domain.trace import parse
 from ostler.domain.work import Finished, Poll, Report, Started
 from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
 from ostler.hub.fleet_views import HostRow, LoadOrder, ModelChange, UnloadOrder
@@ -327,3 +328,13 @@ def test_metrics_that_are_off_are_not_found(served: ServedHub, monkeypatch: pyte
     monkeypatch.setattr(served.hub.metrics, "answer", "")
 
     assert ask(served, "GET", "/metrics").status == 404
+
+
+def test_a_client_that_traces_hands_its_trace_in_with_its_tasks(served: ServedHub) -> None:
+    """By the header of the standard; a broken one is none."""
+    body = msgspec.json.encode({"tasks": [SPEC]})
+    header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    ask(served, "POST", "/hub/tasks", body, {"traceparent": header})
+    ask(served, "POST", "/hub/tasks", body, {"traceparent": "nonsense"})
+
+    assert served.hub.calls == [("submit", (SPEC,), parse(header)), ("submit", (SPEC,))]

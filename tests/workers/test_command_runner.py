@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ostler.domain.errors import NotAllowedError
 from ostler.domain.states import FailureClass, Outcome
@@ -90,6 +91,17 @@ async def test_a_command_sees_its_tags_and_its_environment(tagged: Tagged) -> No
     finished = await ran(tagged, command(PYTHON, "-c", script, env={"MODE": "fast"}, cwd="/usr", generation=2))
 
     assert finished.output == "fast t1.2 /usr /usr\n"
+
+
+async def test_a_command_of_a_traced_task_sees_its_trace_and_no_other_does(tagged: Tagged) -> None:
+    """In the variable that programs which trace themselves look at."""
+    script = "import os; print(os.environ.get('TRACEPARENT'))"
+    plain = command(PYTHON, "-c", script)
+
+    traced = await ran(tagged, replace(plain, traceparent="00-a-b-01"))
+    untraced = await ran(tagged, replace(plain, generation=2))
+
+    assert (traced.output, untraced.output) == ("00-a-b-01\n", "None\n")
 
 
 async def test_arguments_are_never_read_by_a_shell(tagged: Tagged) -> None:

@@ -37,6 +37,7 @@ class GatewayParts:
             new_id=lambda: new_call_id(timing.now_ms()),
             settings=settings,
             key_needed=key_needed,
+            trace_of=parts.traces.trace_of,
         )
         self.gateway = Gateway(hub, Door(None if key_needed else ()))
 

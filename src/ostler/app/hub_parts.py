@@ -13,6 +13,7 @@ from ostler.app.alert_parts import AlertParts
 from ostler.app.comparing import saved_by
 from ostler.app.kinds import shipped_kinds
 from ostler.app.profiles import Chosen, setting_rows
+from ostler.app.trace_parts import TraceParts
 from ostler.budget.mirror import since_needed
 from ostler.budget.recovery import recovered
 from ostler.config.agent_files import read_agents
@@ -69,6 +70,7 @@ class HubParts:
         self.plans = PlanDesk(pump, store, search_in_process)
         self.hub: Hub
         self.alerts: AlertParts
+        self.traces: TraceParts
         self.janitor = Janitor(pump, store)
         self.recovered = 0
         self._stopped = False
@@ -104,6 +106,7 @@ class HubParts:
         if chosen.profile.telemetry.log_events:
             log = EventLog()
             pump.observers.append(lambda applied: log.write(events_of(applied)))
+        parts.traces = TraceParts(pump, chosen.profile.telemetry, parts.hub.metrics.metering, os.environ)
         pump.start()
         parts.hub.gateway.keep_calls_ms = chosen.profile.gateway.keep_calls_ms
         parts.hub.roles.read = partial(read_agents, chosen.profile.agents.folders)
@@ -205,6 +208,7 @@ class HubParts:
             with contextlib.suppress(FencedError):  # another hub leads by now, and says nothing of this one
                 await self.pump.apply([AppendEvents(events=(event,))])
         await self.pump.stop()
+        await self.traces.stop()
         await self.drivers.close()
         await self.store.close()
 

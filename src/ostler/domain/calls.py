@@ -26,6 +26,8 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int | None = None
     """Context size for engines that take one per call; `None` = as loaded."""
     keep_alive_s: int | None = None
+    traceparent: str = ""
+    """Header of the trace that it is part of; empty = none."""
     options: Mapping[str, float | int | str | bool] = {}
 
 

@@ -14,6 +14,7 @@ from ostler.domain.ledger import Scopes
 from ostler.domain.limits import Limit
 from ostler.domain.states import Failure, FailureClass, Wait
 from ostler.domain.tasks import Priority, TaskFacts, Usage
+from ostler.domain.trace import Trace
 
 _CALL_ID = re.compile(r"c-[2-7a-z]{26}")
 
@@ -181,6 +182,8 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     cost_basis: str = "unknown"
     dropped: tuple[str, ...] = ()
     """Fields of the request that the endpoint's format cannot say."""
+    trace: Trace | None = None
+    """The trace that it is part of, by its caller or its task; `None` = it has one of its own."""
     prompt: str | None = None
     answer: str | None = None
 

@@ -11,6 +11,7 @@ import msgspec
 
 from ostler.domain.catalog import Capability
 from ostler.domain.states import Failure, Outcome, TaskState, Wait
+from ostler.domain.trace import Trace
 
 
 class TaskKind(StrEnum):
@@ -273,6 +274,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[Answer, ...] = ()
     """Of people, the newest last; each later attempt is told."""
     batch: str | None = None
+    trace: Trace | None = None
+    """Of who handed it in, where that is traced; `None` = it has one of its own."""
     title: str = ""
     phase: str | None = None
     output_tokens: int = 0

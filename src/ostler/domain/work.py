@@ -50,6 +50,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """For an agent: a key of the hub's gateway for this attempt alone, revoked at its end; `None`: the gateway is off.
     Never shown: neither in argument vectors nor in logs, events or records.
     """
+    traceparent: str = ""
+    """For what it calls: the attempt as the parent of their spans; empty = it is not traced."""
     notes: tuple[str, ...] = ()
     """For an agent: what came of earlier attempts, to be handed over to this one."""
 

@@ -136,7 +136,7 @@ class AnthropicDriver(WireDriver):
 
     def _exchange(self, spec: EndpointSpec, call: ModelCall) -> Exchange:
         return Exchange(
-            request=self._request(spec, "/v1/messages", chat_body(call)),
+            request=self._request(spec, "/v1/messages", chat_body(call), traceparent=call.traceparent),
             reader=AnthropicReader(call, self._link.clock.now_ms()),
             fail=lambda reply: self._failed(spec, reply),
             key=self._key(spec),

@@ -150,12 +150,13 @@ class WireDriver(ABC):
         """The key of an endpoint, for keeping it out of texts; empty when none is configured."""
         return self._key(spec)
 
-    def _request(self, spec: EndpointSpec, path: str, body: object = None) -> HttpRequest:
+    def _request(self, spec: EndpointSpec, path: str, body: object = None, *, traceparent: str = "") -> HttpRequest:
         """A request to `path`; a POST when there is a body. Raises `CallError` without a key."""
+        traced = {"traceparent": traceparent} if traceparent else {}
         return HttpRequest(
             method="GET" if body is None else "POST",
             url=self._base(spec.url) + path,
-            headers=self._key_headers(self._key(spec)) | (_JSON if body is not None else {}),
+            headers=self._key_headers(self._key(spec)) | (_JSON if body is not None else {}) | traced,
             body=None if body is None else msgspec.json.encode(body),
             proxied=not spec.local,
         )

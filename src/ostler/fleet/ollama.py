@@ -202,7 +202,7 @@ class OllamaDriver(WireDriver):
 
     def _exchange(self, spec: EndpointSpec, call: ModelCall) -> Exchange:
         return Exchange(
-            request=self._request(spec, "/api/chat", chat_body(call)),
+            request=self._request(spec, "/api/chat", chat_body(call), traceparent=call.traceparent),
             reader=OllamaReader(call, self._link.clock.now_ms()),
             fail=lambda reply: self._failed(spec, reply),
             key=self._key(spec),

@@ -208,7 +208,7 @@ class OpenAIDriver(WireDriver):
 
         def request() -> HttpRequest:
             body = chat_body(call, self._dislikes.get(place, frozenset()))
-            return self._request(spec, "/chat/completions", body)
+            return self._request(spec, "/chat/completions", body, traceparent=call.traceparent)
 
         def adapt(_refused: HttpRequest, reply: HttpReply) -> HttpRequest | None:
             known = self._dislikes.get(place, frozenset())

@@ -25,6 +25,7 @@ from ostler.domain.live import CallAttempt, Denial, DeniedError, Dispatch, LiveC
 from ostler.domain.policy import ContextRule
 from ostler.domain.ports import UpstreamAnswer
 from ostler.domain.states import Failure, FailureClass
+from ostler.domain.trace import traceparent, try_span
 from ostler.gateway.exchanges import Exchange, Heard
 from ostler.gateway.faults import CLIENT_GONE, headers_of, of_call, of_denial, of_ours
 from ostler.gateway.money import cost_of
@@ -246,9 +247,14 @@ class CallRun:
     def _request(self, dispatch: Dispatch, spec: EndpointSpec) -> UpstreamRequest:
         """What is sent. Raises `CallError`, also where the caller's own request cannot be read for translation."""
         try:
-            return self._exchange.request(dispatch, spec)
+            request = self._exchange.request(dispatch, spec)
         except InvalidInputError as error:
             raise CallError(FailureClass.CAPABILITY, str(error)) from error
+        trace = self._story.trace
+        if trace is None:
+            return request
+        parent = traceparent(trace, try_span(self._story.id, len(self._story.attempts) + 1))
+        return msgspec.structs.replace(request, headers={**request.headers, "traceparent": parent})
 
     async def _stream(self, answer: UpstreamAnswer, dispatch: Dispatch) -> None:
         """Hand a stream on. Raises `CallError` unless it was whole."""

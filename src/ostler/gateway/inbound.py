@@ -45,6 +45,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     length: int | None = None
     passed: Mapping[str, str] = {}
     """Headers for the endpoint, where it speaks the caller's format."""
+    traceparent: str = ""
+    """As sent; it may be broken."""
     own: Mapping[str, str] = {}
     """`x-ostler-...` headers by the rest of their name."""
 
@@ -61,7 +63,7 @@ class Door:
 
     def head(self, line: Line) -> Head:
         """The head of a request. Raises `NotAllowedError` for one that a foreign page sends."""
-        host = origin = key = client = ""
+        host = origin = key = client = trace = ""
         length: int | None = None
         passed: dict[str, str] = {}
         own: dict[str, str] = {}
@@ -80,6 +82,8 @@ class Door:
                 origin = value.decode("latin-1")
             elif name in _PASSED:
                 passed[name.decode()] = value.decode("latin-1")
+            elif name == b"traceparent":
+                trace = value.decode("latin-1")
             elif name.startswith(b"x-ostler-"):
                 own[name[9:].decode("latin-1")] = value.decode("latin-1")
         self._check(host, origin)
@@ -91,6 +95,7 @@ class Door:
             client=client,
             length=length,
             passed=passed,
+            traceparent=trace,
             own=own,
         )
 

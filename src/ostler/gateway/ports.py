@@ -13,6 +13,7 @@ from ostler.domain.fleet import EndpointView
 from ostler.domain.live import CallRecord, Dispatch, GatewayKey, LiveCall, LiveEnded, Standing
 from ostler.domain.policy import Policy
 from ostler.domain.ports import Upstream
+from ostler.domain.trace import Trace, parse
 
 
 class Desk(Protocol):
@@ -51,6 +52,11 @@ class Book(Protocol):
         ...
 
 
+def callers_trace(_call_id: str, _key: GatewayKey | None, said: str) -> Trace | None:
+    """The trace of a caller that has one: a hub that traces nothing itself hands it on."""
+    return parse(said) if said else None
+
+
 class Hub(msgspec.Struct, frozen=True, kw_only=True):
     """All of it together, as the composition root makes it."""
 
@@ -66,5 +72,7 @@ class Hub(msgspec.Struct, frozen=True, kw_only=True):
     """A fresh id for a call."""
     settings: GatewaySettings
     key_needed: bool
+    trace_of: Callable[[str, GatewayKey | None, str], Trace | None] = callers_trace
+    """Which trace a call of this id, key and `traceparent` is part of; `None` = it is not traced."""
     rates: TokenRates = msgspec.field(default_factory=TokenRates)
     """Characters per token by model, from what endpoints report: what trimming goes by."""

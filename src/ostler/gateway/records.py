@@ -10,6 +10,7 @@ from ostler.domain.money import MICRO_USD_PER_USD
 from ostler.domain.policy import Policy
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Usage
+from ostler.domain.trace import Trace
 from ostler.gateway.inbound import Head
 from ostler.gateway.money import cost_of
 from ostler.wire.talk import Tokens
@@ -61,6 +62,7 @@ class Story:
         self.dropped: tuple[str, ...] = ()
         self.trimmed_turns = 0
         self.prompt: str | None = None
+        self.trace: Trace | None = None
         self._kept = bytearray()
         self._sent_us: int | None = None
         self._waited_us = 0
@@ -146,6 +148,7 @@ class Story:
             overhead_us=self.overhead_us,
             cost_micro_usd=None if unknown else sum(cost or 0 for cost in known),
             cost_basis=_basis(self.attempts),
+            trace=self.trace,
             dropped=(*self.dropped, *self._trimmed()),
             prompt=self.prompt,
             answer=self._kept.decode("utf-8", "replace") if self._kept else None,

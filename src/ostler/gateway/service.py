@@ -106,6 +106,7 @@ class Gateway:
         """Run one call to its end."""
         hub = self.hub
         terms = terms_of(story.head, story.key, hub.settings)
+        story.trace = hub.trace_of(story.id, story.key, story.head.traceparent)
         call = self._call(story, wish, terms)
         watch = Watch(line, terms.deadline_s)
         self.open.add(watch)

@@ -3,7 +3,7 @@
 All or none: one bad task refuses the whole batch, with the task named, before anything is written.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -14,6 +14,7 @@ from ostler.domain.event import Event
 from ostler.domain.policy import Policy
 from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import Task, TaskFacts, TaskKind, TaskSpec
+from ostler.domain.trace import Trace
 from ostler.learning.kinds import Reader
 from ostler.routing.aim import find_aim
 from ostler.routing.facts import describe
@@ -97,6 +98,15 @@ def new_tasks(
         _new_task(spec, facts, policy, seq=first_seq + offset, now_ms=now_ms, settled=Settled(settled, lengths))
         for offset, (spec, facts) in enumerate(described)
     ]
+
+
+def traced(rows: Iterable[NewTask], trace: Trace | None) -> list[NewTask]:
+    """The same rows as parts of a trace. It is no part of what was asked for, so a repeated submit is a duplicate
+    whatever trace it comes with.
+    """
+    if trace is None:
+        return list(rows)
+    return [msgspec.structs.replace(row, task=msgspec.structs.replace(row.task, trace=trace)) for row in rows]
 
 
 def _private(specs: Sequence[TaskSpec], local: Collection[str]) -> frozenset[str]:

@@ -14,6 +14,7 @@ from ostler.domain.hubs import HubList
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.ports import CallQuery, HubLink, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.domain.trace import Trace
 from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
@@ -275,12 +276,17 @@ class HubApi(Protocol):
         ...
 
     async def submit(
-        self, specs: Sequence[TaskSpec], *, resume: bool = False, plan: PlanWish | None = None
+        self,
+        specs: Sequence[TaskSpec],
+        *,
+        resume: bool = False,
+        plan: PlanWish | None = None,
+        trace: Trace | None = None,
     ) -> SubmitAnswer:
         """Accept tasks, all or none; returns when they are durable. Refuses cycles, unknown needs, unknown tiers.
 
         `resume`: those that are known and ended badly are sent back to the queue. `plan`: their run is planned before
-        they may start, and the answer comes after that.
+        they may start, and the answer comes after that. `trace`: what they are part of for who hands them in.
         """
         ...
 

@@ -25,6 +25,7 @@ from ostler.domain.errors import OstlerError
 from ostler.domain.observations import Observation
 from ostler.domain.ports import Store
 from ostler.domain.tasks import Task, TaskKind, TaskSpec
+from ostler.domain.trace import attempt_span, traceparent
 from ostler.domain.work import Assignment, ModelRoute
 from ostler.hub.committer import Committer
 from ostler.hub.handing import NO_EQUIPMENT, Equipment, Handed, as_decided, hand_over, needed_results
@@ -44,6 +45,7 @@ from ostler.scheduling.effects import (
     UnloadModel,
 )
 from ostler.scheduling.signals import CommandRefused, Signal, Wake
+from ostler.telemetry.spans import trace_of
 
 _ANSWERS = (RunCall, DenyCall)
 """As a pair made once: this is asked with each call that comes and goes."""
@@ -80,6 +82,8 @@ class Pump:
         """Takes the answer for a live call, which stores nothing: before what else the signal brought is durable."""
         self.observers: list[Observer] = []
         """Told of what is durable, after it is: they must not raise, and not be slow."""
+        self.traces = False
+        """Whether attempts hand on a trace of ours where their submitter has none."""
         self.fatal: asyncio.Future[BaseException] | None = None
         self.news = asyncio.Condition()
         """Notified whenever new events are durable."""
@@ -288,8 +292,15 @@ class Pump:
                 results=handed.results,
                 key=equipment.key,
                 notes=equipment.notes,
+                traceparent=self._traceparent(effect.command.task),
             )
         )
+
+    def _traceparent(self, task: Task) -> str:
+        """What an attempt hands on, where anyone traces the task."""
+        if task.trace is None and not self.traces:
+            return ""
+        return traceparent(trace_of(task), attempt_span(task.id, task.generation))
 
     async def _publish(self, commands: list[Command]) -> None:
         results = await self.committer.apply(commands, must=True)

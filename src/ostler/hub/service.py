@@ -17,7 +17,8 @@ from ostler.domain.policy import Policy
 from ostler.domain.ports import HubLink, Store, TaskDetail, TaskQuery
 from ostler.domain.states import FailureClass, TaskState
 from ostler.domain.tasks import Task, TaskKind, TaskSpec
-from ostler.hub.accept import Fleet, as_it_runs, check_batch, disagreement, new_tasks, outside_needs
+from ostler.domain.trace import Trace
+from ostler.hub.accept import Fleet, as_it_runs, check_batch, disagreement, new_tasks, outside_needs, traced
 from ostler.hub.alert_desk import AlertDesk
 from ostler.hub.attempt_keys import AttemptKeys
 from ostler.hub.endpoints import EndpointDesk
@@ -114,10 +115,15 @@ class Hub:
         return status(self._pump, self._info, self.gateway.book.totals())
 
     async def submit(
-        self, specs: Sequence[TaskSpec], *, resume: bool = False, plan: PlanWish | None = None
+        self,
+        specs: Sequence[TaskSpec],
+        *,
+        resume: bool = False,
+        plan: PlanWish | None = None,
+        trace: Trace | None = None,
     ) -> SubmitAnswer:
         """Accept tasks, all or none; durable when this returns. `resume`: what ended badly is sent back first. `plan`:
-        the run is planned before its tasks may start.
+        the run is planned before its tasks may start. `trace`: of who hands them in.
         """
         specs = await self.roles.taken_on(specs, self._policy)
         run = self.plans.one_run(specs) if plan is not None else None
@@ -128,7 +134,7 @@ class Hub:
         outside_rows = await self._store.rows(outside) if outside else {}
         local = frozenset(name for name, row in outside_rows.items() if row.facts.local_only)
         now_ms = self._pump.clock.now_ms()
-        rows = new_tasks(
+        made = new_tasks(
             specs,
             self._policy,
             first_seq=self._next_seq,
@@ -138,6 +144,7 @@ class Hub:
             fleet=self._fleet(),
             local=local,
         )
+        rows = traced(made, trace)
         self._next_seq += len(rows)
         retried = await self._send_back([row.spec for row in rows]) if resume else frozenset()
         odd = [event for row in rows if (event := disagreement(row.task.facts, now_ms)) is not None]

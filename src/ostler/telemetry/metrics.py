@@ -43,6 +43,7 @@ LABELS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "event": (160, "names of the catalogue of events"),
         "rule": (32, "alert rules"),
         "severity": (2, "`warning`, `critical`"),
+        "outcome": (2, "`sent`, `dropped`"),
         "version": (1, "version of the hub"),
         "profile": (4, "name of the profile"),
     }
@@ -135,6 +136,7 @@ METRICS: Mapping[str, MetricKind] = MappingProxyType(
         "ostler_alerts": _gauge("Alerts that are raised.", "severity", "state"),
         "ostler_alerts_raised_total": _counter("Alerts that were raised.", "rule"),
         "ostler_events_total": _counter("Events of the catalogue.", "event"),
+        "ostler_spans_total": _counter("Spans of traces that were sent, or dropped.", "outcome"),
         "process_resident_memory_bytes": _gauge("Memory of the hub's process."),
         "process_cpu_seconds_total": _counter("Processor time of the hub's process."),
     }

@@ -8,6 +8,7 @@ from ostler.domain.fleet import Probe
 from ostler.domain.hubs import HubList
 from ostler.domain.ports import CallQuery, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.domain.trace import parse
 from ostler.hub.api import HubApi
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow
@@ -71,7 +72,8 @@ async def submit(api: HubApi, call: Call[SubmitBody, NoQuery]) -> SubmitAnswer:
     check_names({f"$.tasks[{index}].id": spec.id for index, spec in enumerate(call.body.tasks)})
     body = call.body
     plan = None if body.plan is None else PlanWish(strategy=body.plan.strategy, seconds=body.plan.seconds)
-    return await api.submit(body.tasks, resume=body.resume, plan=plan)
+    trace = parse(call.headers.get("traceparent", ""))
+    return await api.submit(body.tasks, resume=body.resume, plan=plan, trace=trace)
 
 
 async def tasks(api: HubApi, call: Call[None, TaskListQuery]) -> TaskList:

@@ -14,6 +14,8 @@ from ostler.domain.tasks import Usage
 from ostler.domain.work import Assignment, Finished, Progress, Report
 
 TAIL_CHARACTERS = 200
+TRACEPARENT = "TRACEPARENT"
+"""The variable that programs take their trace from."""
 PROGRESS_INTERVAL_US = 200_000
 """At most five signs of life a second."""
 
@@ -62,6 +64,8 @@ class Run:
         self.assignment = assignment
         self.spec = assignment.spec
         self.tags = tags
+        self.trace_env = {TRACEPARENT: assignment.traceparent} if assignment.traceparent else {}
+        """For what it starts, so that programs which trace themselves become part of the task's trace."""
         self.stop = StopSignal()
         self._clock = clock
         self._emit = emit

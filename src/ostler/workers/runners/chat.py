@@ -69,7 +69,7 @@ class _Answer:
     def __init__(self, run: Run, route: ModelRoute) -> None:
         self._run = run
         self._route = route
-        self._call = model_call(run.spec, route)
+        self._call = replace(model_call(run.spec, route), traceparent=run.assignment.traceparent)
         self._text = Capture(ANSWER_LIMIT_BYTES)
         self._pieces = 0
         self._has_text = False

@@ -26,7 +26,7 @@ class CommandRunner:
             return run.stopped()
         try:
             with result_files(run.assignment.results) as env:
-                execution = await self._host.execute(replace(launch, env={**launch.env, **env}), run)
+                execution = await self._host.execute(replace(launch, env={**launch.env, **env, **run.trace_env}), run)
         except StartError as error:
             return run.failed(error.kind, error.message)
         ended = run.succeeded(

@@ -137,7 +137,7 @@ class AgentRunner:
         """The run from start to checks, everything it says freed from its key."""
         start = adapter.start(job)
         await asyncio.to_thread(_write_files, place.home, start.files)
-        own = AgentEnv(agent=adapter.name, env={**_folders(place), **start.env}, owned=adapter.owns)
+        own = AgentEnv(agent=adapter.name, env={**_folders(place), **start.env, **run.trace_env}, owned=adapter.owns)
         launch = self._rules.launch_agent(
             start.argv, run.spec, own, cwd=job.tree, environ=self._settings.environ, tags=run.tags
         )
