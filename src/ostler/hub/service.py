@@ -144,8 +144,7 @@ class Hub:
             fleet=self._fleet(),
             local=local,
         )
-        rows = traced(made, trace)
-        self._next_seq += len(rows)
+        self._next_seq += len(rows := traced(made, trace))
         retried = await self._send_back([row.spec for row in rows]) if resume else frozenset()
         odd = [event for row in rows if (event := disagreement(row.task.facts, now_ms)) is not None]
         result, _ = await self._pump.apply([SubmitTasks(tasks=tuple(rows)), AppendEvents(events=tuple(odd))])
