@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostler import WorkingSet
-from ostler.context.working_set import CHARS_MAX, ENTRIES_MAX, Kind, WorkingState
 from ostler.domain.errors import InvalidInputError
+from ostler.domain.working_set import CHARS_MAX, ENTRIES_MAX, Kind, WorkingState
 from ostler.store.errors import StoreError
 
 

@@ -16,12 +16,13 @@ from ostler.domain.policy import HistoryRule
 from ostler.domain.ports import CallQuery
 from ostler.domain.tasks import TaskSpec
 from ostler.hub.gateway_views import KeyWish
+from ostler.hub.loop_views import LoopWish, ScheduleChange
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.web import bodies
 from ostler.web.call import Access
 from ostler.web.routes import hub_routes
-from tests.web import alert_samples, call_samples, host_samples, hub_samples, samples
+from tests.web import alert_samples, call_samples, host_samples, hub_samples, loop_samples, samples
 from tests.web.recording_hub import OUTCOME, ServedHub
 
 SPEC = TaskSpec(id="t-1", prompt="x")
@@ -67,6 +68,13 @@ CALLS: dict[str, tuple[Ask, object]] = {
     "outcomes": (lambda hub: hub.outcomes(tier="low"), ObservationList(observations=(OUTCOME,))),
     "add_outcomes": (lambda hub: hub.add_outcomes([OUTCOME]), PatternChange(count=1, changed=("docs",))),
     "forget_outcomes": (lambda hub: hub.forget_outcomes(model="m"), PatternChange(count=2)),
+    "loops": (lambda hub: hub.loops(), loop_samples.LIST),
+    "create_loop": (lambda hub: hub.create_loop(LoopWish(name="night", work=SPEC)), loop_samples.ANSWER),
+    "loop": (lambda hub: hub.loop("night"), loop_samples.ANSWER),
+    "steer_loop": (lambda hub: hub.steer_loop("night", "pause"), loop_samples.ANSWER),
+    "change_loop": (lambda hub: hub.change_loop("night", ScheduleChange(max_loops=3)), loop_samples.ANSWER),
+    "loop_history": (lambda hub: hub.loop_history("night", 5), loop_samples.HISTORY),
+    "drop_loop": (lambda hub: hub.drop_loop("night"), None),
     "record_spending": (lambda hub: hub.record_spending(SPENDING), SpendingNoted(charged_micro_usd=5)),
     "alerts": (lambda hub: hub.alerts(every=True), alert_samples.ALERTS),
     "acknowledge": (lambda hub: hub.acknowledge("a", by="b", note="c"), alert_samples.ALERTS),
@@ -128,6 +136,8 @@ def test_the_client_speaks_every_route_for_people(served: ServedHub) -> None:
         call(HubClient(transport))
     for verb in ("pause", "resume"):
         HubClient(transport).act("t-one", verb)
+    for verb in ("start", "stop", "resume"):
+        HubClient(transport).steer_loop("night", verb)
 
     rows = [row for row in hub_routes() if row.access is Access.ADMIN]
     spoken = {_route_of(method, path) for method, path in transport.asked}

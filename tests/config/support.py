@@ -315,5 +315,10 @@ agi_loop:
   stimulus: look around
   auto_pause_on_budget: false
   auto_pause_on_error_streak: 3
+  cron: "0 9 * * mon-fri"
+  time_zone: Europe/Berlin
+  identical_ticks: 3
+  catch_up: true
+  wait_first: true
 """
 """Every setting, one a line, each with a value that is not its default."""

@@ -12,8 +12,8 @@ from ostler import ContextBudget, ContextManager, Tier
 from ostler.context.manager import By
 from ostler.context.measure import TokenRates, usual
 from ostler.context.messages import Message, tokens_of
-from ostler.context.working_set import WorkingState
 from ostler.domain.errors import InvalidInputError, UnreachableError
+from ostler.domain.working_set import WorkingState
 from tests.context.talks import talks
 
 

@@ -8,6 +8,7 @@ from ostler.domain.decision import Candidate, Decision, TargetType
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session, WorkerOffer
 from ostler.domain.live import CallAttempt, CallDecision, CallRecord, GatewayKey
+from ostler.domain.loops import Loop, LoopRun, LoopStatus
 from ostler.domain.measured import Measured, Measurement, Quantity
 from ostler.domain.observations import Observation
 from ostler.domain.plans import StoredPlan
@@ -130,6 +131,12 @@ def make_observation(
     return Observation(
         id=name, at_ms=NOW_MS, task_type=task_type, model=model, success=success, tier="simple", duration_ms=5
     )
+
+
+def make_loop(name: str = "l", version: int = 1, said: str = "") -> Loop:
+    """A loop at a version, under way."""
+    run = LoopRun(number=version, due_ms=NOW_MS, started_ms=NOW_MS, said=said)
+    return Loop(name=name, version=version, created_ms=NOW_MS, status=LoopStatus.RUNNING, run=run)
 
 
 def make_measurement(host: str = "box", model: str = "m", samples: int = 1) -> Measurement:

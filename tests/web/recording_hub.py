@@ -52,6 +52,7 @@ from tests.web.recording_desks import (
     RecordingResidency,
     RecordingTokens,
 )
+from tests.web.recording_loops import RecordingLoops
 
 PATIENCE_S = 5.0
 
@@ -116,6 +117,7 @@ class RecordingHub:
         self.people = RecordingPeople(self)
         self.alerts = RecordingAlerts(self)
         self.metrics = RecordingMetrics(self)
+        self.loops = RecordingLoops(self.record)
         self.followers = 0
         self.reset()
 

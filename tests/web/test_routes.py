@@ -18,6 +18,7 @@ from ostler.domain.work import Finished, Poll, Report, Started
 from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
 from ostler.hub.fleet_views import HostRow, LoadOrder, ModelChange, UnloadOrder
 from ostler.hub.gateway_views import KeyMade, KeyRow, KeyWish
+from ostler.hub.loop_views import LoopAnswer, LoopWish, ScheduleChange
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish
 from ostler.hub.spending_views import Spending, SpendingNoted
@@ -34,7 +35,7 @@ from ostler.hub.views import (
     WorkerList,
 )
 from ostler.web.bodies import Done, Health, Lease, RouteAnswer
-from tests.web import alert_samples, call_samples, host_samples, hub_samples, samples
+from tests.web import alert_samples, call_samples, host_samples, hub_samples, loop_samples, samples
 from tests.web.asking import ask
 from tests.web.recording_hub import OUTCOME, ServedHub, eventually
 
@@ -44,6 +45,10 @@ SOON = PlanWish(seconds=1.0)
 
 READING: list[tuple[str, tuple[Any, ...], object]] = [
     ("/hub/keys", ("keys",), call_samples.KEYS),
+    ("/hub/loops", ("loops",), loop_samples.LIST),
+    ("/hub/loops/night", ("loop", "night"), loop_samples.ANSWER),
+    ("/hub/loops/night/history", ("loop_history", "night", 20), loop_samples.HISTORY),
+    ("/hub/loops/night/history?limit=3", ("loop_history", "night", 3), loop_samples.HISTORY),
     (
         "/hub/patterns/outcomes?type=docs&tier=standard",
         ("observations", ObservationQuery(task_type="docs", tier="standard")),
@@ -196,6 +201,35 @@ CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
         AlertList,
     ),
     ("POST", "/hub/alerts/test", None, 200, ("test_alerts",), DeliveryTest),
+    (
+        "POST",
+        "/hub/loops",
+        {"name": "night", "work": {"id": "work", "prompt": "x"}, "schedule": {"cron": "0 9 * * *"}, "start": True},
+        201,
+        (
+            "create_loop",
+            LoopWish(
+                name="night",
+                work=TaskSpec(id="work", prompt="x"),
+                schedule=ScheduleChange(cron="0 9 * * *"),
+                start=True,
+            ),
+        ),
+        LoopAnswer,
+    ),
+    ("POST", "/hub/loops/night/start", None, 200, ("steer_loop", "night", "start"), LoopAnswer),
+    ("POST", "/hub/loops/night/stop", None, 200, ("steer_loop", "night", "stop"), LoopAnswer),
+    ("POST", "/hub/loops/night/pause", None, 200, ("steer_loop", "night", "pause"), LoopAnswer),
+    ("POST", "/hub/loops/night/resume", None, 200, ("steer_loop", "night", "resume"), LoopAnswer),
+    (
+        "POST",
+        "/hub/loops/night/change",
+        {"interval_minutes": 10, "catch_up": True},
+        200,
+        ("change_loop", "night", ScheduleChange(interval_minutes=10, catch_up=True)),
+        LoopAnswer,
+    ),
+    ("DELETE", "/hub/loops/night", None, 200, ("drop_loop", "night"), Done),
     ("POST", "/hub/patterns", {"observations": [OUTCOME]}, 201, ("add", (OUTCOME,)), PatternChange),
     (
         "DELETE",

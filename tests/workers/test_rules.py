@@ -158,3 +158,10 @@ def test_no_spelling_of_a_path_leads_out_of_a_root(parts: list[str]) -> None:
         return
 
     assert Path(cwd).is_relative_to("/usr/share")
+
+
+def test_a_command_of_a_loop_is_told_its_place_on_every_worker() -> None:
+    """Whatever a worker's rules say of variables: these three steer no program."""
+    place = {"OSTLER_LOOP": "night", "OSTLER_LOOP_NUMBER": "3", "OSTLER_LOOP_TICK": "4"}
+    env = launch(WorkerRules(commands=("ls",), task_env=()), "ls", env=place).env
+    assert {name: env[name] for name in place} == place

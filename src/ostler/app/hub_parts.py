@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from ostler.app.alert_parts import AlertParts
 from ostler.app.comparing import saved_by
 from ostler.app.kinds import shipped_kinds
+from ostler.app.loop_rules import loop_rules
 from ostler.app.profiles import Chosen, setting_rows
 from ostler.app.trace_parts import TraceParts
 from ostler.budget.mirror import since_needed
@@ -120,6 +121,8 @@ class HubParts:
         parts.hub.metrics.enabled = chosen.profile.telemetry.metrics
         parts.janitor.keep_events_ms = chosen.profile.telemetry.keep_events_ms
         parts.janitor.start()
+        parts.hub.loops.runner.rules = loop_rules(chosen.profile)
+        await parts.hub.loops.runner.start()
         return parts
 
     async def _take_up(self, work: OpenWork, declared: tuple[EndpointSpec, ...]) -> None:
@@ -200,6 +203,7 @@ class HubParts:
         await self.plans.close()
         await self.prober.stop()
         await self.desk.close()
+        await self.hub.loops.runner.stop()
         await self.hub.attempt_keys.stop()
         await self.hub.patterns.stop()
         await self.hub.gateway.stop()

@@ -5,6 +5,7 @@ import os
 from functools import partial
 
 from ostler.app.hub_parts import HubParts
+from ostler.app.loop_rules import loop_rules
 from ostler.app.prices import with_list_prices
 from ostler.app.profiles import setting_rows
 from ostler.config.agent_files import read_agents
@@ -29,6 +30,7 @@ async def watch_profile(parts: HubParts, profile: LoadedProfile, path: str | Non
         parts.janitor.keep_events_ms = loaded.telemetry.keep_events_ms
         parts.hub.gateway.keep_calls_ms = loaded.gateway.keep_calls_ms
         parts.hub.roles.read = partial(read_agents, loaded.agents.folders)
+        parts.hub.loops.runner.rules = loop_rules(loaded)
         carry_out(asyncio.ensure_future(parts.hub.reload(loaded.policy, setting_rows(loaded))))
 
     def refused(text: str) -> None:

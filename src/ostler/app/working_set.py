@@ -6,8 +6,8 @@ from typing import Self
 
 import msgspec
 
-from ostler.context.working_set import Kind, WorkingState
 from ostler.domain.errors import InvalidInputError
+from ostler.domain.working_set import Kind, WorkingState
 from ostler.store.errors import StoreError
 from ostler.store.state_file import StateFile
 

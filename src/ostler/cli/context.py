@@ -95,7 +95,7 @@ def _named(name: str, data_dir: str | None, file: str | None) -> "WorkingSet":
 
 
 def _lists(working: "WorkingSet") -> dict[str, list[str]]:
-    from ostler.context.working_set import Kind
+    from ostler.domain.working_set import Kind
 
     state = working.state
     return {kind.value: list(state.of(kind.value)) for kind in Kind}

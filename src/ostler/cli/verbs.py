@@ -37,6 +37,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "budget": Verb("ostler.cli.budget:budget", "Show, check, record and configure what may be spent."),
         "prices": Verb("ostler.cli.prices:prices", "Show, check and refresh the prices of models."),
         "patterns": Verb("ostler.cli.patterns:patterns", "Show, write and forget what is learned of outcomes."),
+        "loop": Verb("ostler.cli.loop:loop", "Make, steer and watch loops of autonomous agents."),
         "context": Verb("ostler.cli.context:context", "Show, export and clear working sets of agents."),
         "config": Verb("ostler.cli.config:config", "Check, show and import the profile."),
         "doctor": Verb("ostler.cli.doctor:doctor", "Look for what is wrong with this installation."),

@@ -21,6 +21,7 @@ from ostler.hub.alert_views import AlertList, DeliveryTest
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.late_views import LateAnswer, LateList
+from ostler.hub.loop_views import RECENT_SHOWN, LoopAnswer, LoopHistory, LoopList, LoopWish, ScheduleChange
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import RunPlan
 from ostler.hub.spending_views import Spending, SpendingNoted
@@ -290,6 +291,34 @@ class HubClient:
     def call(self, call_id: str) -> CallAnswer:
         """Everything about one call of the gateway."""
         return self._get(f"/hub/calls/{_part(call_id)}", CallAnswer)
+
+    def loops(self) -> LoopList:
+        """All loops by name."""
+        return self._get("/hub/loops", LoopList)
+
+    def create_loop(self, wish: LoopWish) -> LoopAnswer:
+        """Make a loop."""
+        return self._post("/hub/loops", wish, LoopAnswer)
+
+    def loop(self, name: str) -> LoopAnswer:
+        """One loop."""
+        return self._get(f"/hub/loops/{_part(name)}", LoopAnswer)
+
+    def steer_loop(self, name: str, verb: str) -> LoopAnswer:
+        """Start, stop, pause or resume a loop."""
+        return self._post(f"/hub/loops/{_part(name)}/{verb}", None, LoopAnswer)
+
+    def change_loop(self, name: str, change: ScheduleChange) -> LoopAnswer:
+        """Change the schedule of a loop, also while it runs."""
+        return self._post(f"/hub/loops/{_part(name)}/change", change, LoopAnswer)
+
+    def loop_history(self, name: str, limit: int = RECENT_SHOWN) -> LoopHistory:
+        """Loops that are over, the newest first."""
+        return self._get(with_query(f"/hub/loops/{_part(name)}/history", limit=limit), LoopHistory)
+
+    def drop_loop(self, name: str) -> None:
+        """Forget a loop that neither runs nor waits."""
+        self._decoded(self._transport.ask("DELETE", f"/hub/loops/{_part(name)}"), Done)
 
     def follow(
         self, after: int | None, on_break: Callable[[str], None], on_connect: Callable[[], None] = _nothing

@@ -7,7 +7,7 @@ from ostler.config.draft import Draft
 from ostler.config.ladder import Ladder, tier_reference
 from ostler.config.mistakes import SettingPath
 from ostler.config.units import duration_text
-from ostler.config.vocabulary import TYPE_MINIMUMS, misspelt_task_type
+from ostler.config.vocabulary import CONTEXT_SIZES, TYPE_MINIMUMS, misspelt_task_type
 from ostler.domain.catalog import DIRECT
 from ostler.domain.errors import nearest
 from ostler.domain.policy import RoutingPolicy
@@ -71,7 +71,8 @@ def _complexity_tiers(draft: Draft, ladder: Ladder) -> dict[str, str]:
     """A tier for each complexity: as written, else the tier of that name or alias, else by position.
 
     By position trivial work runs directly, complex work on the last tier, standard work in the middle and never on the
-    last of several.
+    last of several. On a ladder with the four classic names the type of work alone says where it starts: all else than
+    trivial work begins at the bottom.
     """
     section = draft.file.routing.complexity
     path = ("routing", "complexity")
@@ -82,6 +83,8 @@ def _complexity_tiers(draft: Draft, ladder: Ladder) -> dict[str, str]:
         Complexity.STANDARD: enabled[(len(enabled) - 1) // 2],
         Complexity.COMPLEX: enabled[-1],
     }
+    if all(name in ladder.names for name in CONTEXT_SIZES):
+        by_position |= dict.fromkeys((Complexity.STANDARD, Complexity.COMPLEX), enabled[0])
     found: dict[str, str] = {}
     for level, fallback in by_position.items():
         written = _reference(draft, ladder, getattr(section, level), (*path, level))
@@ -128,7 +131,8 @@ def check_numbers(draft: Draft) -> None:
         draft.mistakes.add(("residency", "patience"), what, "remove the line to keep the default of 3 minutes")
     _check_context(draft)
     loop = draft.file.agi_loop
-    if loop.interval_hours == 0 and loop.interval_minutes == 0 and not draft.mistakes.is_damaged(("agi_loop",)):
+    still = loop.interval_hours == 0 and loop.interval_minutes == 0 and not loop.cron
+    if still and not draft.mistakes.is_damaged(("agi_loop",)):
         what = "an interval of nothing would run without a pause"
         draft.mistakes.add(("agi_loop", "interval_minutes"), what, "say at least a part of a minute, such as 0.5")
     _check_worker(draft)

@@ -280,6 +280,16 @@ class LoopSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     auto_pause_on_budget: bool = True
     auto_pause_on_error_streak: int = 5
     """Errors in a row; 0 = never."""
+    cron: str = ""
+    """When a loop is due; goes before the interval."""
+    time_zone: str = "UTC"
+    """Whose clock `cron` reads."""
+    identical_ticks: int = 2
+    """So many equal answers in a row end a loop before its time; 0 = never."""
+    catch_up: bool = False
+    """Whether loops that fell due while none could run are run late, or counted as skipped."""
+    wait_first: bool = False
+    """Whether the first loop waits an interval after the start."""
 
 
 class LoadedProfile(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from ostler.domain.event import Event
 from ostler.domain.fleet import Session
 from ostler.domain.ledger import Amount, Basis, Bound, Scopes
 from ostler.domain.live import CallDecision, CallRecord, GatewayKey
+from ostler.domain.loops import Loop
 from ostler.domain.measured import Measurement
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
@@ -243,6 +244,22 @@ class ForgetObservations(msgspec.Struct, frozen=True, kw_only=True, tag="forget_
     ids: tuple[str, ...] = ()
 
 
+class SaveLoop(msgspec.Struct, frozen=True, kw_only=True, tag="save_loop"):
+    """Store a loop with the events of its step, if the stored one still has the version before it (0: if there is
+    none); refused with `CONFLICT` otherwise. So of two hubs that take the same step one does.
+    """
+
+    loop: Loop
+    events: tuple[Event, ...] = ()
+
+
+class DropLoop(msgspec.Struct, frozen=True, kw_only=True, tag="drop_loop"):
+    """Forget a loop; its tasks stay."""
+
+    name: str
+    event: Event
+
+
 class LateReport(msgspec.Struct, frozen=True, kw_only=True, tag="late"):
     """Keep a report of an attempt that is no longer the newest."""
 
@@ -275,6 +292,8 @@ Command = (
     | PutObservations
     | ForgetObservations
     | LateReport
+    | SaveLoop
+    | DropLoop
     | Reserve
     | Settle
     | Release

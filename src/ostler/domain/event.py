@@ -172,6 +172,42 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             ("planned_ms", "actual_ms"),
             ("batch", "version"),
         ),
+        "loop.created": EventKind("A loop was made.", (), ("loop", "kind")),
+        "loop.started": EventKind("Its schedule began, and its loops are counted anew.", (), ("loop", "status")),
+        "loop.stopped": EventKind(
+            "Its schedule was ended by a person; a step under way is cancelled.", (), ("loop", "status", "reason")
+        ),
+        "loop.paused": EventKind("A person paused it; a step under way ends.", (), ("loop", "status", "reason")),
+        "loop.auto_paused": EventKind(
+            "It paused itself: `budget_exhausted` (a step waits for money and was taken back) or `error_streak`.",
+            (),
+            ("loop", "status", "reason"),
+        ),
+        "loop.resumed": EventKind("It goes on where it was paused.", (), ("loop", "status")),
+        "loop.changed": EventKind("Its schedule was changed.", (), ("loop", "status")),
+        "loop.completed": EventKind(
+            "Its schedule is over: `max_loops`, or its agent has ended it.", (), ("loop", "status", "reason")
+        ),
+        "loop.loop_start": EventKind(
+            "A loop began; how late after the instant at which it was due.", ("late_ms",), ("loop", "number")
+        ),
+        "loop.tick": EventKind(
+            "A tick ended; its last step's cost.",
+            ("steps", "cost_micro_usd"),
+            ("loop", "number", "tick", "ok", "error"),
+        ),
+        "loop.loop_end": EventKind(
+            "A loop is over: `completed`, `no_progress` (equal answers in a row), `agent_ended` or `stopped`.",
+            ("duration_ms", "ticks", "errors", "cost_micro_usd"),
+            ("loop", "number", "outcome"),
+        ),
+        "loop.waiting": EventKind("It waits for the next loop that is due.", ("wait_ms",), ("loop", "next_at_ms")),
+        "loop.summarized": EventKind(
+            "Older answers were summarised, by a model or by extraction.",
+            ("answers", "characters"),
+            ("loop", "tick", "by"),
+        ),
+        "loop.dropped": EventKind("A loop was forgotten; its tasks stay.", (), ("loop",)),
         "key.created": EventKind(
             "A key of the gateway was made; a limit is in micro-dollars.",
             ("limit_micro_usd",),

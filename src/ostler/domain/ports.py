@@ -20,6 +20,7 @@ from ostler.domain.fleet import HostReport, Probe, Resident, Session, WorkerOffe
 from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
+from ostler.domain.loops import Loop
 from ostler.domain.measured import Measurement
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
@@ -144,6 +145,10 @@ class Store(Protocol):
 
     async def late_reports(self, limit: int) -> list[bytes]:
         """Reports of attempts that had been given up, newest first, as they were kept."""
+        ...
+
+    async def loops(self) -> list[Loop]:
+        """All loops by name."""
         ...
 
     async def token_name(self, token_hash: str, scope: str) -> str | None:

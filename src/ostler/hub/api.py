@@ -19,6 +19,7 @@ from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.late_views import LateAnswer, LateList
+from ostler.hub.loop_views import LoopAnswer, LoopHistory, LoopList, LoopWish, ScheduleChange
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.spending_views import Spending, SpendingNoted
@@ -102,6 +103,38 @@ class MetricsApi(Protocol):
 
     async def text(self) -> str:
         """All metrics in the text format of Prometheus; empty where they are off."""
+        ...
+
+
+class LoopApi(Protocol):
+    """Loops of autonomous agents."""
+
+    async def create(self, wish: LoopWish) -> LoopAnswer:
+        """Make a loop, and start it where that is wished."""
+        ...
+
+    async def act(self, name: str, verb: str) -> LoopAnswer:
+        """`start`, `stop`, `pause` or `resume`."""
+        ...
+
+    async def change(self, name: str, change: ScheduleChange) -> LoopAnswer:
+        """Change the schedule, also while it runs."""
+        ...
+
+    async def drop(self, name: str) -> None:
+        """Forget a loop that neither runs nor waits."""
+        ...
+
+    async def listed(self) -> LoopList:
+        """All loops by name."""
+        ...
+
+    async def show(self, name: str) -> LoopAnswer:
+        """One loop."""
+        ...
+
+    async def history(self, name: str, limit: int) -> LoopHistory:
+        """Loops that are over, the newest first."""
         ...
 
 
@@ -269,6 +302,11 @@ class HubApi(Protocol):
     @property
     def late(self) -> LateApi:
         """Results that came too late."""
+        ...
+
+    @property
+    def loops(self) -> LoopApi:
+        """Loops of autonomous agents."""
         ...
 
     async def status(self) -> HubStatus:

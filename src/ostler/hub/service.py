@@ -27,6 +27,8 @@ from ostler.hub.gateway_desk import GatewayDesk
 from ostler.hub.host_desk import HostDesk, SavedBy
 from ostler.hub.late_desk import LateDesk
 from ostler.hub.link import LocalLink
+from ostler.hub.loop_desk import LoopDesk
+from ostler.hub.loop_runner import LoopRunner
 from ostler.hub.metrics_desk import MetricsDesk
 from ostler.hub.needs import settled_needs, settled_now
 from ostler.hub.pattern_desk import PatternDesk
@@ -95,6 +97,7 @@ class Hub:
         self.late = LateDesk(pump, store, self._fell_with, self.retry)
         self.roles = RoleDesk()
         self.people = PeopleDesk(pump, store)
+        self.loops = LoopDesk(pump, store, LoopRunner(pump, store, self), self._try_out)
         self._link = LocalLink(pump)
         self.fellows: Fellows = self._alone
         self.signs = self._link.signs
@@ -213,6 +216,11 @@ class Hub:
             all_listed=bool(endpoints.views) and all(view.models for view in endpoints.views.values()),
             reader=self.patterns.reader,
         )
+
+    def _try_out(self, spec: TaskSpec) -> None:
+        """Refuse a task that would not be taken."""
+        check_batch([spec], {})
+        as_it_runs(spec, self._policy, self._fleet())
 
     async def tasks(self, query: TaskQuery) -> TaskList:
         """Tasks, newest first."""

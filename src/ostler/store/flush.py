@@ -178,6 +178,7 @@ class Flusher:
             tokens={row[0]: TokenRow(*row) for row in execute(sql.all_tokens)} if needs.tokens else {},
             endpoint_names={row[0] for row in execute(sql.all_endpoint_names)} if needs.endpoints else set(),
             keys=self._keys() if needs.keys else {},
+            loops=dict(execute(sql.loop_versions).fetchall()) if needs.loops else {},
             accounts=self._accounts(needs.attempts),
             spent={span: self._spent(span) for span in needs.spans},
             load_task=self._load_task,
@@ -220,6 +221,8 @@ class Flusher:
         self._many(sql.insert_late_report, plan.late_reports)
         self._many(sql.insert_event, plan.events)
         self._write_registry(plan.registry)
+        self._many(sql.drop_loop, [(name,) for name, row in plan.loops.rows.items() if row is None])
+        self._many(sql.put_loop, [row for row in plan.loops.rows.values() if row is not None])
         self._write_gateway(plan.gateway)
         self._write_ledger(plan.ledger)
 

@@ -22,6 +22,7 @@ from ostler.domain.commands import (
     Applied,
     Command,
     DropEndpoint,
+    DropLoop,
     DropSession,
     DropToken,
     ForgetObservations,
@@ -44,6 +45,7 @@ from ostler.domain.commands import (
     Refused,
     Result,
     RevokeKey,
+    SaveLoop,
     SubmitTasks,
     UpdateTask,
 )
@@ -54,6 +56,7 @@ from ostler.domain.fleet import Session
 from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
+from ostler.domain.loops import Loop
 from ostler.domain.measured import Measurement
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
@@ -64,6 +67,7 @@ from ostler.store.errors import StoreError
 from ostler.store.guards import submit_problem, token_problem, update_problem
 from ostler.store.memory_events import MemoryEvents
 from ostler.store.memory_gateway import MemoryGateway
+from ostler.store.memory_loops import MemoryLoops
 
 
 class _Record:
@@ -93,6 +97,7 @@ class MemoryStore:
         self._measurements: dict[tuple[str, str, int, str], Measurement] = {}
         self._plans: dict[tuple[str, int], StoredPlan] = {}
         self._observations: dict[str, Observation] = {}
+        self._loops = MemoryLoops()
         self._gateway = MemoryGateway()
         self._ledger = LedgerBook()
         self._late_reports: list[bytes] = []
@@ -192,6 +197,11 @@ class MemoryStore:
         self._must_be_open()
         return self._late_reports[: -max(0, limit) - 1 : -1]
 
+    async def loops(self) -> list[Loop]:
+        """See the port."""
+        self._must_be_open()
+        return self._loops.listed()
+
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """See the port."""
         self._must_be_open()
@@ -273,10 +283,11 @@ class MemoryStore:
             return self._late(command)
         if isinstance(command, AppendEvents):
             return Applied(last_seq=self._events.record(command.events))
-        if isinstance(command, PutKey | RevokeKey):
-            return self._key(command)
+        if isinstance(command, PutKey | RevokeKey | SaveLoop | DropLoop):
+            return self._named(command)
         if isinstance(command, PutCalls | PruneCalls):
-            return self._change_calls(command)
+            self._gateway.change_calls(command)
+            return Applied()
         if isinstance(command, LedgerCommand):
             return self._money(command)
         return self._others(command)
@@ -349,11 +360,16 @@ class MemoryStore:
             return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no token named {command.name}")
         return Applied()
 
-    def _key(self, command: PutKey | RevokeKey) -> Result:
-        problem, changed = self._gateway.key(command)
+    def _named(self, command: PutKey | RevokeKey | SaveLoop | DropLoop) -> Result:
+        if isinstance(command, SaveLoop | DropLoop):
+            problem, changed = self._loops.apply(command), True
+            events = command.events if isinstance(command, SaveLoop) else (command.event,)
+        else:
+            problem, changed = self._gateway.key(command)
+            events = (command.event,)
         if problem is not None:
             return Refused(reason=problem[0], message=problem[1])
-        return Applied(last_seq=self._events.record((command.event,))) if changed else Applied()
+        return Applied(last_seq=self._events.record(events)) if changed else Applied()
 
     def _money(self, command: LedgerCommand) -> Applied | Refused:
         judged = self._ledger.apply(command)
@@ -370,13 +386,6 @@ class MemoryStore:
             named = [key for key, one in self._observations.items() if which.names(one)]
             for key in command.ids or named:
                 self._observations.pop(key, None)
-        return Applied()
-
-    def _change_calls(self, command: PutCalls | PruneCalls) -> Result:
-        if isinstance(command, PutCalls):
-            self._gateway.put_calls(command)
-        else:
-            self._gateway.prune_calls(command)
         return Applied()
 
     def _others(

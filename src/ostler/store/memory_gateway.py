@@ -38,6 +38,13 @@ class MemoryGateway:
         self._keys[key.name] = key
         return None, True
 
+    def change_calls(self, command: PutCalls | PruneCalls) -> None:
+        """Keep calls, or forget the oldest."""
+        if isinstance(command, PutCalls):
+            self.put_calls(command)
+        else:
+            self.prune_calls(command)
+
     def put_calls(self, command: PutCalls) -> None:
         """Keep what is not there yet."""
         for record in command.records:

@@ -13,6 +13,7 @@ from ostler.budget.ledger import Account
 from ostler.domain.commands import (
     Command,
     DropEndpoint,
+    DropLoop,
     DropToken,
     LateReport,
     LedgerCommand,
@@ -20,6 +21,7 @@ from ostler.domain.commands import (
     PutToken,
     Reserve,
     RevokeKey,
+    SaveLoop,
     SubmitTasks,
     UpdateTask,
 )
@@ -70,6 +72,8 @@ class Picture(NamedTuple):
     tokens: dict[str, TokenRow]
     endpoint_names: set[str]
     keys: dict[str, GatewayKey]
+    loops: dict[str, int]
+    """Versions by name."""
     accounts: dict[str, Account]
     spent: dict[Span, Spent]
     load_task: Callable[[int], Task]
@@ -87,6 +91,7 @@ class Needs:
         self.tokens = False
         self.endpoints = False
         self.keys = False
+        self.loops = False
         self.attempts: set[str] = set()
         self.spans: set[Span] = set()
 
@@ -106,6 +111,8 @@ class Needs:
                     self.endpoints = True
                 elif isinstance(command, PutKey | RevokeKey):
                     self.keys = True
+                elif isinstance(command, SaveLoop | DropLoop):
+                    self.loops = True
                 elif isinstance(command, LedgerCommand):
                     self._money(command)
 

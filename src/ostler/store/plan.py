@@ -18,6 +18,7 @@ from ostler.domain.commands import (
     AppendEvents,
     Applied,
     Command,
+    DropLoop,
     LateReport,
     LedgerCommand,
     NewTask,
@@ -28,6 +29,7 @@ from ostler.domain.commands import (
     Refused,
     Result,
     RevokeKey,
+    SaveLoop,
     SubmitTasks,
     UpdateTask,
 )
@@ -38,6 +40,7 @@ from ostler.store import rows
 from ostler.store.gateway import GatewayPlan
 from ostler.store.guards import Problem, submit_problem, update_problem
 from ostler.store.ledger import LedgerPlan
+from ostler.store.loops import LoopPlan
 from ostler.store.picture import Known, Picture
 from ostler.store.registry import RegistryPlan
 
@@ -60,6 +63,7 @@ class Plan:
         self.events: list[rows.Row] = []
         self.registry = RegistryPlan(picture)
         self.gateway = GatewayPlan(picture)
+        self.loops = LoopPlan(picture.loops)
         self.ledger = LedgerPlan(picture.accounts, picture.spent, last_ledger_seq)
 
     def add(self, command: Command) -> Result:
@@ -74,8 +78,8 @@ class Plan:
             return Applied(last_seq=self._record(command.events, None, None))
         if isinstance(command, PutCalls | PruneCalls):
             return self.gateway.add_calls(command)
-        if isinstance(command, PutKey | RevokeKey):
-            return self._key(command)
+        if isinstance(command, PutKey | RevokeKey | SaveLoop | DropLoop):
+            return self._named(command)
         if isinstance(command, LedgerCommand):
             return self.ledger.add(command)
         return self.registry.add(command)
@@ -167,11 +171,20 @@ class Plan:
         self.late_reports.append((known.seq, command.generation, command.at_ms, command.body))
         return Applied(last_seq=self._record((command.event,), command.task_id, known.seq))
 
-    def _key(self, command: PutKey | RevokeKey) -> Result:
+    def _named(self, command: PutKey | RevokeKey | SaveLoop | DropLoop) -> Result:
+        if isinstance(command, SaveLoop | DropLoop):
+            return self._loop(command)
         problem, changed = self.gateway.add_key(command)
         if problem is not None:
             return self._refused(problem, None)
         return Applied(last_seq=self._record((command.event,), None, None)) if changed else _APPLIED
+
+    def _loop(self, command: SaveLoop | DropLoop) -> Result:
+        problem = self.loops.add(command)
+        if problem is not None:
+            return self._refused(problem, None)
+        events = command.events if isinstance(command, SaveLoop) else (command.event,)
+        return Applied(last_seq=self._record(events, None, None))
 
     def _record(self, events: Sequence[Event], task_id: str | None, task_seq: int | None) -> int:
         """Number events and keep them; the number of the newest, 0 without any."""

@@ -14,6 +14,7 @@ from sqlalchemy.engine.interfaces import Dialect
 from ostler.domain.alerts import Alert
 from ostler.domain.event import Event
 from ostler.domain.event_totals import EventTotal
+from ostler.domain.loops import Loop
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
@@ -74,6 +75,7 @@ class Queries(NamedTuple):
     """By batch."""
     newest_late: str
     """At most so many."""
+    loops: str
     gateway: CallQueries
     ledger: LedgerQueries
 
@@ -133,6 +135,7 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
             .order_by(schema.plan.c.version)
         ),
         newest_late=text(at_most(sa.select(late.c.body).order_by(late.c.id.desc()))),
+        loops=text(sa.select(schema.loop.c.body).order_by(schema.loop.c.name)),
         gateway=compile_call_queries(dialect),
         ledger=compile_ledger_queries(dialect),
     )
@@ -302,3 +305,8 @@ def token_name(run: Run, queries: Queries, token_hash: str, scope: str) -> str |
 def plans(run: Run, queries: Queries, batch: str) -> list[StoredPlan]:
     """Versions of a plan, oldest first. O(versions)."""
     return [rows.decode_plan(text) for (text,) in run(queries.plans, (batch,))]
+
+
+def loops(run: Run, queries: Queries) -> list[Loop]:
+    """See the port."""
+    return [rows.decode_loop(text) for (text,) in run(queries.loops, ())]

@@ -19,6 +19,7 @@ from ostler.domain.event_totals import EventTotal
 from ostler.domain.fleet import Session
 from ostler.domain.ledger import EntryKind, LedgerEntry
 from ostler.domain.live import CallDecision, CallRecord, GatewayKey
+from ostler.domain.loops import Loop
 from ostler.domain.measured import Measurement
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
@@ -39,6 +40,7 @@ Stored = (
     | Reported
     | Observation
     | StoredPlan
+    | Loop
     | GatewayKey
     | CallRecord
     | LedgerEntry
@@ -64,6 +66,7 @@ decode_measurement = msgspec.json.Decoder(Measurement).decode
 decode_allowance = msgspec.json.Decoder(Reported).decode
 decode_observation = msgspec.json.Decoder(Observation).decode
 decode_plan = msgspec.json.Decoder(StoredPlan).decode
+decode_loop = msgspec.json.Decoder(Loop).decode
 decode_key = msgspec.json.Decoder(GatewayKey).decode
 decode_alert = msgspec.json.Decoder(Alert).decode
 decode_entry = msgspec.json.Decoder(LedgerEntry).decode

@@ -209,6 +209,15 @@ plan = sa.Table(
     sqlite_with_rowid=False,
 )
 
+loop = sa.Table(
+    "loop",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", BIG, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_strict=True,
+)
+
 observation = sa.Table(
     "observation",
     METADATA,

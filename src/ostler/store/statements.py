@@ -76,6 +76,7 @@ class Statements(NamedTuple):
     put_measurement: str
     put_allowance: str
     put_plan: str
+    put_loop: str
     insert_observation: str
     """Does nothing where the id is there."""
     forget_observations: str
@@ -90,6 +91,7 @@ class Statements(NamedTuple):
     drop_session: str
     drop_endpoint: str
     drop_token: str
+    drop_loop: str
     tasks_by_id: tuple[str, ...]
     """id, seq, state, generation, batch; one text for each of `IN_SIZES`, as the next two."""
     specs_by_id: tuple[str, ...]
@@ -98,6 +100,8 @@ class Statements(NamedTuple):
     task_by_seq: str
     all_tokens: str
     all_endpoint_names: str
+    loop_versions: str
+    """name, version."""
     last_task_seq: str
     gateway: GatewayStatements
     ledger: LedgerStatements
@@ -136,6 +140,7 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         put_measurement=_upsert(dialect, upsert, schema.measurement),
         put_allowance=_upsert(dialect, upsert, schema.allowance),
         put_plan=_upsert(dialect, upsert, schema.plan),
+        put_loop=_upsert(dialect, upsert, schema.loop),
         insert_observation=_insert_observation(dialect, upsert),
         forget_observations=text(sa.delete(schema.observation).where(*observations_named())),
         drop_observation=_delete(dialect, schema.observation.c.id),
@@ -147,12 +152,14 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         drop_session=_delete(dialect, schema.worker_session.c.id),
         drop_endpoint=_delete(dialect, schema.endpoint.c.name),
         drop_token=_delete(dialect, token.c.name),
+        drop_loop=_delete(dialect, schema.loop.c.name),
         tasks_by_id=lookups(dialect, known, task.c.id),
         specs_by_id=lookups(dialect, specs, task.c.id),
         seqs_taken=lookups(dialect, sa.select(task.c.seq), task.c.seq),
         task_by_seq=text(sa.select(task.c.body).where(task.c.seq == sa.bindparam("seq"))),
         all_tokens=text(sa.select(token)),
         all_endpoint_names=text(sa.select(schema.endpoint.c.name)),
+        loop_versions=text(sa.select(schema.loop.c.name, schema.loop.c.version)),
         last_task_seq=text(sa.select(sa.func.max(task.c.seq))),
         gateway=_gateway_statements(dialect, upsert),
         ledger=_ledger_statements(dialect, upsert),

@@ -13,6 +13,7 @@ from ostler.domain.event_totals import EventTotal
 from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
+from ostler.domain.loops import Loop
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import CallDetail, CallQuery, OpenWork, TaskDetail, TaskQuery
@@ -81,6 +82,10 @@ class StoreReads(ABC):
     async def late_reports(self, limit: int) -> list[bytes]:
         """See the port."""
         return await self._read(lambda run, queries: reads.late_reports(run, queries, limit))
+
+    async def loops(self) -> list[Loop]:
+        """See the port."""
+        return await self._read(reads.loops)
 
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """See the port."""

@@ -16,6 +16,7 @@ from ostler.domain.states import TaskState
 from ostler.domain.tasks import Priority, TaskSpec
 from ostler.hub.fleet_views import LoadOrder, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import KeyWish
+from ostler.hub.loop_views import RECENT_SHOWN
 from ostler.hub.spending_views import Spending
 from ostler.hub.views import Why
 
@@ -258,6 +259,12 @@ class PatternQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def which(self) -> ObservationQuery:
         """The query as the hub knows it."""
         return ObservationQuery(task_type=self.type, model=self.model, tier=self.tier, version=self.version)
+
+
+class LoopHistoryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many of the loops that are over."""
+
+    limit: PageLimit = RECENT_SHOWN
 
 
 class OutcomesBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from ostler.web import alert_handlers as alert
 from ostler.web import handlers as on
 from ostler.web import late_handlers as late
+from ostler.web import loop_handlers as loop
 from ostler.web import metrics_handlers as metric
 from ostler.web import pattern_handlers as pattern
 from ostler.web import people_handlers as people
@@ -55,16 +56,14 @@ def hub_routes() -> tuple[Route, ...]:
         route("POST", "/hub/keys", on.make_key, status=201),
         route("DELETE", "/hub/keys/{name}", on.revoke_key),
         route("POST", "/hub/spending", on.record_spending, status=201),
-        route("GET", "/hub/patterns", pattern.patterns),
-        route("POST", "/hub/patterns", pattern.add_outcomes, status=201),
-        route("DELETE", "/hub/patterns", pattern.forget_outcomes),
-        route("GET", "/hub/patterns/outcomes", pattern.outcomes),
+        *_pattern_routes(),
         route("GET", "/hub/late", late.late),
         route("GET", "/hub/late/{id}/{attempt}", late.late_result),
         route("POST", "/hub/late/{id}/{attempt}/adopt", late.adopt),
         route("GET", "/hub/alerts", alert.alerts),
         route("POST", "/hub/alerts/ack", alert.acknowledge),
         route("POST", "/hub/alerts/test", alert.test, hangs=True),
+        *_loop_routes(),
         route("GET", "/hub/calls", on.calls),
         route("GET", "/hub/calls/{id}", on.call_record),
         route("POST", "/hub/workers/join", worker.join, access=Access.WORKER),
@@ -72,4 +71,28 @@ def hub_routes() -> tuple[Route, ...]:
         route("POST", "/hub/workers/{session}/poll", worker.poll, access=Access.WORKER, hangs=True),
         route("POST", "/hub/workers/{session}/reports", worker.report, access=Access.WORKER),
         route("POST", "/hub/workers/{session}/leave", worker.leave, access=Access.WORKER),
+    )
+
+
+def _loop_routes() -> tuple[Route, ...]:
+    return (
+        route("GET", "/hub/loops", loop.loops),
+        route("POST", "/hub/loops", loop.create_loop, status=201),
+        route("GET", "/hub/loops/{name}", loop.loop),
+        route("DELETE", "/hub/loops/{name}", loop.drop_loop),
+        route("POST", "/hub/loops/{name}/start", loop.start_loop),
+        route("POST", "/hub/loops/{name}/stop", loop.stop_loop),
+        route("POST", "/hub/loops/{name}/pause", loop.pause_loop),
+        route("POST", "/hub/loops/{name}/resume", loop.resume_loop),
+        route("POST", "/hub/loops/{name}/change", loop.change_loop),
+        route("GET", "/hub/loops/{name}/history", loop.loop_history),
+    )
+
+
+def _pattern_routes() -> tuple[Route, ...]:
+    return (
+        route("GET", "/hub/patterns", pattern.patterns),
+        route("POST", "/hub/patterns", pattern.add_outcomes, status=201),
+        route("DELETE", "/hub/patterns", pattern.forget_outcomes),
+        route("GET", "/hub/patterns/outcomes", pattern.outcomes),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from ostler.domain.errors import NotAllowedError
+from ostler.domain.loops import LOOP_ENV
 from ostler.domain.tasks import TaskKind, TaskSpec
 
 ANY = "*"
@@ -173,7 +174,7 @@ class WorkerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def _check_task_env(self, env: Mapping[str, str]) -> None:
         closed = () if ANY in self.commands else _CHOOSES_PROGRAM
-        for name in sorted(env):
+        for name in sorted(set(env) - set(LOOP_ENV)):
             if name.startswith(OWN_PREFIX) or _matches(name, closed) or not _matches(name, self.task_env):
                 raise NotAllowedError(
                     f"a task may not set the variable '{name}' on this worker",
