@@ -83,6 +83,12 @@ CALLS: dict[str, tuple[Ask, object]] = {
     "calls": (lambda hub: hub.calls(CallQuery(key="a b", failed=True)), call_samples.CALLS),
     "call": (lambda hub: hub.call(call_samples.CALL_ID), call_samples.CALL),
     "answer": (lambda hub: hub.answer("t-one", "green").state, "queued"),
+    "make_batch": (lambda hub: hub.make_batch("nightly", ["a"], 2), host_samples.BATCH),
+    "batches": (lambda hub: hub.batches(), host_samples.BATCHES),
+    "batch": (lambda hub: hub.batch("nightly"), host_samples.BATCH_ANSWER),
+    "act_on_batch": (lambda hub: hub.act_on_batch("nightly", "cancel", "enough"), host_samples.BATCH),
+    "pulse": (lambda hub: hub.pulse("nightly"), host_samples.PULSE),
+    "why_idle": (lambda hub: hub.why_idle(), host_samples.IDLE),
     "late": (lambda hub: hub.late(), host_samples.LATE),
     "late_result": (lambda hub: hub.late_result("t-one", 1), host_samples.LATE_ANSWER),
     "adopt_late": (lambda hub: hub.adopt_late("t-one", 1).state, "succeeded"),
@@ -136,8 +142,10 @@ def test_the_client_speaks_every_route_for_people(served: ServedHub) -> None:
         call(HubClient(transport))
     for verb in ("pause", "resume"):
         HubClient(transport).act("t-one", verb)
+        HubClient(transport).act_on_batch("nightly", verb)
     for verb in ("start", "stop", "resume"):
         HubClient(transport).steer_loop("night", verb)
+    HubClient(transport).pulse(look=True)
 
     rows = [row for row in hub_routes() if row.access is Access.ADMIN]
     spoken = {_route_of(method, path) for method, path in transport.asked}

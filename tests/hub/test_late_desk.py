@@ -102,7 +102,7 @@ async def test_an_end_that_was_told_twice_is_not_listed(built: House) -> None:
     first = await built.hub.link.join(offer("w"))
     await built.hub.submit([TaskSpec(id="t", kind=TaskKind.COMMAND, argv=("true",))])
     await built.hub.link.report(first.id, [end("t", 1)])
-    built.pump.scheduler.books.heard_ends.clear()
+    built.pump.scheduler.books.heard.ends.clear()
     await built.hub.link.report(first.id, [end("t", 1)])
 
     assert (await built.hub.late.rows()).late == ()

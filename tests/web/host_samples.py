@@ -1,8 +1,10 @@
 """Samples of what the hub says of work on many hosts: late results, batches, the pulse."""
 
 from ostler.domain.states import Outcome, TaskState
+from ostler.hub.batch_views import BatchAnswer, BatchList, BatchRow
 from ostler.hub.late_views import LateAnswer, LateList, LateRow, LateStanding
-from tests.web.samples import NOW_MS
+from ostler.hub.pulse_views import Idle, PulsePerson, PulseReport, PulseRun, PulseWorker
+from tests.web.samples import NOW_MS, task
 
 LATE = LateList(
     late=(
@@ -23,3 +25,37 @@ LATE = LateList(
     now_ms=NOW_MS,
 )
 LATE_ANSWER = LateAnswer(row=LATE.late[0], output="the work\n", now_ms=NOW_MS)
+
+BATCH = BatchRow(
+    name="nightly",
+    total=3,
+    counts={"queued": 1, "running": 1, "succeeded": 1},
+    concurrency=2,
+    created_ms=NOW_MS - 60_000,
+    cost_micro_usd=12_000,
+)
+BATCHES = BatchList(batches=(BATCH,), now_ms=NOW_MS)
+BATCH_ANSWER = BatchAnswer(row=BATCH, tasks=(task("t-one"),), now_ms=NOW_MS)
+IDLE = Idle(code="paused", sentence="3 tasks wait: it is paused", remedy="resume it")
+PULSE = PulseReport(
+    now_ms=NOW_MS,
+    idle=IDLE,
+    running=(
+        PulseRun(
+            task_id="t-one",
+            title="one",
+            state="running",
+            worker="mac",
+            model="qwen",
+            since_ms=NOW_MS - 720_000,
+            heard_ms=NOW_MS - 660_000,
+            stuck="no sign of life for 11 min",
+        ),
+    ),
+    needs_person=(PulsePerson(task_id="t-two", title="two", message="which key?", since_ms=NOW_MS),),
+    workers=(PulseWorker(name="mac", host="mac", tasks=1, slots=4, seen_ms=NOW_MS - 14_000, lost_ms=NOW_MS + 46_000),),
+    retrying=1,
+    later=2,
+    started=("t-one",),
+    ended=tuple(f"t-{number}" for number in range(10)),
+)

@@ -8,10 +8,12 @@ from ostler.domain.ports import CallQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task
 from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
+from ostler.hub.batch_views import BatchAnswer, BatchList, BatchRow, BatchWish
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.late_views import LateAnswer, LateList
 from ostler.hub.plan_views import RunPlan
+from ostler.hub.pulse_views import Idle, PulseReport
 from ostler.hub.views import (
     EndpointList,
     TokenMade,
@@ -48,6 +50,46 @@ class RecordingEndpoints(Desk):
 
     async def reset(self, name: str) -> None:
         self._hub.record("reset_endpoint", name)
+
+
+class RecordingBatches(Desk):
+    async def make(self, name: str, wish: BatchWish) -> BatchRow:
+        self._hub.record("make_batch", name, wish)
+        return host_samples.BATCH
+
+    async def rows(self) -> BatchList:
+        self._hub.record("batches")
+        return host_samples.BATCHES
+
+    async def show(self, name: str) -> BatchAnswer:
+        self._hub.record("batch", name)
+        return host_samples.BATCH_ANSWER
+
+    async def pause(self, name: str) -> BatchRow:
+        self._hub.record("pause_batch", name)
+        return host_samples.BATCH
+
+    async def resume(self, name: str) -> BatchRow:
+        self._hub.record("resume_batch", name)
+        return host_samples.BATCH
+
+    async def cancel(self, name: str, reason: str = "") -> BatchRow:
+        self._hub.record("cancel_batch", name, reason)
+        return host_samples.BATCH
+
+
+class RecordingPulse(Desk):
+    async def why_idle(self, batch: str | None = None) -> Idle:
+        self._hub.record("why_idle", batch)
+        return host_samples.IDLE
+
+    async def look(self, batch: str | None = None) -> PulseReport:
+        self._hub.record("look", batch)
+        return host_samples.PULSE
+
+    async def step(self, batch: str | None = None) -> PulseReport:
+        self._hub.record("step", batch)
+        return host_samples.PULSE
 
 
 class RecordingLate(Desk):

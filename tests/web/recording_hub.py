@@ -43,12 +43,14 @@ from ostler.web.serve import ServeSettings
 from tests.web import hub_samples, samples
 from tests.web.recording_desks import (
     RecordingAlerts,
+    RecordingBatches,
     RecordingEndpoints,
     RecordingGateway,
     RecordingLate,
     RecordingMetrics,
     RecordingPeople,
     RecordingPlans,
+    RecordingPulse,
     RecordingResidency,
     RecordingTokens,
 )
@@ -118,6 +120,8 @@ class RecordingHub:
         self.alerts = RecordingAlerts(self)
         self.metrics = RecordingMetrics(self)
         self.loops = RecordingLoops(self.record)
+        self.batches = RecordingBatches(self)
+        self.pulse = RecordingPulse(self)
         self.followers = 0
         self.reset()
 

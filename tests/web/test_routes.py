@@ -16,11 +16,13 @@ from ostler.domain.tasks import Priority, Task, TaskSpec
 from ostler.domain.trace import parse
 from ostler.domain.work import Finished, Poll, Report, Started
 from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
+from ostler.hub.batch_views import BatchRow, BatchWish
 from ostler.hub.fleet_views import HostRow, LoadOrder, ModelChange, UnloadOrder
 from ostler.hub.gateway_views import KeyMade, KeyRow, KeyWish
 from ostler.hub.loop_views import LoopAnswer, LoopWish, ScheduleChange
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish
+from ostler.hub.pulse_views import PulseReport
 from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.hub.views import (
     EndpointList,
@@ -59,6 +61,10 @@ READING: list[tuple[str, tuple[Any, ...], object]] = [
         ("report", ObservationQuery()),
         PatternReport(history=HistoryRule.OBSERVE, rate=0.75, confidence=0.9),
     ),
+    ("/hub/batches", ("batches",), host_samples.BATCHES),
+    ("/hub/batches/nightly", ("batch", "nightly"), host_samples.BATCH_ANSWER),
+    ("/hub/pulse?batch=nightly", ("look", "nightly"), host_samples.PULSE),
+    ("/hub/idle", ("why_idle", None), host_samples.IDLE),
     ("/hub/late", ("late",), host_samples.LATE),
     ("/hub/late/t-one/1", ("late_result", "t-one", 1), host_samples.LATE_ANSWER),
     ("/hub/alerts", ("alerts", False), alert_samples.ALERTS),
@@ -189,6 +195,26 @@ CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
         KeyMade,
     ),
     ("POST", "/hub/tasks/t-one/answer", {"text": "the green one"}, 200, ("answer", "t-one", "the green one"), Task),
+    (
+        "POST",
+        "/hub/batches/nightly",
+        {"tasks": ["a", "b"], "concurrency": 2},
+        200,
+        ("make_batch", "nightly", BatchWish(tasks=("a", "b"), concurrency=2)),
+        BatchRow,
+    ),
+    ("POST", "/hub/batches/nightly/pause", None, 200, ("pause_batch", "nightly"), BatchRow),
+    ("POST", "/hub/batches/nightly/resume", None, 200, ("resume_batch", "nightly"), BatchRow),
+    ("POST", "/hub/batches/nightly/cancel", None, 200, ("cancel_batch", "nightly", ""), BatchRow),
+    (
+        "POST",
+        "/hub/batches/nightly/cancel",
+        {"reason": "enough"},
+        200,
+        ("cancel_batch", "nightly", "enough"),
+        BatchRow,
+    ),
+    ("POST", "/hub/pulse", None, 200, ("step", None), PulseReport),
     ("POST", "/hub/late/t-one/1/adopt", None, 200, ("adopt_late", "t-one", 1), Task),
     ("DELETE", "/hub/keys/laptop", None, 200, ("revoke_key", "laptop"), KeyRow),
     ("POST", "/hub/alerts/ack", {}, 200, ("acknowledge", AlertNote()), AlertList),

@@ -13,6 +13,7 @@ from ostler.app.options import (
     DoctorOptions,
     DoctorReport,
     PlanOptions,
+    PulseOptions,
     ReplayOptions,
     SimulateOptions,
     Tell,
@@ -24,6 +25,7 @@ from ostler.app.options import (
 from ostler.domain.decision import Verdict
 from ostler.domain.fleet import Probe
 from ostler.domain.tasks import TaskSpec
+from ostler.hub.pulse_views import PulseReport
 from ostler.hub.simulated import Comparison
 from ostler.hub.views import Why
 
@@ -37,7 +39,21 @@ def up(options: UpOptions) -> None:
     from ostler.app.loop import run
     from ostler.app.serve import serve_hub
 
-    run(serve_hub(options))
+    limit = options.respawn_above_bytes
+    if limit is None:
+        run(serve_hub(options))
+        return
+    from ostler.app.pulsing import until_large
+
+    run(serve_hub(options, lambda parts, folder: until_large(parts, folder, limit)))
+
+
+def be_engine(options: PulseOptions) -> PulseReport | None:
+    """Be the engine while there is something to do."""
+    from ostler.app.loop import run
+    from ostler.app.pulsing import serve_pulse
+
+    return run(serve_pulse(options))
 
 
 def worker(options: WorkerOptions) -> None:
@@ -147,6 +163,7 @@ __all__ = [
     "agents_check",
     "agents_doctor",
     "agents_list",
+    "be_engine",
     "check_endpoint",
     "demo",
     "doctor",

@@ -13,6 +13,7 @@ from ostler.domain.agents import AgentRole
 from ostler.domain.decision import Verdict
 from ostler.domain.fleet import Probe
 from ostler.domain.tasks import TaskKind, TaskSpec
+from ostler.hub.pulse_views import PulseReport
 from ostler.hub.simulated import Comparison
 from ostler.hub.views import EndpointList, TaskAnswer, Why
 
@@ -52,6 +53,18 @@ class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
     allow: tuple[TaskKind, ...] | None = None
     """Kinds of work the worker inside may run."""
     log_level: str = "info"
+    respawn_above_bytes: int | None = None
+    """End in good order when a wave of work is over and the memory of this process and its children is above."""
+
+
+class PulseOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`ostler pulse` where no hub runs: be the engine while there is something to do."""
+
+    batch: str | None = None
+    longest_s: float | None = None
+    """`None`: until nothing runs and nothing can start."""
+    profile: str | None = None
+    data_dir: str | None = None
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,6 +237,12 @@ class App(Protocol):
 
     def worker(self, options: WorkerOptions) -> None:
         """Run a worker until it is told to stop."""
+        ...
+
+    def be_engine(self, options: PulseOptions) -> PulseReport | None:
+        """Be the engine while there is something to do; what there is to say at the end. `None`: another process serves
+        this folder already.
+        """
         ...
 
     def demo(self, options: DemoOptions) -> int:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -33,7 +34,7 @@ from ostler.fleet.settings import DriverSettings
 from ostler.hub.service import Fellows
 from ostler.store.errors import FencedError
 from ostler.workers.daemon import Worker
-from ostler.workers.timing import Timing
+from ostler.workers.timing import Timing, cancelled
 
 HUB_FILE = "hub.json"
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of a file
@@ -41,8 +42,12 @@ WORKER_GRACE_S = 5.0
 SWITCH_INTERVAL_S = 0.0005
 
 
-async def serve_hub(options: UpOptions) -> None:
-    """Run a hub until a signal, or until the store fails for good."""
+Until = Callable[[HubParts, Path], Awaitable[None]]
+"""Returns when the hub shall end by itself."""
+
+
+async def serve_hub(options: UpOptions, until: Until | None = None) -> None:
+    """Run a hub until a signal, until the store fails for good, or until `until` returns."""
     logs.set_up(options.log_level)
     descriptors.raise_limit()
     stop = stop_requested()
@@ -53,13 +58,17 @@ async def serve_hub(options: UpOptions) -> None:
     logs.set_up(options.log_level, json=chosen.profile.telemetry.log_format is LogFormat.JSON)
     settings = chosen.profile.hub
     _make(Path(settings.data_dir))
+    if "://" in settings.database and until is not None:
+        remedy = "keep hubs running with 'ostler up', without --respawn-above"
+        raise InvalidInputError("only a hub over a file can end by itself", where="hub.database", remedy=remedy)
     if "://" in settings.database:
         from ostler.app.turns import serve_in_turns
 
         await serve_in_turns(chosen, options, stop)
     else:
         store = await open_store(Path(settings.data_dir), settings.database)
-        await run_hub(chosen, options, store, Door(settings.host, settings.port), _asked(stop))
+        door = Door(settings.host, settings.port)
+        await run_hub(chosen, options, store, door, _asked(stop), until=until)
     say("stopped; open tasks are kept and go on with the next start")
 
 
@@ -70,9 +79,10 @@ async def run_hub(
     door: Door,
     ended: Callable[[], Awaitable[None]],
     fellows: Fellows | None = None,
+    until: Until | None = None,
 ) -> None:
-    """Run a hub over a store until `ended` returns; the store is closed with it. Raises `OstlerError` when the store
-    fails for good. `fellows`: the hubs of its pool.
+    """Run a hub over a store until `ended` or `until` returns; the store is closed with it. Raises `OstlerError` when
+    the store fails for good. `fellows`: the hubs of its pool.
     """
     folder = Path(chosen.profile.hub.data_dir)
     timing = clock()
@@ -99,7 +109,7 @@ async def run_hub(
         _greet(chosen, parts, listener.url, folder, worker)
         gc.collect()
         gc.freeze()
-        await _until_stopped(ended, parts)
+        await _until_stopped(ended, parts, until(parts, folder) if until is not None else None)
     finally:
         (folder / HUB_FILE).unlink(missing_ok=True)
         if watching is not None:
@@ -157,12 +167,17 @@ def _builtin_worker(parts: HubParts, section: WorkerSection, timing: Timing, fol
     )
 
 
-async def _until_stopped(ended: Callable[[], Awaitable[None]], parts: HubParts) -> None:
-    asked = asyncio.ensure_future(ended())
+async def _until_stopped(ended: Callable[[], Awaitable[None]], parts: HubParts, ending: Awaitable[None] | None) -> None:
     fatal = parts.pump.fatal
-    waiting: set[asyncio.Future[object]] = {asked} if fatal is None else {asked, fatal}  # type: ignore[arg-type]
+    own: list[asyncio.Future[Any]] = [asyncio.ensure_future(ended())]
+    if ending is not None:
+        own.append(asyncio.ensure_future(ending))
+    waiting: list[asyncio.Future[Any]] = [*own, *([fatal] if fatal is not None else [])]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    asked.cancel()
+    done = [task for task in own if task.done()]
+    await cancelled(*own)
+    for task in done:
+        task.result()
     if fatal is not None and fatal.done():
         error = fatal.result()
         if isinstance(error, FencedError):

@@ -18,7 +18,9 @@ from ostler.domain.ports import HubLink
 from ostler.domain.tasks import AGENT_CAPABILITY, TaskKind
 from ostler.fleet.drivers import DriverSet
 from ostler.version import __version__
+from ostler.workers import claims
 from ostler.workers.attempts import Abilities
+from ostler.workers.claiming import ClaimingRunner
 from ostler.workers.commands import CommandHost
 from ostler.workers.daemon import HostReporter, Worker, WorkerSettings
 from ostler.workers.guard import ReaperGuard
@@ -122,7 +124,9 @@ def build(
     runners: Mapping[TaskKind, Runner] = {
         TaskKind.COMMAND: CommandRunner(host),
         TaskKind.CHAT: ChatRunner(drivers.of),
-        TaskKind.AGENT: _agent_runner(rules, guard, section, place, identity),
+        TaskKind.AGENT: ClaimingRunner(
+            _agent_runner(rules, guard, section, place, identity), rules.repo_path, claims.own_name()
+        ),
     }
     abilities = Abilities(
         rules=rules,

@@ -31,6 +31,12 @@ log_option = click.option(
 @click.option(
     "--allow", multiple=True, type=click.Choice(_KINDS), help="Work the worker inside may do.  [several times]"
 )
+@click.option(
+    "--respawn-above",
+    metavar="MB",
+    type=click.IntRange(1),
+    help="End in good order after a wave of work when memory is above; a supervisor starts it anew.",
+)
 @log_option
 def up(
     *,
@@ -40,6 +46,7 @@ def up(
     port: int | None,
     worker: bool,
     allow: tuple[str, ...],
+    respawn_above: int | None,
     log_level: str,
 ) -> None:
     """Start the hub: scheduler, store, API, and a worker inside. Ctrl-C stops it in good order; tasks are kept."""
@@ -54,6 +61,7 @@ def up(
             worker=worker,
             allow=tuple(TaskKind(kind) for kind in allow) or None,
             log_level=log_level,
+            respawn_above_bytes=None if respawn_above is None else respawn_above * 1024**2,
         )
     )
 

@@ -187,14 +187,19 @@ def _duration(fields: Mapping[str, Any], name: str, unit_ms: int) -> float | int
     text = fields[name]
     if text is None:
         return None
+    ms = duration_ms(text, f"--{name}")
+    return ms if unit_ms == 1 else ms / unit_ms
+
+
+def duration_ms(text: str, where: str) -> int:
+    """A duration as a person writes it. Raises `InvalidInputError`."""
     from ostler.config.units import parse_duration_ms
 
     try:
-        ms = parse_duration_ms(text)
+        return parse_duration_ms(text)
     except ValueError:
         remedy = "write a number with its unit, such as 500ms, 90s, 5m or 2h"
-        raise InvalidInputError(f"'{text}' is no duration", where=f"--{name}", remedy=remedy) from None
-    return ms if unit_ms == 1 else ms / unit_ms
+        raise InvalidInputError(f"'{text}' is no duration", where=where, remedy=remedy) from None
 
 
 def _pairs(texts: tuple[str, ...], where: str) -> dict[str, str]:

@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from ostler.hub.views import HubStatus, TierRow
 
 
-@click.command(epilog=example("ostler status", "ostler status --json"))
+@click.command(epilog=example("ostler status", "ostler status my-batch", "ostler status --json"))
+@click.argument("batch", required=False)
 @json_option
 @hub_options
-def status(client: "HubClient", *, as_json: bool) -> None:
-    """Show the hub at a glance: what runs, what waits and why, which tiers are available."""
+def status(client: "HubClient", *, batch: str | None, as_json: bool) -> None:
+    """Show the hub at a glance: what runs, what waits and why, which tiers are available. With a name: that batch."""
     from ostler.cli import render
+
+    if batch is not None:
+        from ostler.cli.batch import show
+
+        show(client, batch, as_json=as_json)
+        return
 
     answer = client.status()
     if as_json:

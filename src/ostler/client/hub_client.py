@@ -18,12 +18,14 @@ from ostler.domain.observations import Observation
 from ostler.domain.ports import CallQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.alert_views import AlertList, DeliveryTest
+from ostler.hub.batch_views import BatchAnswer, BatchList, BatchRow
 from ostler.hub.fleet_views import HostList, HostRow, ModelChange, ModelList
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.late_views import LateAnswer, LateList
 from ostler.hub.loop_views import RECENT_SHOWN, LoopAnswer, LoopHistory, LoopList, LoopWish, ScheduleChange
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import RunPlan
+from ostler.hub.pulse_views import Idle, PulseReport
 from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.hub.views import (
     EndpointList,
@@ -250,6 +252,33 @@ class HubClient:
     def answer(self, task_id: str, text: str) -> Task:
         """Let a task that needs a person go on with an answer."""
         return self._post(f"/hub/tasks/{_part(task_id)}/answer", {"text": text}, Task)
+
+    def make_batch(self, name: str, tasks: Sequence[str] = (), concurrency: int | None = None) -> BatchRow:
+        """Put tasks into a batch, or change how many of it run at once."""
+        body = {"tasks": list(tasks), "concurrency": concurrency}
+        return self._post(f"/hub/batches/{_part(name)}", body, BatchRow)
+
+    def batches(self) -> BatchList:
+        """All batches."""
+        return self._get("/hub/batches", BatchList)
+
+    def batch(self, name: str) -> BatchAnswer:
+        """One batch with its tasks."""
+        return self._get(f"/hub/batches/{_part(name)}", BatchAnswer)
+
+    def act_on_batch(self, name: str, verb: str, reason: str = "") -> BatchRow:
+        """`pause`, `resume` or `cancel` a batch."""
+        body = {"reason": reason} if verb == "cancel" else None
+        return self._post(f"/hub/batches/{_part(name)}/{verb}", body, BatchRow)
+
+    def pulse(self, batch: str | None = None, *, look: bool = False) -> PulseReport:
+        """Take a step and say how things are; `look`: without the step."""
+        path = with_query("/hub/pulse", batch=batch)
+        return self._get(path, PulseReport) if look else self._post(path, None, PulseReport)
+
+    def why_idle(self, batch: str | None = None) -> Idle:
+        """What keeps work from running."""
+        return self._get(with_query("/hub/idle", batch=batch), Idle)
 
     def late(self) -> LateList:
         """Results that came too late."""

@@ -69,6 +69,12 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         "task.cancelled": EventKind(
             "It was cancelled, by a person or because a task it needs ended badly.", (), (*_TASK, "reason")
         ),
+        "task.gathered": EventKind("A person put it into a batch.", (), (*_TASK, "batch", "limit")),
+        "task.quiet": EventKind(
+            "It runs, and has shown no sign of life for as long as `scheduler.stuck` says; nothing is done about it.",
+            ("quiet_ms",),
+            _ATTEMPT,
+        ),
         "task.paused": EventKind("A person paused it.", (), _TASK),
         "task.resumed": EventKind("A person resumed it.", (), _TASK),
         "task.answered": EventKind("A person answered what it had asked; it goes on.", ("answers",), _TASK),
@@ -286,6 +292,11 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             "The hub itself was paused (suspended, starved, or its clock jumped): no worker is blamed for that time,"
             " and the grace of each begins anew.",
             ("stalled_ms", "workers"),
+            (),
+        ),
+        "hub.respawn": EventKind(
+            "A wave of work is over and the memory is above its limit: the hub ends in good order, to be started anew.",
+            ("footprint_bytes", "limit_bytes"),
             (),
         ),
         "hub.stopped": EventKind("The hub stopped in good order.", (), ()),

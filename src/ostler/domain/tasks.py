@@ -146,6 +146,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_attempts: int | None = None
     ttl_ms: int | None = None
     not_before_ms: int | None = None
+    held: bool = False
+    """It waits until it is put into a batch, or resumed by hand."""
     batch: str | None = None
     batch_limit: int | None = None
     """At most so many tasks of its batch run at once."""

@@ -40,6 +40,7 @@ NO_FLEET = Fleet()
 MAX_ID_LENGTH = 128
 MAX_BATCH = 10_000
 MAX_TITLE_LENGTH = 80
+HELD = "held; put into a batch (`ostler batch`) or resumed, it goes on"
 
 
 def check_batch(specs: Sequence[TaskSpec], known: Mapping[str, object]) -> None:
@@ -168,6 +169,7 @@ def _new_task(spec: TaskSpec, facts: TaskFacts, policy: Policy, *, seq: int, now
         priority=spec.priority,
         needs=spec.needs,
         optional=spec.optional,
+        paused=spec.held,
         wait=wait,
         max_attempts=spec.max_attempts if spec.max_attempts is not None else rules.max_attempts,
         ttl_ms=spec.ttl_ms if spec.ttl_ms is not None else rules.task_ttl_ms,
@@ -204,6 +206,8 @@ def _first_state(spec: TaskSpec, now_ms: int, settled: Mapping[str, bool]) -> tu
         return TaskState.QUEUED, Wait(code=WaitCode.DEPS, since_ms=now_ms, detail=detail)
     if spec.not_before_ms is not None and spec.not_before_ms > now_ms:
         return TaskState.SCHEDULED, None
+    if spec.held:
+        return TaskState.QUEUED, Wait(code=WaitCode.PAUSED, since_ms=now_ms, detail=HELD)
     return TaskState.QUEUED, Wait(code=WaitCode.READY, since_ms=now_ms)
 
 

@@ -16,12 +16,14 @@ from ostler.domain.ports import CallQuery, HubLink, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.trace import Trace
 from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
+from ostler.hub.batch_views import BatchAnswer, BatchList, BatchRow, BatchWish
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.late_views import LateAnswer, LateList
 from ostler.hub.loop_views import LoopAnswer, LoopHistory, LoopList, LoopWish, ScheduleChange
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
 from ostler.hub.plan_views import PlanWish, RunPlan
+from ostler.hub.pulse_views import Idle, PulseReport
 from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.hub.views import (
     EndpointList,
@@ -55,6 +57,50 @@ class PatternApi(Protocol):
 
     async def forget(self, query: ObservationQuery) -> PatternChange:
         """Forget outcomes, and with them what they changed."""
+        ...
+
+
+class BatchApi(Protocol):
+    """Batches: tasks that belong together."""
+
+    async def make(self, name: str, wish: BatchWish) -> BatchRow:
+        """Put tasks into a batch and start it, or change how many of it run at once. All or none."""
+        ...
+
+    async def rows(self) -> BatchList:
+        """All batches with open tasks, and those that were over lately."""
+        ...
+
+    async def show(self, name: str) -> BatchAnswer:
+        """One batch with its tasks."""
+        ...
+
+    async def pause(self, name: str) -> BatchRow:
+        """Keep what has not started from starting."""
+        ...
+
+    async def resume(self, name: str) -> BatchRow:
+        """Let it go on."""
+        ...
+
+    async def cancel(self, name: str, reason: str = "") -> BatchRow:
+        """Cancel what has not ended."""
+        ...
+
+
+class PulseApi(Protocol):
+    """One step of the engine on demand, and why nothing runs."""
+
+    async def why_idle(self, batch: str | None = None) -> Idle:
+        """The binding constraint in one sentence."""
+        ...
+
+    async def look(self, batch: str | None = None) -> PulseReport:
+        """What runs, waits, is stuck; changes nothing."""
+        ...
+
+    async def step(self, batch: str | None = None) -> PulseReport:
+        """Take a step, then look."""
         ...
 
 
@@ -297,6 +343,16 @@ class HubApi(Protocol):
     @property
     def people(self) -> PeopleApi:
         """What people answer."""
+        ...
+
+    @property
+    def batches(self) -> BatchApi:
+        """Batches."""
+        ...
+
+    @property
+    def pulse(self) -> PulseApi:
+        """Steps on demand, and why nothing runs."""
         ...
 
     @property

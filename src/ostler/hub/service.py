@@ -21,6 +21,7 @@ from ostler.domain.trace import Trace
 from ostler.hub.accept import Fleet, as_it_runs, check_batch, disagreement, new_tasks, outside_needs, traced
 from ostler.hub.alert_desk import AlertDesk
 from ostler.hub.attempt_keys import AttemptKeys
+from ostler.hub.batch_desk import BatchDesk
 from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.explaining import headline, verdict_why, why_lines
 from ostler.hub.gateway_desk import GatewayDesk
@@ -35,6 +36,7 @@ from ostler.hub.pattern_desk import PatternDesk
 from ostler.hub.people_desk import PeopleDesk
 from ostler.hub.plan_desk import PlanDesk
 from ostler.hub.plan_views import PlanWish
+from ostler.hub.pulse_desk import PulseDesk
 from ostler.hub.pump import Pump
 from ostler.hub.results import run_results
 from ostler.hub.resume import changed_fields, ended_badly, refuse_changed
@@ -94,6 +96,8 @@ class Hub:
         pump.equip = self.attempt_keys.equip
         pump.attempt_ended = self.attempt_keys.ended
         self.patterns = PatternDesk(pump, store)
+        self.batches = BatchDesk(pump, store)
+        self.pulse = PulseDesk(pump, store)
         self.late = LateDesk(pump, store, self._fell_with, self.retry)
         self.roles = RoleDesk()
         self.people = PeopleDesk(pump, store)

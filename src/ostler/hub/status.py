@@ -1,9 +1,11 @@
 """The hub at a glance: counts, what waits for what, the ladder, and why nothing runs when nothing runs."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 from ostler.domain.fleet import Health
 from ostler.domain.states import LEASED_STATES, TaskState, Wait
+from ostler.domain.tasks import Task
 from ostler.hub.gateway_views import CallTotals
 from ostler.hub.pump import Pump
 from ostler.hub.service_info import HubInfo
@@ -18,7 +20,7 @@ def status(pump: Pump, info: HubInfo, calls: CallTotals) -> HubStatus:
     counts = Counter(task.state.value for task in books.tasks.values())
     running = sum(counts[state.value] for state in LEASED_STATES)
     counts.update(books.ended)
-    waiting = _groups(books)
+    waiting = wait_groups(books, books.tasks.values())
     views = books.endpoints.views.values()
     return HubStatus(
         version=info.version,
@@ -42,10 +44,10 @@ def status(pump: Pump, info: HubInfo, calls: CallTotals) -> HubStatus:
     )
 
 
-def _groups(books: Books) -> tuple[WaitGroup, ...]:
-    """Queued tasks by reason, the largest group first."""
+def wait_groups(books: Books, tasks: Iterable[Task]) -> tuple[WaitGroup, ...]:
+    """Those of the tasks that are queued, by reason, the largest group first."""
     found: dict[tuple[str, str, str | None], list[tuple[str, Wait]]] = {}
-    for task in books.tasks.values():
+    for task in tasks:
         if task.state is not TaskState.QUEUED:
             continue
         wait = books.queue.wait_of(task.id) or task.wait

@@ -31,7 +31,7 @@ from ostler.scheduling.intake import (
     needs_detail,
     place,
 )
-from ostler.scheduling.outcomes import failed, refused, release, reported, take_back, touched
+from ostler.scheduling.outcomes import failed, quiet_due, refused, release, reported, take_back, touched
 from ostler.scheduling.rounds import fallback_event, run_round
 from ostler.scheduling.sessions import after_pause, joined, left, renewed, restore, session_due
 from ostler.scheduling.swap_costs import SwapCosts
@@ -145,7 +145,15 @@ class Scheduler:
                 purse.pay(turn, signal.command)
             case sig.Wake():
                 pass
-            case sig.Cancel() | sig.Pause() | sig.Resume() | sig.Retry() | sig.Answered() | sig.AdoptLate():
+            case (
+                sig.Cancel()
+                | sig.Pause()
+                | sig.Resume()
+                | sig.Retry()
+                | sig.Answered()
+                | sig.AdoptLate()
+                | sig.Gather()
+            ):
                 wishes.told(turn, signal)
             case _:
                 assert_never(signal)
@@ -209,8 +217,8 @@ class Scheduler:
                 self._time_came(turn, name)
             case TimerKind.ASSIGN | TimerKind.CANCEL:
                 self._never_answered(turn, kind, name)
-            case TimerKind.SESSION:
-                session_due(turn, name)
+            case TimerKind.SESSION | TimerKind.QUIET:
+                (session_due if kind is TimerKind.SESSION else quiet_due)(turn, name)
             case TimerKind.ENDPOINT:
                 touched(turn, name, books.endpoints.advance(name, turn.now_ms))
                 watch_tiers(turn)

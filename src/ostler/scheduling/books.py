@@ -38,6 +38,16 @@ from ostler.scheduling.windows_told import WindowsTold
 from ostler.scheduling.workers import Workers
 
 
+class Heard:
+    """What was heard of attempts themselves."""
+
+    def __init__(self) -> None:
+        self.at_ms: dict[str, int] = {}
+        """Running tasks -> newest sign of life."""
+        self.ends: OrderedDict[tuple[str, int], int] = OrderedDict()
+        """Attempts whose end was taken in lately -> its instant: the same end again is no news."""
+
+
 class Books:
     """All state of the scheduler."""
 
@@ -84,8 +94,7 @@ class Books:
         """Leased tasks that are being stopped, with the reason."""
         self.handed: dict[str, int] = {}
         """Waiting tasks -> tokens of the results that came in for them so far; goes into the row with the last one."""
-        self.heard_ends: OrderedDict[tuple[str, int], int] = OrderedDict()
-        """Attempts whose end was taken in lately -> its instant: the same end again is no news."""
+        self.heard = Heard()
         self.fallback_emitted: set[str] = set()
         """Queued tasks whose fallback instant has been announced in this stay in the queue."""
         self.tier_down_since: dict[str, int] = {}
@@ -190,6 +199,7 @@ class Turn:
             self.books.paths.drop(after.id)
             self.books.unplanned.pop(after.id, None)
             self.books.attempts.pop(after.id, None)
+            self.books.heard.at_ms.pop(after.id, None)
             self.books.ended[after.state.value] = self.books.ended.get(after.state.value, 0) + 1
         else:
             self.books.tasks[after.id] = after

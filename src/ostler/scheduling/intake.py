@@ -33,6 +33,8 @@ from ostler.scheduling.timers import TimerKind
 CANCEL_GRACE_MS = 15_000
 """A worker that does not confirm a stop by then is not waited for; its late report is kept, not applied."""
 
+PAUSED_BY_HAND = "paused by hand"
+
 _NOT_ELIGIBLE = frozenset({WaitCode.DEPS, WaitCode.PAUSED, WaitCode.SCHEDULED})
 """Reasons of a queued task that keep it out of the classes: what waits for another one has been eligible before."""
 
@@ -131,7 +133,7 @@ def place(turn: Turn, task: Task) -> None:
             wait = Wait(code=WaitCode.SCHEDULED, since_ms=turn.now_ms, next_check_ms=task.not_before_ms)
             hold_back(turn, task, wait)
     elif task.paused:
-        hold_back(turn, task, Wait(code=WaitCode.PAUSED, since_ms=turn.now_ms, detail="paused by hand"))
+        hold_back(turn, task, Wait(code=WaitCode.PAUSED, since_ms=turn.now_ms, detail=PAUSED_BY_HAND))
     else:
         enqueue(turn, task)
 
@@ -308,8 +310,16 @@ def pause(turn: Turn, task_id: str) -> None:
     paused = msgspec.structs.replace(task, paused=True)
     turn.emit(turn.task_event("task.paused", paused))
     turn.books.tasks[task_id] = paused
-    if task.state is TaskState.QUEUED and not turn.books.dependencies.missing(task_id):
-        hold_back(turn, paused, Wait(code=WaitCode.PAUSED, since_ms=turn.now_ms, detail="paused by hand"))
+    if task.state is not TaskState.QUEUED:
+        return
+    if turn.books.dependencies.missing(task_id):
+        # Stored at once, though it waits for something else now: what a person said outlives the process.
+        after = turn.moved(paused, TaskState.QUEUED)
+        reason = turn.wait(task.wait) if task.wait is not None else ""
+        event = turn.task_event("task.queued", after, wait=WaitCode.DEPS.value, reason=reason)
+        turn.apply(turn.store(paused, after, event))
+        return
+    hold_back(turn, paused, Wait(code=WaitCode.PAUSED, since_ms=turn.now_ms, detail=PAUSED_BY_HAND))
 
 
 def resume(turn: Turn, task_id: str) -> None:

@@ -47,12 +47,37 @@ def reported(turn: Turn, session_id: str, report: Report) -> None:
         _started(turn, task, report)
     elif isinstance(report, Finished) and task.state in (TaskState.ASSIGNED, TaskState.RUNNING):
         _finished(turn, task, report)
+    elif task.state is TaskState.RUNNING:
+        heard(turn, task)
+
+
+def heard(turn: Turn, task: Task) -> None:
+    """An attempt showed a sign of life. Its timer is not moved with each one: it looks when it fires."""
+    books = turn.books
+    books.heard.at_ms[task.id] = turn.now_ms
+    if books.timers.due_ms(TimerKind.QUIET, task.id) is None:
+        books.timers.set(TimerKind.QUIET, task.id, turn.now_ms + books.policy.scheduler.stuck_ms)
+
+
+def quiet_due(turn: Turn, task_id: str) -> None:
+    """A running attempt may have been quiet for long: that is told once for each silence, and nothing is done. A
+    command may have nothing to say for hours; what ends it is its own timeout, or its worker.
+    """
+    books = turn.books
+    task, at_ms = books.tasks.get(task_id), books.heard.at_ms.get(task_id)
+    if task is None or at_ms is None or task.state is not TaskState.RUNNING:
+        return
+    due_ms = at_ms + books.policy.scheduler.stuck_ms
+    if due_ms > turn.now_ms:
+        books.timers.set(TimerKind.QUIET, task_id, due_ms)
+    else:
+        turn.emit(turn.task_event("task.quiet", task, {"quiet_ms": turn.now_ms - at_ms}, **turn.route_meta(task)))
 
 
 def _late(turn: Turn, task: Task | None, session_id: str, report: Report) -> None:
     if not isinstance(report, Finished):
         return
-    if turn.books.heard_ends.get((report.task_id, report.generation)) == report.at_ms:
+    if turn.books.heard.ends.get((report.task_id, report.generation)) == report.at_ms:
         return  # the answer to its first delivery was lost on the way
     worker = turn.books.workers.states.get(session_id)
     event = Event(
@@ -86,15 +111,16 @@ def _started(turn: Turn, task: Task, report: Started) -> None:
     books.attempts[task.id] = attempt
     after = turn.moved(task, TaskState.RUNNING, started_ms=report.at_ms)
     delay = {"start_delay_ms": max(0, report.at_ms - attempt.assigned_ms)}
+    heard(turn, after)
     event = turn.task_event("task.started", after, delay, **turn.route_meta(after))
     turn.apply(turn.store(task, after, event, attempt=attempt))
 
 
 def _finished(turn: Turn, task: Task, report: Finished) -> None:
     books = turn.books
-    books.heard_ends[task.id, task.generation] = report.at_ms
-    if len(books.heard_ends) > ENDS_KEPT:
-        books.heard_ends.popitem(last=False)
+    books.heard.ends[task.id, task.generation] = report.at_ms
+    if len(books.heard.ends) > ENDS_KEPT:
+        books.heard.ends.popitem(last=False)
     attempt = msgspec.structs.replace(
         books.attempts[task.id],
         finished_ms=report.at_ms,
@@ -288,6 +314,8 @@ def release(turn: Turn, task: Task) -> None:
     books = turn.books
     books.timers.cancel(TimerKind.ASSIGN, task.id)
     books.timers.cancel(TimerKind.CANCEL, task.id)
+    books.timers.cancel(TimerKind.QUIET, task.id)
+    books.heard.at_ms.pop(task.id, None)
     calls_itself = task.facts.kind is not TaskKind.AGENT
     if calls_itself:
         books.free_slot(task.endpoint, task.model)

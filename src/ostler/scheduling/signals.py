@@ -243,6 +243,18 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     lengths: Mapping[str, int] = {}
 
 
+class Gather(msgspec.Struct, frozen=True, kw_only=True):
+    """A person puts open tasks into a batch, or changes how many of it run at once. Held ones are free to run then.
+
+    Refused whole (`ConflictError`) when one is in another batch, or runs already outside of this one.
+    """
+
+    batch: str
+    task_ids: tuple[str, ...]
+    limit: int | None = None
+    """At most so many of the batch run at once; `None` = as many as can."""
+
+
 class AdoptLate(msgspec.Struct, frozen=True, kw_only=True):
     """A person takes a late result for that of its task. `task` is its row, `attempt` the record of the attempt."""
 
@@ -288,4 +300,5 @@ Signal = (
     | Retry
     | Answered
     | AdoptLate
+    | Gather
 )

@@ -24,6 +24,8 @@ class TimerKind(StrEnum):
     LATE = "late"
     """A running task takes longer than its plan allows."""
     REPLAN = "replan"
+    QUIET = "quiet"
+    """A running attempt shows no sign of life."""
     RESIDENCY = "residency"
     CALL = "call"
     """A live call is to have begun by then."""

@@ -5,10 +5,11 @@ from typing import assert_never
 from ostler.scheduling import late
 from ostler.scheduling import signals as sig
 from ostler.scheduling.books import Turn
+from ostler.scheduling.gathering import gather
 from ostler.scheduling.intake import Settled, cancel, pause, resume, retry
 from ostler.scheduling.people import answered
 
-Wish = sig.Cancel | sig.Pause | sig.Resume | sig.Retry | sig.Answered | sig.AdoptLate
+Wish = sig.Cancel | sig.Pause | sig.Resume | sig.Retry | sig.Answered | sig.AdoptLate | sig.Gather
 
 
 def told(turn: Turn, wish: Wish) -> None:
@@ -26,5 +27,7 @@ def told(turn: Turn, wish: Wish) -> None:
             answered(turn, wish.task, wish.text, Settled(wish.settled, wish.lengths))
         case sig.AdoptLate():
             late.adopt(turn, wish.task, wish.attempt, wish.report)
+        case sig.Gather():
+            gather(turn, wish.batch, wish.task_ids, wish.limit)
         case _:
             assert_never(wish)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ostler.store.errors import StoreError
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 """Every revision this code knows, oldest first; the last one is what it needs."""
 
 DIRECTORY = Path(__file__).with_name("migrations")

@@ -62,6 +62,12 @@ class AnswerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     text: str
 
 
+class BatchQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which batch; none: all work."""
+
+    batch: str | None = None
+
+
 class EndpointBody(EndpointSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An endpoint to register; a misspelt field is refused, not ignored."""
 

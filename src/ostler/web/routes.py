@@ -1,6 +1,7 @@
 """The one table of all routes."""
 
 from ostler.web import alert_handlers as alert
+from ostler.web import batch_handlers as batch
 from ostler.web import handlers as on
 from ostler.web import late_handlers as late
 from ostler.web import loop_handlers as loop
@@ -57,9 +58,7 @@ def hub_routes() -> tuple[Route, ...]:
         route("DELETE", "/hub/keys/{name}", on.revoke_key),
         route("POST", "/hub/spending", on.record_spending, status=201),
         *_pattern_routes(),
-        route("GET", "/hub/late", late.late),
-        route("GET", "/hub/late/{id}/{attempt}", late.late_result),
-        route("POST", "/hub/late/{id}/{attempt}/adopt", late.adopt),
+        *_work_routes(),
         route("GET", "/hub/alerts", alert.alerts),
         route("POST", "/hub/alerts/ack", alert.acknowledge),
         route("POST", "/hub/alerts/test", alert.test, hangs=True),
@@ -95,4 +94,22 @@ def _pattern_routes() -> tuple[Route, ...]:
         route("POST", "/hub/patterns", pattern.add_outcomes, status=201),
         route("DELETE", "/hub/patterns", pattern.forget_outcomes),
         route("GET", "/hub/patterns/outcomes", pattern.outcomes),
+    )
+
+
+def _work_routes() -> tuple[Route, ...]:
+    """Work as a whole: batches, the pulse, results that came too late."""
+    return (
+        route("GET", "/hub/batches", batch.batches),
+        route("GET", "/hub/batches/{name}", batch.batch),
+        route("POST", "/hub/batches/{name}", batch.make_batch),
+        route("POST", "/hub/batches/{name}/pause", batch.pause_batch),
+        route("POST", "/hub/batches/{name}/resume", batch.resume_batch),
+        route("POST", "/hub/batches/{name}/cancel", batch.cancel_batch),
+        route("GET", "/hub/pulse", batch.look),
+        route("POST", "/hub/pulse", batch.step),
+        route("GET", "/hub/idle", batch.why_idle),
+        route("GET", "/hub/late", late.late),
+        route("GET", "/hub/late/{id}/{attempt}", late.late_result),
+        route("POST", "/hub/late/{id}/{attempt}/adopt", late.adopt),
     )
