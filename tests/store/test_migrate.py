@@ -115,7 +115,7 @@ async def test_a_database_from_before_the_gateway_keeps_its_tasks(
 ) -> None:
     """A file that the three first migrations made is upgraded with what is in it, and then takes keys and money."""
     older = tmp_path / "migrations"
-    shutil.copytree(migrate.DIRECTORY, older, ignore=shutil.ignore_patterns("__pycache__", "000[4-9]*"))
+    shutil.copytree(migrate.DIRECTORY, older, ignore=shutil.ignore_patterns("__pycache__", "00[1-9]*", "000[4-9]*"))
     path = tmp_path / "ostler.db"
     with monkeypatch.context() as before:
         before.setattr(migrate, "DIRECTORY", older)
