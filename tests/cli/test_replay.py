@@ -6,12 +6,13 @@ import pytest
 from ostler.app.options import ReplayOptions
 from ostler.domain.errors import ExitCode
 from ostler.domain.ports import TaskQuery
-from ostler.hub.simulated import Comparison
+from ostler.hub.simulated import Comparison, OffPolicy
 from ostler.hub.views import HubStatus, TaskList
+from ostler.learning.offline import Answer
 from tests.cli.conftest import Ostler, RecordingApp
 from tests.cli.test_what_if import COMPARISON
 from tests.web import samples
-from tests.web.recording_hub import RecordingHub, ServedHub
+from tests.web.recording_hub import OUTCOME, RecordingHub, ServedHub
 
 
 @pytest.fixture(autouse=True)
@@ -136,3 +137,41 @@ def test_a_bad_duration_is_refused(ostler: Ostler, app: RecordingApp, served: Se
 def test_no_hub_has_no_history(ostler: Ostler, app: RecordingApp, no_hub: str) -> None:
     """Exit code 3, as everywhere."""
     assert ostler("replay", "--policy", "fifo").code == ExitCode.UNREACHABLE
+
+
+ANSWER = Answer(decisions=200, same=60, effective=58.4, support=1.0, ips=0.7, snips=0.7, dr=0.71, low=0.6, high=0.82)
+SILENT = Answer(
+    decisions=200, same=0, effective=0.0, support=0.0, ips=0.0, snips=0.0, dr=0.0, low=0.0, high=1.0,
+    cannot_say="100% of its choices were never tried here",
+)  # fmt: skip
+CHEAP = msgspec.structs.replace(ANSWER, dr=0.002, low=0.001, high=0.003)
+
+
+def test_what_the_log_says_stands_below(ostler: Ostler, app: RecordingApp, served: ServedHub) -> None:
+    """A figure with its interval for what can be told, the reason for what cannot; the outcomes are the hub's own."""
+    logged = (
+        OffPolicy(policy="as configured now", success=ANSWER, cost_usd=CHEAP, happened_success=0.65),
+        OffPolicy(policy="bold", success=SILENT, cost_usd=SILENT, happened_success=0.65),
+    )
+    app.comparison = msgspec.structs.replace(COMPARISON, logged=logged)
+    code, out, _ = ostler("replay", "--policy", "fifo")
+    assert code == 0
+    assert told(app).outcomes == (OUTCOME,)
+    for text in (
+        "not simulated",
+        "65.0% succeeded",
+        "71.0%",
+        "60% to 82%",
+        "$0.0020",
+        "cannot say",
+        "never tried here",
+    ):
+        assert text in out
+
+
+def test_without_a_log_nothing_is_said_of_it(ostler: Ostler, app: RecordingApp, served: ServedHub) -> None:
+    """No empty table."""
+    nothing = msgspec.structs.replace(SILENT, decisions=0, cannot_say="no decision was logged")
+    logged = (OffPolicy(policy="p", success=nothing, cost_usd=nothing),)
+    app.comparison = msgspec.structs.replace(COMPARISON, logged=logged)
+    assert "what the log says" not in ostler("replay", "--policy", "fifo")[1]

@@ -12,6 +12,7 @@ import msgspec
 from ostler.domain.agents import AgentRole
 from ostler.domain.decision import Verdict
 from ostler.domain.fleet import Probe
+from ostler.domain.observations import Observation
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.hub.pulse_views import PulseReport
 from ostler.hub.simulated import Comparison
@@ -159,6 +160,8 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The profile that the hub runs with, by path or built-in name, or one given instead."""
     policies: tuple[str, ...] = ()
     """Profiles or rivals to compare with."""
+    outcomes: tuple[Observation, ...] = ()
+    """What became of its attempts, as the hub keeps it."""
     name: str = "history"
     seed: int = 0
 

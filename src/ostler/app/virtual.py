@@ -7,6 +7,7 @@ from random import Random
 
 import msgspec
 
+from ostler.app.logged import compare_logged
 from ostler.app.options import PlanOptions, ReplayOptions, Told, WhatIfOptions
 from ostler.app.plans import posed_problem
 from ostler.config.load import load_profile
@@ -103,6 +104,11 @@ def again(options: ReplayOptions, told: Told | None) -> Comparison:
         seed=options.seed,
         rules=(*workload.rules, _machines_said(fleet), "the first column is what happened; the others are simulated"),
         results=(history_result(history, policy), *results),
+        logged=compare_logged(
+            options.history,
+            options.outcomes,
+            {one.name: one.profile.policy for one in named if one.profile is not None},
+        ),
     )
 
 

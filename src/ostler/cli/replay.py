@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ostler.app.options import Told
     from ostler.client.hub_client import HubClient
     from ostler.domain.tasks import Task
+    from ostler.hub.simulated import Comparison, OffPolicy
     from ostler.hub.views import TaskAnswer
 
 PAGE = 500
@@ -35,6 +36,9 @@ def replay(
 
     Shown side by side: what happened, the scheduler under the hub's profile, and each policy. Tasks arrive when they
     arrived and take as long as they took; all but the first column is simulated.
+
+    Below it stands what the log itself says of each profile: how often its choices would have succeeded and what they
+    would have cost, from the outcomes of tasks that went where it would have sent them, weighed by how likely that was.
     """
     from ostler.app.options import ReplayOptions, load_app
     from ostler.cli import render
@@ -51,6 +55,7 @@ def replay(
         endpoints=client.endpoints(),
         profile=profile or status.profile_path or status.profile,
         policies=policies,
+        outcomes=client.outcomes().observations,
         name=f"the last {since} of {client.url}",
     )
     comparison = load_app().replay(options, told)
@@ -58,6 +63,31 @@ def replay(
         render.print_json(comparison)
         return
     print_comparison(comparison)
+    print_logged(comparison)
+
+
+def print_logged(comparison: "Comparison") -> None:
+    """What the log says, one row for each profile."""
+    from ostler.cli import render
+
+    columns = ("policy", "decisions", "same", "rests on", "tried", "success", "at 95%", "cost", "at 95%", "")
+    rows = [_logged_row(one) for one in comparison.logged]
+    if not any(one.success.decisions for one in comparison.logged):
+        return
+    first = comparison.logged[0]
+    happened = f"{first.happened_success:.1%} succeeded at the first try, ${first.happened_cost_usd:.4f} each"
+    click.echo(f"\nwhat the log says, not simulated (what happened: {happened})")
+    render.print_table(columns, rows, empty="")
+
+
+def _logged_row(one: "OffPolicy") -> tuple[str, ...]:
+    success, cost = one.success, one.cost_usd
+    rests = (str(success.decisions), str(success.same), f"{success.effective:.0f}", f"{success.support:.0%}")
+    between = f"{success.low:.0%} to {success.high:.0%}"
+    if success.cannot_say:
+        return (one.policy, *rests, "cannot say", between, "-", "-", success.cannot_say)
+    money = (f"${cost.dr:.4f}", f"${cost.low:.4f} to ${cost.high:.4f}") if not cost.cannot_say else ("cannot say", "-")
+    return (one.policy, *rests, f"{success.dr:.1%}", between, *money, "")
 
 
 def _newest(client: "HubClient", limit: int) -> "Iterator[Task]":

@@ -11,7 +11,7 @@ from ostler.domain.ledger import Amount
 from ostler.domain.policy import ANY_TYPE, Arm, HistoryRule, Learned, LearningPolicy, Policy
 from ostler.hub.evidence_book import EvidenceBook
 from ostler.hub.pattern_views import CheckRow, PatternRow
-from ostler.learning.advice import TierModels, advise, is_good
+from ostler.learning.advice import TierModels, about_type, advise, is_good
 from ostler.learning.arms import Costs, arms_of
 from ostler.learning.belief import NO_PRIOR, Prior, believe
 from ostler.learning.evidence import Evidence
@@ -72,6 +72,18 @@ def learn(evidence: Evidence, check: Check, policy: Policy) -> dict[str, Learned
                 false_reject=round(check.false_reject, 4),
             )
     return found
+
+
+def learned_at(evidence: Evidence, kind: str, policy: Policy) -> Learned | None:
+    """What decisions about one type would obey on some evidence; `None` where it says nothing."""
+    found = Learned()
+    if kind != ANY_TYPE:
+        found = about_type(evidence, kind, tiers_of(policy), policy.learning, priors=priors_of(policy))
+    if policy.learning.history is HistoryRule.POSTERIOR:
+        tiers, priors, costs = tiers_of(policy), priors_of(policy), usual_costs(policy)
+        arms = arms_of(evidence, kind, tiers, policy.learning, priors=priors, costs=costs)
+        found = msgspec.structs.replace(found, arms=arms)
+    return found if found.enough or found.poor or found.arms else None
 
 
 def moves(learned: Learned | None) -> tuple[object, ...]:

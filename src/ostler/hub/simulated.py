@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ostler.learning.offline import Answer
+
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
     """Of many durations: mean, percentiles (nearest rank) and the longest."""
@@ -79,6 +81,20 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.swaps is None else 100 * self.swaps / max(1, self.tasks)
 
 
+class OffPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What logged decisions and their outcomes say of another policy. Nothing of it is simulated."""
+
+    policy: str
+    success: Answer
+    """Rate of success at first tries, from 0 to 1."""
+    cost_usd: Answer
+    """Mean cost of a first try."""
+    happened_success: float = 0.0
+    happened_cost_usd: float = 0.0
+    left_out: int = 0
+    """Decisions about tasks that the policy cannot run as they are written."""
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """One workload under one or more policies. The first is what the others are compared with."""
 
@@ -87,6 +103,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[str, ...]
     """How workload and machines were made, in sentences."""
     results: tuple[Result, ...]
+    logged: tuple[OffPolicy, ...] = ()
+    """What the log itself says of each policy that is a profile."""
     simulated: bool = True
 
 

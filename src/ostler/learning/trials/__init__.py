@@ -4,7 +4,7 @@ Every split and every order is a function of a seed and the names of the rows, s
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -12,10 +12,14 @@ import msgspec
 Named = TypeVar("Named", bound="Row")
 
 
+Score = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | bool
+"""How good an answer was: from 0 to 1, or whether it was right."""
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """A recorded task."""
 
-    id: str
+    id: str | int
     prompt: str = ""
 
 
@@ -28,7 +32,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 def order(rows: Sequence[Named], seed: int) -> list[Named]:
     """The rows in an order that the seed gives."""
-    return sorted(rows, key=lambda row: (crc32(row.id.encode(), crc32(str(seed).encode())), row.id))
+    start = crc32(str(seed).encode())
+    return sorted(rows, key=lambda row: (crc32(str(row.id).encode(), start), str(row.id), row.prompt))
 
 
 def halves(rows: Sequence[Named], seed: int) -> tuple[list[Named], list[Named]]:

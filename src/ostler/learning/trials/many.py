@@ -5,14 +5,18 @@ so much that the cheapest always wins. Points are means over the tasks to test o
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
+
+import msgspec
 
 from ostler.learning.belief import Shrinkage, believe
 from ostler.learning.curves import Point, quality, saved
 from ostler.learning.evidence import Evidence
 from ostler.learning.kinds import KindModel, read
-from ostler.learning.trials import Figures, Row, halves
+from ostler.learning.trials import Figures, Row, Score, halves
 
 WEIGHTS = Shrinkage(type_weight=3.0)
+ANSWER_TOKENS = 200
 _STEPS = 120
 _PER_DECADE = 20.0
 
@@ -20,9 +24,14 @@ _PER_DECADE = 20.0
 class ManyRow(Row, frozen=True, kw_only=True):
     """The score of every model at the task: 0 to 1."""
 
-    task_type: str
-    est_tokens: int
-    scores: dict[str, float]
+    task_type: str = ""
+    est_tokens: Annotated[float, msgspec.Meta(ge=0.0)] | None = None
+    scores: dict[str, Score]
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of a call, in and out: as stated, else a quarter of the characters and `ANSWER_TOKENS`."""
+        return self.est_tokens if self.est_tokens is not None else len(self.prompt) / 4 + ANSWER_TOKENS
 
 
 Predict = Callable[[ManyRow], Mapping[str, float]]
@@ -125,7 +134,7 @@ def sweep(rows: Sequence[ManyRow], prices: Prices, predict: Predict) -> list[Poi
     for step in range(_STEPS):
         per_usd = 0.0 if step == 0 else 10.0 ** (step / _PER_DECADE)
         chosen = [
-            max(models, key=lambda name: scores[name] - per_usd * row.est_tokens * prices[name] / 1e6)
+            max(models, key=lambda name: scores[name] - per_usd * row.tokens * prices[name] / 1e6)
             for row, scores in zip(rows, predicted, strict=True)
         ]
         points.append(_point(rows, prices, chosen))
@@ -134,7 +143,7 @@ def sweep(rows: Sequence[ManyRow], prices: Prices, predict: Predict) -> list[Poi
 
 def _point(rows: Sequence[ManyRow], prices: Prices, chosen: Sequence[str]) -> Point:
     both = list(zip(rows, chosen, strict=True))
-    cost = sum(row.est_tokens * prices[name] / 1e6 for row, name in both)
+    cost = sum(row.tokens * prices[name] / 1e6 for row, name in both)
     return Point(cost / len(rows), sum(row.scores[name] for row, name in both) / len(rows))
 
 

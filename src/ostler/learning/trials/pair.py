@@ -4,22 +4,25 @@ from collections.abc import Callable, Sequence
 
 from ostler.learning import features, ridge
 from ostler.learning.curves import area, recovered, share_for
-from ostler.learning.trials import Figures, Row, halves
+from ostler.learning.trials import Figures, Row, Score, halves
 from ostler.learning.vectors import vocabulary
 
 
 class PairRow(Row, frozen=True, kw_only=True):
     """Whether each of the two was right: 0 to 1."""
 
-    weak: float
-    strong: float
+    weak: Score
+    strong: Score
 
 
 Read = tuple[dict[int, int], tuple[float, ...]]
 
 
 def run(rows: Sequence[PairRow], seed: int, *, read: Callable[[str], Read] | None = None) -> list[Figures]:
-    """One split: half to learn from, half to test on. `read`: the features of a text, for who keeps them."""
+    """One split: half to learn from, half to test on. `read`: the features of a text, for who keeps them.
+
+    Raises `ValueError` where the strong model is not better on the half to test on: there is no gap to recover.
+    """
     train, test = halves(rows, seed)
     read = read or read_text
     learned = [read(row.prompt) for row in train]
@@ -34,7 +37,7 @@ def run(rows: Sequence[PairRow], seed: int, *, read: Callable[[str], Read] | Non
         "predicted gain": [gain.predict(words.vector_of(*read(row.prompt))) for row in test],
         "oracle": [row.strong - row.weak for row in test],
     }
-    weak, strong = [row.weak for row in test], [row.strong for row in test]
+    weak, strong = [float(row.weak) for row in test], [float(row.strong) for row in test]
     lines = []
     for name, scores in routers.items():
         if scores is None:

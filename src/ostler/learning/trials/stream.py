@@ -33,7 +33,7 @@ def run(
     """One order of the tasks, from no outcomes at all."""
     mixed = order(rows, seed)
     models = sorted(prices, key=lambda name: (prices[name], name))
-    dearest = max(prices.values())
+    dearest = max(prices.values()) or 1.0
     fees = {name: COST_WEIGHT * prices[name] / dearest for name in models}
     evidence = Evidence(decay=decay)
     earned: list[float] = []
@@ -43,7 +43,7 @@ def run(
             Option(name, _UNIT * fees[name], believe(evidence, row.task_type, name, shrinkage=shrinkage))
             for name in models
         ]
-        choice = choose(options, aims, draw=draw_of(seed, row.id))
+        choice = choose(options, aims, draw=draw_of(seed, str(row.id)))
         name = choice.chosen.name if choice is not None else models[0]
         evidence.count(row.task_type, name, row.scores[name])
         chosen.append(name)

@@ -5,6 +5,7 @@ Outcomes are drawn one at a time from the true rate; a rule that trusts once has
 
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Annotated
 from zlib import crc32
 
 import msgspec
@@ -24,7 +25,7 @@ class RateRow(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     suite: str
     model: str
-    pass_rate_pct: float
+    pass_rate_pct: Annotated[float, msgspec.Meta(ge=0.0, le=100.0)]
 
 
 class TrueRate(msgspec.Struct, frozen=True, kw_only=True):
