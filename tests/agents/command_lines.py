@@ -141,7 +141,8 @@ def by_adapter(
     for path, text in start.files.items():
         (place.home / path).parent.mkdir(parents=True, exist_ok=True)
         (place.home / path).write_text(text, encoding="utf-8")
-    return _run(place, [str(program(name)), *start.argv[1:]], dict(start.env))
+    stdin = place.home / start.stdin if start.stdin is not None else None
+    return _run(place, [str(program(name)), *start.argv[1:]], dict(start.env), stdin)
 
 
 def _plugins_in_place(folder: Path) -> None:
@@ -153,7 +154,7 @@ def _plugins_in_place(folder: Path) -> None:
     (folder / "package-lock.json").write_text(json.dumps(lock), encoding="utf-8")
 
 
-def _run(place: Place, command: list[str], variables: dict[str, str]) -> Run:
+def _run(place: Place, command: list[str], variables: dict[str, str], stdin: Path | None = None) -> Run:
     home, work = place.home, place.work
     for path in (home, work):
         path.mkdir(parents=True, exist_ok=True)
@@ -173,14 +174,15 @@ def _run(place: Place, command: list[str], variables: dict[str, str]) -> Run:
         **variables,
     }
     subprocess.run(["git", "init", "--quiet"], cwd=work, env=environment, check=True, timeout=30)  # noqa: S607 -- on PATH
-    done = subprocess.run(
-        command,
-        cwd=work,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=RUN_LIMIT_S,
-        check=False,
-    )
+    with (stdin or Path(os.devnull)).open("rb") as source:
+        done = subprocess.run(
+            command,
+            cwd=work,
+            env=environment,
+            stdin=source,
+            capture_output=True,
+            text=True,
+            timeout=RUN_LIMIT_S,
+            check=False,
+        )
     return Run(done.returncode, done.stdout, done.stderr)

@@ -89,15 +89,16 @@ def record(name: str, scene_name: str, place: Path) -> dict[str, object]:
         env = {**isolated(home, tree), **start.env}
         git = ["git", "init", "--quiet"]
         subprocess.run(git, cwd=tree, env=env, check=True, timeout=30)
-        process = subprocess.Popen(
-            [str(AGENTS / adapter.name), *start.argv[1:]],
-            cwd=tree,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with Path(home / start.stdin if start.stdin is not None else os.devnull).open("rb") as source:
+            process = subprocess.Popen(
+                [str(AGENTS / adapter.name), *start.argv[1:]],
+                cwd=tree,
+                env=env,
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
         stopped = False
         try:
             output, errors = process.communicate(timeout=scene.limit_s)

@@ -1,12 +1,15 @@
 """Real agent command lines against a scripted upstream, with nothing of ours between: what they do by themselves."""
 
+import json
 import os
 
 import pytest
 
-from tests.agents.command_lines import Place, Run, claude, needs_agents, opencode, program
+from tests.agents.command_lines import Place, Run, by_adapter, claude, needs_agents, needs_aider, opencode, program
+from tests.agents.record import DIALECT_OF
 from tests.gateway.agent_script import FINAL_TEXT, writes_note
-from tests.gateway.dialects import DIALECTS, MODEL
+from tests.gateway.dialects import DIALECTS, MODEL, Said
+from tests.gateway.plays import answers
 from tests.gateway.upstream import Call, Upstream
 
 pytestmark = needs_agents
@@ -73,3 +76,16 @@ def test_a_missing_program_fails_and_says_what_to_do(monkeypatch: pytest.MonkeyP
 
     with pytest.raises(pytest.fail.Exception, match=r"make test.*WITHOUT_AGENTS=1"):
         program("opencode")
+
+
+PROMPT = "Say \"hi\" to\nthe \\n world  007 1e3 -x --y=3 'q' $HOME -- end"
+
+
+@pytest.mark.parametrize("name", ["opencode", "claude", "codex", pytest.param("aider", marks=needs_aider)])
+def test_a_prompt_reaches_the_model_as_it_stands(place: Place, name: str) -> None:
+    """Quotes, numbers, spaces, what looks like an option: no program may change a letter of what was asked."""
+    dialect = DIALECT_OF[name]
+    with Upstream(dialect, answers(Said(text="Done."))) as upstream:
+        by_adapter(place, name, upstream.url, KEY, MODEL, PROMPT)
+
+    assert any(json.dumps(PROMPT)[1:-1] in json.dumps(call.json) for call in upstream.calls)

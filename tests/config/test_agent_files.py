@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostler.config.agent_files import check_model, parse_agent, read_agents
+from ostler.config.agent_files import parse_agent, read_agents
 from ostler.config.load import load_profile
 from ostler.domain.agents import AGENT_TOOLS, AgentRole
 from ostler.domain.errors import Problem, ProfileError
+from ostler.hub.roles import check_model
 
 REVIEWER = """\
 ---

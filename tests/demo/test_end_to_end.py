@@ -13,6 +13,7 @@ import pytest
 
 from ostler.app.options import DemoOptions
 from ostler.cli.taskfile import load_task_file
+from ostler.demo.agent_scene import NONE_HERE, find_agent
 from ostler.demo.processes import TAG
 from ostler.demo.stage import perform
 from ostler.demo.workload import PIPELINE, PYTHON, Wave, Workload
@@ -62,8 +63,23 @@ def test_every_task_that_must_succeed_does(report: dict[str, Any]) -> None:
     assert report["problems"] == report["left_running"] == []
     assert totals["succeeded"] == totals["tasks"] - 1
     assert totals["failed_optional"] == 1
-    assert {row["kind"] for row in report["tasks"]} == {"command", "chat"}
+    assert {row["kind"] for row in report["tasks"]} - {"agent"} == {"command", "chat"}
     assert sum(row["id"].startswith("agents.") for row in report["tasks"]) == 14
+
+
+def test_a_real_agent_works_where_one_is_installed(report: dict[str, Any]) -> None:
+    """Verified by a command in its tree; where none is installed the story says so."""
+    told = [chapter["text"] for chapter in report["story"]]
+    row = next((row for row in report["tasks"] if row["kind"] == "agent"), None)
+
+    if find_agent() is None:
+        assert row is None
+        assert NONE_HERE in told
+        return
+    assert row is not None
+    assert row["ok"], row
+    assert any("a real agent command line, gets a task" in text for text in told)
+    assert any("grep has looked at it: verified" in text for text in told)
 
 
 def test_the_lost_machine_is_made_up_for(report: dict[str, Any]) -> None:

@@ -4,12 +4,13 @@ import os
 
 from ostler.app.options import AgentList, AgentRow
 from ostler.app.prices import with_list_prices
-from ostler.config.agent_files import check_model, is_tier, read_agents
+from ostler.config.agent_files import read_agents
 from ostler.config.load import load_profile
 from ostler.config.settings import LoadedProfile
 from ostler.domain.agents import AgentRole, AgentShelf
 from ostler.domain.errors import NotFoundError, Problem, ProfileError, nearest
 from ostler.domain.policy import Policy
+from ostler.hub.roles import check_model, is_tier
 from ostler.routing.ladder import Ladder
 
 

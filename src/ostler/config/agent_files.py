@@ -23,9 +23,7 @@ from ostler.config.nodes import Located, Member, Node, Place
 from ostler.config.settings import AtLeastOne
 from ostler.domain.agents import AGENT_TOOLS, AgentRole, AgentShelf
 from ostler.domain.errors import Problem, ProfileError, nearest
-from ostler.domain.policy import Policy
 from ostler.domain.tasks import AGENT_NAMES
-from ostler.routing.ladder import Ladder
 
 BYTES_MAX = 256 * 1024
 FILES_MAX = 1_000
@@ -108,24 +106,6 @@ def parse_agent(data: bytes, source: str) -> AgentRole | None:
         raise _refused("the head has no end", f"{source}:1", "write a line of `---` between it and the prompt")
     # An empty line for the fence, so that lines count as in the file.
     return _role("\n".join(["", *lines[1:end]]), "\n".join(lines[end + 1 :]).strip(), source)
-
-
-def check_model(role: AgentRole, policy: Policy) -> Problem | None:
-    """What is wrong with the model that a file names, by a profile; `None`: nothing."""
-    if role.model is None or is_tier(role.model, policy):
-        return None
-    known = {*policy.catalog.models, *policy.catalog.model_aliases}
-    if role.model in known:
-        return None
-    ladder = Ladder(policy.catalog)
-    names = {tier.name for tier in ladder.models} | set(policy.catalog.tier_aliases) | known
-    what = f"neither a tier nor a model of the profile is called '{role.model}'"
-    return Problem(what, where=f"{role.model_place} model", remedy=nearest(role.model, names))
-
-
-def is_tier(name: str, policy: Policy) -> bool:
-    """Whether a name is that of a tier or an alias of one."""
-    return Ladder(policy.catalog).find(name) is not None
 
 
 def _files(folders: Sequence[str], problems: dict[str, tuple[Problem, ...]]) -> Iterable[Path]:

@@ -71,7 +71,7 @@ class Fleet:
         self.processes = Processes(folder / "logs", tag)
         self.client: HubClient
         self.catalog: Catalog
-        self._folder = folder
+        self.folder = folder
         self._speed = speed
         self._port = port
         self._machines = {name: Machine(name, folder / f"{name}.token") for name in site.names}
@@ -156,15 +156,15 @@ class Fleet:
 
     def _write_profile(self, urls: Mapping[str, str], log: Mapping[str, str]) -> None:
         self._profile.write_text(self.site.profile(urls, log), encoding="utf-8")
-        self.catalog = load_profile(self._profile, {}, cwd=self._folder).policy.catalog
+        self.catalog = load_profile(self._profile, {}, cwd=self.folder).policy.catalog
 
     @property
     def _profile(self) -> Path:
-        return self._folder / "profile.yaml"
+        return self.folder / "profile.yaml"
 
     @property
     def _data(self) -> Path:
-        return self._folder / "hub"
+        return self.folder / "hub"
 
     def _start_hub(self) -> None:
         arguments = ("up", "--profile", str(self._profile), "--data-dir", str(self._data), "--port", str(self._port))
@@ -186,13 +186,25 @@ class Fleet:
         arguments += ["--slots", f"command={commands}", "--slots", "chat=4", "--has", CAPABILITY]
         return self.processes.start(f"{machine.name}-worker", COMMAND, arguments, self._worker_env)
 
+    def start_agent_worker(self, name: str, profile: Path, tools: str) -> None:
+        """Start a worker that runs agents and nothing else; `tools`: folder with the agent command line."""
+        token = self.folder / f"{name}.token"
+        token.touch(mode=0o600)
+        token.write_text(self.client.make_token(name, "worker").token, encoding="utf-8")
+        arguments = ("worker", "--hub", self.client.url, "--token-file", str(token), "--profile", str(profile))
+        env = {
+            "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "XDG_DATA_HOME": str(self.folder / "agents"),
+        }
+        self.processes.start(name, COMMAND, (*arguments, "--name", name, "--slots", "agent=1"), env)
+
     def _wait_until_complete(self) -> None:
         """Until every worker has joined and every endpoint was found up."""
         deadline_s = time.monotonic() + READY_WITHIN_S
         missing = ["the hub"]
         while missing:
             if time.monotonic() > deadline_s:
-                raise ProcessError(f"not all of the fleet came up: {', '.join(missing)}", where=str(self._folder))
+                raise ProcessError(f"not all of the fleet came up: {', '.join(missing)}", where=str(self.folder))
             self.processes.check()
             time.sleep(POLL_S)
             try:

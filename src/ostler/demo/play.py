@@ -6,6 +6,7 @@ from itertools import takewhile
 
 import msgspec
 
+from ostler.demo.agent_scene import AgentScene, find_agent
 from ostler.demo.callers import AWAY, CALM, Callers, CallRow, Question, call_row
 from ostler.demo.fleet import Fleet
 from ostler.demo.live import View
@@ -32,7 +33,17 @@ AGENTS = "agents"
 class Play:
     """One performance. `fleet` must have been started."""
 
-    def __init__(self, fleet: Fleet, workload: Workload, view: View, *, speed: float, with_outage: bool = True) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        workload: Workload,
+        view: View,
+        *,
+        speed: float,
+        with_outage: bool = True,
+        with_agent: bool = False,
+    ) -> None:
+        self._with_agent = with_agent
         self._speed = speed
         self._fleet = fleet
         self._workload = workload
@@ -66,8 +77,16 @@ class Play:
             self._view.show(look, self._news(look, everything=True))
             if act in (Act.END, Act.GIVE_UP):
                 self._gave_up = act is Act.GIVE_UP
-                return
+                break
             time.sleep(LOOK_EVERY_S)
+        if self._with_agent and not self._gave_up:
+            self._handed_in += AgentScene(self._fleet, self._tell_now).play(find_agent())
+
+    def _tell_now(self, text: str) -> None:
+        """Tell, and show it at once."""
+        self._tell(text)
+        look = self._watcher.look()
+        self._view.show(look, self._news(look, everything=True))
 
     def _tell_plan(self, unplanned: str) -> None:
         """What the hub plans for the pipeline; where nothing is known of a fleet in advance, there may be no plan."""

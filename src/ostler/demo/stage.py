@@ -26,13 +26,17 @@ from ostler.domain.errors import ExitCode, InvalidInputError, OstlerError
 
 
 def perform(options: Options, workload: Workload | None = None, *, with_outage: bool = True) -> int:
-    """Run the demo with its own workload, or another one; the exit code. See `ostler.demo.run`."""
+    """Run the demo with its own workload, or another one; the exit code. See `ostler.demo.run`.
+
+    With its own it ends with a real agent, where one is installed.
+    """
+    with_agent = workload is None
     work = workload or load_workload(options.seed)
     folder = _fresh_folder(options.data_dir)
     keep = options.data_dir is not None
     try:
         with _interruptible():
-            report = _play(options, work, folder, with_outage=with_outage)
+            report = _play(options, work, folder, with_outage=with_outage, with_agent=with_agent)
         keep = keep or not report.ok
         if options.as_json:
             print(msgspec.json.encode(report).decode())
@@ -48,7 +52,7 @@ def perform(options: Options, workload: Workload | None = None, *, with_outage: 
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _play(options: Options, work: Workload, folder: Path, *, with_outage: bool) -> DemoReport:
+def _play(options: Options, work: Workload, folder: Path, *, with_outage: bool, with_agent: bool) -> DemoReport:
     site = _site(options, folder)
     speed = options.speed
     with _view(options, site) as view:
@@ -57,7 +61,9 @@ def _play(options: Options, work: Workload, folder: Path, *, with_outage: bool) 
             view.say(site.preparation)
             fleet.start()
             view.say(f"from another terminal: ostler status --hub {fleet.client.url}")
-            play = Play(fleet, work, view, speed=speed, with_outage=with_outage)
+            # A model that calls tools stands behind the simulated cloud alone.
+            own = with_agent and site.simulated
+            play = Play(fleet, work, view, speed=speed, with_outage=with_outage, with_agent=own)
             play.run()
             evidence = play.evidence()
     return build_report(msgspec.structs.replace(evidence, left_running=tuple(left)))

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from ostler.config.agent_files import check_model, is_tier
 from ostler.domain.agents import AgentRole, AgentShelf
-from ostler.domain.errors import InvalidInputError, nearest
+from ostler.domain.errors import InvalidInputError, Problem, nearest
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import TaskKind, TaskSpec
+from ostler.routing.ladder import Ladder
 
 
 def no_agents() -> AgentShelf:
@@ -82,3 +82,21 @@ def with_role(spec: TaskSpec, role: AgentRole, policy: Policy) -> TaskSpec:
 def _takes_model(spec: TaskSpec) -> bool:
     """Whether the task leaves open which model does it."""
     return spec.model is None and spec.tier is None
+
+
+def check_model(role: AgentRole, policy: Policy) -> Problem | None:
+    """What is wrong with the model that a file names, by a profile; `None`: nothing."""
+    if role.model is None or is_tier(role.model, policy):
+        return None
+    known = {*policy.catalog.models, *policy.catalog.model_aliases}
+    if role.model in known:
+        return None
+    ladder = Ladder(policy.catalog)
+    names = {tier.name for tier in ladder.models} | set(policy.catalog.tier_aliases) | known
+    what = f"neither a tier nor a model of the profile is called '{role.model}'"
+    return Problem(what, where=f"{role.model_place} model", remedy=nearest(role.model, names))
+
+
+def is_tier(name: str, policy: Policy) -> bool:
+    """Whether a name is that of a tier or an alias of one."""
+    return Ladder(policy.catalog).find(name) is not None

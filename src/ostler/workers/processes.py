@@ -189,17 +189,18 @@ def _spawn(launch: Launch, errors: BinaryIO | None = None) -> subprocess.Popen[b
             raise StartError(FailureClass.ENVIRONMENT, f"command not found on the worker's PATH: {program}")
         program = found
     try:
-        return subprocess.Popen(
-            list(launch.argv),
-            executable=program,
-            cwd=launch.cwd,
-            env=dict(launch.env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if errors is None else errors,
-            bufsize=0,
-            start_new_session=True,
-        )
+        with Path(launch.stdin or os.devnull).open("rb") as source:
+            return subprocess.Popen(
+                list(launch.argv),
+                executable=program,
+                cwd=launch.cwd,
+                env=dict(launch.env),
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if errors is None else errors,
+                bufsize=0,
+                start_new_session=True,
+            )
     except OSError as error:
         raise StartError(FailureClass.ENVIRONMENT, _reason(error, program)) from None
 

@@ -36,6 +36,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """What `argv[0]` stands for: a bare name to look up on PATH, or an absolute path."""
     cwd: str
     env: Mapping[str, str]
+    stdin: str | None = None
+    """File that is its standard input; `None`: there is nothing to read."""
 
 
 class AgentEnv(msgspec.Struct, frozen=True, kw_only=True):

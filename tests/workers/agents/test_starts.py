@@ -37,11 +37,15 @@ def test_every_agent_that_a_profile_may_list_has_an_adapter() -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("prompt", ["Write a note.", "--help", "-m x", "a 'b' \"c\"\n--model=other", "--"])
 def test_a_prompt_is_never_an_option(name: str, prompt: str) -> None:
-    """It stands behind `--`, or as the value of its option; everything before it is the adapter's own."""
-    argv = ADAPTERS[name].start(replace(JOB, prompt=prompt)).argv
+    """It stands behind `--`, as the value of its option, or in the file that is read; all else is the adapter's own."""
+    start = ADAPTERS[name].start(replace(JOB, prompt=prompt))
 
-    assert argv[-1] == f"--message={prompt}" or argv[-2:] == ("--", prompt)
-    assert argv[:-1] == ADAPTERS[name].start(JOB).argv[:-1]
+    if start.stdin is not None:
+        assert start.files[start.stdin] == prompt
+        assert start.argv == ADAPTERS[name].start(JOB).argv
+        return
+    assert start.argv[-1] == f"--message={prompt}" or start.argv[-2:] == ("--", prompt)
+    assert start.argv[:-1] == ADAPTERS[name].start(JOB).argv[:-1]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -40,11 +40,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """How to start a run. `files`: to be written below the home before it, by relative path."""
+    """How to start a run. `files`: to be written below the home before it, by relative path; `stdin`: which of them is
+    its standard input, where it takes the prompt from there.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     files: Mapping[str, str] = {}
+    stdin: str | None = None
 
     def __repr__(self) -> str:
         return f"Start(argv={self.argv!r})"

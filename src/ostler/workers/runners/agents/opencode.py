@@ -58,7 +58,10 @@ class Opencode:
     litter: tuple[str, ...] = ()
 
     def start(self, job: Job) -> Start:
-        """The key stands in a variable that its settings refer to, not in a file."""
+        """The key stands in a variable that its settings refer to, not in a file.
+
+        The prompt comes by standard input: one that is an argument is put in quotes, and those inside it are escaped.
+        """
         model = {
             "name": job.model,
             "tool_call": True,
@@ -93,11 +96,11 @@ class Opencode:
                 "--print-logs",
                 "--log-level=ERROR",
                 "--title=ostler",
-                "--",
-                job.prompt,
             ),
             env=env,
-            files={".config/opencode/package-lock.json": msgspec.json.encode(_LOCK).decode(), **_FOLDERS},
+            files={".config/opencode/package-lock.json": msgspec.json.encode(_LOCK).decode(), **_FOLDERS}
+            | {_PROMPT: job.prompt},
+            stdin=_PROMPT,
         )
 
     def reader(self) -> "OpencodeReader":
@@ -105,6 +108,7 @@ class Opencode:
         return OpencodeReader()
 
 
+_PROMPT = ".prompt"
 _FOLDERS = {".config/opencode/node_modules/.keep": ""}
 
 

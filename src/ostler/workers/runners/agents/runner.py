@@ -141,6 +141,8 @@ class AgentRunner:
         launch = self._rules.launch_agent(
             start.argv, run.spec, own, cwd=job.tree, environ=self._settings.environ, tags=run.tags
         )
+        if start.stdin is not None:
+            launch = replace(launch, stdin=str(place.home / start.stdin))
         # Judged before anything is paid for.
         checks = self._verifier.prepare(run, job.tree)
         limits = self._settings.limits
