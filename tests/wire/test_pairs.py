@@ -137,3 +137,14 @@ def stamped(endpoint: Answer, answer: Answer) -> Answer:
         tokens=endpoint.tokens,
         created_s=answer.created_s,
     )
+
+
+@pytest.mark.parametrize("one", CODECS, ids=name)
+@FEW
+@given(ask=asks(), answer=answers())
+def test_a_glance_sees_what_the_whole_answer_says_of_its_end(one: Codec, ask: Ask, answer: Answer) -> None:
+    """The finish and the counts, which are all that is needed of an answer that is handed on as it is."""
+    body = one.encode_answer(answer, ask)
+    decoded = one.decode_answer(body)
+
+    assert one.glance(body) == (decoded.finish, decoded.tokens)

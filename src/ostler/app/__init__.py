@@ -36,8 +36,11 @@ if TYPE_CHECKING:
 
 def up(options: UpOptions) -> None:
     """Run the hub until it is told to stop."""
+    from ostler.app.lean import without
     from ostler.app.loop import run
-    from ostler.app.serve import serve_hub
+
+    with without("rich"):
+        from ostler.app.serve import serve_hub
 
     limit = options.respawn_above_bytes
     if limit is None:

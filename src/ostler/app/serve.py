@@ -40,7 +40,7 @@ HUB_FILE = "hub.json"
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of a file
 WORKER_GRACE_S = 5.0
 SWITCH_INTERVAL_S = 0.0005
-
+COLLECT_AFTER = (20_000, 20, 20)
 
 Until = Callable[[HubParts, Path], Awaitable[None]]
 """Returns when the hub shall end by itself."""
@@ -107,8 +107,7 @@ async def run_hub(
         if chosen.watched:
             watching = asyncio.create_task(watch_profile(parts, chosen.profile, options.profile))
         _greet(chosen, parts, listener.url, folder, worker)
-        gc.collect()
-        gc.freeze()
+        _quiet_collector()
         await _until_stopped(ended, parts, until(parts, folder) if until is not None else None)
     finally:
         (folder / HUB_FILE).unlink(missing_ok=True)
@@ -130,6 +129,15 @@ def _asked(stop: asyncio.Event) -> Callable[[], Awaitable[None]]:
         await stop.wait()
 
     return asked
+
+
+def _quiet_collector() -> None:
+    """What stands after the start stays; of what comes and goes almost nothing is in circles, so it is looked at less
+    often than after each 700 new objects, which is several times for each call.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def _environment(options: UpOptions) -> dict[str, str]:

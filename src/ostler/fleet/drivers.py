@@ -12,6 +12,7 @@ from ostler.domain.fleet import Probe, Resident
 from ostler.fleet.anthropic import AnthropicDriver
 from ostler.fleet.driver import WireDriver
 from ostler.fleet.exchange import Link
+from ostler.fleet.http1 import Pool
 from ostler.fleet.ollama import OllamaDriver
 from ostler.fleet.openai import OpenAIDriver
 from ostler.fleet.settings import DriverSettings
@@ -23,7 +24,8 @@ class DriverSet:
 
     def __init__(self, env: Mapping[str, str], clock: Clock, settings: DriverSettings | None = None) -> None:
         settings = settings or DriverSettings()
-        self._transport = Transport(settings)
+        self._plain = Pool(settings)
+        self._transport = Transport(settings, self._plain)
         link = Link(transport=self._transport, clock=clock, settings=settings)
         self._drivers: Mapping[EndpointKind, WireDriver] = {
             EndpointKind.OLLAMA: OllamaDriver(link, env),
@@ -53,4 +55,5 @@ class DriverSet:
 
     async def close(self) -> None:
         """Close all connections; running calls fail. May be called twice."""
+        self._plain.close()
         await self._transport.close()

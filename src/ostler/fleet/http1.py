@@ -15,14 +15,14 @@ the own network need none of the rest. Parsing is httptools'. Rules:
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
 from ostler.fleet.settings import DriverSettings
-from ostler.fleet.transport import TransportError
+from ostler.fleet.transport import HttpReply, HttpRequest, TransportError
 from ostler.version import __version__
 from ostler.wire.classify import Problem
 
@@ -45,10 +45,11 @@ class Connection(asyncio.Protocol):
         self.used = False
         """It has carried an exchange before."""
         self.idle_since = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
         self._begin()
 
     def _begin(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self.status = 0
         self.headers: dict[str, str] = {}
         self.complete = False
@@ -74,7 +75,11 @@ class Connection(asyncio.Protocol):
             found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came in."""
+        """Bytes came in. What nobody asked for ends the connection: it would be taken for the next answer."""
+        if self.complete:
+            self.keep = False
+            self.hang_up()
+            return
         self._answered = True
         try:
             self._parser.feed_data(data)
@@ -165,6 +170,11 @@ class Connection(asyncio.Protocol):
         return data
 
     @property
+    def lives(self) -> bool:
+        """Whether it can carry another exchange, as far as is known here."""
+        return self.transport is not None and self.keep
+
+    @property
     def reusable(self) -> bool:
         """Whether another exchange may follow: the answer was whole, allows it, and nothing of it is unread."""
         return self.complete and self.keep and not self._chunks and self.transport is not None
@@ -177,7 +187,7 @@ class Connection(asyncio.Protocol):
     async def _wait(self) -> None:
         if self._problem is not None:
             raise self._problem
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
@@ -203,9 +213,9 @@ class PlainAnswer:
         self.status = connection.status
         self.headers: Mapping[str, str] = connection.headers
 
-    async def read(self) -> bytes:
+    def read(self) -> Awaitable[bytes]:
         """What has arrived; `b""` at the end. Raises `TransportError`."""
-        return await self._connection.read() if self._connection is not None else b""
+        return self._connection.read() if self._connection is not None else _nothing()
 
     def close(self) -> None:
         """Back into the pool after a whole answer that was read, else closed."""
@@ -218,6 +228,10 @@ class PlainAnswer:
             connection.hang_up()
 
 
+async def _nothing() -> bytes:
+    return b""
+
+
 class Place:
     """Where a base address leads, and the part of every request's head that never changes."""
 
@@ -227,10 +241,8 @@ class Place:
         self.port = parts.port or 80
         self.prefix = parts.path.rstrip("/")
         name = f"[{self.host}]" if ":" in self.host else self.host
-        self.fixed = (
-            f"Host: {name}:{self.port}\r\nUser-Agent: ostler/{__version__}\r\nAccept-Encoding: identity\r\n"
-            "Content-Type: application/json\r\n"
-        )
+        self.fixed = f"Host: {name}:{self.port}\r\nUser-Agent: ostler/{__version__}\r\nAccept-Encoding: identity\r\n"
+        self.fixed_json = f"{self.fixed}Content-Type: application/json\r\n"
         self.idle: deque[Connection] = deque()
         """The one that was used last is at the right, and is used first."""
 
@@ -253,8 +265,34 @@ class Pool:
         if place is None:
             place = self._places[base] = Place(base)
         more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        text = f"POST {place.prefix}{path} HTTP/1.1\r\n{place.fixed}{more}Content-Length: {len(body)}\r\n\r\n"
-        head = text.encode("latin-1")
+        text = f"POST {place.prefix}{path} HTTP/1.1\r\n{place.fixed_json}{more}Content-Length: {len(body)}\r\n\r\n"
+        return await self._send(place, text.encode("latin-1"), body)
+
+    async def fetch(self, request: HttpRequest, limit_bytes: int) -> HttpReply:
+        """A whole answer to any request on a plain address. Raises `TransportError`, also for one above the limit."""
+        parts = urlsplit(request.url)
+        base = f"http://{parts.netloc}"
+        try:
+            place = self._places.get(base) or self._places.setdefault(base, Place(base))
+            more = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+            target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+            length = "" if request.body is None else f"Content-Length: {len(request.body)}\r\n"
+            head = f"{request.method} {target} HTTP/1.1\r\n{place.fixed}{more}{length}\r\n".encode("latin-1")
+        except ValueError as error:  # a port that is none, a name that no line can hold
+            raise TransportError(Problem.BAD_URL) from error
+        answer = await self._send(place, head, request.body or b"")
+        found = bytearray()
+        try:
+            while chunk := await answer.read():
+                found += chunk
+                if len(found) > limit_bytes:
+                    raise TransportError(Problem.NOT_HTTP, f"more than {limit_bytes} bytes")
+        finally:
+            answer.close()
+        return HttpReply(status=answer.status, headers=answer.headers, body=bytes(found))
+
+    async def _send(self, place: Place, head: bytes, body: bytes) -> PlainAnswer:
+        """Send on a pooled connection; on a new one where there is none, or where it turns out to be dead."""
         connection = self._pooled(place)
         if connection is not None:
             try:
@@ -304,7 +342,7 @@ class Pool:
         oldest = asyncio.get_running_loop().time() - self._settings.keepalive_ms / 1_000
         while place.idle:
             connection = place.idle.pop()
-            if connection.transport is not None and connection.idle_since >= oldest:
+            if connection.lives and connection.idle_since >= oldest:
                 return connection
             connection.hang_up()
         return None

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -83,11 +83,24 @@ class HttpStream:
         return b"".join(parts)[:limit_bytes]
 
 
-class Transport:
-    """The shared session. Belongs to one event loop; `close` may be called twice and without any request before."""
+class Plain(Protocol):
+    """Who asks plain servers in the session's place."""
 
-    def __init__(self, settings: DriverSettings) -> None:
+    async def fetch(self, request: HttpRequest, limit_bytes: int) -> HttpReply:
+        """See `Transport.fetch`."""
+        ...
+
+
+class Transport:
+    """The shared session. Belongs to one event loop; `close` may be called twice and without any request before.
+
+    `plain` fetches whole answers of servers without TLS that no proxy is between: a hub with nothing but those needs
+    no session, which takes several megabytes.
+    """
+
+    def __init__(self, settings: DriverSettings, plain: Plain | None = None) -> None:
         self._settings = settings
+        self._plain = plain
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -111,6 +124,8 @@ class Transport:
 
     async def fetch(self, request: HttpRequest, limit_bytes: int = MAX_BODY_BYTES) -> HttpReply:
         """A whole answer. Raises `TransportError`, also for one above the limit."""
+        if self._plain is not None and request.url.startswith("http://") and self._proxy(request) is None:
+            return await self._plain.fetch(request, limit_bytes)
         async with self.stream(request) as stream:
             body = await stream.read_all(limit_bytes + 1)
             if len(body) > limit_bytes:

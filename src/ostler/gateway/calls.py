@@ -26,14 +26,14 @@ from ostler.domain.policy import ContextRule
 from ostler.domain.ports import UpstreamAnswer
 from ostler.domain.states import Failure, FailureClass
 from ostler.domain.trace import traceparent, try_span
-from ostler.gateway.exchanges import Exchange, Heard
+from ostler.gateway.exchanges import Exchange
 from ostler.gateway.faults import CLIENT_GONE, headers_of, of_call, of_denial, of_ours
-from ostler.gateway.money import cost_of
+from ostler.gateway.money import UNKNOWN, Cost, cost_of
 from ostler.gateway.moves import Move, excluded_by, next_move
 from ostler.gateway.outlet import Outlet
 from ostler.gateway.ports import Hub
 from ostler.gateway.question import Terms
-from ostler.gateway.records import Spent, Story, attempt_of, spent, usage_of, usd
+from ostler.gateway.records import Spent, Story, attempt_of, spent, usage_of
 from ostler.gateway.relay import Relay
 from ostler.gateway.room import room_for
 from ostler.gateway.silence import explained
@@ -61,6 +61,8 @@ class _Passed(NamedTuple):
     output_estimate: int = 0
     wants_tool: bool = False
     any: bool = False
+    cost: Cost | None = None
+    """Where it had to be told with the answer already."""
 
 
 class CallRun:
@@ -308,11 +310,17 @@ class CallRun:
         self._passed = _Passed(output_estimate=len(body) // CHARS_PER_TOKEN, any=bool(body))
         self._story.first()
         heard = self._exchange.whole(body, dispatch)
-        self._passed = _Passed(heard.tokens, heard.output_chars // 4, heard.wants_tool, any=True)
-        headers = self._story.headers(dispatch) | {"content-type": "application/json"}
-        cost = self._cost_header(dispatch, heard)
+        tokens = heard.tokens
+        cost = self._cost(dispatch, tokens)
+        self._passed = _Passed(
+            tokens, heard.output_chars // 4, heard.wants_tool, any=True, cost=cost if tokens.are_counted else None
+        )
+        headers = self._story.headers(dispatch)
+        headers["content-type"] = "application/json"
+        if cost is not None:
+            headers["x-ostler-cost-usd"] = self._story.cost_text(cost.micro_usd)
         self._keep(heard.body)
-        await self._outlet.whole(200, headers | cost, heard.body)
+        await self._outlet.whole(200, headers, heard.body)
 
     async def _read(self, answer: UpstreamAnswer) -> bytes:
         body = await answer.read()
@@ -332,18 +340,16 @@ class CallRun:
             200, headers | {"content-type": self._exchange.stream_type, "cache-control": "no-cache"}
         )
 
-    def _cost_header(self, dispatch: Dispatch, heard: Heard) -> dict[str, str]:
+    def _cost(self, dispatch: Dispatch, tokens: Tokens) -> Cost | None:
+        """What an attempt cost; `None` when its endpoint was removed meanwhile."""
         view = self._hub.views().get(dispatch.endpoint)
         if view is None:
-            return {}
-        tokens = spent(heard.tokens, prompt_tokens=0, output_tokens=0).tokens
+            return None
+        return self._reckoned(dispatch, tokens, view.spec)
+
+    def _reckoned(self, dispatch: Dispatch, tokens: Tokens, spec: EndpointSpec) -> Cost:
         policy = self._hub.policy()
-        model, subscriptions = policy.catalog.models.get(dispatch.model), policy.budget.subscriptions
-        cost, _ = cost_of(tokens, model, view.spec, subscriptions)
-        known = [*(attempt.cost_micro_usd for attempt in self._story.attempts), cost]
-        if None in known:
-            return {"x-ostler-cost-usd": "unknown"}
-        return {"x-ostler-cost-usd": usd(sum(cost or 0 for cost in known))}
+        return cost_of(tokens, policy.catalog.models.get(dispatch.model), spec, policy.budget.subscriptions)
 
     def _ended(self, dispatch: Dispatch, spec: EndpointSpec | None, error: CallError | None, started_ms: int) -> None:
         """Free the slot, and write the attempt down."""
@@ -359,7 +365,10 @@ class CallRun:
             what = spent(passed.tokens, prompt_tokens=prompt_tokens, output_tokens=passed.output_estimate)
             hub.rates.note(dispatch.model, prompt_tokens * CHARS_PER_TOKEN, passed.tokens.input_tokens or 0)
         now_ms = hub.clock.now_ms()
-        attempt = attempt_of(dispatch, spec, what, hub.policy(), started_ms=started_ms, now_ms=now_ms)
+        cost = passed.cost
+        if cost is None:
+            cost = self._reckoned(dispatch, what.tokens, spec) if spec is not None else UNKNOWN
+        attempt = attempt_of(dispatch, what, cost, started_ms=started_ms, now_ms=now_ms)
         self._story.attempts.append(_judged(attempt, error))
         failure = None
         if error is not None:

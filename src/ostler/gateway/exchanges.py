@@ -165,12 +165,14 @@ class TalkExchange:
 
     def whole(self, body: bytes, dispatch: Dispatch) -> Heard:
         """See `Exchange.whole`."""
+        if self._spoken is self._asked:
+            seen = self._theirs.glance(body)
+            tools = seen.finish is Finish.TOOLS
+            return Heard(body=body, tokens=seen.tokens, wants_tool=tools, output_chars=len(body))
         answer = self._theirs.decode_answer(body)
-        same = self._spoken is self._asked
-        if not same:
-            answer = msgspec.structs.replace(answer, id=self._call_id, model=dispatch.model, created_s=self._created_s)
+        answer = msgspec.structs.replace(answer, id=self._call_id, model=dispatch.model, created_s=self._created_s)
+        out = self._mine.encode_answer(answer, self.ask())
         tools = answer.finish is Finish.TOOLS
-        out = body if same else self._mine.encode_answer(answer, self.ask())
         return Heard(body=out, tokens=answer.tokens, wants_tool=tools, output_chars=len(out))
 
 

@@ -6,6 +6,7 @@ for: clients of Ollama send none, and a page of another site cannot hide its ori
 """
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -52,6 +53,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _PASSED = frozenset({b"anthropic-beta", b"anthropic-version", b"openai-beta"})
+_OURS = b"x-ostler-"
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Door:
@@ -63,40 +66,20 @@ class Door:
 
     def head(self, line: Line) -> Head:
         """The head of a request. Raises `NotAllowedError` for one that a foreign page sends."""
-        host = origin = key = client = trace = ""
-        length: int | None = None
-        passed: dict[str, str] = {}
-        own: dict[str, str] = {}
-        for name, value in line.headers:
-            if name == b"host":
-                host = value.decode("latin-1")
-            elif name == b"authorization":
-                key = _bearer(value.decode("latin-1")) or key
-            elif name == b"x-api-key":
-                key = key or value.decode("latin-1").strip()
-            elif name == b"content-length":
-                length = int(value) if value.isdigit() else None
-            elif name == b"user-agent":
-                client = value.decode("latin-1")[:120]
-            elif name == b"origin":
-                origin = value.decode("latin-1")
-            elif name in _PASSED:
-                passed[name.decode()] = value.decode("latin-1")
-            elif name == b"traceparent":
-                trace = value.decode("latin-1")
-            elif name.startswith(b"x-ostler-"):
-                own[name[9:].decode("latin-1")] = value.decode("latin-1")
+        fields = line.fields
+        host, origin = _text(fields, b"host"), _text(fields, b"origin")
+        length = fields.get(b"content-length", b"")
         self._check(host, origin)
         return Head(
             method=line.method,
             path=line.path,
             query=line.query.decode("latin-1"),
-            key=key,
-            client=client,
-            length=length,
-            passed=passed,
-            traceparent=trace,
-            own=own,
+            key=_bearer(_text(fields, b"authorization")) or _text(fields, b"x-api-key").strip(),
+            client=_text(fields, b"user-agent")[:120],
+            length=int(length) if length.isdigit() else None,
+            passed=_passed(fields) if not _PASSED.isdisjoint(fields) else _NONE,
+            traceparent=_text(fields, b"traceparent"),
+            own=_own(fields),
         )
 
     def _check(self, host: str, origin: str) -> None:
@@ -116,6 +99,19 @@ class Door:
                 where="Origin header",
                 remedy="call from a program, or from the hub's own pages",
             )
+
+
+def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:
+    return fields.get(name, b"").decode("latin-1")
+
+
+def _passed(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode("latin-1") for name, value in fields.items() if name in _PASSED}
+
+
+def _own(fields: Mapping[bytes, bytes]) -> Mapping[str, str]:
+    found = [name for name in fields if name.startswith(_OURS)]
+    return {name[len(_OURS) :].decode("latin-1"): _text(fields, name) for name in found} if found else _NONE
 
 
 def _bearer(value: str) -> str:

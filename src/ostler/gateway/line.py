@@ -1,6 +1,6 @@
 """What the gateway needs of a request and its connection. `ostler.server.request.Request` is one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 
@@ -13,8 +13,8 @@ class Line(Protocol):
     query: bytes
 
     @property
-    def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """Names in lower case."""
+    def fields(self) -> Mapping[bytes, bytes]:
+        """Headers; names in lower case."""
         ...
 
     gone: bool

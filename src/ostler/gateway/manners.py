@@ -5,6 +5,7 @@ again in the form that the server wants is no retry of work; from then on it is 
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import msgspec
@@ -64,4 +65,9 @@ class Manners:
         return news
 
     def _is_strict(self, spec: EndpointSpec) -> bool:
-        return spec.name in self._strict or urlsplit(spec.url).hostname in _STRICT_HOSTS
+        return spec.name in self._strict or _is_strict_host(spec.url)
+
+
+@lru_cache(maxsize=256)
+def _is_strict_host(url: str) -> bool:
+    return urlsplit(url).hostname in _STRICT_HOSTS

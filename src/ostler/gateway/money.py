@@ -6,6 +6,7 @@ nothing.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ostler.budget.prices import cost_micro_usd
 from ostler.budget.subscriptions import subscription_of
@@ -15,18 +16,29 @@ from ostler.domain.limits import Subscription
 from ostler.wire.talk import Tokens
 
 
+class Cost(NamedTuple):
+    """What an attempt cost."""
+
+    micro_usd: int | None
+    """`None` = nobody knows."""
+    basis: str
+
+
+UNKNOWN = Cost(None, "unknown")
+_LOCAL = Cost(0, "local")
+_SUBSCRIBED = Cost(0, "subscription")
+
+
 def cost_of(
     tokens: Tokens, model: ModelSpec | None, spec: EndpointSpec, subscriptions: Sequence[Subscription] = ()
-) -> tuple[int | None, str]:
+) -> Cost:
     """Cost and its basis (`local`, `subscription`, `priced`, `unknown`). Tokens that nobody counted are none."""
     if spec.local:
-        return 0, "local"
+        return _LOCAL
     if subscription_of(subscriptions, spec.provider) is not None:
-        return 0, "subscription"
+        return _SUBSCRIBED
     price = model.price if model is not None else None
-    if price is None:
-        return None, "unknown"
-    return cost_micro_usd(price, amount_of(tokens)), "priced"
+    return UNKNOWN if price is None else Cost(cost_micro_usd(price, amount_of(tokens)), "priced")
 
 
 def amount_of(tokens: Tokens) -> Amount:

@@ -2,17 +2,15 @@
 
 import msgspec
 
-from ostler.domain.catalog import EndpointSpec
 from ostler.domain.clock import Clock
 from ostler.domain.decision import Decision
 from ostler.domain.live import CallAttempt, CallRecord, Dispatch, GatewayKey
 from ostler.domain.money import MICRO_USD_PER_USD
-from ostler.domain.policy import Policy
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Usage
 from ostler.domain.trace import Trace
 from ostler.gateway.inbound import Head
-from ostler.gateway.money import cost_of
+from ostler.gateway.money import Cost
 from ostler.wire.talk import Tokens
 
 KEPT_BYTES = 1024 * 1024
@@ -118,11 +116,22 @@ class Story:
             headers["x-ostler-dropped"] = _header_text(", ".join(self.dropped))
         return headers
 
+    def cost_text(self, newest_micro_usd: int | None) -> str:
+        """What the call has cost with the attempt that ends now, for a header."""
+        cost = self._total(newest_micro_usd)
+        return "unknown" if cost is None else usd(cost)
+
+    def _total(self, cost_micro_usd: int | None = 0) -> int | None:
+        """The cost of all attempts so far, and of one more."""
+        for attempt in self.attempts:
+            if attempt.cost_micro_usd is None or cost_micro_usd is None:
+                return None
+            cost_micro_usd += attempt.cost_micro_usd
+        return cost_micro_usd
+
     def record(self, status: int, failure: FailureClass | None, message: str) -> CallRecord:
         """The record of the call, which is over."""
         last = self.attempts[-1] if self.attempts else None
-        known = [attempt.cost_micro_usd for attempt in self.attempts]
-        unknown = any(cost is None for cost in known)
         return CallRecord(
             id=self.id,
             at_ms=self.at_ms,
@@ -146,16 +155,16 @@ class Story:
             first_token_ms=self.first_token_ms,
             duration_ms=(self.clock.stopwatch_us() - self._began_us) // 1_000,
             overhead_us=self.overhead_us,
-            cost_micro_usd=None if unknown else sum(cost or 0 for cost in known),
+            cost_micro_usd=self._total(),
             cost_basis=_basis(self.attempts),
             trace=self.trace,
-            dropped=(*self.dropped, *self._trimmed()),
+            dropped=(*self.dropped, *self._trimmed()) if self.trimmed_turns else self.dropped,
             prompt=self.prompt,
             answer=self._kept.decode("utf-8", "replace") if self._kept else None,
         )
 
     def _trimmed(self) -> tuple[str, ...]:
-        return (f"the oldest {self.trimmed_turns} turns, for want of room",) if self.trimmed_turns else ()
+        return (f"the oldest {self.trimmed_turns} turns, for want of room",)
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +176,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
 def spent(tokens: Tokens, *, prompt_tokens: int, output_tokens: int) -> Spent:
     """Counts as the endpoint said them; what it left out is estimated, and said to be."""
-    if tokens.input_tokens is not None and tokens.output_tokens is not None:
+    if tokens.are_counted:
         return Spent(tokens=tokens)
     filled = tokens.over(Tokens(input_tokens=prompt_tokens, output_tokens=output_tokens))
     return Spent(tokens=filled, estimated=True)
@@ -189,13 +198,9 @@ def usage_of(what: Spent, first_token_ms: int | None) -> Usage:
     )
 
 
-def attempt_of(
-    dispatch: Dispatch, spec: EndpointSpec | None, what: Spent, policy: Policy, *, started_ms: int, now_ms: int
-) -> CallAttempt:
+def attempt_of(dispatch: Dispatch, what: Spent, cost: Cost, *, started_ms: int, now_ms: int) -> CallAttempt:
     """An attempt that ended well; a failure is added to it."""
     tokens = what.tokens
-    model, subscriptions = policy.catalog.models.get(dispatch.model), policy.budget.subscriptions
-    cost, basis = cost_of(tokens, model, spec, subscriptions) if spec is not None else (None, "unknown")
     return CallAttempt(
         endpoint=dispatch.endpoint,
         model=dispatch.model,
@@ -208,8 +213,8 @@ def attempt_of(
         output_tokens=tokens.output_tokens or 0,
         reasoning_tokens=tokens.reasoning_tokens or 0,
         estimated=what.estimated,
-        cost_micro_usd=cost,
-        cost_basis=basis,
+        cost_micro_usd=cost.micro_usd,
+        cost_basis=cost.basis,
     )
 
 
@@ -219,10 +224,12 @@ def usd(micro_usd: int) -> str:
     >>> usd(1250), usd(0)
     ('0.00125', '0')
     """
-    return f"{micro_usd / MICRO_USD_PER_USD:.6f}".rstrip("0").rstrip(".")
+    return f"{micro_usd / MICRO_USD_PER_USD:.6f}".rstrip("0").rstrip(".") if micro_usd else "0"
 
 
 def _basis(attempts: list[CallAttempt]) -> str:
+    if len(attempts) == 1:
+        return attempts[0].cost_basis
     bases = {attempt.cost_basis for attempt in attempts}
     for basis in ("unknown", "priced", "subscription", "local"):
         if basis in bases:

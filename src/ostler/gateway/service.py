@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 
-import msgspec
-
 from ostler.domain.calls import CallError, UpstreamRequest
 from ostler.domain.catalog import Capability, EndpointKind, EndpointSpec, normal_model
 from ostler.domain.errors import InvalidInputError, OstlerError
@@ -12,6 +10,7 @@ from ostler.domain.live import GatewayKey, LiveCall
 from ostler.domain.states import FailureClass
 from ostler.gateway.calls import CallRun
 from ostler.gateway.exchanges import Exchange, TalkExchange
+from ostler.gateway.facts import Facts
 from ostler.gateway.inbound import (
     KEY_PREFIX,
     Door,
@@ -34,6 +33,15 @@ from ostler.wire.talk import Ask
 LOAD_BYTES_MAX = 2_048
 """A request that only loads a model is short; longer ones are not looked through for it."""
 CLASSIFIED_CHARS = 4_000
+
+
+_NEEDS = {
+    (False, False): frozenset[Capability](),
+    (True, False): frozenset({Capability.TOOLS}),
+    (False, True): frozenset({Capability.VISION}),
+    (True, True): frozenset({Capability.TOOLS, Capability.VISION}),
+}
+"""By whether a request has tools and images."""
 
 
 class NoKeyError(OstlerError):
@@ -61,6 +69,7 @@ class Gateway:
         """Calls under way."""
         self._names = DecisionNames()
         self._manners = Manners()
+        self._facts = Facts()
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -122,14 +131,8 @@ class Gateway:
 
     def _call(self, story: Story, wish: CallWish, terms: Terms) -> LiveCall:
         key = story.key
-        asked = msgspec.structs.replace(
-            wish,
-            local_only=terms.local_only,
-            only_models=frozenset(key.models) if key is not None else frozenset(),
-            only_tiers=frozenset(key.tiers) if key is not None else frozenset(),
-        )
-        facts = describe_call(asked, self.hub.policy(), self.hub.views())
-        now_ms = self.hub.clock.now_ms()
+        facts = self._facts.of(wish, key, self.hub.policy(), self.hub.views(), local_only=terms.local_only)
+        now_ms = story.at_ms
         call = LiveCall(
             id=story.id,
             facts=facts,
@@ -205,16 +208,12 @@ class Gateway:
 
 def wish_of(peek: Peek, exchange: TalkExchange) -> CallWish:
     """What a request needs. Its text is looked at only where the choice of a model is ours."""
-    needs = {
-        Capability.TOOLS: peek.tools,
-        Capability.VISION: peek.images,
-    }
     return CallWish(
         model=peek.model,
         prompt_tokens=-(-peek.prompt_chars // CHARACTERS_PER_TOKEN),
         max_output_tokens=peek.max_output_tokens,
         context_tokens=peek.context_tokens,
-        capabilities=frozenset(capability for capability, needed in needs.items() if needed),
+        capabilities=_NEEDS[peek.tools, peek.images],
         text=_last_words(exchange) if is_open_choice(peek.model) else "",
     )
 

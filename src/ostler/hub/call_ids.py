@@ -11,7 +11,9 @@ _LETTERS = "234567abcdefghijklmnopqrstuvwxyz"
 """Base 32 in the order of the characters."""
 _CHANCE_CHARS = 16
 _DRAWS = 256
-_SHIFTS = range(5 * 9, -1, -5)
+_SHIFTS = range(5 * 7, -1, -5)
+_ENDS = tuple(first + second for first in _LETTERS for second in _LETTERS)
+"""The last two letters of the time."""
 _LETTER_OF_BYTE = bytes(ord(_LETTERS[byte % 32]) for byte in range(256))
 
 
@@ -36,9 +38,10 @@ _chance = _Chance()
 
 def new_call_id(now_ms: int) -> str:
     """A new id."""
-    return _begin(now_ms) + _chance.take()
+    return _begin(now_ms >> 10) + _ENDS[now_ms & 1023] + _chance.take()
 
 
 @lru_cache(maxsize=8)
-def _begin(now_ms: int) -> str:
-    return "c-" + "".join([_LETTERS[now_ms >> shift & 31] for shift in _SHIFTS])
+def _begin(about_s: int) -> str:
+    """The letters that stay for 1,024 ms."""
+    return "c-" + "".join([_LETTERS[about_s >> shift & 31] for shift in _SHIFTS])

@@ -52,15 +52,19 @@ class Scheduler:
 
     def handle(self, signal: sig.Signal, now_ms: int) -> list[Effect]:
         """Take in a fact or a wish at an instant; returns what is to be done, in order."""
-        turn = Turn(self.books, now_ms)
-        self.books.hosts.pass_time(self.books.seen_ms, now_ms)
+        books = self.books
+        turn = Turn(books, now_ms)
+        if books.hosts:
+            books.hosts.pass_time(books.seen_ms, now_ms)
         after_pause(turn)
         self._apply(turn, signal)
-        self.books.seen_ms = max(now_ms, self.books.seen_ms)
+        books.seen_ms = max(books.seen_ms, now_ms)
         self._fire_timers(turn)
-        following.watch(turn)
-        _serve(turn)
-        if self.books.calls.due and live.deny_due(turn):
+        if books.following:
+            following.watch(turn)
+        if books.queue.is_open or books.hosts:
+            _serve(turn)
+        if books.calls.due and live.deny_due(turn):
             _serve(turn)
         return turn.effects
 
@@ -104,10 +108,14 @@ class Scheduler:
         """Where a live call stands; `None` when it does not wait or is not known."""
         return live.standing(self.books, call_id)
 
-    def _apply(self, turn: Turn, signal: sig.Signal) -> None:  # noqa: C901, PLR0912 - one branch for each signal
+    def _apply(self, turn: Turn, signal: sig.Signal) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch for each signal
         match signal:
-            case sig.CallOffered() | sig.CallEnded() | sig.CallWithdrawn():
-                live.told(turn, signal)
+            case sig.CallOffered():
+                live.offered(turn, signal.call)
+            case sig.CallEnded():
+                live.ended(turn, signal.end)
+            case sig.CallWithdrawn():
+                live.withdrawn(turn, signal.call_id)
             case sig.TasksAccepted():
                 accept(turn, signal.tasks, Settled(signal.settled, signal.lengths), signal.plan_by_ms)
             case sig.Restored():

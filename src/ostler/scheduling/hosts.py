@@ -27,6 +27,8 @@ from ostler.residency.measured import estimate, sampled
 from ostler.scheduling.speeds import MeasuredSpeeds
 from ostler.scheduling.swap_counts import SwapCounts
 
+STRETCH_EVERY_MS = 50
+"""Of a model's calls one in so many is enough to learn from."""
 LOADABLE = frozenset({EndpointKind.OLLAMA})
 """Kinds of endpoint that load and unload on request."""
 
@@ -168,6 +170,8 @@ class Hosts:
         """Running attempt -> when it began and how long it should take."""
         self._stretch: dict[str, Measured] = {}
         """Model -> how many times as long as it should its calls take."""
+        self._factor: dict[str, float] = {}
+        """The same as the one number that is reckoned with."""
 
     def __bool__(self) -> bool:
         return bool(self.books)
@@ -283,8 +287,8 @@ class Hosts:
 
     def stretched_ms(self, model: str, call_ms: int) -> int:
         """How long a call will take that should take so long: by how wrong such figures were for the model."""
-        seen = self._stretch.get(model)
-        return call_ms if seen is None else round(call_ms * estimate(seen, 1.0).value)
+        factor = self._factor.get(model)
+        return call_ms if factor is None else round(call_ms * factor)
 
     def call_began(self, at: ModelAt, task_id: str, call_ms: int, now_ms: int) -> None:
         """A call of ours goes to a place, and should take so long."""
@@ -298,8 +302,10 @@ class Hosts:
     def call_took(self, model: str, task_id: str, now_ms: int) -> None:
         """A call ends well now: learn how far off the figure for it was."""
         began_ms, call_ms = self._expected.get(task_id, (now_ms, 1))
-        if now_ms > began_ms:
-            self._stretch[model] = sampled(self._stretch.get(model), 1.0, (now_ms - began_ms) / call_ms, now_ms)
+        seen = self._stretch.get(model)
+        if now_ms > began_ms and (seen is None or now_ms - seen.updated_ms >= STRETCH_EVERY_MS):
+            seen = self._stretch[model] = sampled(seen, 1.0, (now_ms - began_ms) / call_ms, now_ms)
+            self._factor[model] = estimate(seen, 1.0).value
 
     def call_ended(self, at: ModelAt, task_id: str, now_ms: int) -> None:
         """A call ended, however."""

@@ -32,7 +32,6 @@ from ostler.scheduling.engine_terms import live_terms
 from ostler.scheduling.loading import call_measured
 from ostler.scheduling.outcomes import blame, touched
 from ostler.scheduling.queue import TaskClass
-from ostler.scheduling.signals import CallEnded, CallOffered, CallWithdrawn
 from ostler.scheduling.swap_waits import swap_wait
 from ostler.scheduling.timers import TimerKind
 from ostler.scheduling.verdicts import Counts
@@ -52,17 +51,6 @@ def class_key(books: Books, live: Live) -> Hashable:
     shape, excluded, limits = live.question
     apart = calls_apart(books.policy.budget.limits, live.call)
     return ("live", call_class(shape, live.call.facts.context_tokens), excluded, limits, apart)
-
-
-def told(turn: Turn, signal: CallOffered | CallEnded | CallWithdrawn) -> None:
-    """A signal about a live call."""
-    match signal:
-        case CallOffered():
-            offered(turn, signal.call)
-        case CallEnded():
-            ended(turn, signal.end)
-        case CallWithdrawn():
-            withdrawn(turn, signal.call_id)
 
 
 def offered(turn: Turn, call: LiveCall) -> None:

@@ -191,6 +191,11 @@ class WaitingQueue:
                 self._unpark(task_class, pending)
             self.open(key)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether any class is to be looked at."""
+        return bool(self._open)
+
     def is_quiet(self, key: ClassKey) -> bool:
         """Whether nothing of a class waits, and no class is to be looked at: who comes now is the first in line."""
         return not self._open and key not in self.classes

@@ -59,6 +59,8 @@ class Timers:
     def pop_due(self, now_ms: int) -> list[tuple[TimerKind, object]]:
         """Take all timers that are due, earliest first, ties in the order they were set."""
         fired: list[tuple[TimerKind, object]] = []
+        if not self._heap or self._heap[0][0] > now_ms:
+            return fired
         while self._heap and self._heap[0][0] <= now_ms:
             due_ms, _, identity = heapq.heappop(self._heap)
             if self._due.get(identity) == due_ms:

@@ -71,7 +71,6 @@ class Connection(asyncio.Protocol):
         """What to say about it, once it is its turn."""
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._expects = False
         self._in_head = False
         self._framing = b""
         """How long the body is of a request that offers another protocol."""
@@ -158,7 +157,6 @@ class Connection(asyncio.Protocol):
             return
         self._url = b""
         self._headers = []
-        self._expects = False
         self._in_head = True
         self._fed = 0
         if self._current is None:
@@ -170,13 +168,8 @@ class Connection(asyncio.Protocol):
             self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; those behind a body are nobody's."""
-        if not self._in_head:
-            return
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self._expects = True
-        self._headers.append((name, value))
+        """One header."""
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is there."""
@@ -184,6 +177,7 @@ class Connection(asyncio.Protocol):
             return
         self._in_head = False
         headers, url, parser = self._headers, self._url, self._parser
+        self._headers = []  # what comes behind a body is nobody's
         if self._fed + self._received > HEAD_BYTES_MAX:
             size = len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
             if size > HEAD_BYTES_MAX:
@@ -193,7 +187,7 @@ class Connection(asyncio.Protocol):
         request.path, request.query = _path(url)
         request.client = self._client
         request.keep = version != "1.0" and parser.should_keep_alive() and not self._house.stopping
-        if self._expects:
+        if request.fields.get(b"expect", b"").lower() == b"100-continue":
             request.expect_continue()
         if parser.should_upgrade():
             framing = [b"%b: %b\r\n" % header for header in headers if header[0] in _FRAMING]

@@ -77,7 +77,7 @@ class Request:
 
     __slots__ = (
         "_buffered", "_expects", "_flaw", "_framed", "_left", "_over", "_parts", "_waiter", "_wire",
-        "client", "finished", "gone", "headers", "keep", "method", "on_gone", "path", "query",
+        "client", "fields", "finished", "gone", "headers", "keep", "method", "on_gone", "path", "query",
         "started", "status", "target", "version", "whole",
     )  # fmt: skip
 
@@ -93,6 +93,8 @@ class Request:
         self.query = b""
         self.headers = headers
         """Names in lower case, in order."""
+        self.fields = dict(headers)
+        """The same by name; of one that stands twice the last."""
         self.version = version
         self.client: tuple[str, int] | None = None
         self.keep = True

@@ -11,9 +11,11 @@ other processes of ours away (`file_lock`). This stops holding when something el
 
 import functools
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -140,6 +142,18 @@ def driver(connection: sa.Connection) -> sqlite3.Connection:
     return found
 
 
+_GROUPS = (64, 8)
+"""Rows in one statement; few sizes, so that each is prepared once."""
+_VALUES = re.compile(r" VALUES (\((?:\?, )*\?\))")
+
+
+@functools.lru_cache(maxsize=128)
+def _grouped(text: str, rows: int) -> str:
+    """An insertion of one row as one of several; empty for any other statement."""
+    found = _VALUES.search(text)
+    return f"{text[: found.end()]}{f', {found[1]}' * (rows - 1)}{text[found.end() :]}" if found is not None else ""
+
+
 class SqliteSession:
     """The one connection that writes; see `flush.Session`. Nobody else writes to the file, so nothing needs a seal."""
 
@@ -162,8 +176,19 @@ class SqliteSession:
             raise CannotBeginError from error
 
     def many(self, text: str, parameters: list[Row]) -> None:
-        """Run a statement for each row."""
-        self.cursor.executemany(text, parameters)
+        """Run a statement for each row.
+
+        Rows to insert go in groups: with each statement the interpreter is given up and has to be waited for again,
+        beside a busy event loop for longer than the row takes.
+        """
+        rest = 0
+        for group in _GROUPS if len(parameters) >= _GROUPS[-1] else ():
+            grouped = _grouped(text, group)
+            while grouped and len(parameters) - rest >= group:
+                self.cursor.execute(grouped, list(chain.from_iterable(parameters[rest : rest + group])))
+                rest += group
+        if rest < len(parameters):
+            self.cursor.executemany(text, parameters[rest:] if rest else parameters)
 
     def commit(self, last_event_seq: int) -> None:
         """Make it durable."""

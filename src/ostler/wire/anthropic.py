@@ -1,7 +1,7 @@
 """The Messages API of Anthropic as a codec: `/v1/messages`, both sides, streaming and not."""
 
 from ostler.wire import anthropic_answer, anthropic_decode, anthropic_encode, anthropic_peek, anthropic_stream
-from ostler.wire.codec import Fault, Format, Peek, StreamReader, StreamTap, StreamWriter
+from ostler.wire.codec import Fault, Format, Glance, Peek, StreamReader, StreamTap, StreamWriter, glance_at
 from ostler.wire.rename import renamed
 from ostler.wire.talk import Answer, Ask, Encoded
 
@@ -31,6 +31,10 @@ class Anthropic:
     def decode_answer(self, body: bytes) -> Answer:
         """See `Codec.decode_answer`."""
         return anthropic_answer.decode_answer(body)
+
+    def glance(self, body: bytes) -> Glance:
+        """See `Codec.glance`."""
+        return glance_at(self.decode_answer(body))
 
     def encode_answer(self, answer: Answer, ask: Ask) -> bytes:  # noqa: ARG002 -- this format repeats nothing of it
         """See `Codec.encode_answer`."""

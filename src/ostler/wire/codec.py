@@ -9,12 +9,12 @@ Errors: what a client sent wrong raises `InvalidInputError` (`where` = the field
 """
 
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from ostler.domain.states import FailureClass
-from ostler.wire.talk import Answer, Ask, Encoded, Piece, Tokens
+from ostler.wire.talk import Answer, Ask, Encoded, Finish, Piece, Tokens
 
 
 class Format(StrEnum):
@@ -44,6 +44,18 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True):
     """Context asked for by the caller (Ollama's `num_ctx`)."""
     prompt_chars: int = 0
     """About how many characters the model reads."""
+
+
+class Glance(NamedTuple):
+    """What is to be known of a whole answer that is handed on as it is."""
+
+    finish: Finish
+    tokens: Tokens
+
+
+def glance_at(answer: Answer) -> Glance:
+    """The same of an answer that was decoded."""
+    return Glance(answer.finish, answer.tokens)
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +145,10 @@ class Codec(Protocol):
 
     def decode_answer(self, body: bytes) -> Answer:
         """A whole answer of an endpoint. Raises `CallError`."""
+        ...
+
+    def glance(self, body: bytes) -> Glance:
+        """What the gateway has to know of a whole answer that it hands on as it is. Raises `CallError`."""
         ...
 
     def encode_answer(self, answer: Answer, ask: Ask) -> bytes:

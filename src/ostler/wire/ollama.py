@@ -1,7 +1,7 @@
 """Ollama's native API as codecs: `/api/chat` and `/api/generate`, both sides, streaming and not."""
 
 from ostler.wire import ollama_answer, ollama_decode, ollama_encode, ollama_peek
-from ostler.wire.codec import Fault, Format, Peek, StreamReader, StreamTap, StreamWriter
+from ostler.wire.codec import Fault, Format, Glance, Peek, StreamReader, StreamTap, StreamWriter, glance_at
 from ostler.wire.rename import renamed
 from ostler.wire.talk import Answer, Ask, Encoded
 
@@ -34,6 +34,10 @@ class OllamaChat:
     def decode_answer(self, body: bytes) -> Answer:
         """See `Codec.decode_answer`."""
         return ollama_answer.decode_answer(body)
+
+    def glance(self, body: bytes) -> Glance:
+        """See `Codec.glance`."""
+        return glance_at(self.decode_answer(body))
 
     def encode_answer(self, answer: Answer, ask: Ask) -> bytes:  # noqa: ARG002 -- this format repeats nothing of it
         """See `Codec.encode_answer`."""

@@ -8,9 +8,9 @@ modules beside this one: `openai_chat_ask` and `openai_chat_request` have reques
 import msgspec
 
 from ostler.domain.errors import InvalidInputError
-from ostler.wire.codec import Fault, Format, Peek, StreamReader, StreamTap, StreamWriter
+from ostler.wire.codec import Fault, Format, Glance, Peek, StreamReader, StreamTap, StreamWriter
 from ostler.wire.fields import typed
-from ostler.wire.openai_chat_answer import decode_answer, encode_answer
+from ostler.wire.openai_chat_answer import decode_answer, encode_answer, glance
 from ostler.wire.openai_chat_ask import MODEL_REMEDY, decode_ask
 from ostler.wire.openai_chat_request import Dialect, encode_ask
 from ostler.wire.openai_chat_stream import ChatReader, ChatTap
@@ -60,19 +60,22 @@ class OpenAIChat:
         if not request.model:
             raise InvalidInputError("is empty", where="model", remedy=MODEL_REMEDY)
         limit = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
-        images, chars = measure(message.content for message in request.messages)
-        calls = sum(unread(message.tool_calls) for message in request.messages if message.role == "assistant")
-        tools = [bytes(raw) for raw in (request.tools, request.functions)]
+        messages, tools = request.messages, (bytes(request.tools), bytes(request.functions))
+        images, chars = measure([message.content for message in messages])
+        for message in messages:
+            if message.role == "assistant":
+                chars += unread(message.tool_calls)
+        effort = request.reasoning_effort
         return Peek(
             model=request.model,
             stream=bool(request.stream),
             max_output_tokens=None if limit is None else int(limit),
-            tools=any(raw not in _EMPTY for raw in tools),
+            tools=tools[0] not in _EMPTY or tools[1] not in _EMPTY,
             images=images,
-            thinking=request.reasoning_effort not in (None, "none") or bytes(request.reasoning) not in _EMPTY,
-            prefill=bool(request.messages) and request.messages[-1].role == "assistant",
-            choices=max(1, int(request.n or 1)),
-            prompt_chars=chars + calls + sum(len(raw) for raw in tools),
+            thinking=(effort is not None and effort != "none") or bytes(request.reasoning) not in _EMPTY,
+            prefill=bool(messages) and messages[-1].role == "assistant",
+            choices=1 if request.n is None else max(1, int(request.n)),
+            prompt_chars=chars + len(tools[0]) + len(tools[1]),
         )
 
     def renamed(self, body: bytes, model: str) -> bytes:
@@ -90,6 +93,10 @@ class OpenAIChat:
     def decode_answer(self, body: bytes) -> Answer:
         """See `openai_chat_answer.decode_answer`."""
         return decode_answer(body)
+
+    def glance(self, body: bytes) -> Glance:
+        """See `openai_chat_answer.glance`."""
+        return glance(body)
 
     def encode_answer(self, answer: Answer, ask: Ask) -> bytes:
         """See `openai_chat_answer.encode_answer`."""

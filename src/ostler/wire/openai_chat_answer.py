@@ -13,6 +13,7 @@ import msgspec
 from ostler.domain.calls import CallError
 from ostler.domain.states import FailureClass
 from ostler.wire.classify import classify_stream_error, one_line
+from ostler.wire.codec import Glance
 from ostler.wire.openai_chat_request import call
 from ostler.wire.openai_usage import ChatUsage, Timings, chat_usage
 from ostler.wire.sse import malformed
@@ -112,15 +113,7 @@ class _Completion(msgspec.Struct):
 
 def decode_answer(body: bytes) -> Answer:
     """A whole answer of an endpoint. Raises `CallError`."""
-    try:
-        reply = _DECODER.decode(body)
-    except (ValueError, RecursionError) as error:
-        raise malformed("the answer is not what this API sends", body) from error
-    if is_error(reply.error, reply.object):
-        raise failed(body)
-    if not reply.choices:
-        raise malformed("the answer has no choices", body)
-    choice = reply.choices[0]
+    reply, choice = _read(body)
     parts = tuple(_parts(choice.message, reply.id or ""))
     return Answer(
         id=reply.id or "",
@@ -130,6 +123,26 @@ def decode_answer(body: bytes) -> Answer:
         tokens=counts(reply.usage, reply.timings),
         created_s=seconds(reply.created),
     )
+
+
+def glance(body: bytes) -> Glance:
+    """What `decode_answer` would say of an answer's end and counts; its texts are not put together."""
+    reply, choice = _read(body)
+    called = bool(choice.message.tool_calls) or choice.message.function_call is not None
+    return Glance(finish(choice.finish_reason, called=called), counts(reply.usage, reply.timings))
+
+
+def _read(body: bytes) -> tuple[_Completion, _Choice]:
+    """An answer and the choice that is read. Raises `CallError`."""
+    try:
+        reply = _DECODER.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise malformed("the answer is not what this API sends", body) from error
+    if is_error(reply.error, reply.object):
+        raise failed(body)
+    if not reply.choices:
+        raise malformed("the answer has no choices", body)
+    return reply, reply.choices[0]
 
 
 def encode_answer(answer: Answer, ask: Ask) -> bytes:

@@ -8,7 +8,7 @@ have requests, `openai_responses_answer`, `openai_responses_stream` and `openai_
 import msgspec
 
 from ostler.domain.errors import InvalidInputError
-from ostler.wire.codec import Fault, Format, Peek, StreamReader, StreamTap, StreamWriter
+from ostler.wire.codec import Fault, Format, Glance, Peek, StreamReader, StreamTap, StreamWriter, glance_at
 from ostler.wire.fields import typed
 from ostler.wire.openai_faults import error_body
 from ostler.wire.openai_responses_answer import decode_answer, encode_answer
@@ -92,6 +92,10 @@ class OpenAIResponses:
     def decode_answer(self, body: bytes) -> Answer:
         """See `openai_responses_answer.decode_answer`."""
         return decode_answer(body)
+
+    def glance(self, body: bytes) -> Glance:
+        """See `Codec.glance`."""
+        return glance_at(self.decode_answer(body))
 
     def encode_answer(self, answer: Answer, ask: Ask) -> bytes:
         """See `openai_responses_answer.encode_answer`."""

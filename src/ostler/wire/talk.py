@@ -212,6 +212,11 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     prefill_ms: int | None = None
     decode_ms: int | None = None
 
+    @property
+    def are_counted(self) -> bool:
+        """Whether somebody counted both sides."""
+        return self.input_tokens is not None and self.output_tokens is not None
+
     def over(self, older: "Tokens") -> "Tokens":
         """These counts, with older ones where these say nothing."""
         said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
