@@ -421,7 +421,11 @@ async def test_what_is_fetched_is_bounded() -> None:
 
 @pytest.mark.parametrize(
     ("url", "problem"),
-    [("http://127.0.0.1:1/x", Problem.UNREACHABLE), ("http://127.0.0.1:x/y", Problem.BAD_URL)],
+    [
+        ("http://127.0.0.1:1/x", Problem.UNREACHABLE),
+        ("http://127.0.0.1:x/y", Problem.BAD_URL),
+        ("http://a..b:1/x", Problem.BAD_URL),
+    ],
 )
 async def test_what_cannot_be_fetched_is_told_by_its_kind(url: str, problem: Problem) -> None:
     """Nobody there, or an address that is none."""

@@ -13,6 +13,7 @@ the own network need none of the rest. Parsing is httptools'. Rules:
 """
 
 import asyncio
+import os
 import socket
 from collections import deque
 from collections.abc import Awaitable, Mapping
@@ -358,8 +359,11 @@ class Pool:
             raise TransportError(Problem.CONNECT_TIMEOUT) from None
         except socket.gaierror as error:
             raise TransportError(Problem.UNKNOWN_HOST) from error
+        except UnicodeError as error:  # a host name that no resolver can encode
+            raise TransportError(Problem.BAD_URL) from error
         except OSError as error:
-            raise TransportError(Problem.UNREACHABLE, (error.strerror or "").lower()) from error
+            reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else ""
+            raise TransportError(Problem.UNREACHABLE, reason) from error
         return connection
 
     def close(self) -> None:

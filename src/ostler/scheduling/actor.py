@@ -108,7 +108,7 @@ class Scheduler:
         """Where a live call stands; `None` when it does not wait or is not known."""
         return live.standing(self.books, call_id)
 
-    def _apply(self, turn: Turn, signal: sig.Signal) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch for each signal
+    def _apply(self, turn: Turn, signal: sig.Signal) -> None:  # noqa: C901, PLR0912 - one branch for each signal
         match signal:
             case sig.CallOffered():
                 live.offered(turn, signal.call)
