@@ -9,7 +9,7 @@ import pytest
 
 from ostler.fleet.http1 import BUFFER_BYTES, HEAD_BYTES_MAX, PIECE_BYTES, Pool
 from ostler.fleet.settings import DriverSettings
-from ostler.fleet.transport import HttpRequest, Transport, TransportError
+from ostler.fleet.transport import TransportError
 from ostler.wire.classify import Problem
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -359,83 +359,6 @@ async def test_a_closed_pool_opens_nothing() -> None:
         await pool.post("http://127.0.0.1:9", "/x", {}, b"{}")
 
 
-async def gets(reader: asyncio.StreamReader, seen: list[bytes]) -> None:
-    """One request without a body."""
-    seen.append(await reader.readuntil(b"\r\n\r\n"))
-
-
-async def test_any_whole_answer_can_be_fetched() -> None:
-    """With its status and headers, on the connection of the one before; path and query as they stand in the address."""
-    seen: list[bytes] = []
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            await gets(reader, seen)
-            writer.write(b"HTTP/1.1 404 Not Found\r\nX-A: b\r\nContent-Length: 4\r\n\r\nnone")
-
-    async with listening(talk) as base, pooled() as pool:
-        request = HttpRequest(method="GET", url=f"{base}/models?all=1", headers={"X-Key": "k"})
-        replies = [await pool.fetch(request, 1_000) for _ in range(3)]
-
-    assert {(reply.status, reply.headers["x-a"], reply.body) for reply in replies} == {(404, "b", b"none")}
-    lines = seen[0].decode().split("\r\n")
-    assert lines[0] == "GET /base/models?all=1 HTTP/1.1"
-    assert "X-Key: k" in lines
-    assert not [line for line in lines if line.lower().startswith(("content-type", "content-length"))]
-
-
-async def test_what_is_fetched_may_have_a_body() -> None:
-    """It says its length, and its type as the caller says it, once."""
-    heads: list[bytes] = []
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head, body = await request_of(reader)
-        heads.append(head)
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-
-    async with listening(talk) as base, pooled() as pool:
-        request = HttpRequest(method="POST", url=base, headers={"Content-Type": "application/json"}, body=b'{"a":1}')
-        reply = await pool.fetch(request, 1_000)
-
-    assert reply.body == b'{"a":1}'
-    assert heads[0].lower().count(b"content-type:") == 1
-
-
-async def test_what_is_fetched_is_bounded() -> None:
-    """A server that does not end is told from one that answers; its connection is closed."""
-    ended = asyncio.Event()
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await gets(reader, [])
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 2_000)
-        await reader.read()
-        ended.set()
-
-    async with listening(talk) as base, pooled() as pool:
-        with pytest.raises(TransportError) as caught:
-            await pool.fetch(HttpRequest(method="GET", url=base), 1_000)
-        await asyncio.wait_for(ended.wait(), 2)
-
-    assert caught.value.problem is Problem.NOT_HTTP
-
-
-@pytest.mark.parametrize(
-    ("url", "problem"),
-    [
-        ("http://127.0.0.1:1/x", Problem.UNREACHABLE),
-        ("http://127.0.0.1:x/y", Problem.BAD_URL),
-        ("http://a..b:1/x", Problem.BAD_URL),
-    ],
-)
-async def test_what_cannot_be_fetched_is_told_by_its_kind(url: str, problem: Problem) -> None:
-    """Nobody there, or an address that is none."""
-    async with pooled() as pool:
-        with pytest.raises(TransportError) as caught:
-            await pool.fetch(HttpRequest(method="GET", url=url), 1_000)
-
-    assert caught.value.problem is problem
-
-
 async def test_bytes_that_nobody_asked_for_end_a_connection() -> None:
     """They would be taken for the answer to the next request, which gets a connection of its own."""
     connections = 0
@@ -457,18 +380,3 @@ async def test_bytes_that_nobody_asked_for_end_a_connection() -> None:
         rest = [await whole(pool, base) for _ in range(2)]
 
     assert (first, rest) == (b"01", [b"02", b"02"])
-
-
-async def test_a_hub_with_plain_servers_alone_opens_no_session() -> None:
-    """The general client takes several megabytes; it comes in with the first address that needs it."""
-    async with listening(answering_gets) as base, pooled() as pool:
-        transport = Transport(DriverSettings(), pool)
-        reply = await transport.fetch(HttpRequest(method="GET", url=base, proxied=True))
-        assert reply.body == b"ok"
-        assert transport._session is None
-        await transport.close()
-
-
-async def answering_gets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await gets(reader, [])
-    writer.write(OK)
