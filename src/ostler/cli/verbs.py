@@ -14,6 +14,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "demo": Verb("ostler.cli.daemons:demo", "Start a hub over simulated machines and watch it work."),
         "worker": Verb("ostler.cli.daemons:worker", "Run tasks of a hub on this machine."),
         "status": Verb("ostler.cli.status:status", "Show the hub at a glance, and why nothing runs."),
+        "top": Verb("ostler.cli.top:top", "Watch the hub on one screen, with keys to act."),
         "submit": Verb("ostler.cli.submit:submit", "Hand in one task."),
         "run": Verb("ostler.cli.run:run", "Hand in a file of tasks and watch them to the end."),
         "plan": Verb("ostler.cli.plan:plan", "Predict how long a pipeline takes, and how good that is."),

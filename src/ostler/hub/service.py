@@ -229,7 +229,12 @@ class Hub:
     async def tasks(self, query: TaskQuery) -> TaskList:
         """Tasks, newest first."""
         rows = await self._store.tasks(query)
-        return TaskList(tasks=tuple(self._live(row) for row in rows), now_ms=self._pump.clock.now_ms())
+        signs = {row.id: sign for row in rows if (sign := self.signs.of(row.id, row.generation)) is not None}
+        return TaskList(
+            tasks=tuple(self._live(row) for row in rows),
+            now_ms=self._pump.clock.now_ms(),
+            output_tokens={task_id: sign.output_tokens for task_id, sign in signs.items() if sign.output_tokens},
+        )
 
     async def task(self, task_id: str) -> TaskAnswer:
         """Everything about one task."""

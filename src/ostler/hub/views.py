@@ -40,6 +40,8 @@ class TaskList(msgspec.Struct, frozen=True, kw_only=True):
 
     tasks: tuple[Task, ...]
     now_ms: int
+    output_tokens: Mapping[str, int] = {}
+    """Of those that run: how much has come so far, as counted by their workers; 0 is left out."""
 
 
 class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
