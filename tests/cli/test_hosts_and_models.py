@@ -1,7 +1,9 @@
 """`ostler hosts` and `ostler models`: every line of them, in narrow and wide windows, and what can go wrong."""
 
 import json
+from collections.abc import Callable, Coroutine
 from itertools import count
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,11 +11,15 @@ import pytest
 from ostler.cli import hosts as hosts_module
 from ostler.cli import models as models_module
 from ostler.cli.host_text import host_lines
+from ostler.cli.model_fit import ModelFit, cost_on, cost_text, success_text
 from ostler.cli.model_text import comparison_lines, list_row
 from ostler.domain.errors import ConflictError, ExitCode, UnreachableError
 from ostler.domain.fleet import HeldPhase
 from ostler.domain.managed import Counts, ModelQueue, ResidentView, SwapView
-from ostler.hub.fleet_views import HostList, HostRow, LoadFailure, ModelList
+from ostler.domain.observations import ObservationQuery
+from ostler.domain.policy import HistoryRule
+from ostler.hub.fleet_views import HostList, HostRow, LoadFailure, ModelList, ModelRow
+from ostler.hub.pattern_views import PatternReport, PatternRow
 from tests.cli.conftest import Ostler
 from tests.web import samples
 from tests.web.recording_hub import RecordingHub, ServedHub
@@ -331,3 +337,70 @@ def test_a_row_of_the_list_is_about_one_model() -> None:
 def test_counts_without_failures_do_not_speak_of_them() -> None:
     """What did not happen is not told."""
     assert "failed" not in "".join(lines_of(since_start=Counts(), last_hour=Counts(), failed=()))
+
+
+def outcomes(*rows: PatternRow) -> Callable[[ObservationQuery], Coroutine[Any, Any, PatternReport]]:
+    """What a hub answers that knows these outcomes."""
+
+    async def report(query: ObservationQuery) -> PatternReport:
+        found = tuple(row for row in rows if query.task_type in ("", row.task_type))
+        return PatternReport(history=HistoryRule.OBSERVE, rate=0.75, confidence=0.9, patterns=found)
+
+    return report
+
+
+CODING = (
+    PatternRow(task_type="coding", model="sonnet", successes=12, failures=2, mean=0.84, low=0.7),
+    PatternRow(task_type="coding", model="qwen-latest", successes=1, failures=3, mean=0.4, low=0.2),
+)
+
+
+def test_models_are_compared_for_a_type_of_work(ostler: Ostler, served: ServedHub) -> None:
+    """One word that outcomes are known of: what came, what is believed, and what an answer costs. Local is free."""
+    served.hub.report = outcomes(*CODING)  # type: ignore[method-assign, assignment]
+
+    told = json.loads(
+        ostler("models", "compare", "sonnet", "qwen-latest", "qwen-quality", "--task", "coding", "--json").out
+    )
+
+    fits = {fit["model"]: fit for fit in told["task"]["models"]}
+    assert [model["name"] for model in told["models"]] == ["sonnet", "qwen-latest", "qwen-quality"]
+    assert (fits["sonnet"]["successes"], fits["sonnet"]["failures"], fits["sonnet"]["rate"]) == (12, 2, 0.84)
+    assert (fits["qwen-latest"]["cost_micro_usd"], fits["qwen-quality"]["rate"]) == (0, None)
+    asked = [call for call in served.hub.calls if call[0] == "route"]
+    assert [call[1].task_type for call in asked] == ["coding"]
+
+
+def test_models_are_compared_for_a_prompt(ostler: Ostler, served: ServedHub) -> None:
+    """Any other text is classified by the hub, as if it were handed in; the last line says where it would run."""
+    rows = tuple(msgspec.structs.replace(row, task_type=samples.DECISION.classification.task_type) for row in CODING)
+    served.hub.report = outcomes(*rows)  # type: ignore[method-assign, assignment]
+
+    result = ostler("models", "compare", "sonnet", "--task", "fix the parser")
+
+    lines = {" ".join(line.split()[:3]): line for line in result.out.splitlines()}
+    kind = samples.DECISION.classification
+    assert lines[f"success at {kind.task_type}"].endswith("12 of 14, 84% (at least 70%)")
+    assert any(line.startswith("cost of it") for line in lines)
+    assert result.out.endswith(f"{kind.complexity} {kind.task_type}: {samples.DECISION.summary}\n")
+    (asked,) = [call[1] for call in served.hub.calls if call[0] == "route"]
+    assert (asked.prompt, asked.task_type) == ("fix the parser", None)
+
+
+def test_what_a_model_can_do_is_told() -> None:
+    """Nothing known is not the same as nothing."""
+    names: dict[str, tuple[str, ...] | None] = {"a": ("tools", "vision"), "b": (), "c": None}
+    rows = tuple(ModelRow(name=name, capabilities=capabilities) for name, capabilities in names.items())
+    (line,) = [line for line in comparison_lines(ModelList(models=rows, now_ms=0), 120) if line.startswith("can do")]
+
+    assert line.split("  ")[-1].strip() == "-"
+    assert "tools, vision" in line
+    assert "text only" in line
+
+
+def test_a_cost_is_of_the_prompt_and_an_answer_and_unknown_without_a_price() -> None:
+    """A thousand characters and 400 tokens of answer at 3 and 15 dollars a million."""
+    paid = ModelRow(name="m", input_usd_per_mtok=3.0, output_usd_per_mtok=15.0)
+    assert cost_text(ModelFit(model="m", cost_micro_usd=cost_on(paid, 250))) == "$0.00675"
+    assert cost_text(ModelFit(model="m", cost_micro_usd=cost_on(ModelRow(name="m"), 250))) == "-"
+    assert success_text(ModelFit(model="m")) == "-"

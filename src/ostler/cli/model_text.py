@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from ostler.cli import words
+from ostler.cli.model_fit import TaskFit, cost_text, success_text
 from ostler.cli.render import aligned, line
 from ostler.domain.errors import NotFoundError, nearest
 from ostler.hub.fleet_views import Figure, ModelChange, ModelList, ModelPlace, ModelRow, SpeedRow
@@ -58,13 +59,14 @@ class _Entry(msgspec.Struct, frozen=True):
     speeds: SpeedRow | None
 
 
-def comparison_lines(answer: ModelList, width: int) -> list[str]:
-    """The models side by side; as many beside each other as there is room for."""
+def comparison_lines(answer: ModelList, width: int, task: TaskFit | None = None) -> list[str]:
+    """The models side by side, for a task where there is one; as many beside each other as there is room for."""
     entries = [entry for model in answer.models for entry in _entries(model)]
     if not entries:
         return ["no model; add an endpoint with `ostler endpoints add`"]
-    labels = [label for label, _ in _rows(answer)]
-    columns = [[cell(entry) for _, cell in _rows(answer)] for entry in entries]
+    wanted = [*_rows(answer), *(_fit_rows(task) if task is not None else ())]
+    labels = [label for label, _ in wanted]
+    columns = [[cell(entry) for _, cell in wanted] for entry in entries]
     room = width - max(map(len, labels)) - 2
     found: list[str] = []
     while columns:
@@ -118,9 +120,23 @@ def _rows(answer: ModelList) -> list[tuple[str, Callable[[_Entry], str]]]:
         ("reads, assumed", lambda e: f"{e.model.speeds.prefill_tokens_per_s:g}/s"),
         ("writes, measured", lambda e: _speed(e.speeds.decode_tokens_per_s if e.speeds is not None else None)),
         ("writes, assumed", lambda e: f"{e.model.speeds.decode_tokens_per_s:g}/s"),
+        ("can do", _capabilities),
         ("price per Mtok", _price),
         (f"done, of the newest {answer.counted}", _done),
     ]
+
+
+def _fit_rows(task: TaskFit) -> list[tuple[str, Callable[[_Entry], str]]]:
+    """What models did of work like the task, and what it would cost there."""
+    return [
+        (f"success at {task.task_type}", lambda e: success_text(task.of(e.model.name))),
+        (f"cost of it, {task.answer_tokens} tokens of answer", lambda e: cost_text(task.of(e.model.name))),
+    ]
+
+
+def _capabilities(entry: _Entry) -> str:
+    known = entry.model.capabilities
+    return words.NONE if known is None else words.words(known) if known else "text only"
 
 
 def _host(entry: _Entry) -> str:

@@ -42,26 +42,40 @@ def list_models(client: "HubClient", *, as_json: bool) -> None:
     render.print_table(LIST_COLUMNS, rows, empty="no model; add an endpoint with `ostler endpoints add`")
 
 
-@models.command("compare", epilog=example("ostler models compare qwen-latest qwen-quality", "ostler models compare"))
+@models.command(
+    "compare",
+    epilog=example("ostler models compare qwen-latest qwen-quality", 'ostler models compare --task "fix the parser"'),
+)
 @click.argument("names", metavar="[MODEL]...", nargs=-1)
+@click.option("--task", metavar="TEXT", help="For this prompt, or this type of work: success at it, and its cost.")
 @json_option
 @hub_options
-def compare(client: "HubClient", *, names: tuple[str, ...], as_json: bool) -> None:
-    """Compare models: memory, load time, speeds as measured and as configured, price, successes.
+def compare(client: "HubClient", *, names: tuple[str, ...], task: str | None, as_json: bool) -> None:
+    """Compare models: price, context, what they can do, memory, load time, speeds as measured and as configured,
+    successes.
 
     Without a name all models. Of what was measured stand the value, the bounds that nine of ten values keep, and how
     often it was measured.
     """
     from ostler.cli import render
     from ostler.cli.host_text import terminal_width
+    from ostler.cli.model_fit import Comparison, fit_of
     from ostler.cli.model_text import chosen, comparison_lines
 
     answer = chosen(client.models(), names)
+    fit = fit_of(client, task, answer) if task is not None and task.strip() else None
     if as_json:
-        render.print_json(answer)
+        whole = (
+            None
+            if fit is None
+            else Comparison(models=answer.models, now_ms=answer.now_ms, counted=answer.counted, task=fit)
+        )
+        render.print_json(answer if whole is None else whole)
         return
-    for text in comparison_lines(answer, terminal_width()):
+    for text in comparison_lines(answer, terminal_width(), fit):
         click.echo(text)
+    if fit is not None:
+        click.echo(f"\n{fit.complexity} {fit.task_type}: {fit.where}")
 
 
 @models.command(

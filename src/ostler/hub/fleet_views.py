@@ -109,6 +109,8 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     """As configured."""
     input_usd_per_mtok: float | None = None
     output_usd_per_mtok: float | None = None
+    capabilities: tuple[str, ...] | None = None
+    """By name; `None` = nobody says."""
     speeds: Speeds = Speeds()
     """As configured."""
     places: tuple[ModelPlace, ...] = ()

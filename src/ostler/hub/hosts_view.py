@@ -121,6 +121,7 @@ def model_rows(books: Books, now_ms: int, ended: Mapping[str, tuple[int, int]]) 
                 memory_bytes=known.memory_bytes,
                 input_usd_per_mtok=known.input_usd_per_mtok,
                 output_usd_per_mtok=known.output_usd_per_mtok,
+                capabilities=tuple(sorted(known.capabilities)) if known.capabilities is not None else None,
                 speeds=known.speeds,
                 places=tuple(_places(books, name)),
                 measured=tuple(_speeds(view, known.speeds) for view in measured.get(name, ())),
