@@ -70,6 +70,19 @@ from ostler.store.memory_gateway import MemoryGateway
 from ostler.store.memory_loops import MemoryLoops
 
 
+_Registered = (
+    PutSessions
+    | DropSession
+    | PutEndpoint
+    | DropEndpoint
+    | PutToken
+    | DropToken
+    | PutMeasurements
+    | PutAllowances
+    | PutPlan
+)
+
+
 class _Record:
     """Everything about one task."""
 
@@ -388,22 +401,7 @@ class MemoryStore:
                 self._observations.pop(key, None)
         return Applied()
 
-    def _others(
-        self,
-        command: PutSessions
-        | DropSession
-        | PutEndpoint
-        | DropEndpoint
-        | PutToken
-        | DropToken
-        | PutMeasurements
-        | PutAllowances
-        | PutPlan
-        | PutObservations
-        | ForgetObservations
-        | PutAlerts
-        | PruneEvents,
-    ) -> Result:
+    def _others(self, command: _Registered | PutObservations | ForgetObservations | PutAlerts | PruneEvents) -> Result:
         if isinstance(command, PutObservations | ForgetObservations):
             return self._observe(command)
         if isinstance(command, PutAlerts):
@@ -419,18 +417,7 @@ class MemoryStore:
         record = self._records.get(task_id)
         return record.task.finished_ms if record is not None else 0
 
-    def _register(
-        self,
-        command: PutSessions
-        | DropSession
-        | PutEndpoint
-        | DropEndpoint
-        | PutToken
-        | DropToken
-        | PutMeasurements
-        | PutAllowances
-        | PutPlan,
-    ) -> Result:
+    def _register(self, command: _Registered) -> Result:
         if isinstance(command, PutToken | DropToken):
             return self._token(command)
         if isinstance(command, PutSessions):
