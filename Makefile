@@ -11,6 +11,8 @@ export PYTHON
 JOBS ?= 2
 # Set to run the tests without real agent command lines, where npm has no way to fetch them.
 export WITHOUT_AGENTS ?=
+# Set to run the tests without a browser, where none can be installed.
+export WITHOUT_BROWSER ?=
 # Set to run aider too, which is some hundred packages from PyPI.
 export WITH_AIDER ?=
 
@@ -23,7 +25,7 @@ help: ## list the targets
 run: $(VENV)/core.stamp $(if $(filter llama,$(ENGINE)),engine) ## start a hub with simulated hosts (ENGINE=llama: and a real llama.cpp)
 	@$(BIN)/ostler demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
-test: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) ## run the tests, except those that need the real engine (ARGS=... for pytest)
+test: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) $(if $(WITHOUT_BROWSER),,$(VENV)/browser.stamp) ## run the tests, except those that need the real engine (ARGS=... for pytest)
 	@$(BIN)/pytest -m "not engine" -n $(JOBS) --dist loadfile $(ARGS)
 
 test-engine: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) engine ## run the tests against a real llama.cpp
@@ -69,6 +71,11 @@ $(VENV)/agents.stamp: tests/agents/package-lock.json tests/agents/package.json s
 	@touch $@
 
 FORCE:
+
+# As the agents: a link to what all clones of this user share.
+$(VENV)/browser.stamp: tests/browser/package-lock.json tests/browser/package.json scripts/browser.sh | $(VENV)/core.stamp
+	@scripts/browser.sh $(VENV)/browser
+	@touch $@
 
 $(ENGINE_VENV)/engine.stamp: requirements/engine.lock requirements/llama.lock scripts/engine.sh scripts/venv.sh
 	@scripts/engine.sh $(ENGINE_VENV)

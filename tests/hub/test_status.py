@@ -165,3 +165,27 @@ async def test_calls_of_the_gateway_are_counted_in_the_status() -> None:
         calls = (await built.hub.status()).calls
 
         assert (calls.calls, calls.failures, calls.models["m"].cost_micro_usd) == (2, {"timeout": 1}, 7)
+
+
+async def test_groups_of_waiting_work_count_every_queued_task_once() -> None:
+    """In whatever mixture: what waits for others, is paused, waits for a worker or for the fallback of its tier."""
+    async with house() as built:
+        await built.hub.endpoints.add(local("gpu"))
+        await built.hub.submit([command(f"c{n}") for n in range(5)] + [chat(f"m{n}") for n in range(4)])
+        await built.hub.submit([command(f"d{n}", needs=(f"c{n}",)) for n in range(3)])
+        await built.hub.pause("c4")
+        built.watch.status = ProbeStatus.UNAVAILABLE
+        for _ in range(2):
+            await built.hub.endpoints.check("gpu")
+        await built.hub.link.join(OFFER)
+        status = await built.hub.status()
+        books = built.pump.scheduler.books
+        queued = [task.id for task in books.tasks.values() if task.state.value == "queued"]
+
+        assert sum(group.count for group in status.waiting) == len(queued) > 0
+        assert {group.example for group in status.waiting} <= set(queued)
+        assert all(
+            group.wait.code.value == "deps" or group.wait == books.queue.wait_of(group.example) or group.count > 1
+            for group in status.waiting
+            if group.example in books.queue
+        )

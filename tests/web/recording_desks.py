@@ -23,7 +23,7 @@ from tests.web import alert_samples, call_samples, host_samples, samples
 if TYPE_CHECKING:
     from tests.web.recording_hub import RecordingHub
 
-TOKENS = {"worker-token": {"worker"}, "admin-token": {"worker", "admin"}}
+TOKENS = {"worker-token": {"worker"}, "viewer-token": {"viewer"}, "admin-token": {"worker", "viewer", "admin"}}
 
 
 class Desk:

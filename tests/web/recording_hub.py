@@ -41,6 +41,7 @@ from ostler.hub.views import (
 from ostler.web.app import build_app
 from ostler.web.serve import ServeSettings
 from tests.web import hub_samples, samples
+from tests.web.board_samples import SampleBoard
 from tests.web.recording_desks import (
     RecordingAlerts,
     RecordingBatches,
@@ -137,6 +138,7 @@ class RecordingHub:
         self.log: list[Event] = list(samples.EVENTS)
         self.host_list = samples.HOSTS
         self.change = samples.CHANGE
+        self.board = SampleBoard()
 
     def record(self, *call: Any) -> None:  # noqa: ANN401 -- whatever it was called with
         self.calls.append(call)

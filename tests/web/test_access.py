@@ -25,11 +25,13 @@ MATRIX = [
     (Access.ADMIN, True, None, 401),
     (Access.ADMIN, True, "nonsense", 401),
     (Access.ADMIN, True, "worker-token", 403),
+    (Access.ADMIN, True, "viewer-token", 200),
     (Access.ADMIN, True, "admin-token", 200),
     (Access.WORKER, False, None, 401),
     (Access.WORKER, False, "nonsense", 401),
     (Access.WORKER, False, "worker-token", 200),
     (Access.WORKER, True, None, 401),
+    (Access.WORKER, True, "viewer-token", 403),
     (Access.WORKER, True, "worker-token", 200),
     (Access.WORKER, True, "admin-token", 200),
     (Access.KEY, False, None, 401),
@@ -37,9 +39,21 @@ MATRIX = [
     (Access.KEY, False, "worker-token", 403),
     (Access.KEY, False, "admin-token", 200),
     (Access.KEY, True, None, 401),
+    (Access.KEY, True, "viewer-token", 403),
     (Access.KEY, True, "worker-token", 403),
     (Access.KEY, True, "admin-token", 200),
 ]
+
+
+def test_a_token_for_looking_changes_nothing(guarded: ServedHub) -> None:
+    """It may ask everything; what would change something is refused with the scope that is needed."""
+    looked = ask(guarded, "GET", "/hub/tasks", token="viewer-token")
+    changed = ask(guarded, "POST", "/hub/tasks/t-one/cancel", token="viewer-token")
+
+    assert looked.status == 200
+    assert changed.status == 403
+    assert "may look, but not change" in changed.error["message"]
+    assert [call[0] for call in guarded.hub.calls] == ["tasks"]
 
 
 @pytest.mark.parametrize(("access", "required", "token", "status"), MATRIX)

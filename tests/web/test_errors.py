@@ -167,7 +167,7 @@ def test_a_bad_query_is_answered_with_place_and_remedy(
     assert remedy in got.error["remedy"]
 
 
-@pytest.mark.parametrize("path", ["/hub/task", "/", "/hub/tasks/", "/hub/tasks/a/b", "/hub/tasks/a%2Fb"])
+@pytest.mark.parametrize("path", ["/hub/task", "/hub", "/hub/tasks/", "/hub/tasks/a/b", "/hub/tasks/a%2Fb"])
 def test_an_unknown_path_is_a_404_in_json(served: ServedHub, path: str) -> None:
     """No redirect, no page: the answer says where the list of routes is."""
     got = ask(served, "GET", path)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -18,7 +18,7 @@ from ostler.app.trace_parts import TraceParts
 from ostler.budget.mirror import since_needed
 from ostler.budget.recovery import recovered
 from ostler.config.agent_files import read_agents
-from ostler.config.settings import HubSettings
+from ostler.config.settings import HubSettings, LoadedProfile
 from ostler.domain.allowances import Reported
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import AppendEvents, Release, Settle
@@ -30,6 +30,7 @@ from ostler.domain.limits import ScopeKind
 from ostler.domain.ports import OpenWork, Store
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.prober import Prober
+from ostler.hub.board_views import Savings
 from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.janitor import Janitor
 from ostler.hub.loader import Loader
@@ -108,6 +109,7 @@ class HubParts:
             log = EventLog()
             pump.observers.append(lambda applied: log.write(events_of(applied)))
         parts.traces = TraceParts(pump, chosen.profile.telemetry, parts.hub.metrics.metering, os.environ)
+        parts.hub.board.savings = parts._savings_of(chosen.profile)
         pump.start()
         parts.hub.gateway.keep_calls_ms = chosen.profile.gateway.keep_calls_ms
         parts.hub.roles.read = partial(read_agents, chosen.profile.agents.folders)
@@ -171,6 +173,19 @@ class HubParts:
         reserved, now_ms = await self.store.open_reservations(), self.pump.clock.now_ms()
         self.pump.scheduler.restore_money(sums, reserved, lately, now_ms=now_ms, reports=reports)
 
+    def _savings_of(self, profile: LoadedProfile) -> Callable[[], Savings | None]:
+        """How what own machines saved is reckoned, from the file beside the hub."""
+
+        def reckon() -> Savings | None:
+            from ostler.app.savings import for_board
+
+            if "://" in profile.hub.database:
+                return None  # what was answered is in a server then, and is not read beside it
+            path = Path(profile.hub.data_dir) / profile.hub.database
+            return for_board(profile, self.pump.scheduler.books.policy, path)
+
+        return reckon
+
     def _spec_of(self, endpoint: str) -> EndpointSpec | None:
         view = self.pump.scheduler.books.endpoints.views.get(endpoint)
         return view.spec if view is not None else None
@@ -206,6 +221,7 @@ class HubParts:
         await self.hub.loops.runner.stop()
         await self.hub.attempt_keys.stop()
         await self.hub.patterns.stop()
+        await self.hub.board.stop()
         await self.hub.gateway.stop()
         if self.pump.fatal is None or not self.pump.fatal.done():
             event = Event(name="hub.stopped", at_ms=self.pump.clock.now_ms())

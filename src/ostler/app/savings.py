@@ -1,14 +1,22 @@
 """What work on the user's own machines would have cost in a cloud, from the records of real attempts and calls."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from ostler.app.budgets import Budgets
-from ostler.app.prices import cloud_places
+from ostler.app.prices import book_of, cloud_places, current_table
 from ostler.budget.equivalent import cheapest
-from ostler.budget.prices import cost_micro_usd
+from ostler.budget.prices import PriceBook, cost_micro_usd
+from ostler.config.settings import LoadedProfile
+from ostler.domain.catalog import Catalog
+from ostler.domain.errors import OstlerError
 from ostler.domain.ledger import Amount, LedgerQuery
+from ostler.domain.limits import BudgetPolicy
+from ostler.domain.policy import Policy
+from ostler.hub.board_views import Savings as BoardSavings
+from ostler.store.ledger_file import LedgerFile
 
 ENTRIES = 100_000
 
@@ -26,9 +34,14 @@ def savings(budgets: Budgets) -> Savings:
     """Attempts of tasks and calls on local endpoints whose records are kept, at the price of the profile's
     `equivalent_model`, else of its cheapest cloud model; and what the ledger says was saved.
     """
-    book, place = budgets.book, _place(budgets)
-    use = budgets.ledger.kept_use()
-    local = {name for name, spec in budgets.catalog.endpoints.items() if spec.local} | use.added_local
+    return reckoned(budgets.catalog, budgets.policy, budgets.book, budgets.ledger)
+
+
+def reckoned(catalog: Catalog, policy: BudgetPolicy, book: PriceBook, ledger: LedgerFile) -> Savings:
+    """The same for a hub that runs: reads its file beside it. O(attempts and calls that are kept)."""
+    place = _place(catalog, policy, book)
+    use = ledger.kept_use()
+    local = {name for name, spec in catalog.endpoints.items() if spec.local} | use.added_local
     found = [*(one for one in use.tasks if one.endpoint in local), *use.calls]
     amounts = (
         Amount(input_tokens=one.input_tokens, output_tokens=one.output_tokens, requests=one.attempts) for one in found
@@ -36,15 +49,26 @@ def savings(budgets: Budgets) -> Savings:
     quote = book.known(*place) if place is not None else None
     # Sums of many prompts, none of which need have been a long one: they are reckoned at the price of short ones.
     price = msgspec.structs.replace(quote.price, long=()) if quote is not None else None
-    reckoned = sum(cost_micro_usd(price, amount) for amount in amounts) if price is not None else 0
-    noted = [one for one in budgets.ledger.entries(LedgerQuery(limit=ENTRIES)) if one.equivalent_micro_usd]
-    micro_usd = reckoned + sum(one.equivalent_micro_usd for one in noted)
-    names = ["/".join(place)] if place is not None and reckoned else []
+    worth = sum(cost_micro_usd(price, amount) for amount in amounts) if price is not None else 0
+    noted = [one for one in ledger.entries(LedgerQuery(limit=ENTRIES)) if one.equivalent_micro_usd]
+    micro_usd = worth + sum(one.equivalent_micro_usd for one in noted)
+    names = ["/".join(place)] if place is not None and worth else []
     names += [one.equivalent_of for one in noted if one.equivalent_of]
     return Savings(micro_usd, ", ".join(dict.fromkeys(names)), sum(one.attempts for one in found))
 
 
-def _place(budgets: Budgets) -> tuple[str, str] | None:
-    places = cloud_places(budgets.catalog)
-    named = [place for place in places if place[1] == budgets.policy.equivalent]
-    return cheapest(budgets.book, named or places)
+def for_board(profile: LoadedProfile, policy: Policy, path: Path) -> BoardSavings | None:
+    """As the pages show it; `None` where the ledger cannot be read just now."""
+    try:
+        found = reckoned(
+            policy.catalog, policy.budget, book_of(current_table(profile), policy.budget), LedgerFile(path)
+        )
+    except OstlerError:
+        return None
+    return BoardSavings(micro_usd=found.micro_usd, of=found.of, attempts=found.attempts)
+
+
+def _place(catalog: Catalog, policy: BudgetPolicy, book: PriceBook) -> tuple[str, str] | None:
+    places = cloud_places(catalog)
+    named = [place for place in places if place[1] == policy.equivalent]
+    return cheapest(book, named or places)

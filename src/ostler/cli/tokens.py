@@ -21,10 +21,10 @@ def tokens() -> None:
 @click.argument("name")
 @click.option(
     "--scope",
-    type=click.Choice(["worker", "admin"]),
+    type=click.Choice(["worker", "viewer", "admin"]),
     default="worker",
     show_default=True,
-    help="`worker` may run tasks; `admin` may do everything.",
+    help="`worker` may run tasks, `viewer` may look; `admin` may do everything.",
 )
 @json_option
 @hub_options

@@ -17,6 +17,7 @@ from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.trace import Trace
 from ostler.hub.alert_views import AlertList, AlertNote, DeliveryTest
 from ostler.hub.batch_views import BatchAnswer, BatchList, BatchRow, BatchWish
+from ostler.hub.board_api import BoardOffered
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.late_views import LateAnswer, LateList
@@ -288,11 +289,11 @@ class TokenApi(Protocol):
         ...
 
     async def allowed(self, token: str, scope: str) -> bool:
-        """Whether a bearer token is valid for a scope (`worker` or `admin`; `admin` includes `worker`)."""
+        """Whether a bearer token is valid for a scope (`worker`, `viewer` or `admin`, which includes the others)."""
         ...
 
 
-class HubApi(Protocol):
+class HubApi(BoardOffered, Protocol):
     """The hub for its faces: verbs of tasks, and a desk for each other group of verbs."""
 
     @property

@@ -184,6 +184,7 @@ def row(book: EvidenceBook, kind: str, model: str, policy: Policy) -> PatternRow
         prior_weight=round(belief.prior_weight, 3),
         mean=round(belief.mean, 4),
         low=round(belief.low(rule.confidence), 4),
+        high=round(belief.high(rule.confidence), 4),
         above=round(trust.figure, 4),
         raw_trusted=by_raw(raw, rate=rule.rate, samples_min=rule.samples_min).trusted,
         trusted=trust.trusted and raw.trials >= rule.samples_min,

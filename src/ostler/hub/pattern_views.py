@@ -27,6 +27,8 @@ class PatternRow(msgspec.Struct, frozen=True, kw_only=True):
     mean: float = 0.0
     low: float = 0.0
     """Lower bound of the true rate, at the confidence of the policy."""
+    high: float = 1.0
+    """Upper bound, at the same."""
     above: float = 0.0
     """P(true rate > the rate of the policy)."""
     raw_trusted: bool = False

@@ -22,6 +22,7 @@ from ostler.hub.accept import Fleet, as_it_runs, check_batch, disagreement, new_
 from ostler.hub.alert_desk import AlertDesk
 from ostler.hub.attempt_keys import AttemptKeys
 from ostler.hub.batch_desk import BatchDesk
+from ostler.hub.board_desk import BoardDesk
 from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.explaining import headline, verdict_why, why_lines
 from ostler.hub.gateway_desk import GatewayDesk
@@ -102,6 +103,7 @@ class Hub:
         self.roles = RoleDesk()
         self.people = PeopleDesk(pump, store)
         self.loops = LoopDesk(pump, store, LoopRunner(pump, store, self), self._try_out)
+        self.board = BoardDesk(pump, store, self.status)
         self._link = LocalLink(pump)
         self.fellows: Fellows = self._alone
         self.signs = self._link.signs

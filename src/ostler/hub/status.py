@@ -1,10 +1,10 @@
 """The hub at a glance: counts, what waits for what, the ladder, and why nothing runs when nothing runs."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ostler.domain.fleet import Health
-from ostler.domain.states import LEASED_STATES, TaskState, Wait
+from ostler.domain.states import LEASED_STATES, TaskState, Wait, WaitCode
 from ostler.domain.tasks import Task
 from ostler.hub.gateway_views import CallTotals
 from ostler.hub.pump import Pump
@@ -20,7 +20,7 @@ def status(pump: Pump, info: HubInfo, calls: CallTotals) -> HubStatus:
     counts = Counter(task.state.value for task in books.tasks.values())
     running = sum(counts[state.value] for state in LEASED_STATES)
     counts.update(books.ended)
-    waiting = wait_groups(books, books.tasks.values())
+    waiting = every_group(books)
     views = books.endpoints.views.values()
     return HubStatus(
         version=info.version,
@@ -32,7 +32,7 @@ def status(pump: Pump, info: HubInfo, calls: CallTotals) -> HubStatus:
         counts=dict(counts),
         in_flight=running,
         waiting=waiting,
-        tiers=_tiers(books, now_ms),
+        tiers=tier_rows(books, now_ms),
         endpoints_up=sum(view.health is Health.UP for view in views),
         endpoints_total=len(books.endpoints.views),
         workers=len(books.workers),
@@ -45,29 +45,75 @@ def status(pump: Pump, info: HubInfo, calls: CallTotals) -> HubStatus:
 
 
 def wait_groups(books: Books, tasks: Iterable[Task]) -> tuple[WaitGroup, ...]:
-    """Those of the tasks that are queued, by reason, the largest group first."""
-    found: dict[tuple[str, str, str | None], list[tuple[str, Wait]]] = {}
-    for task in tasks:
-        if task.state is not TaskState.QUEUED:
-            continue
-        wait = books.queue.wait_of(task.id) or task.wait
-        if wait is None:
-            continue
-        detail = "" if wait.code.value == "deps" else wait.detail
-        task_class = books.queue.class_of(task.id)
-        hold = task_class.hold if task_class is not None else None
-        tier = hold.decision.effective_tier if hold is not None else None
-        found.setdefault((wait.code.value, detail, tier), []).append((task.id, wait))
+    """Those of the tasks that are queued, by reason, the largest group first. O(tasks)."""
+    return _grouped(_one_by_one(books, tasks))
+
+
+def every_group(books: Books) -> tuple[WaitGroup, ...]:
+    """All queued tasks, likewise. Those of a class wait for the same thing: the class is counted, not its tasks.
+    O(tasks outside of the queue + classes + parked tasks).
+    """
+    return _grouped((*_outside(books), *_inside(books)))
+
+
+_Waiting = tuple[str, int, Wait, str | None]
+"""One of the tasks, how many, why, and the tier."""
+
+
+def _grouped(rows: Iterable[_Waiting]) -> tuple[WaitGroup, ...]:
+    found: dict[tuple[str, str, str | None], list[_Waiting]] = {}
+    for row in rows:
+        _, _, wait, tier = row
+        found.setdefault((wait.code.value, "" if wait.code is WaitCode.DEPS else wait.detail, tier), []).append(row)
     groups = [
         WaitGroup(
-            wait=min((wait for _, wait in members), key=lambda wait: wait.since_ms),
-            count=len(members),
+            wait=min((wait for _, _, wait, _ in members), key=lambda wait: wait.since_ms),
+            count=sum(count for _, count, _, _ in members),
             tier=tier,
             example=members[0][0],
         )
         for (_, _, tier), members in found.items()
     ]
     return tuple(sorted(groups, key=lambda group: (-group.count, group.wait.code.value, group.wait.detail)))
+
+
+def _one_by_one(books: Books, tasks: Iterable[Task]) -> Iterator[_Waiting]:
+    for task in tasks:
+        if task.state is not TaskState.QUEUED:
+            continue
+        wait = books.queue.wait_of(task.id) or task.wait
+        if wait is None:
+            continue
+        task_class = books.queue.class_of(task.id)
+        hold = task_class.hold if task_class is not None else None
+        yield task.id, 1, wait, hold.decision.effective_tier if hold is not None else None
+
+
+def _outside(books: Books) -> Iterator[_Waiting]:
+    """Tasks that wait for something else than a place: others, a person, a plan."""
+    queue = books.queue
+    for task in books.tasks.values():
+        if task.state is TaskState.QUEUED and task.wait is not None and task.id not in queue:
+            yield task.id, 1, task.wait, None
+
+
+def _inside(books: Books) -> Iterator[_Waiting]:
+    """Tasks in the queue, by class; those that wait for their own fallback one by one. A class is of tasks or of live
+    calls, which are counted elsewhere.
+    """
+    calls = books.calls.waiting
+    for key, task_class in books.queue.classes.items():
+        hold = task_class.hold
+        tier = hold.decision.effective_tier if hold is not None else None
+        for pending in task_class.parked.values():
+            if pending.task_id not in calls:
+                yield pending.task_id, 1, pending.wait, tier
+        count, head = task_class.size - len(task_class.parked), books.queue.head(key)
+        if not count or head is None or head[2] in calls:
+            continue
+        wait = hold.wait if hold is not None else books.tasks[head[2]].wait
+        if wait is not None:
+            yield head[2], count, wait, tier
 
 
 def _idle(waiting: tuple[WaitGroup, ...], running: int) -> str:
@@ -77,7 +123,8 @@ def _idle(waiting: tuple[WaitGroup, ...], running: int) -> str:
     return f"{group.count} wait: {group.wait.code.value}" + (f" ({group.wait.detail})" if group.wait.detail else "")
 
 
-def _tiers(books: Books, now_ms: int) -> tuple[TierRow, ...]:
+def tier_rows(books: Books, now_ms: int) -> tuple[TierRow, ...]:
+    """The ladder as it stands."""
     available = available_tiers(books.snapshot(now_ms), books.policy, now_ms)
     return tuple(
         TierRow(

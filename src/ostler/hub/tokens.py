@@ -1,4 +1,6 @@
-"""Bearer tokens: random, shown once, stored as a SHA-256 hash. `admin` may do everything, `worker` only work."""
+"""Bearer tokens: random, shown once, stored as a SHA-256 hash. `admin` may do everything, `worker` only work,
+`viewer` only look.
+"""
 
 import hashlib
 import secrets
@@ -9,7 +11,7 @@ from ostler.domain.ports import Store
 from ostler.hub.pump import Pump
 from ostler.hub.views import TokenMade
 
-SCOPES = ("admin", "worker")
+SCOPES = ("admin", "viewer", "worker")
 
 
 def token_hash(token: str) -> str:

@@ -38,13 +38,19 @@ text { font: 11px ui-monospace, Menlo, Consolas, monospace; fill: #222222; }
 """
 
 
-def svg(pictures: Sequence[tuple[str, Gantt]]) -> str:
-    """One document with a chart under each heading, all at one scale (plan and actual, strategy and strategy)."""
+def svg(pictures: Sequence[tuple[str, Gantt]], *, styled: bool = True) -> str:
+    """One document with a chart under each heading, all at one scale (plan and actual, strategy and strategy).
+
+    `styled` false: it becomes part of a page, whose style sheet has the looks of the class `gantt`.
+    """
     models = tuple(dict.fromkeys(model for _, picture in pictures for model in picture.models))
     end_ms = max((picture.makespan_ms for _, picture in pictures), default=0)
     root = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "role": "img"})
     ET.SubElement(root, "title").text = "; ".join(heading for heading, _ in pictures)
-    ET.SubElement(root, "style").text = STYLE
+    if styled:
+        ET.SubElement(root, "style").text = STYLE
+    else:
+        root.set("class", "gantt")
     _patterns(root, models)
     top = 8
     for heading, picture in pictures:

@@ -1,6 +1,6 @@
 """The web application of a hub: its routes behind the guard."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from ostler.web.errors import (
 )
 from ostler.web.guard import SiteGuard
 from ostler.web.openapi import describe
+from ostler.web.pages_door import FORMS, PAGE_PATHS, PagesDoor
 from ostler.web.routes import OPENAPI_PATH, hub_routes
 from ostler.web.serve import RouteApp, ServeSettings
 
@@ -50,17 +51,19 @@ def build_app(
         return Response(msgspec.json.encode(describe(rows, others)), media_type=JSON)
 
     routes.append(StarletteRoute(OPENAPI_PATH, description, methods=["GET"]))
+    pages = PagesDoor(api, sign_in=require_token)
+    routes += [StarletteRoute(path, pages, methods=list(methods)) for path, methods in PAGE_PATHS.items()]
     app = Starlette(
         routes=routes,
         middleware=[
             Middleware(
                 SiteGuard,
                 hosts=hosts if require_token else tuple(hosts or ()),
-                forms=[row.path for row in rows if row.takes_forms],
+                forms=[*FORMS, *(row.path for row in rows if row.takes_forms)],
             )
         ],
         exception_handlers={
-            404: _unknown_route,
+            404: _unknown(pages),
             405: _wrong_method,
             HTTPException: on_http_error,
             OstlerError: on_ostler_error,
@@ -71,11 +74,20 @@ def build_app(
     return app
 
 
-async def _unknown_route(request: Request, _error: Exception) -> Response:
-    hint = nearest(request.url.path, [row.path for row in hub_routes()])
-    close = f"{hint} " if hint.startswith("did you mean") else ""
-    error = UnknownRouteError("no such route", where=request.url.path, remedy=f"{close}{OPENAPI_PATH} lists them all")
-    return error_response(error)
+def _unknown(pages: PagesDoor) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """What is said of a path that nobody has: a page for a person, else an error with the nearest route."""
+
+    async def unknown_route(request: Request, _error: Exception) -> Response:
+        if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            return await pages.no_such_page(request)
+        hint = nearest(request.url.path, [row.path for row in hub_routes()])
+        close = f"{hint} " if hint.startswith("did you mean") else ""
+        error = UnknownRouteError(
+            "no such route", where=request.url.path, remedy=f"{close}{OPENAPI_PATH} lists them all"
+        )
+        return error_response(error)
+
+    return unknown_route
 
 
 async def _wrong_method(request: Request, _error: Exception) -> Response:

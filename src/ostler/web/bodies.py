@@ -77,10 +77,10 @@ class EndpointBody(EndpointSpec, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class TokenBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token to make. `admin` includes `worker`."""
+    """A token to make. `admin` includes the others; `viewer` may only look."""
 
     name: str
-    scope: Literal["worker", "admin"] = "worker"
+    scope: Literal["worker", "viewer", "admin"] = "worker"
 
 
 class KeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

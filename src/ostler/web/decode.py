@@ -39,11 +39,15 @@ def decode_json(raw: bytes, kind: object) -> object:
 
 def decode_form(raw: bytes, kind: type[T]) -> T:
     """A form as a value of the struct `kind`, as `decode_query`. Raises `InvalidInputError`."""
+    return _decode_pairs(form_fields(raw), kind, "form field", "form")
+
+
+def form_fields(raw: bytes) -> list[tuple[str, str]]:
+    """The fields of a form, in order. Raises `InvalidInputError`."""
     try:
-        pairs = parse_qsl(raw.decode(), keep_blank_values=True, strict_parsing=bool(raw), errors="strict")
+        return parse_qsl(raw.decode(), keep_blank_values=True, strict_parsing=bool(raw), errors="strict")
     except ValueError:
         raise InvalidInputError("not a valid form", where="body", remedy="send NAME=VALUE&NAME=VALUE") from None
-    return _decode_pairs(pairs, kind, "form field", "form")
 
 
 def decode_query(pairs: Iterable[tuple[str, str]], kind: type[T]) -> T:

@@ -8,7 +8,8 @@ Three rules stop both, for every route:
    by somebody else's name server.
 2. a request that may change something and carries an `Origin` must come from our own pages.
 3. a body must be called `application/json`, which no HTML form can send and no script without being asked first.
-   Paths in `forms` take a form too: they ask for a token in every case.
+   Paths in `forms` take a form too: they ask for a token in every case (an API token, or the one that a form of our
+   own pages carries), and a form that is sent by a browser has an `Origin`, so that the second rule holds for it.
 
 With `hosts` = `None` the first rule is off: right only where every request needs a token, which no browser attaches
 on its own.

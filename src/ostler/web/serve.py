@@ -16,6 +16,8 @@ from ostler.web.errors import FORM, JSON, TooLargeError, UnauthenticatedError, U
 from ostler.web.stream import ClientGoneError, send_events, until_gone
 
 ACCEPTED = 202
+VIEWER = "viewer"
+"""Scope of tokens that may ask, where `admin` may do."""
 
 
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +76,14 @@ class RouteApp:
             )
         if await self._api.tokens.allowed(token, access.scope):
             return
+        if await self._api.tokens.allowed(token, VIEWER):
+            if access is Access.ADMIN and self._row.method == "GET":
+                return
+            raise NotAllowedError(
+                "this token may look, but not change anything",
+                where="Authorization header",
+                remedy=f"use one with the scope `{access.scope}`",
+            )
         if access is not Access.WORKER and await self._api.tokens.allowed(token, Access.WORKER):
             raise NotAllowedError(
                 "this token is for workers only",

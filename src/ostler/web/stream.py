@@ -45,12 +45,17 @@ async def until_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def send_events(send: Send, events: AsyncIterator[Event], heartbeat_s: float) -> None:
-    """Answer with events as they come, with a comment after each `heartbeat_s` seconds of silence.
+    """Answer with events as they come; see `send_blocks`."""
+    await send_blocks(send, _texts(events), heartbeat_s)
+
+
+async def send_blocks(send: Send, blocks: AsyncIterator[bytes], heartbeat_s: float) -> None:
+    """Answer with blocks of server-sent events as they come, with a comment after `heartbeat_s` seconds of silence.
 
     The answer begins once the iterator has taken its first step: a client that has seen it misses nothing after it, and
     what is wrong from the start is answered as an error.
     """
-    upcoming = asyncio.ensure_future(_next(events))
+    upcoming = asyncio.ensure_future(_next(blocks))
     try:
         await asyncio.sleep(0)
         if upcoming.done():
@@ -62,16 +67,25 @@ async def send_events(send: Send, events: AsyncIterator[Event], heartbeat_s: flo
             if not upcoming.done():
                 await _send_text(send, b": still here\n\n")
                 continue
-            event = upcoming.result()
-            if event is None:
+            block = upcoming.result()
+            if block is None:
                 break
-            await _send_text(send, event_text(event))
-            upcoming = asyncio.ensure_future(_next(events))
+            await _send_text(send, block)
+            upcoming = asyncio.ensure_future(_next(blocks))
     finally:
         await _stop(upcoming)
+        if isinstance(blocks, AsyncGenerator):
+            await blocks.aclose()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _texts(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+    try:
+        async for event in events:
+            yield event_text(event)
+    finally:
         if isinstance(events, AsyncGenerator):
             await events.aclose()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def event_text(event: Event) -> bytes:
@@ -83,8 +97,8 @@ async def _send_text(send: Send, text: bytes) -> None:
     await send({"type": "http.response.body", "body": text, "more_body": True})
 
 
-async def _next(events: AsyncIterator[Event]) -> Event | None:
-    return await anext(events, None)
+async def _next(blocks: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(blocks, None)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -1,0 +1,54 @@
+"""What a page says at a moment, shared by all who look at it: rendered once, kept for `FRESH_S`.
+
+However many browsers show the start page, the hub reads its books for it about once a second.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from typing import NamedTuple
+
+from ostler.hub.api import HubApi
+from ostler.web.pages.render import Region, Renderer
+from ostler.web.pages.view import Ask, Page, Role, View
+
+FRESH_S = 0.9
+KEPT = 64
+
+
+class Look(NamedTuple):
+    """A view of a moment with its regions."""
+
+    view: View
+    regions: tuple[Region, ...]
+    at_s: float
+
+
+class Looks:
+    """The newest looks by page and role."""
+
+    def __init__(self, api: HubApi, renderer: Renderer) -> None:
+        self._api = api
+        self._renderer = renderer
+        self._kept: OrderedDict[tuple[str, tuple[tuple[str, str], ...], Role], Look] = OrderedDict()
+        self._locks: dict[tuple[str, tuple[tuple[str, str], ...], Role], asyncio.Lock] = {}
+
+    async def at(self, page: Page, ask: Ask, *, anew: bool = False) -> Look:
+        """The page as of now or a moment ago; `anew`: as of now. Raises what the hub raises."""
+        key = (ask.path, tuple(sorted(ask.query.items())), ask.role)
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                kept = self._kept.get(key)
+                if kept is not None and not anew and time.monotonic() - kept.at_s < FRESH_S:
+                    return kept
+                view = await page(self._api, ask)
+                look = Look(view, self._renderer.regions(view, ask), time.monotonic())
+                self._kept[key] = look
+                self._kept.move_to_end(key)
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+                return look
+        finally:
+            if not lock.locked() and self._locks.get(key) is lock:
+                del self._locks[key]
