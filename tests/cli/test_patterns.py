@@ -6,12 +6,13 @@ import msgspec
 import pytest
 
 from ostler.domain.errors import ExitCode
+from ostler.domain.event import Event
 from ostler.domain.observations import Observation, ObservationQuery, Origin, Says
 from ostler.domain.policy import HistoryRule, Learned
 from ostler.domain.states import Outcome
 from ostler.domain.tasks import TaskSpec
 from ostler.hub.pattern_views import CheckRow, LearnedRow, PatternReport, PatternRow
-from ostler.hub.views import TaskAnswer
+from ostler.hub.views import EventPage, HubStatus, TaskAnswer
 from ostler.learning.lessons import label_of, revision_of
 from tests.cli.conftest import Ostler
 from tests.web.recording_hub import OUTCOME, RecordingHub, ServedHub
@@ -174,3 +175,50 @@ def test_labels_and_revisions_go_there_and_back(ostler: Ostler, served: ServedHu
     assert ostler("patterns", "import", str(file))[0] == 0
     ((copies,),) = served.asked("add")
     assert copies == tuple(msgspec.structs.replace(one, origin=Origin.IMPORT) for one in (label, revision))
+
+
+def change(seq: int, kind: str, enough: str) -> Event:
+    fields = {"enough_before": "", "enough": enough, "poor_before": "", "poor": "", "dominated": "low/hollow"}
+    metadata = {
+        "task_type": kind,
+        **fields,
+        "evidence": "qwen 20 of 20",
+        "undo": f"ostler patterns forget --type {kind}",
+    }
+    return Event(name="learning.changed", at_ms=1_000 * seq, seq=seq, metadata=metadata)
+
+
+@pytest.fixture
+def _changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = [change(1, "docs", "low"), Event(name="task.started", at_ms=5, seq=2), change(1_500, "bugfix", "mid")]
+    whole = RecordingHub.status
+
+    async def status(hub: RecordingHub) -> HubStatus:
+        return msgspec.structs.replace(await whole(hub), last_event_seq=1_500)
+
+    async def events(hub: RecordingHub, after_seq: int, limit: int, task_id: str | None = None) -> EventPage:
+        page = [event for event in log if (event.seq or 0) > after_seq][:limit]
+        return EventPage(events=tuple(page), last_seq=1_500)
+
+    monkeypatch.setattr(RecordingHub, "status", status)
+    monkeypatch.setattr(RecordingHub, "events", events)
+
+
+@pytest.mark.usefixtures("_changed")
+def test_changes_are_listed_the_newest_first(ostler: Ostler, served: ServedHub) -> None:
+    """Each once, with evidence and the way back, however many pages of other events lie between."""
+    code, out, _ = ostler("patterns", "changes")
+    assert code == 0
+    assert out.index("bugfix") < out.index("docs")
+    assert "- -> mid" in out
+    found = msgspec.json.decode(ostler("patterns", "changes", "--json")[1], type=list[Event])
+    assert [event.seq for event in found] == [1_500, 1]
+    assert found[0].metadata["undo"] == "ostler patterns forget --type bugfix"
+
+
+@pytest.mark.usefixtures("_changed")
+def test_changes_of_one_type_or_so_many(ostler: Ostler, served: ServedHub) -> None:
+    """As the flags say; nothing is said to be nothing."""
+    assert "bugfix" not in ostler("patterns", "changes", "--type", "docs")[1]
+    assert "docs" not in ostler("patterns", "changes", "--limit", "1")[1]
+    assert "none yet" in ostler("patterns", "changes", "--type", "poetry")[1]

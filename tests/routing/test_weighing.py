@@ -247,6 +247,22 @@ def test_the_record_explains_the_choice() -> None:
         assert word in text
 
 
+def changes(found: Learned, rules: LearningPolicy = RULES) -> list[str]:
+    verdict = decide(request(facts()), fleet(view("box", "m-low", "m-mid")), policy(found, rules))
+    return [line for section in explain(verdict) if section.title == "What would change it" for line in section.lines]
+
+
+def test_what_would_change_the_choice_is_said_in_figures() -> None:
+    """How sure a rival would have to be, what a success would have to be worth, or what is still to be proven."""
+    proven = learned(arm("low", 0.9, trusted=True), arm("mid", 0.8), arm("top", 0.99))
+    lines = changes(proven)
+    assert "mid wins when its expected success is above 89% (now 79%)" in "\n".join(lines)
+    dear = changes(learned(arm("mid", 0.8), arm("top", 0.9)), replace(RULES, value_usd=0.05))
+    assert any(line.startswith("top wins when a success is worth more than $0.5") for line in dear)
+    few = changes(learned(arm("low", 0.9, trials=4), arm("mid", 0.8)))
+    assert "low cannot win yet: not proven good enough" in few
+
+
 arms = st.builds(
     arm,
     st.sampled_from(NAMES),

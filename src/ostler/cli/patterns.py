@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ostler.cli.flags import example, hub_options, json_option
+from ostler.cli.pattern_changes import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +41,9 @@ NOTHING = "no outcomes; they are kept as tasks end, or written with `ostler patt
 )
 def patterns() -> None:
     """Show, write and forget what is learned of outcomes."""
+
+
+patterns.add_command(changes)
 
 
 def filters(command: "Callable[..., None]") -> "Callable[..., None]":

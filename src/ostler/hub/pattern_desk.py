@@ -28,6 +28,8 @@ from ostler.scheduling.signals import PolicyChanged
 
 LOOK_EVERY_S = 30.0
 ACTS = frozenset({HistoryRule.RAW, HistoryRule.POSTERIOR})
+WAITING_COSTS_MS = 10
+"""A changed policy puts every waiting task into its class anew: figures alone do so the less often the more wait."""
 STATED_MAX = 400
 """So many texts of a type that tasks stated themselves are learned from; what is said by hand is learned always."""
 
@@ -43,6 +45,8 @@ class PatternDesk:
         self._looking: asyncio.Task[None] | None = None
         self._seen = -1
         self._stated: dict[str, int] = {}
+        self._drift_from_ms = 0
+        """From then on figures that have moved are put in force, though they prove nothing new."""
         self._changing = asyncio.Lock()
         """One policy follows the other: what was learned is never put into an older one."""
         pump.observed = self.book.took
@@ -174,8 +178,9 @@ class PatternDesk:
         changed = tuple(
             kind for kind in sorted({*before, *learned}) if moves(before.get(kind)) != moves(learned.get(kind))
         )
-        if changed or drifted(before, learned):
-            now_ms = self._pump.clock.now_ms()
+        now_ms = self._pump.clock.now_ms()
+        if changed or (now_ms >= self._drift_from_ms and drifted(before, learned)):
+            self._drift_from_ms = now_ms + WAITING_COSTS_MS * len(self._pump.scheduler.books.tasks)
             version = f"{policy.version.partition('+')[0]}+{now_ms:x}" if learned else policy.version.partition("+")[0]
             await self._pump.post(
                 PolicyChanged(policy=msgspec.structs.replace(policy, learned=learned, version=version))

@@ -4,11 +4,12 @@
 tables without any markup; `plain` lays them out for a terminal of any width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from ostler.domain.decision import Adjustment, Candidate, Decision, Hold, Rejection, TargetType, Verdict
+from ostler.domain.money import MICRO_USD_PER_USD
 from ostler.domain.states import WaitCode
 from ostler.routing import wording
 
@@ -132,8 +133,8 @@ def _outcomes(decision: Decision) -> Section:
             one.name,
             f"{one.chance:.0%}",
             str(one.trials),
-            f"${one.cost_micro_usd / 1_000_000:.4f}",
-            f"${one.worth_micro_usd / 1_000_000:.4f}",
+            f"${one.cost_micro_usd / MICRO_USD_PER_USD:.4f}",
+            f"${one.worth_micro_usd / MICRO_USD_PER_USD:.4f}",
             "-" if one.gain_per_usd is None else f"{one.gain_per_usd:.2f}",
             f"{one.propensity:.1%}",
             one.barred,
@@ -206,7 +207,7 @@ def _changes(decision: Decision, hold: Hold | None) -> tuple[str, ...]:
         return ()
     if decision.target_type is TargetType.WORKER:
         return ("an endpoint that is registered: then places are compared and chosen",)
-    lines = []
+    lines = list(_rivals_by_outcomes(decision))
     if decision.fallback_used and decision.fallback_from_model is None:
         lines.append(f"an endpoint of {decision.fallback_from_tier} that comes back: the next task goes there again")
     offers = _offers(decision)
@@ -217,6 +218,26 @@ def _changes(decision: Decision, hold: Hold | None) -> tuple[str, ...]:
     elif chosen is not None:
         lines.append("nothing else could take it now")
     return tuple(lines)
+
+
+def _rivals_by_outcomes(decision: Decision) -> Iterator[str]:
+    """What outcomes would have to say for another tier to be chosen."""
+    found = decision.weighing
+    chosen = next((one for one in found.options if one.name == found.chosen), None) if found is not None else None
+    if found is None or chosen is None or found.explored or chosen.chance <= 0.0:
+        return
+    value = (chosen.worth_micro_usd + chosen.cost_micro_usd) / chosen.chance
+    for one in found.options:
+        needed = (chosen.worth_micro_usd + one.cost_micro_usd) / value if value else 1.0
+        if one is chosen or one.dominated_by:
+            continue
+        if one.barred:
+            yield f"{one.name} cannot win yet: {one.barred}"
+        elif needed < 1.0:
+            yield f"{one.name} wins when its expected success is above {needed:.0%} (now {one.chance:.0%})"
+        elif one.chance > chosen.chance:
+            more = (one.cost_micro_usd - chosen.cost_micro_usd) / (one.chance - chosen.chance) / MICRO_USD_PER_USD
+            yield f"{one.name} wins when a success is worth more than ${more:.2f} (learning.value_usd)"
 
 
 def _margin(chosen: Candidate, rival: Candidate) -> str:
