@@ -46,6 +46,11 @@ def lasting_name(identity: str) -> str:
     return known
 
 
+def spool_folder(identity: str) -> Path:
+    """Where its daemon keeps what it could not report yet."""
+    return _folder() / f"{identity}.ended"
+
+
 def _folder() -> Path:
     base = os.environ.get("XDG_STATE_HOME")
     folder = (Path(base) if base else Path.home() / ".local" / "state") / "ostler" / "workers"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from ostler.app.identity import spool_folder
 from ostler.config.settings import AgentLimits
 from ostler.config.settings import WorkerSettings as WorkerSection
 from ostler.domain.fleet import HostReport, WorkerOffer
@@ -32,6 +33,7 @@ from ostler.workers.runners.agents.shelf import adapter_named
 from ostler.workers.runners.agents.watch import Limits
 from ostler.workers.runners.chat import ChatRunner
 from ostler.workers.runners.command import CommandRunner
+from ostler.workers.spool import Spool
 from ostler.workers.timing import Timing
 from ostler.workers.verification import Verifier
 
@@ -134,7 +136,9 @@ def build(
         verifier=Verifier(host),
         self_checked=frozenset({TaskKind.AGENT}),
     )
-    settings = WorkerSettings(identity=identity)
+    # Only a daemon with a lasting name can go on with what an earlier one held.
+    spool = Spool(spool_folder(identity)) if joined.instance else None
+    settings = WorkerSettings(identity=identity, spool=spool)
     return Worker(link, joined, abilities, settings, timing=timing, guard=guard, host_reporter=reporter)
 
 

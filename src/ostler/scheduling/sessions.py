@@ -55,7 +55,7 @@ def _resumed(turn: Turn, state: WorkerState, holds: frozenset[tuple[str, int]]) 
     for task_id, generation in gone:
         task = turn.books.tasks.get(task_id)
         if task is not None and task.generation == generation:
-            take_back(turn, task, reason, stop=True)
+            take_back(turn, task, reason, stop=False)  # there is nobody to stop it
 
 
 def renewed(turn: Turn, session_id: str, report: HostReport | None) -> None:

@@ -11,7 +11,7 @@ Invariants:
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -100,6 +100,12 @@ class AttemptPool:
         self._runs[key] = run
         self._tasks[key] = asyncio.create_task(self._live(run, older), name=f"attempt {key[0]}.{key[1]}")
         return True
+
+    def known(self, keys: Iterable[Key]) -> None:
+        """Attempts that have ended under an earlier daemon: they are not started again, should they still come."""
+        for key in sorted(keys):
+            if self._newest.get(key[0], -1) < key[1]:
+                self._remember(key)
 
     def cancel(self, key: Key) -> bool:
         """Kill an attempt on request; whether this was news.

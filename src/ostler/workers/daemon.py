@@ -26,6 +26,7 @@ from ostler.workers.attempts import Abilities, AttemptPool
 from ostler.workers.delivery import CALL_LIMIT_S, Delivery
 from ostler.workers.guard import GuardLostError, ProcessGuard
 from ostler.workers.lease import TrustWindow
+from ostler.workers.spool import Spool
 from ostler.workers.timing import Backoff, Timing, cancelled, first, within
 
 HostReporter = Callable[[], Awaitable[HostReport | None]]
@@ -46,6 +47,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long running attempts may go on when the daemon is asked to stop."""
     flush_limit_s: float = 10.0
     """How long a stopping daemon tries to hand over its last reports."""
+    spool: Spool | None = None
+    """Keeps ends of attempts until the hub has them; `None`: they end with the daemon."""
 
 
 class SessionLostError(Exception):
@@ -77,7 +80,7 @@ class Worker:
         self._guard = guard
         self._host_reporter = host_reporter
         self._note = on_note or (lambda _text: None)
-        self._delivery = Delivery(link, timing)
+        self._delivery = Delivery(link, timing, settings.spool)
         self._pool = AttemptPool(
             abilities, offer.slots, identity=settings.identity, timing=timing, emit=self._delivery.add
         )
@@ -120,6 +123,7 @@ class Worker:
         measuring = asyncio.create_task(self._measure_host())
         try:
             await self._guard.clean()
+            self._pool.known(self._delivery.recover())
             while (session := await self._join()) is not None:
                 await self._serve(session)
                 await first(self._timing.sleep(_REJOIN_PAUSE_S), self._stopping.wait())

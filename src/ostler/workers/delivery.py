@@ -1,5 +1,7 @@
 """Brings reports to the hub: in batches, again and again until it has them, over as many sessions as that takes.
 
+With a spool, ends outlive the daemon: the next one takes them up.
+
 A report the hub refuses as such (not as too early or too late, which it takes) can never be delivered. To keep it from
 holding up all others, a refused batch is sent report by report, and a refused end of an attempt once more without its
 output, so that the hub at least learns of the end.
@@ -14,6 +16,7 @@ from ostler.domain.ports import HubLink
 from ostler.domain.work import Finished, Report
 from ostler.workers.outbox import Outbox
 from ostler.workers.run import Key
+from ostler.workers.spool import Spool
 from ostler.workers.timing import Backoff, Timing, first, within
 
 PROGRESS_PAUSE_S = 0.2
@@ -25,7 +28,7 @@ CALL_LIMIT_S = 15.0
 class Delivery:
     """The reports of one daemon on their way."""
 
-    def __init__(self, link: HubLink, timing: Timing) -> None:
+    def __init__(self, link: HubLink, timing: Timing, spool: Spool | None = None) -> None:
         self._link = link
         self._timing = timing
         self._outbox = Outbox()
@@ -33,6 +36,13 @@ class Delivery:
         self._urgent = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._spool = spool
+
+    def recover(self) -> frozenset[Key]:
+        """Take up the ends that an earlier daemon could not tell; the attempts that they are about."""
+        for end in self._spool.load() if self._spool is not None else ():
+            self._offer(end)
+        return self.ended
 
     @property
     def ended(self) -> frozenset[Key]:
@@ -40,7 +50,12 @@ class Delivery:
         return self._outbox.ended()
 
     def add(self, report: Report) -> None:
-        """Queue a report; never blocks."""
+        """Queue a report. The end of an attempt is on disk when this returns."""
+        if self._spool is not None and isinstance(report, Finished):
+            self._spool.put(report)
+        self._offer(report)
+
+    def _offer(self, report: Report) -> None:
         self._outbox.add(report)
         self._empty.clear()
         self._news.set()
@@ -73,6 +88,8 @@ class Delivery:
                 continue
             backoff.reset()
             self._outbox.done(batch)
+            if self._spool is not None:
+                self._spool.drop(batch)
             await self._settle()
 
     async def _settle(self) -> None:
