@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ostler import Tier
+from ostler import ModelRouter, Tier
 from ostler.app.offline import route
 from ostler.domain.decision import Route
 from ostler.domain.tasks import TaskSpec
@@ -19,8 +19,7 @@ def went(prompt: str, profile: str = "tiered-ladder", **fields: object) -> Tier:
 
 def kind(prompt: str) -> str:
     """The type of work that a prompt is taken for."""
-    verdict, _ = route(TaskSpec(id="q", prompt=prompt), "tiered-ladder")
-    return verdict.decision.classification.task_type
+    return ModelRouter().classify(prompt)
 
 
 def changed(folder: Path, routing: str) -> str:

@@ -49,9 +49,9 @@ def test_work_starts_at_the_minimum_tier_of_its_type(task_type: TaskType) -> Non
 
 def test_a_profile_overrides_the_tier_of_a_type(tmp_path: Path) -> None:
     """12. In both directions, and for the named types alone."""
-    profile = changed(tmp_path, "task_overrides: {coding: local_strong, general: cheap_cloud}")
+    profile = changed(tmp_path, "task_overrides: {coding: local_strong, summarization: cheap_cloud}")
     assert went(WORDS[TaskType.CODING], profile) == Tier.LOCAL_STRONG
-    assert went(WORDS[TaskType.GENERAL], profile) == Tier.CHEAP_CLOUD
+    assert went(WORDS[TaskType.SUMMARIZATION], profile) == Tier.CHEAP_CLOUD
     assert went(WORDS[TaskType.PLANNING], profile) == Tier.LOCAL_STRONG
 
 

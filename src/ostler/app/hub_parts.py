@@ -146,7 +146,7 @@ class HubParts:
             if spec.name not in self.pump.scheduler.books.endpoints:
                 await self.desk.start(spec, "added")
         if work.tasks:
-            await self._first_look()
+            await self.first_look()
         # Last: without a registered endpoint, model work would be matched to any worker; and with none checked, old
         # work would leave its tier at once.
         await self.pump.post(
@@ -190,7 +190,7 @@ class HubParts:
         view = self.pump.scheduler.books.endpoints.views.get(endpoint)
         return view.spec if view is not None else None
 
-    async def _first_look(self) -> None:
+    async def first_look(self) -> None:
         """Wait until every endpoint has been listed once, or has had its chance."""
         names = list(self.pump.scheduler.books.endpoints.views)
         looks = asyncio.gather(*(self.prober.probe_now(name) for name in names), return_exceptions=True)

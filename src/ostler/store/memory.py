@@ -69,7 +69,6 @@ from ostler.store.memory_events import MemoryEvents
 from ostler.store.memory_gateway import MemoryGateway
 from ostler.store.memory_loops import MemoryLoops
 
-
 _Registered = (
     PutSessions
     | DropSession

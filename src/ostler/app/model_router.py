@@ -1,0 +1,305 @@
+"""`ModelRouter`: a hub inside a program: decides and calls through the ladder, its SQLite file beside it, no server.
+
+    from ostler import ModelRouter
+    with ModelRouter() as router:
+        print(router.ask("name three horses").text)
+
+It is the hub itself, without its faces: the same queue, decision, ledger, fallback and escalation. It runs in a thread
+of its own and starts when it is first needed. What was asked is durable; who asks the same `id` again gets the same
+answer. One program at a time may have a folder (`ConflictError`).
+"""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypedDict, TypeVar, Unpack
+from uuid import uuid4
+
+import msgspec
+
+from ostler.app.router_parts import RouterParts
+from ostler.context.compaction import transcript
+from ostler.context.exchanges import Role
+from ostler.context.messages import Message, role_of, text_of
+from ostler.domain.decision import Decision, Route
+from ostler.domain.errors import OstlerError
+from ostler.domain.four_tiers import TaskType
+from ostler.domain.money import MICRO_USD_PER_USD
+from ostler.domain.states import TaskState
+from ostler.domain.tasks import TaskSpec
+from ostler.hub.views import TaskAnswer, Why
+from ostler.routing.classify import classify as by_words
+
+T = TypeVar("T")
+
+TIMEOUT_S = 600.0
+SUMMARY_TYPE = "summarization"
+
+
+class Wish(TypedDict, total=False):
+    """What may be said of a question beside its words; what is not said is decided."""
+
+    id: str
+    """Of the question: the same one again is not asked twice."""
+    system: str
+    tier: str
+    model: str
+    endpoint: str
+    task_type: str
+    recent_errors: tuple[str, ...]
+    """Errors of earlier tries; the same one three times raises the tier."""
+    session: str
+    tick: str
+    critical: bool
+    local_only: bool
+    max_output_tokens: int
+    temperature: float
+    timeout_s: float
+    """Longest wait for the answer, queue and all tries included."""
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a question would go now."""
+
+    runs: bool
+    """False: it would wait; `summary` says why."""
+    task_type: str
+    complexity: str
+    tier: str | None = None
+    model: str | None = None
+    endpoint: str | None = None
+    summary: str = ""
+    why: tuple[str, ...] = ()
+    decision: Decision
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model said, and what it took. `cost` is in US dollars."""
+
+    text: str
+    id: str
+    tier: str
+    model: str
+    endpoint: str
+    task_type: str
+    cost: float
+    input_tokens: int
+    output_tokens: int
+    attempts: int
+    fallback_used: bool
+    decision: Decision | None = None
+
+
+class NoAnswerError(OstlerError):
+    """No model gave an answer; the message is that of the last failure. `id` names the question in the records."""
+
+    code = "no_answer"
+
+    def __init__(self, what: str, task_id: str, *, remedy: str = "") -> None:
+        super().__init__(what, where=task_id, remedy=remedy)
+        self.id = task_id
+
+
+class ModelRouter:
+    """Routes questions to the cheapest tier that may answer them, and calls it.
+
+    `profile` is a file or the name of a built-in one; without it `ostler.yaml` is taken, else what is found on this
+    machine. `data` is the folder of its database. Methods that begin with `a` are coroutines. Safe to use from several
+    threads. Close it, or use it in a `with`.
+    """
+
+    def __init__(self, profile: str | Path | None = None, *, data: str | Path = "data/router") -> None:
+        self._profile = None if profile is None else str(profile)
+        self._data = Path(data).absolute()
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._starting = asyncio.Lock()
+        """Taken in the loop of the thread only."""
+        self._parts: RouterParts | None = None
+
+    def route(self, question: str | Sequence[Message], **wish: Unpack[Wish]) -> Choice:
+        """Where a question would go now. Calls no model."""
+        return self._wait(self._route(question, wish))
+
+    async def aroute(self, question: str | Sequence[Message], **wish: Unpack[Wish]) -> Choice:
+        """As `route`."""
+        return await self._await(self._route(question, wish))
+
+    def ask(self, question: str | Sequence[Message], **wish: Unpack[Wish]) -> Answer:
+        """Ask, and wait for the answer. Raises `NoAnswerError`, `InvalidInputError`.
+
+        Several messages are sent as a system prompt and one transcript; what speaks to tools needs the gateway.
+        """
+        return self._wait(self._ask(question, wish))
+
+    async def aask(self, question: str | Sequence[Message], **wish: Unpack[Wish]) -> Answer:
+        """As `ask`. Cancelling it cancels the question."""
+        return await self._await(self._ask(question, wish))
+
+    def classify(self, question: str) -> TaskType:
+        """Which of the eight types of work its words tell; starts nothing. What was learned of other types of work is
+        in the `task_type` of a route.
+        """
+        return TaskType(by_words(TaskSpec(id="question", prompt=question)).task_type)
+
+    def summarize(self, instruction: str) -> str:
+        """Have the cheapest tier that may write a summary; for `ContextManager.summarize`."""
+        return self.ask(instruction, task_type=SUMMARY_TYPE).text
+
+    async def asummarize(self, instruction: str) -> str:
+        """As `summarize`; for `ContextManager.asummarize`."""
+        return (await self.aask(instruction, task_type=SUMMARY_TYPE)).text
+
+    def close(self) -> None:
+        """Let go of everything; questions under way are given up and stay in the records. Safe to repeat."""
+        with self._lock:
+            loop, thread, parts = self._loop, self._thread, self._parts
+            self._loop = self._thread = self._parts = None
+        if loop is None or thread is None:
+            return
+        if parts is not None:
+            asyncio.run_coroutine_threadsafe(parts.stop(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _route(self, question: str | Sequence[Message], wish: Wish) -> Choice:
+        parts = await self._started()
+        verdict, why = await parts.hub.route(_spec(question, wish))
+        return _choice(isinstance(verdict, Route), verdict.decision, why)
+
+    async def _ask(self, question: str | Sequence[Message], wish: Wish) -> Answer:
+        parts = await self._started()
+        parts.must_have_models()
+        spec, limit_s = _spec(question, wish), wish.get("timeout_s", TIMEOUT_S)
+        await parts.hub.submit([spec])
+        try:
+            async with asyncio.timeout(limit_s):
+                answer = await parts.ended(spec.id)
+        except TimeoutError:
+            why = await parts.given_up(spec.id)
+            what, remedy = f"no answer within {limit_s:g} s: {why}", "allow more time with timeout_s"
+            raise NoAnswerError(what, spec.id, remedy=remedy) from None
+        except asyncio.CancelledError:
+            await parts.given_up(spec.id)
+            raise
+        return _answered(answer, await parts.cost_micro_usd(spec.id))
+
+    async def _started(self) -> RouterParts:
+        """The hub; started when it is first asked for. Runs in its own loop only, so nobody starts it twice."""
+        if self._parts is None:
+            env = {**os.environ, "OSTLER_HUB_DATA_DIR": str(self._data)}
+            self._parts = await RouterParts.start(self._profile, env, self._data)
+        return self._parts
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._loop = asyncio.new_event_loop()
+                self._starting = asyncio.Lock()
+                # The writer thread must get its turn beside a busy event loop.
+                sys.setswitchinterval(min(sys.getswitchinterval(), 0.0005))
+                self._thread = threading.Thread(target=self._loop.run_forever, name="ostler-router", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def _send(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        loop = self._running()
+
+        async def one_starts() -> T:
+            try:
+                async with self._starting:
+                    await self._started()
+            except BaseException:
+                work.close()
+                raise
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(one_starts(), loop)
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        future = self._send(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(self._send(work))
+
+
+def _spec(question: str | Sequence[Message], wish: Wish) -> TaskSpec:
+    fields: dict[str, Any] = {name: value for name, value in wish.items() if name != "timeout_s"}
+    fields.setdefault("id", f"ask-{uuid4().hex}")
+    if isinstance(question, str):
+        return TaskSpec(prompt=question, **fields)
+    system = [text_of(message) for message in question if role_of(message) is Role.SYSTEM]
+    talk = [message for message in question if role_of(message) is not Role.SYSTEM]
+    fields["system"] = "\n\n".join([*filter(None, [fields.get("system")]), *system])
+    alone = len(talk) == 1
+    return TaskSpec(prompt=text_of(talk[0]) if alone else transcript(talk), **fields)
+
+
+def _choice(runs: bool, decision: Decision, why: Why) -> Choice:  # noqa: FBT001 -- a field of the answer
+    return Choice(
+        runs=runs,
+        task_type=decision.classification.task_type,
+        complexity=decision.classification.complexity.value,
+        tier=decision.effective_tier,
+        model=decision.selected_model,
+        endpoint=decision.selected_endpoint,
+        summary=why.headline,
+        why=why.lines,
+        decision=decision,
+    )
+
+
+def _answered(answer: TaskAnswer, cost_micro_usd: int) -> Answer:
+    """The answer of a question that has ended. Raises `NoAnswerError` when it ended without one."""
+    task = answer.task
+    if task.state is not TaskState.SUCCEEDED:
+        failure = task.failure.message if task.failure is not None else f"it is {task.state.value}"
+        raise NoAnswerError(failure, task.id, remedy="route() says where it would go now")
+    usages = [attempt.usage for attempt in answer.attempts if attempt.usage is not None]
+    return Answer(
+        text=answer.output or "",
+        id=task.id,
+        tier=task.tier or "",
+        model=task.model or "",
+        endpoint=task.endpoint or "",
+        task_type=task.facts.classification.task_type,
+        cost=cost_micro_usd / MICRO_USD_PER_USD,
+        input_tokens=sum(usage.input_tokens for usage in usages),
+        output_tokens=sum(usage.output_tokens for usage in usages),
+        attempts=len(answer.attempts),
+        fallback_used=task.fallback_used,
+        decision=answer.decisions[-1] if answer.decisions else None,
+    )
