@@ -34,6 +34,7 @@ def test_every_event_can_be_told_or_passed_over(name: str) -> None:
         ("endpoint.down", ("<endpoint>", "<reason>")),
         ("endpoint.rate_limited", ("<endpoint>", "2.5 s")),
         ("scheduler.fallback", ("a-task", "<original_tier> -> <fallback_tier>", "2.5 s")),
+        ("scheduler.model_fallback", ("a-task", "<original_model> -> <fallback_model>", "2.5 s")),
         ("task.reclaimed", ("a-task", "<reason>")),
         ("task.retry_wait", ("a-task", "<message>")),
         ("task.dead_letter", ("a-task", "dead letter", "<message>")),

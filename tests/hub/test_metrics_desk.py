@@ -12,6 +12,7 @@ from ostler.domain.ledger import Amount
 from ostler.domain.limits import BudgetPolicy, Limit, ScopeKind, Unit
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.hub.alert_desk import AlertRules
+from ostler.hub.loop_views import LoopWish
 from ostler.scheduling.signals import Charged
 from ostler.telemetry.metrics import METRICS
 from tests.hub.house import House, house
@@ -115,6 +116,15 @@ async def test_raised_alerts_are_a_metric_too() -> None:
 
         assert found["ostler_alerts"] == {("critical", "active"): 1}
         assert found["ostler_alerts_raised_total"] == {("no_worker",): 1}
+
+
+async def test_loops_are_shown_by_where_they_stand() -> None:
+    """One that was made and not started is idle."""
+    async with house() as built:
+        work = TaskSpec(id="work", kind=TaskKind.COMMAND, argv=("true",))
+        await built.hub.loops.create(LoopWish(name="nightly", work=work))
+
+        assert (await scraped(built))["ostler_loops"] == {("idle",): 1}
 
 
 async def test_everything_that_is_written_is_in_the_catalogue() -> None:

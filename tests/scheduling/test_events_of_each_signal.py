@@ -130,6 +130,15 @@ def fallback(rig: Rig) -> None:
     rig.pass_ms(5_000)
 
 
+def model_fallback(rig: Rig) -> None:
+    rig.worker()
+    rig.up(local("gpu"))
+    rig.up(cloud(), models=("claude",))
+    rig.down("anthropic")
+    rig.chat("t", model="claude", fallback_models=["qwen"])
+    rig.pass_ms(5_000)
+
+
 def refused(rig: Rig) -> None:
     rig.worker()
     rig.refuse_next.add("t")
@@ -300,6 +309,7 @@ SCENES: dict[str, Scene] = {
     "task.late_report": late,
     "scheduler.route": assigned,
     "scheduler.fallback": fallback,
+    "scheduler.model_fallback": model_fallback,
     "scheduler.refused": refused,
     "endpoint.added": endpoint_comes_and_goes,
     "endpoint.removed": endpoint_comes_and_goes,

@@ -103,7 +103,8 @@ def test_a_stand_in_that_fails_gives_way_to_the_one_after_it() -> None:
     rig.chat("t", model="m0", fallback_models=["m1", "m2"])
     rig.pass_ms(5_000)
     assert rig.rows["t"].model == "m1"
-    (event,) = rig.named("scheduler.fallback")
+    assert rig.named("scheduler.fallback") == []
+    (event,) = rig.named("scheduler.model_fallback")
     assert (event.metadata["original_model"], event.metadata["fallback_model"]) == ("m0", "m1")
     rig.finish("t", F.VERIFICATION)
     assert rig.rows["t"].model == "m2"

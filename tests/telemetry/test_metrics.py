@@ -127,6 +127,20 @@ def test_decisions_and_fallbacks_are_counted_by_tier() -> None:
     assert found["ostler_fallbacks_total", "low", "high"] == 1
 
 
+def test_stand_in_models_and_ticks_of_loops_are_counted() -> None:
+    """By tier, and by how a tick went; never by the names of models that a task brings or of loops."""
+    found = samples(
+        observed(
+            said("scheduler.model_fallback", {}, tier="low", original_model="a", fallback_model="b"),
+            said("loop.tick", {}, loop="nightly", ok=True),
+            said("loop.tick", {}, loop="weekly", ok=False),
+        )
+    )
+
+    assert found["ostler_model_fallbacks_total", "low"] == 1
+    assert (found["ostler_loop_ticks_total", "true"], found["ostler_loop_ticks_total", "false"]) == (1, 1)
+
+
 def attempt(**changes: object) -> Attempt:
     made = Attempt(
         task_id="t",

@@ -61,6 +61,11 @@ def _fallback(event: Event) -> str:
     return f"{event.task_id}: fallback {tiers} after {seconds(int(event.measurements['wait_ms']))}"
 
 
+def _model_fallback(event: Event) -> str:
+    models = f"{event.metadata['original_model']} -> {event.metadata['fallback_model']}"
+    return f"{event.task_id}: {models} after {seconds(int(event.measurements['wait_ms']))}"
+
+
 def _reclaimed(event: Event) -> str:
     return f"{event.task_id} is taken back: {event.metadata['reason']}"
 
@@ -85,6 +90,7 @@ _TELLERS: Mapping[str, Callable[[Event], str | None]] = {
     "worker.lost": _lost,
     "worker.joined": _joined,
     "scheduler.fallback": _fallback,
+    "scheduler.model_fallback": _model_fallback,
     "task.reclaimed": _reclaimed,
     "task.retry_wait": _retry,
     "task.dead_letter": _ended_badly,
@@ -102,6 +108,7 @@ _TONES: Mapping[str, Tone] = {
     "task.needs_human": Tone.BAD,
     RATE_LIMITED: Tone.CHANGE,
     "scheduler.fallback": Tone.CHANGE,
+    "scheduler.model_fallback": Tone.CHANGE,
     "task.reclaimed": Tone.CHANGE,
     "task.retry_wait": Tone.CHANGE,
     "task.cancelled": Tone.CHANGE,

@@ -111,11 +111,16 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             ("effective_tier", "target_type", "fallback_used"),
         ),
         "scheduler.fallback": EventKind(
-            "The wait for the preferred tier or model is over; the tier beside it, or another of the task's own models"
-            " (then both are named), is used.",
+            "The wait for the preferred tier is over; the tier beside it is used.",
             ("wait_ms",),
-            ("task_id", "original_tier", "fallback_tier", "original_model", "fallback_model"),
+            ("task_id", "original_tier", "fallback_tier"),
             ("original_tier", "fallback_tier"),
+        ),
+        "scheduler.model_fallback": EventKind(
+            "The wait for the task's own model is over; another of its models is used.",
+            ("wait_ms",),
+            ("task_id", "tier", "original_model", "fallback_model"),
+            ("tier",),
         ),
         "scheduler.classification_disagreement": EventKind(
             "An explicit complexity contradicts the heuristic; the explicit one is used.",

@@ -4,7 +4,7 @@ import os
 import resource
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from ostler.budget.limits import standing
@@ -13,6 +13,7 @@ from ostler.domain.limits import Limit, ScopeKind, Unit
 from ostler.domain.money import MICRO_USD_PER_USD
 from ostler.domain.states import TaskState
 from ostler.hub.alert_desk import AlertDesk
+from ostler.hub.loop_views import LoopList
 from ostler.hub.pump import Pump
 from ostler.hub.service_info import HubInfo
 from ostler.routing.availability import available_tiers
@@ -34,6 +35,7 @@ class MetricsDesk:
         self._info = info
         self._alerts = alerts
         self.metering = Metering()
+        self.loops: Callable[[], Awaitable[LoopList]] | None = None
         self.enabled = True
         """May be changed at any time; counting goes on."""
         pump.observers.append(self.metering.observe)
@@ -61,6 +63,9 @@ class MetricsDesk:
             for name, key, value in part:
                 known = read.setdefault(name, {})
                 known[key] = known.get(key, 0) + value
+        if self.loops is not None:
+            listed = await self.loops()
+            read["ostler_loops"] = dict(Counter((answer.loop.status.value,) for answer in listed.loops))
         shown = await self._alerts.alerts()
         read["ostler_alerts"] = dict(Counter((row.alert.severity.value, row.alert.state.value) for row in shown.alerts))
         return text_of(self.metering.meters.families(read))

@@ -109,6 +109,7 @@ class Hub:
         self.signs = self._link.signs
         self.alerts = AlertDesk(pump, store, self.signs)
         self.metrics = MetricsDesk(pump, info, self.alerts)
+        self.metrics.loops = self.loops.listed
 
     @property
     def link(self) -> HubLink:

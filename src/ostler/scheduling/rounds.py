@@ -16,7 +16,7 @@ import heapq
 import msgspec
 
 from ostler.domain.decision import Decision, Hold, Route
-from ostler.domain.event import Event
+from ostler.domain.event import Event, Scalar
 from ostler.domain.fleet import FleetSnapshot, ModelAt
 from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Task, TaskKind
@@ -339,13 +339,9 @@ def fallback_event(
     measurements: dict[str, int],
 ) -> Event:
     """The event of a fallback, once for each stay in the queue; tiers and models before and after."""
-    meta = {
-        "task_id": task_id,
-        "original_tier": tiers[0],
-        "fallback_tier": tiers[1],
-        "original_model": models[0],
-        "fallback_model": models[1],
-    }
-    return Event(
-        name="scheduler.fallback", at_ms=turn.now_ms, task_id=task_id, measurements=measurements, metadata=meta
-    )
+    meta: dict[str, Scalar] = {"task_id": task_id, "original_tier": tiers[0], "fallback_tier": tiers[1]}
+    name = "scheduler.fallback"
+    if models[1] is not None:
+        name = "scheduler.model_fallback"
+        meta = {"task_id": task_id, "tier": tiers[1], "original_model": models[0], "fallback_model": models[1]}
+    return Event(name=name, at_ms=turn.now_ms, task_id=task_id, measurements=measurements, metadata=meta)

@@ -101,7 +101,6 @@ class MemoryStore:
         self._records: dict[str, _Record] = {}
         self._seqs: set[int] = set()
         self._events = MemoryEvents()
-        self._alerts: dict[tuple[str, str], Alert] = {}
         self._sessions: dict[str, Session] = {}
         self._endpoints: dict[str, EndpointSpec] = {}
         self._tokens: dict[str, PutToken] = {}
@@ -197,7 +196,7 @@ class MemoryStore:
     async def alerts(self) -> list[Alert]:
         """See the port."""
         self._must_be_open()
-        return [self._alerts[key] for key in sorted(self._alerts)]
+        return self._events.alerts()
 
     async def plans(self, batch: str) -> list[StoredPlan]:
         """See the port."""
@@ -403,11 +402,8 @@ class MemoryStore:
     def _others(self, command: _Registered | PutObservations | ForgetObservations | PutAlerts | PruneEvents) -> Result:
         if isinstance(command, PutObservations | ForgetObservations):
             return self._observe(command)
-        if isinstance(command, PutAlerts):
-            self._alerts.update(((one.rule, one.subject), one) for one in command.alerts)
-            return Applied()
-        if isinstance(command, PruneEvents):
-            self._events.prune(command, self._ended_ms)
+        if isinstance(command, PutAlerts | PruneEvents):
+            self._events.change(command, self._ended_ms)
             return Applied()
         return self._register(command)
 

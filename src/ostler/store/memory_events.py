@@ -1,4 +1,4 @@
-"""The events of `MemoryStore`: numbered, listed, pruned; and what the pruned ones add up to."""
+"""The events of `MemoryStore`: numbered, listed, pruned to sums; and the alerts that they tell of."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -6,7 +6,8 @@ from itertools import islice
 
 import msgspec
 
-from ostler.domain.commands import PruneEvents
+from ostler.domain.alerts import Alert
+from ostler.domain.commands import PruneEvents, PutAlerts
 from ostler.domain.event import Event
 from ostler.domain.event_totals import EventTotal, TotalKey, added, key_of, totals_of
 
@@ -17,6 +18,7 @@ class MemoryEvents:
     def __init__(self) -> None:
         self._events: list[Event] = []
         self._totals: dict[TotalKey, EventTotal] = {}
+        self._alerts: dict[tuple[str, str], Alert] = {}
         self.last_seq = 0
 
     def record(self, events: Sequence[Event]) -> int:
@@ -30,6 +32,17 @@ class MemoryEvents:
         """Events numbered above, oldest first."""
         first = bisect_right(self._events, after_seq, key=lambda event: event.seq)
         return (event for event in islice(self._events, first, None) if task_id is None or event.task_id == task_id)
+
+    def change(self, command: PutAlerts | PruneEvents, ended_ms: Callable[[str], int | None]) -> None:
+        """Apply one of these commands."""
+        if isinstance(command, PutAlerts):
+            self._alerts.update(((one.rule, one.subject), one) for one in command.alerts)
+        else:
+            self.prune(command, ended_ms)
+
+    def alerts(self) -> list[Alert]:
+        """All alerts by name."""
+        return [self._alerts[key] for key in sorted(self._alerts)]
 
     def prune(self, command: PruneEvents, ended_ms: Callable[[str], int | None]) -> None:
         """See `PruneEvents`. `ended_ms`: when a task ended, `None` for one that has not."""

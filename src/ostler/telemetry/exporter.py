@@ -103,7 +103,7 @@ class SpanExporter:
     async def _send(self, batch: list[Span]) -> bool:
         from aiohttp import ClientError  # noqa: PLC0415 - a quarter of a second that a hub without traces need not pay
 
-        data = body(batch, self._service, __version__)
+        data = await asyncio.to_thread(body, batch, self._service, __version__)
         reason = ""
         for attempt in range(TRIES):
             if attempt:

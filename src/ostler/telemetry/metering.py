@@ -202,11 +202,13 @@ _EVENTS: Mapping[str, Callable[[Meters, Event], None]] = MappingProxyType(
         "task.cancelled": _ended("cancelled"),
         "scheduler.route": _routed,
         "scheduler.fallback": _fell_back,
+        "scheduler.model_fallback": _counted("ostler_model_fallbacks_total", "tier"),
         "scheduler.refused": _counted("ostler_refused_commands_total", "reason"),
         "endpoint.breaker": _counted("ostler_breaker_changes_total", "endpoint", "state"),
         "endpoint.rate_limited": _counted("ostler_rate_limits_total", "endpoint"),
         "model.loaded": _loaded,
         "call.records_dropped": _dropped,
+        "loop.tick": _counted("ostler_loop_ticks_total", "ok"),
         "worker.lost": _counted("ostler_workers_lost_total"),
         "alert.raised": _counted("ostler_alerts_raised_total", "rule"),
     }

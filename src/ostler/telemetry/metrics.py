@@ -37,6 +37,7 @@ LABELS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "kind": (8, "`command`, `chat`, `agent`"),
         "target": (8, "kinds of targets"),
         "fallback": (2, "`true`, `false`"),
+        "ok": (2, "`true`, `false`"),
         "direction": (8, "`input`, `cache_read`, `cache_write`, `output`, `reasoning`"),
         "basis": (8, "how a cost is known"),
         "use": (8, "`busy`, `free`, `used`, `reserve`, `held`, `ceiling`"),
@@ -96,6 +97,11 @@ METRICS: Mapping[str, MetricKind] = MappingProxyType(
         "ostler_fallbacks_total": _counter(
             "Waits for a preferred tier that were given up for another one.", "from_tier", "to_tier"
         ),
+        "ostler_model_fallbacks_total": _counter(
+            "Waits for a task's own model that were given up for another of its models.", "tier"
+        ),
+        "ostler_loops": _gauge("Loops of autonomous agents, by where they stand.", "state"),
+        "ostler_loop_ticks_total": _counter("Ticks of loops that ended.", "ok"),
         "ostler_refused_commands_total": _counter("Commands that the store refused; they are decided again.", "reason"),
         "ostler_calls_running": _gauge("Live calls of the gateway that hold a slot."),
         "ostler_calls_waiting": _gauge("Live calls of the gateway in line."),
