@@ -15,6 +15,7 @@ from ostler.config.load import load_profile
 from ostler.domain.allowances import Reported
 from ostler.domain.commands import Command, PutAllowances, PutCalls, Reserve, Settle
 from ostler.domain.ledger import Amount, Basis, Scopes
+from ostler.domain.limits import ScopeKind, Unit, WindowKind
 from ostler.domain.live import CallAttempt
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Usage
@@ -307,6 +308,39 @@ def test_configuring_changes_what_is_named_and_nothing_else(ostler: Ostler, prof
     assert "# the days are enough" in text
     assert (found["anthropic"].daily_budget_micro_usd, found["anthropic"].degrade_percent) == (50_000_000, 70)
     assert (found["anthropic"].priority, found["deepseek"].daily_budget_micro_usd) == (1, 5_000_000)
+
+
+def test_a_month_of_a_provider_is_a_limit_or_an_allowance(ostler: Ostler, profile: Path) -> None:
+    """By how it is paid: degraded at 85 % and used up at 95 % of what it may cost, or so much at list prices."""
+    assert ostler("budget", "configure", "anthropic", "--period-budget", "200").code == 0
+    paid = {limit.name: limit for limit in load_profile(profile, {"HOME": "/h"}).policy.budget.limits}
+    month = paid["anthropic-month"]
+    assert (month.scope, month.of, month.window.kind) == (ScopeKind.PROVIDER, "anthropic", WindowKind.MONTH)
+    assert (month.soft, month.hard) == (170_000_000, 190_000_000)
+
+    plan = ("--billing-type", "subscription", "--period-budget", "30", "--period-warn-pct", "70")
+    assert ostler("budget", "configure", "deepseek", *plan).code == 0
+    (found,) = load_profile(profile, {"HOME": "/h"}).policy.budget.subscriptions
+    assert (found.warn_percent, [(one.name, one.unit, one.amount) for one in found.allowances]) == (
+        70,
+        [("month", Unit.WORTH, 30_000_000)],
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("record", "anthropic", "claude-sonnet-5", "--cost", "0.01"),
+        ("recommend",),
+        ("check", "anthropic"),
+        ("drift",),
+        ("configure", "anthropic", "--priority", "2"),
+        ("configure-period", "anthropic", "--start", "2026-11-01", "--end", "2026-12-01", "--allowance", "3"),
+    ],
+)
+def test_quiet_says_nothing_and_means_the_same(ostler: Ostler, arguments: tuple[str, ...]) -> None:
+    """For scripts: the exit code is the answer."""
+    assert ostler("budget", *arguments, "--quiet") == (0, "", "")
 
 
 def test_what_would_not_load_is_not_written(ostler: Ostler, profile: Path) -> None:

@@ -92,9 +92,10 @@ def status(*, profile: str | None, as_json: bool) -> None:
 @click.option("--requested-tier", default="", metavar="TIER", help="Tier that was asked for.")
 @click.option("--actual-tier", default="", metavar="TIER", help="Tier it ran on; the same as --tier.")
 @click.option("--id", "attempt", default="", metavar="ID", help="Name of the call: the same one is charged once.")
+@quiet_option
 @profile_option
 @json_option
-def record(*, profile: str | None, as_json: bool, **fields: object) -> None:
+def record(*, profile: str | None, quiet: bool, as_json: bool, **fields: object) -> None:
     """Charge a call that was made elsewhere. While a hub has the ledger, the hub charges it."""
     from ostler.app.budget_views import record_spending
     from ostler.cli import render
@@ -103,15 +104,16 @@ def record(*, profile: str | None, as_json: bool, **fields: object) -> None:
     charged = record_spending(profile, **fields)
     if as_json:
         render.print_json({"charged_micro_usd": charged})
-    else:
+    elif not quiet:
         click.echo(f"charged {usd_text(charged)}")
 
 
 @budget.command("recommend", epilog=example("ostler budget recommend", "ostler budget recommend --tier large --json"))
 @click.option("--tier", default="", metavar="TIER", help="Tier that has to be served.")
+@quiet_option
 @profile_option
 @json_option
-def recommend(*, tier: str, profile: str | None, as_json: bool) -> int:
+def recommend(*, tier: str, profile: str | None, quiet: bool, as_json: bool) -> int:
     """Recommend a provider: subscriptions with allowance first, then those within budget by priority.
 
     Looked at is whether it serves the tier, and whether it was found down lately. Exit code 1 when the best one is
@@ -123,7 +125,7 @@ def recommend(*, tier: str, profile: str | None, as_json: bool) -> int:
     rows = recommendations(profile, tier)
     if as_json:
         render.print_json({"recommended": rows[0].provider if rows else None, "providers": rows})
-    else:
+    elif not quiet:
         health = {True: "up", False: "down", None: "not checked lately"}
         render.print_table(
             ("PROVIDER", "BILLING", "LEVEL", "HEALTH", "WHY"),
@@ -153,9 +155,10 @@ def burn_rate(*, provider: str | None, profile: str | None, as_json: bool) -> No
 @budget.command("gate", epilog=example("ostler budget gate tasks.yaml --max 2.50"))
 @click.argument("file", metavar="FILE")
 @click.option("--max", "most", type=usd, required=True, metavar="USD", help="What all of it may cost.")
+@quiet_option
 @profile_option
 @json_option
-def gate(*, file: str, most: float, profile: str | None, as_json: bool) -> int:
+def gate(*, file: str, most: float, profile: str | None, quiet: bool, as_json: bool) -> int:
     """Estimate what a file of tasks costs. Exit code 1 when that is above the maximum, or a price is not known.
 
     Estimated with the prices of the models that would be chosen now, and answers of the usual length.
@@ -168,7 +171,7 @@ def gate(*, file: str, most: float, profile: str | None, as_json: bool) -> int:
     view = workload_view(profile, load_task_file(file).specs, micro_usd(most))
     if as_json:
         render.print_json(view)
-    else:
+    elif not quiet:
         unknown = f", {len(view.unpriced)} without a known price" if view.unpriced else ""
         verdict = "within" if view.passes else "above"
         click.echo(f"{view.tasks} tasks: {usd_text(view.micro_usd)}{unknown}; {verdict} {usd_text(view.max_micro_usd)}")
@@ -177,9 +180,10 @@ def gate(*, file: str, most: float, profile: str | None, as_json: bool) -> int:
 
 @budget.command("drift", epilog=example("ostler budget drift", "ostler budget drift --days 30 --json"))
 @click.option("--days", type=click.IntRange(min=1), default=7, show_default=True, help="So many days back.")
+@quiet_option
 @profile_option
 @json_option
-def drift(*, days: int, profile: str | None, as_json: bool) -> None:
+def drift(*, days: int, profile: str | None, quiet: bool, as_json: bool) -> None:
     """Compare the tiers that were asked for with those that calls ran on.
 
     A share above 25 % is a notice, above 50 % a warning.
@@ -190,6 +194,7 @@ def drift(*, days: int, profile: str | None, as_json: bool) -> None:
     view = drift_view(profile, days)
     if as_json:
         render.print_json(view)
+    if as_json or quiet:
         return
     rows = [(row.asked, row.ran, str(row.calls)) for row in view.rows]
     render.print_table(("ASKED", "RAN ON", "CALLS"), rows, empty=f"no call of the last {days} days named a tier")
@@ -209,10 +214,12 @@ def drift(*, days: int, profile: str | None, as_json: bool) -> None:
 @click.option("--degradation-pct", type=click.IntRange(0, 100), metavar="N", help="Share at which it is degraded.")
 @click.option("--exhaustion-pct", type=click.IntRange(0, 100), metavar="N", help="Share at which it is exhausted.")
 @click.option("--priority", type=click.IntRange(min=0), metavar="N", help="The lower, the earlier recommended.")
-@click.option("--period-warn-pct", type=click.IntRange(0, 100), metavar="N", help="Share of an allowance to tell at.")
+@click.option("--period-budget", type=usd, metavar="USD", help="A month of it.")
+@click.option("--period-warn-pct", type=click.IntRange(0, 100), metavar="N", help="Share of a period to tell at.")
+@quiet_option
 @profile_option
 @json_option
-def configure(*, provider: str, profile: str | None, as_json: bool, **fields: object) -> None:
+def configure(*, provider: str, profile: str | None, quiet: bool, as_json: bool, **fields: object) -> None:
     """Set the budget of a provider in the profile; what is not named stays as it is, comments too.
 
     A running hub takes it over by itself. What a subscription allows is as its provider reports, or as
@@ -220,7 +227,7 @@ def configure(*, provider: str, profile: str | None, as_json: bool, **fields: ob
     """
     from ostler.app.budget_edit import configure_provider
 
-    _written(configure_provider(profile, provider, fields), as_json=as_json)
+    _written(configure_provider(profile, provider, fields), as_json=as_json, quiet=quiet)
 
 
 @budget.command(
@@ -235,19 +242,20 @@ def configure(*, provider: str, profile: str | None, as_json: bool, **fields: ob
     "--unit", type=click.Choice(["usd", "tokens", "requests"]), default="usd", show_default=True, help="What it counts."
 )
 @click.option("--name", default="period", show_default=True, metavar="NAME", help="Name of the allowance.")
+@quiet_option
 @profile_option
 @json_option
-def configure_period(*, provider: str, profile: str | None, as_json: bool, **fields: object) -> None:
+def configure_period(*, provider: str, profile: str | None, quiet: bool, as_json: bool, **fields: object) -> None:
     """Set the period and allowance of a subscription in the profile."""
     from ostler.app.budget_edit import configure_allowance
 
-    _written(configure_allowance(profile, provider, fields), as_json=as_json)
+    _written(configure_allowance(profile, provider, fields), as_json=as_json, quiet=quiet)
 
 
-def _written(path: Path, *, as_json: bool) -> None:
+def _written(path: Path, *, as_json: bool, quiet: bool) -> None:
     from ostler.cli import render
 
     if as_json:
         render.print_json({"profile": str(path)})
-    else:
+    elif not quiet:
         click.echo(f"written to {path}")
