@@ -1,5 +1,6 @@
 """`from ostler import BudgetTracker`: the caps of seed profiles, kept in a file that neither tears nor forgets."""
 
+import asyncio
 import multiprocessing
 import sqlite3
 import subprocess
@@ -14,10 +15,13 @@ import pytest
 from ostler import BudgetTracker, Tier
 from ostler.app.budget_tracker import BudgetExceededError
 from ostler.budget.limits import Level
+from ostler.domain.commands import Settle
 from ostler.domain.errors import ConflictError, InvalidInputError
+from ostler.domain.ledger import Amount
 from ostler.store.errors import StoreError
 from ostler.store.file_lock import FileLock
 from ostler.store.ledger_file import LedgerFile
+from ostler.store.sqlite import SqliteStore
 from tests.budget.made import NOW_MS, at
 
 
@@ -250,6 +254,23 @@ def test_a_file_that_stays_in_use_is_told(state: Path) -> None:
         assert tracker(state).status()["total_spent"] == 1.0
     finally:
         lock.release()
+
+
+def test_beside_a_hub_the_ledger_is_the_hubs(state: Path) -> None:
+    """Nobody can write past the copy of the sums that the hub decides on; what is left can be asked all the same."""
+    tracker(state).record(1.0)
+
+    async def while_it_runs() -> None:
+        store = await SqliteStore.open(state)
+        ledger = LedgerFile(state, patience_s=0.05)
+        with pytest.raises(ConflictError, match="the database is in use"):
+            await asyncio.to_thread(ledger.apply, [Settle(attempt="x", at_ms=1, amount=Amount(micro_usd=1))])
+        assert (await asyncio.to_thread(tracker(state).status))["total_spent"] == 1.0
+        await store.close()
+
+    asyncio.run(while_it_runs())
+    tracker(state).record(0.5)
+    assert tracker(state).status()["total_spent"] == 1.5
 
 
 @pytest.mark.parametrize(

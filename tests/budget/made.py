@@ -76,6 +76,7 @@ COUNTS = st.integers(min_value=0, max_value=5_000)
 AMOUNTS = st.builds(
     Amount, micro_usd=COUNTS, input_tokens=COUNTS, cache_read_tokens=COUNTS, cache_write_tokens=COUNTS,
     output_tokens=COUNTS, reasoning_tokens=COUNTS, requests=st.integers(0, 3),
+    covered_micro_usd=COUNTS,
 )  # fmt: skip
 SCOPES = st.builds(
     Scopes,

@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostler.budget.buckets import Grain, buckets, pieces
-from ostler.budget.windows import LATEST_MS
+from ostler.budget.buckets import Grain, buckets, pieces, places, rows_of
+from ostler.budget.windows import LATEST_MS, QUARTER_MS
 from ostler.domain.ledger import Scopes, Span
 from ostler.domain.limits import ScopeKind
 from tests.budget.made import INSTANTS, NOW_MS, SCOPES, SPANS
@@ -51,3 +51,17 @@ def test_a_task_and_a_tick_have_one_row() -> None:
     assert [key.grain for key in keys if key.scope in {"task", "tick"}] == [Grain.ALL, Grain.ALL]
     assert [key.grain for key in keys if key.scope == "provider"] == [Grain.ALL, Grain.QUARTER, Grain.DAY]
     assert {key.scope for key in keys} == {"all", "provider", "task", "tick"}
+
+
+@given(SCOPES, INSTANTS)
+def test_the_rows_of_a_charge_are_those_of_its_places(scopes: Scopes, at_ms: int) -> None:
+    """Each place once; what a place has no value for has no row; a charge of the same quarter has the same rows."""
+    found = places(scopes)
+    quarter_ms = at_ms - at_ms % QUARTER_MS
+
+    assert len({(place.scope, place.value) for place in found}) == len(found)
+    assert {place.scope for place in found} == {
+        kind.value for kind in ScopeKind if kind is ScopeKind.ALL or scopes.of(kind)
+    }
+    assert list(buckets(scopes, at_ms)) == [key for place in found for key in rows_of(place, quarter_ms)]
+    assert places(scopes) is found, "they are reckoned once"

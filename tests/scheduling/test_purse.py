@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from ostler.budget.windows import LATEST_MS
-from ostler.domain.ledger import Basis, EntryKind, LedgerEntry, LedgerQuery, Span
+from ostler.domain.commands import Reserve
+from ostler.domain.ledger import Amount, Basis, EntryKind, LedgerEntry, LedgerQuery, Scopes, Span
 from ostler.domain.limits import BudgetPolicy, Limit, Price, ScopeKind, UnknownPrice, Window, WindowKind
 from ostler.domain.policy import Policy
 from ostler.domain.states import Failure, FailureClass, TaskState, WaitCode
@@ -12,7 +13,9 @@ from ostler.domain.tasks import Complexity, Usage
 from ostler.domain.work import Finished
 from ostler.scheduling import signals as sig
 from ostler.scheduling.actor import Scheduler
-from ostler.scheduling.purse import RETRY_MS
+from ostler.scheduling.books import Turn
+from ostler.scheduling.effects import Emit
+from ostler.scheduling.purse import RETRY_MS, told
 from tests.scheduling.rig import HandClock, Rig, cloud, local, three_tiers
 
 ALL = Span(scope=ScopeKind.ALL, start_ms=0, end_ms=LATEST_MS)
@@ -420,3 +423,31 @@ def test_a_crossing_is_told_once() -> None:
 
     made.pass_ms(86_400_000 - made.now_ms % 86_400_000 + 1)
     assert alerts()[2:] == [("degraded", "$0.006012")]
+
+
+def test_what_was_told_before_a_restart_is_not_told_again() -> None:
+    """Of the limit of everybody and of each session alike; what gets worse afterwards is news."""
+    limits = (
+        Limit(name="month", soft=ESTIMATE, hard=10 * ESTIMATE),
+        Limit(name="session", scope=ScopeKind.SESSION, window=Window(kind=WindowKind.NONE), soft=1, hard=3 * ESTIMATE),
+    )
+    made = rig(*limits)
+    for name in ("a", "b"):
+        made.chat(name, tier="complex", session="s1")
+    before = [event for event in made.events if event.name == "alert.budget"]
+    assert sorted(str(event.metadata["limit"]) for event in before) == ["month", "session"]
+
+    again = Scheduler(made.policy, HandClock())
+    reserved = made.ledger.open_reservations()
+    again.restore_money(made.ledger.summed(ScopeKind, 0), reserved, now_ms=made.now_ms)
+    turn = Turn(again.books, made.now_ms)
+
+    def spend(session: str) -> list[tuple[object, object, object]]:
+        turn.effects.clear()
+        amount = Amount(micro_usd=ESTIMATE)
+        told(turn, Reserve(attempt=f"x/{session}", at_ms=made.now_ms, amount=amount, scopes=Scopes(session=session)))
+        events = [effect.event for effect in turn.effects if isinstance(effect, Emit)]
+        return [(event.metadata["limit"], event.metadata["of"], event.metadata["level"]) for event in events]
+
+    assert spend("s1") == [("session", "s1", "exhausted")]
+    assert spend("s2") == [("session", "s2", "degraded")]

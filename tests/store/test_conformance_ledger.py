@@ -7,6 +7,7 @@ import pytest
 
 from ostler.budget.limits import bounds
 from ostler.budget.presets import daily_limit, month_limit
+from ostler.budget.subscriptions import allowance_bounds
 from ostler.budget.windows import LATEST_MS
 from ostler.domain.commands import (
     Adjust,
@@ -21,7 +22,7 @@ from ostler.domain.commands import (
     SubmitTasks,
 )
 from ostler.domain.ledger import NOTHING, Amount, Basis, EntryKind, LedgerQuery, Scopes, Span, Spent
-from ostler.domain.limits import Limit, ScopeKind, Unit
+from ostler.domain.limits import Allowance, Limit, ScopeKind, Subscription, Unit, Window, WindowKind
 from ostler.domain.ports import Store
 from ostler.domain.states import TaskState
 from tests.store.rows_made import NOW_MS, make_new, make_update
@@ -285,3 +286,27 @@ async def test_the_newest_entries_come_first_where_they_are_asked_for(store: Sto
 
     assert [entry.attempt for entry in newest] == ["a3", "a4", "a3"]
     assert [entry.amount.micro_usd for entry in of_one] == [7, 3]
+
+
+async def test_many_that_use_a_subscription_at_once_never_pass_its_allowance_together(store: Store) -> None:
+    """Nine of ten for everybody, the tenth for critical work; what it covers is summed apart from money."""
+    plan = Subscription(
+        provider="plan",
+        reserve_percent=10,
+        allowances=(Allowance(name="day", window=Window(kind=WindowKind.DAY), amount=10),),
+    )
+    whose, worth = Scopes(provider="plan", model="m"), Amount(covered_micro_usd=1_000)
+
+    async def use(number: int, *, critical: bool = False) -> bool:
+        held = allowance_bounds(plan, whose, NOW_MS, critical=critical)
+        reserve = Reserve(attempt=f"u{number}", at_ms=NOW_MS, amount=worth, scopes=whose, bounds=held)
+        (answer,) = await store.apply([reserve])
+        assert isinstance(answer, Applied) or answer.limit == "allowance day of plan"
+        return isinstance(answer, Applied)
+
+    assert sum(await asyncio.gather(*(use(number) for number in range(40)))) == 9
+    assert [await use(100, critical=True), await use(101, critical=True)] == [True, False]
+    held = await store.open_reservations()
+    await store.apply([Settle(attempt=entry.attempt, at_ms=NOW_MS, amount=worth) for entry in held])
+    (spent,) = await store.spent([Span(scope=ScopeKind.PROVIDER, value="plan", start_ms=0, end_ms=LATEST_MS)])
+    assert (spent.total(Unit.USD), spent.total(Unit.WORTH), spent.used.requests) == (0, 10_000, 10)
