@@ -37,7 +37,7 @@ models:
     {provider: stable, context: 200000, capabilities: [tools], input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0}
   large-horse: {provider: stable, context: 200000, capabilities: [tools]}
 scheduler: {heartbeat: 500ms, session_dead: 4s, retry_base: 100ms}
-agents: {folders: [agents]}
+agents: {folders: [agents], max_cost: %(max_cost)s, judge: %(judge)s}
 gateway: {require_key: always, queue: 2s}
 worker:
   allow: [agent]
@@ -107,11 +107,13 @@ def environment_of(pid: int) -> str:
         return ""
 
 
-def writes_in_tree(name: str, content: str) -> Play:
-    """The play of an agent that leaves `content` in a file of its tree, whose path it finds in what it is sent."""
+def writes_in_tree(name: str, content: str, *, endless: bool = False) -> Play:
+    """The play of an agent that leaves `content` in a file of its tree, whose path it finds in what it is sent.
+    `endless`: it does so over and over.
+    """
 
     def play(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
-        return writes_note(in_tree(call, name), content)(call, dialect)
+        return writes_note(in_tree(call, name), content, endless=endless)(call, dialect)
 
     return play
 
@@ -164,15 +166,17 @@ def new_repo(folder: Path) -> Path:
 
 
 @contextmanager
-def open_barn(folder: Path, *, profile: str = PROFILE, worker: bool = True) -> Iterator[Barn]:
-    """Start all of it; `worker`: with one inside the hub."""
+def open_barn(
+    folder: Path, *, profile: str = PROFILE, worker: bool = True, max_cost: str = "null", judge: str = "null"
+) -> Iterator[Barn]:
+    """Start all of it; `worker`: with one inside the hub. `max_cost`, `judge`: of runs, as a profile says them."""
     with ExitStack() as stack:
         repo, home = new_repo(folder / "barn"), folder / "person"
         home.mkdir()
         (folder / "agents").mkdir()
         (folder / "agents" / "hand.md").write_text(HAND, encoding="utf-8")
         upstream = stack.enter_context(Upstream(OpenAI((SMALL, LARGE)), answers()))
-        text = profile % {"url": upstream.url, "repo": repo}
+        text = profile % {"url": upstream.url, "repo": repo, "max_cost": max_cost, "judge": judge}
         hub = stack.enter_context(
             HubProcess(folder, *([] if worker else ["--no-worker"]), profile=text, env=environment(home))
         )

@@ -190,6 +190,8 @@ worker:
   task_env: [CI]
 agents:
   folders: [~/agents]
+  max_cost: 1.5
+  judge: quick
 hub:
   host: 0.0.0.0
   port: 8000

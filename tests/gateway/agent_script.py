@@ -28,11 +28,15 @@ BUILT_IN = ("namespace", "web_search", "custom")
 PATH_FIELDS = ("file_path", "filePath", "path", "filename")
 
 
-def writes_note(path: str, content: str) -> Play:
-    """The play of an agent that leaves `content` in the file `path`."""
+def writes_note(path: str, content: str, *, endless: bool = False) -> Play:
+    """The play of an agent that leaves `content` in the file `path`. `endless`: it does so over and over."""
 
     def agent(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
-        return answers(what_it_says(call.json, dialect, path, content))(call, dialect)
+        body = call.json
+        if endless and _offered(body):
+            tool = _chosen(dict(_offered(body)), path, content)
+            return answers(Said(text="Once more.", tools=(tool,), finish="tools"))(call, dialect)
+        return answers(what_it_says(body, dialect, path, content))(call, dialect)
 
     return agent
 

@@ -1,5 +1,7 @@
 """Keys for attempts of agents: made when an attempt is handed out, worthless when it ends, in no record."""
 
+import pytest
+
 from ostler.domain.fleet import Session, WorkerOffer
 from ostler.domain.ports import CallQuery
 from ostler.domain.states import Failure, FailureClass, TaskState
@@ -21,12 +23,12 @@ async def joined(built: House) -> Session:
     return await built.hub.link.join(OFFER)
 
 
-async def handed_out(built: House, session: Session, *, generation: int = 1) -> Assignment:
-    """The assignment that the worker gets."""
+async def handed_out(built: House, session: Session, *, generation: int = 1, task_id: str | None = None) -> Assignment:
+    """The assignment that the worker gets; those that it has not begun are told again."""
     for _ in range(200):
         poll = await built.hub.link.poll(session.id, 20)
         for assignment in poll.assignments:
-            if assignment.generation == generation:
+            if assignment.generation == generation and task_id in (None, assignment.task_id):
                 return assignment
     raise AssertionError("nothing was handed out")
 
@@ -210,3 +212,64 @@ async def test_calls_of_an_agent_are_blamed_once() -> None:
 
         (row,) = built.hub.endpoints.rows().endpoints
         assert row.consecutive_failures == 0
+
+
+async def test_a_judge_may_use_the_key_of_the_attempt() -> None:
+    """It opens the models of the judge's tier beside the decided one; the worker is told the tier. Off by default."""
+    async with house() as built:
+        session = await joined(built)
+        await built.hub.submit([agent("plain")])
+        assert (await handed_out(built, session, task_id="plain")).judge == ""
+
+        built.hub.attempt_keys.judge = "standard"
+        await built.hub.submit([agent("judged")])
+        assignment = await handed_out(built, session, task_id="judged")
+
+        assert assignment.judge == "standard"
+        assert assignment.key is not None
+        key = built.hub.gateway.ring.find(assignment.key)
+        assert key is not None
+        assert set(key.models) >= {"qwen"}
+
+
+@pytest.mark.parametrize("kind", [FailureClass.QUOTA, FailureClass.RATE_LIMIT, FailureClass.STUCK])
+async def test_a_run_that_has_cost_all_it_may_needs_a_person(kind: FailureClass) -> None:
+    """Whatever its program made of the refusal: it would cost as much again. What it did is kept."""
+    async with house() as built:
+        built.hub.attempt_keys.max_cost_micro_usd = 100
+        session = await joined(built)
+        await built.hub.submit([agent()])
+        assignment = await handed_out(built, session)
+        key = built.hub.gateway.ring.named(name_of("t1", 1))
+        assert key is not None
+        assert key.limit_micro_usd == 100
+        built.hub.gateway.ring.use(key).micro_usd = 120
+
+        await reported(built, session, assignment, ended(assignment, ok=False, kind=kind))
+
+        found = await built.hub.task("t1")
+        assert found.task.state is TaskState.NEEDS_HUMAN
+        assert found.task.failure is not None
+        assert found.task.failure.kind is FailureClass.POLICY
+        assert "the run has cost $0.00012, and one may cost $0.0001" in found.task.failure.message
+        assert found.attempts[0].evidence is not None
+        assert found.attempts[0].evidence.branch == "ostler/t1.1"
+
+
+async def test_a_run_below_its_limit_fails_as_it_did() -> None:
+    """And good work is good, whatever it cost."""
+    async with house() as built:
+        built.hub.attempt_keys.max_cost_micro_usd = 100
+        session = await joined(built)
+        await built.hub.submit([agent("cheap"), agent("dear")])
+        one = await handed_out(built, session, task_id="cheap")
+        other = await handed_out(built, session, task_id="dear")
+        key = built.hub.gateway.ring.named(name_of(other.task_id, 1))
+        assert key is not None
+        built.hub.gateway.ring.use(key).micro_usd = 500
+
+        await reported(built, session, one, ended(one, ok=False, kind=FailureClass.AUTH))
+        await reported(built, session, other, ended(other))
+
+        assert (await built.hub.task(one.task_id)).task.failure is not None
+        assert (await built.hub.task(other.task_id)).task.state is TaskState.SUCCEEDED

@@ -63,6 +63,26 @@ def test_the_end_of_an_agent_is_no_failure_of_its_endpoint(kind: FailureClass) -
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "left_out"),
+    [
+        (FailureClass.CUT, ()),
+        (FailureClass.TIMEOUT, ()),
+        (FailureClass.STALLED, ()),
+        (FailureClass.SERVER, ("gpu",)),
+        (FailureClass.CONTEXT_TOO_LONG, ("gpu/qwen",)),
+    ],
+)
+def test_how_its_program_ended_says_nothing_of_the_endpoint(kind: FailureClass, left_out: tuple[str, ...]) -> None:
+    """A program that broke off or took too long may go on where it was; what its calls met there is another thing."""
+    rig = busy()
+    agent(rig)
+
+    rig.finish("t", kind)
+
+    assert rig.rows["t"].excluded == left_out
+
+
 def test_a_failing_check_is_repeated_once_and_then_goes_up() -> None:
     """Two equal failures, not three: an attempt of an agent is a whole piece of work."""
     rig = busy()

@@ -18,7 +18,7 @@ from ostler.app.trace_parts import TraceParts
 from ostler.budget.mirror import since_needed
 from ostler.budget.recovery import recovered
 from ostler.config.agent_files import read_agents
-from ostler.config.settings import HubSettings, LoadedProfile
+from ostler.config.settings import AgentSettings, HubSettings, LoadedProfile
 from ostler.domain.allowances import Reported
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import AppendEvents, Release, Settle
@@ -112,7 +112,7 @@ class HubParts:
         parts.hub.board.savings = parts._savings_of(chosen.profile)
         pump.start()
         parts.hub.gateway.keep_calls_ms = chosen.profile.gateway.keep_calls_ms
-        parts.hub.roles.read = partial(read_agents, chosen.profile.agents.folders)
+        parts.follow_agents(chosen.profile.agents)
         parts.hub.attempt_keys.enabled = chosen.profile.gateway.enabled
         await parts.hub.gateway.start()
         await parts.hub.attempt_keys.take_up(work.tasks)
@@ -126,6 +126,12 @@ class HubParts:
         parts.hub.loops.runner.rules = loop_rules(chosen.profile)
         await parts.hub.loops.runner.start()
         return parts
+
+    def follow_agents(self, agents: AgentSettings) -> None:
+        """Put the profile's rules for agents in force."""
+        self.hub.roles.read = partial(read_agents, agents.folders)
+        self.hub.attempt_keys.max_cost_micro_usd = agents.max_cost_micro_usd
+        self.hub.attempt_keys.judge = agents.judge
 
     async def _take_up(self, work: OpenWork, declared: tuple[EndpointSpec, ...]) -> None:
         self.recovered = len(work.tasks)

@@ -2,13 +2,11 @@
 
 import asyncio
 import os
-from functools import partial
 
 from ostler.app.hub_parts import HubParts
 from ostler.app.loop_rules import loop_rules
 from ostler.app.prices import with_list_prices
 from ostler.app.profiles import setting_rows
-from ostler.config.agent_files import read_agents
 from ostler.config.load import load_profile
 from ostler.config.settings import LoadedProfile
 from ostler.config.watch import ProfileWatcher
@@ -29,7 +27,7 @@ async def watch_profile(parts: HubParts, profile: LoadedProfile, path: str | Non
         parts.hub.metrics.enabled = loaded.telemetry.metrics
         parts.janitor.keep_events_ms = loaded.telemetry.keep_events_ms
         parts.hub.gateway.keep_calls_ms = loaded.gateway.keep_calls_ms
-        parts.hub.roles.read = partial(read_agents, loaded.agents.folders)
+        parts.follow_agents(loaded.agents)
         parts.hub.loops.runner.rules = loop_rules(loaded)
         carry_out(asyncio.ensure_future(parts.hub.reload(loaded.policy, setting_rows(loaded))))
 

@@ -1,5 +1,6 @@
 """A worker put together from a profile: what it offers, what it allows, how it runs it."""
 
+import asyncio
 import contextlib
 import hashlib
 import os
@@ -12,8 +13,10 @@ from pathlib import Path
 import msgspec
 
 from ostler.app.identity import spool_folder
+from ostler.client.transport import Transport
 from ostler.config.settings import AgentLimits
 from ostler.config.settings import WorkerSettings as WorkerSection
+from ostler.domain.errors import OstlerError
 from ostler.domain.fleet import HostReport, WorkerOffer
 from ostler.domain.ports import HubLink
 from ostler.domain.tasks import AGENT_CAPABILITY, TaskKind
@@ -28,6 +31,7 @@ from ostler.workers.guard import ReaperGuard
 from ostler.workers.rules import WorkerRules
 from ostler.workers.run import Runner
 from ostler.workers.runners.agents import versions
+from ostler.workers.runners.agents.judging import Ask
 from ostler.workers.runners.agents.runner import AgentRunner, AgentSettings
 from ostler.workers.runners.agents.shelf import adapter_named
 from ostler.workers.runners.agents.watch import Limits
@@ -45,6 +49,9 @@ class AgentPlace(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
 
 
+JUDGE_TOKENS = 1_000
+"""A judge may think before it answers in one line."""
+JUDGE_PATIENCE_S = 180.0
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -153,8 +160,39 @@ def _agent_runner(
         environ=dict(os.environ),
         keep_runs=section.keep_agent_runs,
         limits=agent_limits(section.agent_limits),
+        ask=judge_at(place.gateway),
     )
     return AgentRunner(rules, guard, settings, Verifier(checks))
+
+
+def judge_at(gateway: str) -> Ask:
+    """Asks a model at the hub's gateway, on the key of an attempt."""
+
+    def asked(key: str, model: str, prompt: str) -> str:
+        body = {"model": model, "max_tokens": JUDGE_TOKENS, "messages": [{"role": "user", "content": prompt}]}
+        transport = Transport(gateway, key, timeout_s=JUDGE_PATIENCE_S)
+        answer = transport.ask("POST", "/v1/chat/completions", msgspec.json.encode(body))
+        return msgspec.json.decode(answer, type=_Completion).choices[0].message.content or ""
+
+    async def ask(key: str, model: str, prompt: str) -> str:
+        try:
+            return await asyncio.to_thread(asked, key, model, prompt)
+        except (msgspec.DecodeError, IndexError) as error:
+            raise OstlerError(f"the judge's answer cannot be read: {error}") from None
+
+    return ask
+
+
+class _Said(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Said
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
 
 
 def agent_limits(said: AgentLimits) -> Limits:

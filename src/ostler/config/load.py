@@ -15,6 +15,7 @@ from ostler.config.classic import with_classic_tiers
 from ostler.config.decode import decode
 from ostler.config.document import read_document
 from ostler.config.draft import Draft
+from ostler.config.ladder import Ladder, tier_reference
 from ostler.config.layers import environment_layer, merge, name_list_items
 from ostler.config.mistakes import Mistakes, SettingPath
 from ostler.config.nodes import Node, Place
@@ -108,7 +109,7 @@ def _resolve(draft: Draft, source: Source, env: Mapping[str, str], cwd: Path) ->
     return LoadedProfile(
         policy=msgspec.structs.replace(policy, version=policy_version(policy)),
         worker=_worker(file.worker, env, folder),
-        agents=_agents(file.agents, env, folder),
+        agents=_agents(draft, ladder, env, folder),
         gateway=file.gateway,
         alerts=file.alerts,
         alert_rules=resolve_alerts(draft),
@@ -143,8 +144,14 @@ def _worker(worker: WorkerSettings, env: Mapping[str, str], folder: Path) -> Wor
     return msgspec.structs.replace(worker, cwd_roots=roots, repos=repos)
 
 
-def _agents(agents: AgentSettings, env: Mapping[str, str], folder: Path) -> AgentSettings:
-    return msgspec.structs.replace(agents, folders=tuple(str(folder / expand_user(one, env)) for one in agents.folders))
+def _agents(draft: Draft, ladder: Ladder, env: Mapping[str, str], folder: Path) -> AgentSettings:
+    agents = draft.file.agents
+    judge = agents.judge
+    if judge is not None:
+        judge = tier_reference(draft, ladder, judge, ("agents", "judge"))
+    return msgspec.structs.replace(
+        agents, judge=judge, folders=tuple(str(folder / expand_user(one, env)) for one in agents.folders)
+    )
 
 
 def _repo(written: str, env: Mapping[str, str], folder: Path) -> str:

@@ -122,10 +122,14 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the hub finds agents that tasks may name."""
+    """Agents that tasks may name, and what the hub makes of their runs."""
 
     folders: tuple[str, ...] = ()
     """Folders with Markdown files, those in them too; the first file of a name counts."""
+    max_cost_micro_usd: int | None = None
+    """What one run of an agent may cost; `None` = any sum that the budget allows."""
+    judge: str | None = None
+    """Tier that is asked for its opinion of a run that nothing else can tell of; `None` = nobody is asked."""
 
 
 class KeyRule(StrEnum):

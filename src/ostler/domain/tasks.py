@@ -319,6 +319,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Commit it began from."""
     commits: int = 0
     files_changed: int = 0
+    opinion: str = ""
+    """What a judge thinks of it, where one was asked: `pass`, `fail` or `none`, and why. An opinion, no proof."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,6 +52,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """
     traceparent: str = ""
     """For what it calls: the attempt as the parent of their spans; empty = it is not traced."""
+    judge: str = ""
+    """For an agent: the tier that is asked for its opinion when nothing else can tell; its key opens that, too."""
     notes: tuple[str, ...] = ()
     """For an agent: what came of earlier attempts, to be handed over to this one."""
 

@@ -11,12 +11,14 @@ attempts that are not under way, which a crash may have left.
 import asyncio
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from ostler.domain.live import CallRecord
 from ostler.domain.money import exact_usd_text
 from ostler.domain.ports import CallQuery, Store
-from ostler.domain.states import LEASED_STATES
+from ostler.domain.states import LEASED_STATES, Failure, FailureClass
 from ostler.domain.tasks import Attempt, Task, TaskKind
-from ostler.domain.work import ModelRoute
+from ostler.domain.work import Finished, ModelRoute, Report
 from ostler.hub.gateway_desk import GatewayDesk
 from ostler.hub.gateway_views import KeyWish
 from ostler.hub.handing import Equipment
@@ -36,25 +38,48 @@ class AttemptKeys:
         self._store = store
         self.enabled = True
         """Whether there is a gateway to use a key at."""
+        self.max_cost_micro_usd: int | None = None
+        """What one attempt may cost."""
+        self.judge: str | None = None
+        """Tier that is asked for its opinion."""
         self._revoking: set[asyncio.Task[None]] = set()
 
     async def equip(self, task: Task, route: ModelRoute | None) -> Equipment:
         """The key of an attempt that is about to be handed out, and what earlier ones left to be known.
 
-        The model that was decided is the only one it opens.
+        It opens the model that was decided and, where a judge is to be asked, those of its tier.
         """
         notes = await self._notes(task) if task.generation > 1 else ()
         if not self.enabled or route is None:
             return Equipment(notes=notes)
+        judging = self._desk.models_of(self.judge) if self.judge is not None else ()
         wish = KeyWish(
             name=name_of(task.id, task.generation),
-            models=(route.model,),
+            models=tuple(dict.fromkeys((route.model, *judging))),
             task=task.id,
             priority=task.priority,
             local_only=task.facts.local_only,
+            limit_micro_usd=self.max_cost_micro_usd,
         )
         made = await self._desk.make_key(wish)
-        return Equipment(key=made.key, notes=notes)
+        return Equipment(key=made.key, judge=self.judge if judging and self.judge else "", notes=notes)
+
+    def as_paid(self, report: Report) -> Report:
+        """A report as it is to be taken: a run that failed because it has cost all that it may needs a person, whatever
+        its program made of the refusal. What it did is kept.
+        """
+        if not isinstance(report, Finished) or report.ok or self.max_cost_micro_usd is None:
+            return report
+        key = self._desk.ring.named(name_of(report.task_id, report.generation))
+        if key is None or key.limit_micro_usd is None:
+            return report
+        use, limit = self._desk.ring.use(key), exact_usd_text(key.limit_micro_usd)
+        if use.micro_usd < key.limit_micro_usd and not use.has_refused:
+            return report
+        spent = exact_usd_text(use.micro_usd)
+        message = f"the run has cost {spent}, and one may cost {limit} (agents.max_cost): its next call was refused"
+        failure = Failure(kind=FailureClass.POLICY, message=message, at_ms=report.at_ms)
+        return msgspec.structs.replace(report, failure=failure)
 
     def ended(self, task: Task, generation: int) -> None:
         """An attempt has ended: its key opens nothing from now on, also when that is not durable yet."""

@@ -104,7 +104,8 @@ def _left(evidence: Evidence | None) -> str:
         return ""
     work = f"{evidence.files_changed} files changed on {evidence.branch}" if evidence.branch else "nothing changed"
     agent = f"{evidence.agent} {evidence.version}".strip()
-    return f"; {agent}: {evidence.steps} steps, {evidence.tool_calls} tool calls, {work}"
+    opinion = f"; opinion of a judge: {evidence.opinion}" if evidence.opinion else ""
+    return f"; {agent}: {evidence.steps} steps, {evidence.tool_calls} tool calls, {work}{opinion}"
 
 
 def verdict_why(task_id: str, verdict: Verdict, now_ms: int, shown: Sequence[str] = ()) -> Why:

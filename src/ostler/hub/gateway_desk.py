@@ -24,6 +24,7 @@ from ostler.hub.key_ring import PREFIX, KeyRing
 from ostler.hub.pump import Pump
 from ostler.hub.tokens import token_hash
 from ostler.hub.windows import DAY_MS, WINDOWS, window_of
+from ostler.routing.ladder import Ladder
 
 KEEP_CALLS_MS = 30 * DAY_MS
 PRUNE_EVERY_S = 3600.0
@@ -94,6 +95,11 @@ class GatewayDesk:
         """All keys with what they have spent."""
         rows = tuple(self._row(key) for key in self.ring.every_key())
         return KeyList(keys=rows, now_ms=self._pump.clock.now_ms())
+
+    def models_of(self, tier: str) -> tuple[str, ...]:
+        """Models of a tier, by name or alias; none when there is no such tier."""
+        found = Ladder(self._pump.scheduler.books.policy.catalog).find(tier)
+        return found.models if found is not None else ()
 
     async def revoke_key(self, name: str) -> KeyRow:
         """Make a key worthless, from now on and for good. One that is revoked already stays so."""

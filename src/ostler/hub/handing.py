@@ -35,6 +35,7 @@ class Equipment(msgspec.Struct, frozen=True, kw_only=True):
     """What an agent's attempt is given: a key of the gateway, and notes about earlier attempts."""
 
     key: str | None = None
+    judge: str = ""
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ostler.domain.errors import LimitReachedError, NotAllowedError
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.money import exact_usd_text
+from ostler.domain.states import FailureClass
 from ostler.hub.tokens import token_hash
 from ostler.hub.windows import Window, instant_text, window_of
 
@@ -21,13 +22,15 @@ PREFIX = "ost-"
 class KeyUse:
     """What a key has done: calls in all, when the newest came in, and what it has spent in its newest window."""
 
-    __slots__ = ("calls", "last_ms", "micro_usd", "window")
+    __slots__ = ("calls", "has_refused", "last_ms", "micro_usd", "window")
 
     def __init__(self, window: Window, micro_usd: int = 0, calls: int = 0, last_ms: int | None = None) -> None:
         self.window = window
         self.micro_usd = micro_usd
         self.calls = calls
         self.last_ms = last_ms
+        self.has_refused = False
+        """Whether a call was refused because it might have passed the key's limit."""
 
 
 class KeyRing:
@@ -65,6 +68,10 @@ class KeyRing:
         """All of them by name, the revoked ones too."""
         return [self._by_name[name] for name in sorted(self._by_name)]
 
+    def named(self, name: str) -> GatewayKey | None:
+        """The key of this name, if there ever was one."""
+        return self._by_name.get(name)
+
     def find(self, raw_key: str) -> GatewayKey | None:
         """The key that a caller presents, if there is one and it is not revoked."""
         return self._by_hash.get(token_hash(raw_key)) if raw_key.startswith(PREFIX) else None
@@ -87,6 +94,8 @@ class KeyRing:
         use.calls += 1
         if use.last_ms is None or record.at_ms > use.last_ms:
             use.last_ms = record.at_ms
+        if record.failure is FailureClass.QUOTA and not record.attempts and f"key {key.name}" in record.message:
+            use.has_refused = True
         if record.cost_micro_usd and record.at_ms >= use.window.since_ms:
             use.micro_usd += record.cost_micro_usd
 

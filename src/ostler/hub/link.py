@@ -1,7 +1,7 @@
 """The hub's side of a worker's link, called directly by the built-in worker and by the HTTP routes for remote ones."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ostler.domain.errors import NotFoundError
 from ostler.domain.fleet import HostReport, Session, WorkerOffer
@@ -20,6 +20,8 @@ class LocalLink:
     def __init__(self, pump: Pump) -> None:
         self._pump = pump
         self.signs = LifeSigns()
+        self.as_taken: Callable[[Report], Report] = lambda report: report
+        """How a report is taken, where the hub knows more of its attempt than the worker."""
 
     async def join(self, offer: WorkerOffer) -> Session:
         """Open a session, or go on with the one that this very daemon has; it is durable when this returns."""
@@ -59,7 +61,8 @@ class LocalLink:
         for report in reports:
             outbox.confirm(report.task_id, report.generation)
             self.signs.heard(report, self._pump.clock.now_ms())
-        carried = [self._pump.start_signal(Reported(session_id=session_id, report=report)) for report in reports]
+        taken = [self.as_taken(report) for report in reports]
+        carried = [self._pump.start_signal(Reported(session_id=session_id, report=report)) for report in taken]
         for task in carried:
             await task
 

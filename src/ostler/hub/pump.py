@@ -291,6 +291,7 @@ class Pump:
                 route=effect.route,
                 results=handed.results,
                 key=equipment.key,
+                judge=equipment.judge,
                 notes=equipment.notes,
                 traceparent=self._traceparent(effect.command.task),
             )

@@ -105,6 +105,7 @@ class Hub:
         self.loops = LoopDesk(pump, store, LoopRunner(pump, store, self), self._try_out)
         self.board = BoardDesk(pump, store, self.status)
         self._link = LocalLink(pump)
+        self._link.as_taken = self.attempt_keys.as_paid
         self.fellows: Fellows = self._alone
         self.signs = self._link.signs
         self.alerts = AlertDesk(pump, store, self.signs)

@@ -31,6 +31,8 @@ from ostler.scheduling.timers import TimerKind
 
 AGENT_REPEATS = 2
 ENDS_KEPT = 4096
+PROGRAM_ENDS = frozenset({FailureClass.CUT, FailureClass.TIMEOUT, FailureClass.STALLED})
+"""Ways of an agent's program to end that are no doing of the endpoint: its calls were blamed one by one."""
 TRIED_KEPT = 8
 """Failed attempts that a row remembers in words."""
 _REPORTS = msgspec.json.Encoder()
@@ -263,7 +265,7 @@ def _again(turn: Turn, task: Task, failure: Failure, step: NextStep, attempt: At
         model_step=_step_used(task) + 1 if step.move is Move.MODEL else task.model_step,
         errors=step.errors,
         # Another model may well run where this one failed.
-        excluded=() if step.move is Move.MODEL else exclusion(failure.kind, task.endpoint, task.model),
+        excluded=() if step.move is Move.MODEL else _left_out(task, failure),
         not_before_ms=due_ms,
     )
     measurements = {"delay_ms": step.delay_ms, "attempts": after.generation}
@@ -277,6 +279,13 @@ def _again(turn: Turn, task: Task, failure: Failure, step: NextStep, attempt: At
     event = turn.task_event("task.retry_wait", after, measurements, **turn.route_meta(after), **detail)
     turn.apply(turn.store(task, after, event, attempt=attempt))
     place(turn, after)
+
+
+def _left_out(task: Task, failure: Failure) -> tuple[str, ...]:
+    """What the next choice leaves out. How an agent's program ended says nothing of the endpoint."""
+    if task.facts.kind is TaskKind.AGENT and failure.kind in PROGRAM_ENDS:
+        return ()
+    return exclusion(failure.kind, task.endpoint, task.model)
 
 
 def blame(turn: Turn, name: str | None, failure: Failure) -> None:

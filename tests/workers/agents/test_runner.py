@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from ostler.domain.errors import NotAllowedError
+from ostler.domain.errors import NotAllowedError, OstlerError
 from ostler.domain.states import FailureClass, Outcome
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.domain.work import Assignment, Finished, Progress, Report
@@ -21,6 +21,7 @@ from ostler.workers.commands import CommandHost
 from ostler.workers.guard import NoGuard
 from ostler.workers.rules import WorkerRules
 from ostler.workers.run import Run
+from ostler.workers.runners.agents.judging import Ask
 from ostler.workers.runners.agents.runner import AgentRunner, AgentSettings
 from ostler.workers.runners.agents.watch import Limits
 from ostler.workers.timing import SystemTiming
@@ -76,6 +77,8 @@ class Bench:
             "SECRET": "hidden",
         }
         self.limits = QUICK
+        self.ask: Ask | None = None
+        self.judge = ""
         self.reports: list[Report] = []
 
     @property
@@ -91,6 +94,7 @@ class Bench:
             keep_runs=keep,
             limits=self.limits,
             grace_s=0.3,
+            ask=self.ask,
         )
         checks = CommandHost(self.rules, NoGuard(), environ=self.environ)
         return AgentRunner(self.rules, NoGuard(), settings, Verifier(checks))
@@ -102,7 +106,13 @@ class Bench:
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         task = TaskSpec(id="t1", kind=TaskKind.AGENT, prompt="Write a note.", repo="barn")
         assignment = Assignment(
-            task_id="t1", generation=1, spec=replace(task, **spec), tier="standard", route=route(), key=KEY
+            task_id="t1",
+            generation=1,
+            spec=replace(task, **spec),
+            tier="standard",
+            route=route(),
+            key=KEY,
+            judge=self.judge,
         )
         run = run_of(assignment, clock=SystemTiming(), identity=self.identity, reports=self.reports)
         return run, asyncio.create_task(self.runner().run(run))
@@ -152,9 +162,11 @@ async def test_checks_run_in_the_tree_and_prove_the_work(bench: Bench) -> None:
 
 
 async def test_the_environment_is_the_workers_choice(bench: Bench) -> None:
-    """Left-over keys and settings of the person are not there, the home is the run's own, standard input is closed."""
+    """Left-over keys and settings of the person are not there, the home is the run's own, standard input is the prompt
+    and ends with it.
+    """
     body = (
-        'assert sys.stdin.read() == ""\n'
+        'assert sys.stdin.read().startswith("Write a note.")\n'
         'names = ("ANTHROPIC_API_KEY", "OPENCODE_PERMISSION", "SECRET", "HOME", "XDG_DATA_HOME", "TMPDIR", "LANG")\n'
         "work(json.dumps({name: os.environ.get(name) for name in names}))\n"
     )
@@ -257,6 +269,53 @@ async def test_an_agent_may_ask_a_person(bench: Bench) -> None:
     assert git(bench.repo, "show", "ostler/t1.1:note.txt") == "Oats."
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind", "opinion"),
+    [
+        ("PASS", None, "pass"),
+        ("FAIL: no oats", FailureClass.VERIFICATION, "fail: no oats"),
+        ("Well.", None, "none: the judge gave no verdict"),
+        (None, None, "none: the gateway is away"),
+    ],
+)
+async def test_a_judge_is_asked_when_nothing_else_can_tell(
+    bench: Bench, answer: str | None, kind: FailureClass | None, opinion: str
+) -> None:
+    """Its `FAIL` is a failed check, everything else is noted and changes nothing: never is a result verified by it."""
+    asked: list[tuple[str, str, str]] = []
+
+    async def ask(key: str, model: str, prompt: str) -> str:
+        asked.append((key, model, prompt))
+        if answer is None:
+            raise OstlerError("the gateway is away")
+        return answer
+
+    bench.ask, bench.judge = ask, "cheap"
+    finished = await bench.ran(GOOD)
+
+    assert kind_of(finished) is kind, finished
+    assert finished.evidence is not None
+    assert finished.evidence.opinion == opinion
+    assert finished.outcome is Outcome.REPORTED
+    ((key, model, prompt),) = asked
+    assert (key, model) == (KEY, "tier:cheap")
+    assert "+Oats." in prompt
+    assert "Done." in prompt
+
+
+async def test_a_judge_is_not_asked_where_there_is_proof(bench: Bench) -> None:
+    """Checks of the task's own say more, whatever they say; and bad work needs no opinion."""
+
+    async def ask(key: str, model: str, prompt: str) -> str:
+        raise AssertionError("it was asked")
+
+    bench.ask, bench.judge = ask, "cheap"
+
+    good = await bench.ran(GOOD, verify=(("grep", "-q", "Oats", "note.txt"),))
+    assert good.outcome is Outcome.VERIFIED
+    assert kind_of(await bench.ran("sys.exit(3)")) is FailureClass.ENVIRONMENT
+
+
 async def test_what_a_program_leaves_running_ends_with_it(bench: Bench, tagged: Tagged) -> None:
     """Also a child in a session of its own that has let go of everything."""
     body = (
@@ -329,7 +388,7 @@ async def test_without_a_key_or_a_model_nothing_starts(bench: Bench) -> None:
 
 async def test_notes_of_earlier_attempts_are_in_the_prompt(bench: Bench) -> None:
     """And the checks that will be run, so that the agent knows what counts."""
-    run, task = bench.start("work(sys.argv[-1])", verify=(("grep", "x"),))
+    run, task = bench.start("work(sys.stdin.read())", verify=(("grep", "x"),))
     task.cancel()
     await asyncio.wait({task})
 

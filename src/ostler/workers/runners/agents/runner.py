@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ostler.domain.errors import NotAllowedError
+from ostler.domain.errors import NotAllowedError, OstlerError
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Evidence, TaskSpec
 from ostler.domain.work import Finished, ModelRoute
@@ -27,6 +27,7 @@ from ostler.workers.processes import StartError
 from ostler.workers.rules import AgentEnv, WorkerRules
 from ostler.workers.run import Run
 from ostler.workers.runners.agents.contract import Adapter, Job, Verdict
+from ostler.workers.runners.agents.judging import Ask, Opinion, opinion_of, question
 from ostler.workers.runners.agents.process import AgentProcess, Ended
 from ostler.workers.runners.agents.prompting import PROMPT_BYTES_MAX, prompt_of, question_of
 from ostler.workers.runners.agents.shelf import adapter_named
@@ -52,6 +53,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_runs: bool = False
     limits: Limits = Limits()
     grace_s: float = 5.0
+    ask: Ask | None = None
+    """Asks a judge; `None`: there is no way to ask one."""
 
 
 class AgentRunner:
@@ -152,6 +155,7 @@ class AgentRunner:
         try:
             ended = await process.until_end(self._guard, self._settings.grace_s)
             work = await asyncio.to_thread(place.keep_work, run.spec.title or run.spec.prompt)
+            diff = await asyncio.to_thread(place.diff) if run.assignment.judge and not checks else ""
         except StartError as error:
             return run.failed(error.kind, error.message)
         version = await version_of(adapter, self._settings.environ)
@@ -159,7 +163,27 @@ class AgentRunner:
         failed = self._failure(run, ended, partial)
         if failed is not None:
             return failed
-        return await self._verifier.verify(checks, run, partial) if checks else partial
+        if checks:
+            return await self._verifier.verify(checks, run, partial)
+        return await self._judged(run, job, partial, diff) if run.assignment.judge else partial
+
+    async def _judged(self, run: Run, job: Job, work: Finished, diff: str) -> Finished:
+        """Good work with a judge's opinion, or failed by it."""
+        if self._settings.ask is None or work.evidence is None:
+            return work
+        asked = question(run.spec, work.output, diff)
+        try:
+            answer = await self._settings.ask(job.key, f"tier:{run.assignment.judge}", asked)
+            opinion = opinion_of(answer)
+        except OstlerError as error:
+            opinion = Opinion(passed=None, reason=one_line(redact(str(error), job.key), QUESTION_CHARACTERS))
+        work = replace(work, evidence=replace(work.evidence, opinion=opinion.text))
+        if opinion.passed is False:
+            message = (
+                f"in the opinion of a judge ({run.assignment.judge}) it is not done: {opinion.reason or 'no reason'}"
+            )
+            return run.failed(FailureClass.VERIFICATION, message, partial=work)
+        return work
 
     def _failure(self, run: Run, ended: Ended, partial: Finished) -> Finished | None:
         verdict = ended.verdict

@@ -101,6 +101,12 @@ class Workspace:
             summary=_git(self.tree, "diff", "--shortstat", self._base, head).strip(),
         )
 
+    def diff(self) -> str:
+        """What its branch changed, as a patch; empty without a repository."""
+        if self._repo is None:
+            return ""
+        return _git(self.tree, "diff", "--no-ext-diff", "--no-textconv", self._base, "HEAD", may_fail=True)
+
     def abandon(self, *, keep: bool) -> None:
         """Keep what work there is and remove the rest, for a run that was broken off."""
         has_work = True  # where git cannot tell, nothing is thrown away
