@@ -9,7 +9,17 @@ from ostler.config.settings import GatewaySettings
 from ostler.domain.catalog import Catalog, CostClass, EndpointKind, EndpointSpec, ModelSpec, TierSpec
 from ostler.domain.decision import Decision, TargetType
 from ostler.domain.fleet import EndpointView, Health
-from ostler.domain.live import CallRecord, Denial, DeniedError, Dispatch, GatewayKey, LiveCall, LiveEnded, Standing
+from ostler.domain.live import (
+    CallRecord,
+    Denial,
+    DeniedError,
+    Dispatch,
+    GatewayKey,
+    LiveCall,
+    LiveEnded,
+    Refusal,
+    Standing,
+)
 from ostler.domain.policy import Policy
 from ostler.domain.states import Wait, WaitCode
 from ostler.domain.tasks import Classification, Complexity
@@ -101,9 +111,13 @@ class Desk:
 class Book:
     def __init__(self) -> None:
         self.records: list[CallRecord] = []
+        self.refusals: list[Refusal] = []
 
     def add(self, record: CallRecord, decision: Decision | None = None) -> None:
         self.records.append(record)
+
+    def refused(self, refusal: Refusal) -> None:
+        self.refusals.append(refusal)
 
 
 class Keys:

@@ -7,7 +7,7 @@ import pytest
 
 from ostler.domain.allowances import Reported
 from ostler.domain.calls import CallError
-from ostler.domain.live import Denial
+from ostler.domain.live import Denial, Refusal
 from ostler.domain.states import FailureClass, Wait, WaitCode
 from tests.gateway.stage import ANTHROPIC_ASK, ASK, COUNTS, DONE, ENDING, OPENING, STREAM, WHOLE, WORDS, Desk, Stage
 from tests.gateway.support import Answer, Client, Piece, Upstream
@@ -351,3 +351,34 @@ async def test_a_body_that_is_no_answer_is_estimated_by_its_length() -> None:
     assert usage is not None
     assert (usage.output_tokens, usage.estimated) == (100, True)
     assert stage.record.failure is FailureClass.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "reason", "key"),
+    [
+        (ASK, {"authorization": "Bearer ost-bad"}, "invalid_api_key", ""),
+        (ASK | {"model": "nobody-knows"}, {"authorization": "Bearer ost-good"}, "not_found", "good"),
+        (b"{", {}, "invalid_input", ""),
+        (ASK, {"origin": "https://evil.example"}, "not_allowed", ""),
+    ],
+)
+async def test_what_is_refused_before_it_is_a_call_is_counted(
+    body: object, headers: dict[str, str], reason: str, key: str
+) -> None:
+    """By its reason, with the name of its key where that is ours; no record is made, and nothing of it is kept."""
+    stage = Stage(Upstream())
+    refused = await stage.call(body, **headers)
+
+    assert refused.status is not None
+    assert refused.status >= 400
+    assert stage.book.refusals == [Refusal(reason=reason, path="/v1/chat/completions", key=key)]
+    assert stage.book.records == []
+
+
+async def test_a_call_that_fails_is_a_record_and_no_refusal() -> None:
+    """It is in one place only."""
+    stage = Stage(Upstream(CallError(FailureClass.AUTH, "no")))
+    await stage.call(ASK)
+
+    assert stage.book.refusals == []
+    assert len(stage.book.records) == 1

@@ -11,7 +11,7 @@ from ostler.budget.windows import LATEST_MS
 from ostler.domain.commands import Command, Result, Settle
 from ostler.domain.fleet import Probe, ProbeStatus
 from ostler.domain.ledger import Amount, LedgerQuery, Scopes, Span
-from ostler.domain.limits import BudgetPolicy, Limit, Price, ScopeKind
+from ostler.domain.limits import BudgetPolicy, Limit, Price, ScopeKind, Window, WindowKind
 from ostler.domain.live import DeniedError, LiveCall, LiveEnded
 from ostler.domain.states import WaitCode
 from ostler.domain.tasks import Usage
@@ -26,6 +26,7 @@ from tests.scheduling.rig import cloud, three_tiers
 
 ALL = Span(scope=ScopeKind.ALL, start_ms=0, end_ms=LATEST_MS)
 ESTIMATE = 100 * 3 + 100 * 15
+HOUR_MS = 3_600_000
 
 
 class SlowStore(MemoryStore):
@@ -44,10 +45,9 @@ class SlowStore(MemoryStore):
 class Paid:
     """A desk before a cloud, and the store behind it."""
 
-    def __init__(self, hard: int) -> None:
-        budget = BudgetPolicy(
-            limits=(Limit(name="month", hard=hard),), prices={"claude": Price(input=3.0, output=15.0)}
-        )
+    def __init__(self, hard: int, window: Window | None = None) -> None:
+        limit = Limit(name="month", hard=hard) if window is None else Limit(name="month", hard=hard, window=window)
+        budget = BudgetPolicy(limits=(limit,), prices={"claude": Price(input=3.0, output=15.0)})
         self.clock = HandTime()
         self.store = SlowStore()
         self.pump = Pump(Scheduler(replace(three_tiers(), budget=budget), self.clock), self.store, self.clock)
@@ -126,6 +126,29 @@ async def test_the_store_has_the_last_word_on_a_limit() -> None:
         assert "limit month" in str(refused.value)
         assert paid.pump.scheduler.books.in_flight == {}
         assert await paid.money() == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("window", "retry_ms"),
+    [
+        (WindowKind.HOUR, HOUR_MS),
+        (WindowKind.DAY, 24 * HOUR_MS),
+        (WindowKind.NONE, 30_000),
+    ],
+)
+async def test_who_is_denied_for_money_is_told_when_there_is_some_again(window: WindowKind, retry_ms: int) -> None:
+    """With the limit's next window; where it never ends, after a while, for others may give back what they hold."""
+    async with Paid(ESTIMATE, Window(kind=window)) as paid:
+        paid.clock.ms += (-paid.clock.ms) % (24 * HOUR_MS) + 600_000
+        other = Settle(attempt="elsewhere", at_ms=paid.clock.ms, amount=Amount(micro_usd=5), scopes=Scopes())
+        await paid.store.apply([other])
+
+        with pytest.raises(DeniedError) as refused:
+            await paid.desk.admit(paid.call("c1"))
+
+        left_ms = retry_ms - 600_000 if window is not WindowKind.NONE else retry_ms
+        assert refused.value.denial.retry_after_ms == left_ms
+        assert (refused.value.denial.wait.next_check_ms is None) is (window is WindowKind.NONE)
 
 
 async def test_many_at_once_never_pass_a_limit_together() -> None:

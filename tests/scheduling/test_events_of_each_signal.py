@@ -25,6 +25,7 @@ OF_THE_HUB = {
     "scheduler.classification_disagreement",
     "config.refused",
     "learning.changed",
+    "call.refused",
     "call.records_dropped",
     "hub.started",
     "hub.respawn",

@@ -225,6 +225,12 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             ("key", "task", "limit_window"),
         ),
         "key.revoked": EventKind("A key of the gateway was revoked; who presents it is refused.", (), ("key",)),
+        "call.refused": EventKind(
+            "Requests to the gateway were refused before they became calls: a key that is not valid, a limit that is"
+            " reached, a model that nobody knows. The first is told at once, the others of a minute together.",
+            ("refused",),
+            ("reason", "key", "path"),
+        ),
         "call.records_dropped": EventKind(
             "Records of gateway calls were lost, because the store took them more slowly than the calls came, or not at"
             " all; what they cost was counted.",

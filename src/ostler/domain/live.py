@@ -188,6 +188,16 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     answer: str | None = None
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that never became a call. Nothing of what it sent is in it."""
+
+    reason: str
+    """Code of the error that its client was told."""
+    path: str
+    key: str = ""
+    """Name of the key it came with, where that is one of ours."""
+
+
 class GatewayKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key of the gateway as it is kept: never the key itself, only its hash. Empty `models` and `tiers` = any."""
 

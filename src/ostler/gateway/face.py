@@ -77,6 +77,7 @@ class Face:
         return self._others.get((method, "/v1/models/*")) if path.startswith("/v1/models/") else None
 
     async def _answer(self, asked: Format, handler: Handler | None, line: Line) -> None:
+        head: Head | None = None
         try:
             head = self._gateway.door.head(line)
             if handler is None:
@@ -84,6 +85,8 @@ class Face:
             else:
                 await handler(head, line)
         except OstlerError as error:
+            if handler is None or line.path in FACES:
+                self._gateway.refused(line.path, head, error)
             await self._refuse(asked, of_ours(error), line)
         except CallError as error:
             await self._refuse(asked, of_call(error, ()), line)

@@ -10,7 +10,7 @@ from ostler.context.measure import TokenRates
 from ostler.domain.clock import Clock
 from ostler.domain.decision import Decision
 from ostler.domain.fleet import EndpointView
-from ostler.domain.live import CallRecord, Dispatch, GatewayKey, LiveCall, LiveEnded, Standing
+from ostler.domain.live import CallRecord, Dispatch, GatewayKey, LiveCall, LiveEnded, Refusal, Standing
 from ostler.domain.policy import Policy
 from ostler.domain.ports import Upstream
 from ostler.domain.trace import Trace, parse
@@ -49,6 +49,10 @@ class Book(Protocol):
 
     def add(self, record: CallRecord, decision: Decision | None = None) -> None:
         """Keep a record. Never waits, never raises."""
+        ...
+
+    def refused(self, refusal: Refusal) -> None:
+        """Count a request that never became a call. Never waits, never raises."""
         ...
 
 

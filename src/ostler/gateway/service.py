@@ -6,7 +6,7 @@ import contextlib
 from ostler.domain.calls import CallError, UpstreamRequest
 from ostler.domain.catalog import Capability, EndpointKind, EndpointSpec, normal_model
 from ostler.domain.errors import InvalidInputError, OstlerError
-from ostler.domain.live import GatewayKey, LiveCall
+from ostler.domain.live import GatewayKey, LiveCall, Refusal
 from ostler.domain.states import FailureClass
 from ostler.gateway.calls import CallRun
 from ostler.gateway.exchanges import Exchange, TalkExchange
@@ -175,6 +175,11 @@ class Gateway:
             remedy = "send `Authorization: Bearer ...` or `x-api-key`; 'ostler keys create' makes one"
             raise NoKeyError("a key is needed here", where="key", remedy=remedy)
         return None
+
+    def refused(self, path: str, head: Head | None, error: OstlerError) -> None:
+        """A request was refused before it became a call."""
+        key = self.hub.keys.find(head.key) if head is not None and head.key else None
+        self.hub.book.refused(Refusal(reason=error.code, path=path, key=key.name if key is not None else ""))
 
     async def fetch(self, spec: EndpointSpec, request: UpstreamRequest) -> bytes:
         """A whole answer that no slot is needed for. Raises `CallError`."""

@@ -19,10 +19,11 @@ from ostler.domain.commands import AppendEvents, Command, PutCalls
 from ostler.domain.decision import Decision
 from ostler.domain.errors import InvalidInputError, OstlerError
 from ostler.domain.event import Event
-from ostler.domain.live import CallDecision, CallRecord
+from ostler.domain.live import CallDecision, CallRecord, Refusal
 from ostler.hub.gateway_views import CallTotals, ModelUse
 from ostler.hub.key_ring import KeyRing
 from ostler.hub.pump import Pump
+from ostler.hub.refusals import Refusals
 from ostler.hub.windows import DAY_MS
 
 FLUSH_RECORDS = 200
@@ -80,7 +81,13 @@ class CallBook:
         self._dropped = 0
         self._failures: Counter[str] = Counter()
         self._models: dict[str, _Tally] = {}
+        self._refusals = Refusals(pump)
         self._log = structlog.get_logger("ostler.hub")
+
+    def refused(self, refusal: Refusal) -> None:
+        """Count a request that never became a call. Never waits and never raises."""
+        if not self._stopped:
+            self._refusals.add(refusal)
 
     def add(self, record: CallRecord, decision: Decision | None = None) -> None:
         """Take a finished call in. Never waits and never raises. `decision` is the one `record.decision_key` names."""
@@ -119,6 +126,7 @@ class CallBook:
     async def stop(self) -> None:
         """Write what waits, then take no more time; what cannot be written any more is dropped. Safe to repeat."""
         self._stopped = True
+        await self._refusals.stop()
         if self._pump.fatal is None or not self._pump.fatal.done():
             await self.flush(STOP_S)
         if self._writer is not None:

@@ -10,6 +10,7 @@ was reached meanwhile it is denied, and nothing is held.
 
 import asyncio
 
+from ostler.budget.windows import LATEST_MS
 from ostler.domain.commands import Refused, Reserve
 from ostler.domain.live import Denial, DeniedError, Dispatch, LiveCall, LiveEnded, Standing
 from ostler.domain.states import Wait, WaitCode
@@ -20,6 +21,7 @@ from ostler.scheduling.signals import CallEnded, CallOffered, CallWithdrawn
 
 Answer = RunCall | DenyCall
 STOPPING_RETRY_MS = 1_000
+RETRY_MIN_MS = 1_000
 
 
 class LiveDesk:
@@ -61,8 +63,13 @@ class LiveDesk:
             raise
         if isinstance(result, Refused):
             self.withdraw(call.id)
-            wait = Wait(code=WaitCode.BUDGET, since_ms=call.offered_ms, detail=result.message)
-            raise DeniedError(Denial(call_id=call.id, attempt=call.attempt, wait=wait, retry_after_ms=RETRY_MS))
+            ends = [bound.span.end_ms for bound in money.bounds if bound.limit == result.limit]
+            resets_ms = min((end_ms for end_ms in ends if end_ms < LATEST_MS), default=None)
+            wait = Wait(code=WaitCode.BUDGET, since_ms=call.offered_ms, detail=result.message, next_check_ms=resets_ms)
+            # Money comes back with the window; what others hold may come back before, but nobody knows when.
+            now_ms = self._pump.clock.now_ms()
+            retry_ms = RETRY_MS if resets_ms is None else max(RETRY_MIN_MS, resets_ms - now_ms)
+            raise DeniedError(Denial(call_id=call.id, attempt=call.attempt, wait=wait, retry_after_ms=retry_ms))
 
     async def _wait_for(self, call: LiveCall) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

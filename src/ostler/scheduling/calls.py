@@ -47,6 +47,8 @@ class Calls:
         """By their names in the queue."""
         self.due: list[str] = []
         """Ids of those whose deadline has come in this turn."""
+        self.since_turn = 0
+        """Calls that were let run since tasks last had their turn before them (see `turns`)."""
         self._newest_ms = 0
         self._count = 0
 

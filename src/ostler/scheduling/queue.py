@@ -47,7 +47,7 @@ class PendingFallback(msgspec.Struct, frozen=True, kw_only=True):
 class TaskClass:
     """One class of waiting tasks."""
 
-    __slots__ = ("blocked_on", "heap", "hold", "key", "parked", "size")
+    __slots__ = ("blocked_on", "heap", "hold", "key", "parked", "passed", "size")
 
     def __init__(self, key: ClassKey) -> None:
         self.key = key
@@ -57,6 +57,8 @@ class TaskClass:
         self.hold: Hold | None = None
         self.blocked_on: tuple[str, ...] = ()
         self.parked: dict[str, PendingFallback] = {}
+        self.passed = 0
+        """Of a class of tasks: live calls that were let run before it while it was looked at (see `turns`)."""
 
 
 class WaitingQueue:

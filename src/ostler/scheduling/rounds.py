@@ -1,6 +1,7 @@
 """The scheduling round: give waiting work to free places, best head first.
 
-    1. Take the open classes; serve them in the order of their heads (priority, then arrival).
+    1. Take the open classes; serve them in the order of their heads (priority, then arrival). Tasks that calls of the
+       gateway have passed too often go first, once (`turns`).
     2. Decide for the head: route, or hold.
     3. Routed: match a worker. None free or suitable: hold the class for workers.
     4. Held for its fallback: park this task until its instant, go on with the next of the class.
@@ -22,7 +23,7 @@ from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import Attempt, Task, TaskKind
 from ostler.domain.work import ModelRoute
 from ostler.routing.decide import decide
-from ostler.scheduling import live, purse
+from ostler.scheduling import live, purse, turns
 from ostler.scheduling.batches import limits_key, resource
 from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Assign
@@ -57,15 +58,31 @@ def run_round(turn: Turn) -> None:
         return
     fleet = _Fleet(turn)
     order = [(head, key) for key in opened if (head := queue.head(key)) is not None]
+    through = turns.give(turn.books, order, lambda key, head: _serve(turn, fleet, key, head[2]))
+    order = [(head, key) for _, key in order if key != through and (head := queue.head(key)) is not None]
     heap = [(head, index) for index, (head, _) in enumerate(order)]
     heapq.heapify(heap)
     while heap:
         head, index = heapq.heappop(heap)
         key = order[index][1]
-        if _serve(turn, fleet, key, head[2]):
+        if _serve_noted(turn, fleet, key, head[2], order):
             following = queue.head(key)
             if following is not None:
                 heapq.heappush(heap, (following, index))
+
+
+def _serve_noted(turn: Turn, fleet: "_Fleet", key: ClassKey, name: str, order: turns.Order) -> bool:
+    """Try one head, and write down who went before whom."""
+    books = turn.books
+    call = books.calls.waiting.get(name)
+    goes_on = _serve(turn, fleet, key, name)
+    if call is None:
+        if name not in books.queue:
+            turns.note_task(books, key)
+    elif call.dispatch is not None:
+        waiting = books.calls.waiting
+        turns.note_call(books, [other for head, other in order if other != key and head[2] not in waiting])
+    return goes_on
 
 
 class _Fleet:

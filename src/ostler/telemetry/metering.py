@@ -184,6 +184,10 @@ def _dropped(meters: Meters, event: Event) -> None:
     meters.count("ostler_call_records_dropped_total", by=event.measurements.get("dropped", 0))
 
 
+def _refused(meters: Meters, event: Event) -> None:
+    meters.count("ostler_call_refusals_total", *_said(event, "reason"), by=event.measurements.get("refused", 0))
+
+
 def _loaded(meters: Meters, event: Event) -> None:
     taken_ms = event.measurements.get("load_ms", 0) + event.measurements.get("unload_ms", 0)
     meters.observe("ostler_model_load_seconds", taken_ms / _MS, *_said(event, "host"))
@@ -207,6 +211,7 @@ _EVENTS: Mapping[str, Callable[[Meters, Event], None]] = MappingProxyType(
         "endpoint.breaker": _counted("ostler_breaker_changes_total", "endpoint", "state"),
         "endpoint.rate_limited": _counted("ostler_rate_limits_total", "endpoint"),
         "model.loaded": _loaded,
+        "call.refused": _refused,
         "call.records_dropped": _dropped,
         "loop.tick": _counted("ostler_loop_ticks_total", "ok"),
         "worker.lost": _counted("ostler_workers_lost_total"),

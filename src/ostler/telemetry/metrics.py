@@ -114,6 +114,7 @@ METRICS: Mapping[str, MetricKind] = MappingProxyType(
             "Attempts of live calls at endpoints, those that failed too.", "endpoint", "failure"
         ),
         "ostler_call_fallbacks_total": _counter("Live calls that another place than the first one answered."),
+        "ostler_call_refusals_total": _counter("Requests that were refused before they became live calls.", "reason"),
         "ostler_call_records_dropped_total": _counter("Records of live calls that were lost."),
         "ostler_tokens_total": _counter("Tokens of attempts and live calls.", "model", "direction"),
         "ostler_spent_usd_total": _counter(
