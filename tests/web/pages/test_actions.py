@@ -6,6 +6,7 @@ import pytest
 
 from ostler.domain.errors import ConflictError
 from ostler.domain.tasks import Priority, TaskKind
+from ostler.hub.alert_views import AlertNote
 from ostler.hub.fleet_views import LoadOrder, UnloadOrder
 from ostler.web.pages.actions import VERBS, spec_of
 from tests.web.pages.browsing import Browser
@@ -15,6 +16,7 @@ DONE = [
     ("cancel", {"name": "t-one"}, ("cancel", "t-one", "cancelled on the dashboard")),
     ("retry", {"name": "t-one"}, ("retry", "t-one")),
     ("answer", {"name": "t-one", "text": "go on"}, ("answer", "t-one", "go on")),
+    ("acknowledge", {"name": "errors:"}, ("acknowledge", AlertNote(id="errors:", by="dashboard"))),
     ("pause", {"name": "t-one"}, ("pause", "t-one")),
     ("resume", {"name": "t-one"}, ("resume", "t-one")),
     ("load", {"name": "qwen", "host": "box"}, ("load_model", "box", LoadOrder(model="qwen"))),

@@ -18,7 +18,7 @@ from ostler.web.pages.look import Looks
 from ostler.web.pages.render import Region, Renderer
 from ostler.web.pages.site import PATHS
 from ostler.web.pages.view import Ask, Role, View
-from tests.web import board_samples
+from tests.web import alert_samples, board_samples
 from tests.web.pages.browsing import Browser
 from tests.web.recording_hub import PATIENCE_S, RecordingHub, ServedHub
 
@@ -100,7 +100,7 @@ def test_what_moves_by_itself_is_no_change() -> None:
 
     def marks(now_ms: int) -> list[str]:
         home = msgspec.structs.replace(board_samples.HOME, now_ms=now_ms)
-        data = {"home": home, "ranks": {}, "idle": None}
+        data = {"home": home, "ranks": {}, "idle": None, "alerts": alert_samples.ALERTS.alerts}
         regions = ("home/needs.html", "home/running.html", "home/waiting.html")
         view = View(template="home.html", title="", section="", data=data, regions=regions)
         return [region.mark for region in renderer.regions(view, ask)]

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostler.budget.limits import Level, Standing
+from ostler.domain.alert_rules import RULES
+from ostler.domain.alerts import Alert, AlertState
 from ostler.domain.decision import Estimate
 from ostler.domain.event import Event
 from ostler.domain.fleet import GIB, HeldPhase
@@ -14,6 +16,7 @@ from ostler.domain.managed import ResidentView
 from ostler.domain.policy import Learned
 from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import Usage
+from ostler.hub.alert_views import AlertList, AlertRow
 from ostler.hub.board_views import Charge, DaySpent
 from ostler.hub.fleet_views import HostList, HostRow
 from ostler.hub.pattern_views import LearnedRow, PatternRow
@@ -227,3 +230,18 @@ def test_the_way_up_leads_to_the_root(parts: list[str]) -> None:
 def test_a_number_of_a_query_is_one_or_nothing(text: str, number: int | None) -> None:
     """What somebody typed into an address breaks nothing."""
     assert Ask(path="/", query={"n": text}).number("n") == number
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("state", list(AlertState))
+def test_an_alert_is_a_row_unless_another_row_is_about_it(rule: str, state: AlertState) -> None:
+    """Active ones alone: what a person knows of is silent, what is over is gone."""
+    row = AlertRow(id=f"{rule}:x", alert=Alert(rule=rule, state=state, since_ms=0, updated_ms=0))
+    shown = home.news(AlertList(alerts=(row,)))
+
+    assert (shown == (row,)) == (state is AlertState.ACTIVE and rule not in home.SHOWN_ANYWAY)
+
+
+def test_every_rule_that_has_a_row_of_its_own_exists() -> None:
+    """A rule that is renamed would be shown twice."""
+    assert set(RULES) >= home.SHOWN_ANYWAY

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ostler.domain.errors import InvalidInputError, nearest
 from ostler.domain.observations import ObservationQuery
 from ostler.domain.tasks import Priority, TaskKind, TaskSpec
+from ostler.hub.alert_views import AlertNote
 from ostler.hub.api import HubApi
 from ostler.hub.fleet_views import LoadOrder, UnloadOrder
 
@@ -103,6 +104,12 @@ async def answer(api: HubApi, fields: Fields) -> Done:
     return Done(f"{fields['name']} goes on with your answer")
 
 
+async def acknowledge(api: HubApi, fields: Fields) -> Done:
+    """A person knows of an alert."""
+    await api.alerts.acknowledge(AlertNote(id=fields["name"], by="dashboard"))
+    return Done(f"{fields['name']} is silent until it is over")
+
+
 async def pause(api: HubApi, fields: Fields) -> Done:
     """Pause a task."""
     await api.pause(fields["name"])
@@ -184,6 +191,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "cancel": Verb("Cancel task", cancel, ("name",), "Cancel {name}?", _STOPS),
         "retry": Verb("Try again", retry, ("name",)),
         "answer": Verb("Answer", answer, ("name", "text")),
+        "acknowledge": Verb("Acknowledge", acknowledge, ("name",)),
         "pause": Verb("Pause", pause, ("name",)),
         "resume": Verb("Resume", resume, ("name",)),
         "load": Verb(

@@ -1,6 +1,8 @@
 """The start page: what needs you, what runs, what waits, and why nothing runs when nothing does."""
 
+from ostler.domain.alerts import AlertState
 from ostler.domain.states import WaitCode
+from ostler.hub.alert_views import AlertList, AlertRow
 from ostler.hub.api import HubApi
 from ostler.hub.board_views import Home
 from ostler.web.pages.view import Ask, View
@@ -18,17 +20,27 @@ ADVICE = {
 }
 """What binds when nothing runs: in words, where to look, and what that link says."""
 
+SHOWN_ANYWAY = frozenset({"budget_hard", "budget_soft", "needs_human", "tier_down"})
+"""Rules of alerts whose subject has a row of its own, with a better answer than to acknowledge it."""
+
 
 async def start(api: HubApi, ask: Ask) -> View:
     """The three bands."""
     del ask
-    home = await api.board.home()
+    home, told = await api.board.home(), await api.alerts.alerts()
     return View(
         template="home.html",
         title="Home",
         section="home",
-        data={"home": home, "ranks": ranks(home), "idle": idle(home)},
+        data={"home": home, "alerts": news(told), "ranks": ranks(home), "idle": idle(home)},
         regions=("home/banner.html", "home/needs.html", "home/running.html", "home/waiting.html"),
+    )
+
+
+def news(told: AlertList) -> tuple[AlertRow, ...]:
+    """Alerts that nobody has acknowledged and that no other row of the band is about."""
+    return tuple(
+        row for row in told.alerts if row.alert.state is AlertState.ACTIVE and row.alert.rule not in SHOWN_ANYWAY
     )
 
 
