@@ -1,6 +1,6 @@
 """Take the pictures of the dashboard that the README and the documentation show, from a simulated day.
 
-usage: .venv/bin/python scripts/screenshots.py [FOLDER] [--chromium PATH]
+usage: .venv/bin/python scripts/screenshots.py [FOLDER] [--every] [--chromium PATH]
 
 The machines, the cloud, its prices and the thirteen days before are simulated; hub, workers, decisions and pages are
 real. The day is that of `ostler demo`: two machines, one of which dies half-way. It takes about a minute.
@@ -35,6 +35,8 @@ from ostler.store.ledger_file import LedgerFile
 
 SPEED = 12.0
 DAY_MS = 86_400_000
+BUSY = 3
+"""So many tasks run at once when the first picture is taken."""
 DESKTOP, PHONE = (1280, 860), (390, 844)
 MORE_PROFILE = """
 budget:
@@ -150,12 +152,17 @@ class Camera:
         self._base = base
         self._folder = folder
 
-    def take(self, name: str, path: str, *, dark: bool = False, phone: bool = False, ready: str = "main") -> None:
-        """One picture; `ready`: what must be there before."""
+    def take(
+        self, name: str, path: str, *, dark: bool = False, phone: bool = False, ready: str = "main", press: str = ""
+    ) -> None:
+        """One picture; `ready`: what must be there before; `press`: what is pressed first."""
         with self._open(dark=dark, phone=phone) as page:
             page.goto(self._base + path)
             page.wait_for_selector(ready)
-            page.wait_for_selector("[data-pulse=live]", state="attached")
+            if page.locator("body[data-live-page]").count():
+                page.wait_for_selector("[data-pulse=live]", state="attached")
+            if press:
+                page.locator(press).first.click()
             page.wait_for_timeout(300)
             page.screenshot(path=str(self._folder / f"{name}.png"), full_page=False)
             print(f"{self._folder / name}.png")
@@ -180,7 +187,8 @@ def wait_for(client: HubClient, what: str, within_s: float = 60.0) -> Task | Non
     while time.monotonic() < until_s:
         tasks = client.tasks(limit=200).tasks
         states = {task.state for task in tasks}
-        if what == "busy" and {TaskState.RUNNING, TaskState.QUEUED, TaskState.SUCCEEDED} <= states:
+        running = sum(task.state is TaskState.RUNNING for task in tasks)
+        if what == "busy" and running >= BUSY and {TaskState.QUEUED, TaskState.SUCCEEDED} <= states:
             return tasks[0]
         if what == "fallback":
             fallen = [task for task in tasks if task.fallback_used and task.finished_ms is not None]
@@ -192,11 +200,22 @@ def wait_for(client: HubClient, what: str, within_s: float = 60.0) -> Task | Non
     return None
 
 
+def take_the_others(camera: Camera, fallen: Task | None) -> None:
+    """Those that no page shows, for whoever changes the looks."""
+    for name in ("", "tasks", "fleet", "money", "learning", "pipelines", "calls", "new"):
+        for dark, phone in ((False, False), (True, False), (False, True)):
+            end = ("-dark" if dark else "") + ("-phone" if phone else "")
+            camera.take(f"every-{name or 'home'}{end}", f"/{name}", dark=dark, phone=phone)
+    if fallen is not None:
+        camera.take("every-task-phone", f"/tasks/{fallen.id}", phone=True)
+
+
 def main() -> int:
     """Take them all."""
     cli = argparse.ArgumentParser(description="Take the pictures of the dashboard from a simulated day.")
     cli.add_argument("folder", nargs="?", default="docs/pictures")
     cli.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
+    cli.add_argument("--every", action="store_true", help="Take those that no page shows, too.")
     told = cli.parse_args()
     folder = Path(told.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -204,26 +223,16 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=told.chromium, args=FLAGS)
         camera = Camera(browser, client.url, folder)
         wait_for(client, "busy")
-        time.sleep(2)
         camera.take("home", "/")
-        camera.take("home-dark", "/", dark=True)
         camera.take("home-phone", "/", phone=True)
-        camera.take("fleet", "/fleet", ready=".host")
         fallen = wait_for(client, "fallback")
         if fallen is not None:
-            camera.take("task", f"/tasks/{fallen.id}")
-            camera.take("task-dark", f"/tasks/{fallen.id}", dark=True)
-            camera.take("task-phone", f"/tasks/{fallen.id}", phone=True)
-        camera.take("tasks", "/tasks")
+            camera.take("task", f"/tasks/{fallen.id}", press="details.route > summary")
         wait_for(client, "over", 90)
-        camera.take("money", "/money")
         camera.take("money-dark", "/money", dark=True)
-        camera.take("learning", "/learning")
         camera.take("pipeline", "/pipelines/agents")
-        camera.take("pipelines", "/pipelines")
-        camera.take("calls", "/calls")
-        camera.take("money-phone", "/money", phone=True)
-        camera.take("fleet-phone", "/fleet", phone=True)
+        if told.every:
+            take_the_others(camera, fallen)
         browser.close()
     return 0
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser import stage as scene
+
+expect.set_options(timeout=scene.PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")

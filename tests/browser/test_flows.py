@@ -8,7 +8,7 @@ from tests.browser.stage import Stage, live, needs_browser, opened
 from tests.e2e.process import until
 
 pytestmark = needs_browser
-PATIENT = 10_000
+PATIENT = 20_000
 
 
 def test_a_task_is_typed_in_and_watched_to_its_end(chrome: Browser, stage: Stage) -> None:
