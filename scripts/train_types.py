@@ -26,7 +26,7 @@ PATTERNS = ROOT / "scripts/data/task_patterns.txt"
 WEIGHTS = ROOT / "src/ostler/learning/kinds.json"
 FILLINGS = 3
 """Sentences that are made of each phrase."""
-SEEN_MIN = 2.0
+SEEN_MIN = 3.0
 """A cue that fewer texts have is left out of the file."""
 DIGITS = 2
 WEIGHT_MIN = 0.005

@@ -85,7 +85,7 @@ def test_what_was_never_tried_cannot_be_told() -> None:
 def test_too_few_decisions_say_nothing() -> None:
     """Whether few were logged or few are alike."""
     few = evaluate(log(1, 20, TARGETS[0]))
-    assert "only 20 decisions" in few.cannot_say
+    assert "only 20 logged" in few.cannot_say
     assert (few.low, few.high) == (0.0, 1.0)
     rare = [
         Logged(target=float(n < 5), propensity=0.5, reward=1.0, expected=0.9, expected_target=0.9) for n in range(200)

@@ -40,7 +40,7 @@ class EvidenceBook:
         """Everything that is kept, labels and revisions too."""
         self.versions: dict[tuple[str, str], str] = {}
         """(type, model) -> the newest version that has an outcome."""
-        self.reader: Reader | None = None if warm is None else warm.reader()
+        self.reader: Reader | None = None
         self._fresh = True
         self._unread = False
         self._newest: frozenset[str] = frozenset()

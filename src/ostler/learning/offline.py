@@ -96,7 +96,7 @@ def evaluate(rows: Sequence[Logged], *, worst: float = 0.0, best: float = 1.0) -
 def _why(number: int, effective: float, support: float) -> str:
     """Why nothing can be said; empty = something can."""
     if number < DECISIONS_MIN:
-        return f"only {number} decisions were logged, at least {DECISIONS_MIN} are needed"
+        return f"only {number} logged, at least {DECISIONS_MIN} decisions are needed"
     if support < SUPPORT_MIN:
         return f"{1.0 - support:.0%} of its choices were never tried here"
     if effective < EFFECTIVE_MIN:
