@@ -191,3 +191,36 @@ def test_an_offer_without_slots_is_no_worker_for_the_work() -> None:
 
     assert offer.slots == {}
     assert why(rig).code == "no_worker"
+
+
+def test_a_long_chain_is_looked_at_once() -> None:
+    """A thousand tasks in a row are no million steps: each link is followed once."""
+    rig = Rig()
+    rig.worker()
+    rig.command("t0", held=True)
+    for number in range(1, 1_000):
+        rig.command(f"t{number}", needs=[f"t{number - 1}"])
+    asked = 0
+    real = rig.scheduler.books.dependencies.missing
+
+    def counting(task_id: str) -> frozenset[str]:
+        nonlocal asked
+        asked += 1
+        return real(task_id)
+
+    rig.scheduler.books.dependencies.missing = counting  # type: ignore[method-assign]
+    found = why(rig)
+
+    assert found.sentence.startswith("1000 tasks wait: it is paused")
+    assert asked <= 1_000
+
+
+def test_a_task_that_needs_two_is_counted_once() -> None:
+    """At the first of them by name."""
+    rig = Rig()
+    rig.worker()
+    rig.command("a", held=True)
+    rig.command("b", held=True)
+    rig.command("both", needs=["a", "b"])
+
+    assert why(rig).sentence.startswith("3 tasks wait")

@@ -59,19 +59,21 @@ def binding(books: Books, tasks: Iterable[Task], failing: str = "") -> Idle:
 
 
 def _roots(books: Books, tasks: list[Task]) -> Counter[str]:
-    """What each open task waits for in the end -> how many wait for it, itself included."""
-    found: Counter[str] = Counter()
+    """What the open tasks wait for in the end -> how many wait for it, itself included. One that needs several is
+    counted at the first by name.
+    """
+    roots: dict[str, str] = {}
     for task in tasks:
-        seen = {task.id}
-        todo = [task.id]
-        while todo:
-            name = todo.pop()
-            missing = [need for need in sorted(books.dependencies.missing(name)) if need in books.tasks]
-            if not missing:
-                found[name] += 1
-            todo += [need for need in missing if need not in seen]
-            seen.update(missing)
-    return found
+        path, name = list[str](), task.id
+        while name not in roots:
+            path.append(name)
+            need = min((one for one in books.dependencies.missing(name) if one in books.tasks), default=None)
+            if need is None:
+                roots[name] = name
+            else:
+                name = need
+        roots.update(dict.fromkeys(path, roots[name]))
+    return Counter(roots[task.id] for task in tasks)
 
 
 def _held_by_people(books: Books, waiting: Counter[str] | dict[str, int]) -> dict[str, int]:

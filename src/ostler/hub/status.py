@@ -7,6 +7,7 @@ from ostler.domain.fleet import Health
 from ostler.domain.states import LEASED_STATES, TaskState, Wait, WaitCode
 from ostler.domain.tasks import Task
 from ostler.hub.gateway_views import CallTotals
+from ostler.hub.idle import binding
 from ostler.hub.pump import Pump
 from ostler.hub.service_info import HubInfo
 from ostler.hub.views import HubStatus, TierRow, WaitGroup
@@ -40,7 +41,7 @@ def status(pump: Pump, info: HubInfo, calls: CallTotals) -> HubStatus:
         calls_waiting=len(books.calls.waiting),
         last_event_seq=pump.last_seq,
         calls=calls,
-        idle_because=pump.committer.failing or _idle(waiting, running + books.calls.running),
+        idle_because=pump.committer.failing or _idle(books, running + books.calls.running),
     )
 
 
@@ -116,11 +117,9 @@ def _inside(books: Books) -> Iterator[_Waiting]:
             yield head[2], count, wait, tier
 
 
-def _idle(waiting: tuple[WaitGroup, ...], running: int) -> str:
-    if running or not waiting:
-        return ""
-    group = waiting[0]
-    return f"{group.count} wait: {group.wait.code.value}" + (f" ({group.wait.detail})" if group.wait.detail else "")
+def _idle(books: Books, running: int) -> str:
+    """Why nothing runs, while something is open."""
+    return "" if running or not books.tasks else binding(books, books.tasks.values()).sentence
 
 
 def tier_rows(books: Books, now_ms: int) -> tuple[TierRow, ...]:
