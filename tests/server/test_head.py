@@ -39,3 +39,8 @@ def test_the_date_is_the_one_of_mail() -> None:
     assert line.endswith("GMT\r\n")
     assert parsedate_to_datetime(line.removeprefix("date: ").strip()).year > 2024
     assert abs(len(date()) - len(line)) <= 1
+
+
+def test_no_headers_are_no_lines() -> None:
+    """An empty line would end the head."""
+    assert header_lines([]) == b""

@@ -185,14 +185,12 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    async def _wait(self) -> None:
+    def _wait(self) -> asyncio.Future[None]:
+        """What is done when something has come. Raises what the exchange has failed with."""
         if self._problem is not None:
             raise self._problem
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _fail(self, problem: Exception) -> None:
         if self._problem is None:

@@ -29,7 +29,9 @@ def header_lines(headers: Collection[tuple[str, str]]) -> bytes:
     >>> header_lines([("content-type", "text/plain"), ("x-name", "two\nlines")])
     b'content-type: text/plain\r\nx-name: two lines\r\n'
     """
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1", "replace")
+    if not headers:
+        return b""
+    lines = ("\r\n".join(map(": ".join, headers)) + "\r\n").encode("latin-1", "replace")
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or b"\0" in lines:
         clean = [f"{_BREAKS.sub(' ', name)}: {_BREAKS.sub(' ', value)}\r\n" for name, value in headers]
         lines = "".join(clean).encode("latin-1", "replace")

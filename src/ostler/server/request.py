@@ -243,7 +243,9 @@ class Request:
 
     async def write(self, data: bytes) -> None:
         """More of the body."""
-        if data:
+        if self._framed and data and not (self._wire.is_full or self.gone):
+            self._wire.send(b"%x\r\n%b\r\n" % (len(data), data))  # as almost always: nobody to wait for
+        elif data:
             await self._body(data)
 
     async def finish(self, data: bytes = b"") -> None:

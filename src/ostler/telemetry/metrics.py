@@ -190,6 +190,8 @@ class Meters:
         self._bounded = Bounded()
         self._shown: dict[tuple[str, Key], Key] = {}
         """What values were shown as, so that counting asks no sets again; bounded, see `_key`."""
+        self._observed: dict[tuple[str, Key], tuple[_Series, tuple[float, ...]]] = {}
+        """The same for histograms, with the series itself."""
         self._counters: dict[str, dict[Key, float]] = {
             name: {} for name, kind in METRICS.items() if kind.kind == "counter"
         }
@@ -200,18 +202,30 @@ class Meters:
     def count(self, name: str, *values: str, by: float = 1) -> None:
         """Add to a counter; `values` are those of its labels, in order."""
         series = self._counters[name]
-        key = self._key(name, values, len(series))
+        key = self._shown.get((name, values))
+        if key is None:
+            key = self._key(name, values, len(series))
         series[key] = series.get(key, 0) + by
 
     def observe(self, name: str, value: float, *values: str) -> None:
         """Add a value to a histogram."""
+        found = self._observed.get((name, values))
+        if found is None:
+            found = self._histogram(name, values)
+        series, bounds = found
+        series.counts[bisect_left(bounds, value)] += 1
+        series.total += value
+
+    def _histogram(self, name: str, values: Key) -> tuple[_Series, tuple[float, ...]]:
+        """The series that values belong to; remembered where their key is."""
         known, bounds = self._histograms[name], METRICS[name].bounds
         key = self._key(name, values, len(known))
         series = known.get(key)
         if series is None:
             series = known[key] = _Series(len(bounds) + 1)
-        series.counts[bisect_left(bounds, value)] += 1
-        series.total += value
+        if (name, values) in self._shown:
+            self._observed[name, values] = series, bounds
+        return series, bounds
 
     def families(self, read: Mapping[str, Mapping[Key, float]]) -> list[Family]:
         """All metrics in the order of the catalogue. `read`: values that were read now, by name and label values."""
