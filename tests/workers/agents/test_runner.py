@@ -68,6 +68,7 @@ class Bench:
             agents=("opencode",),
             repos={"barn": str(self.repo)},
         )
+        self.traceparent = ""
         self.environ: Mapping[str, str] = {
             "PATH": f"{self.bin}:{os.environ['PATH']}",
             "HOME": str(folder),
@@ -113,6 +114,7 @@ class Bench:
             route=route(),
             key=KEY,
             judge=self.judge,
+            traceparent=self.traceparent,
         )
         run = run_of(assignment, clock=SystemTiming(), identity=self.identity, reports=self.reports)
         return run, asyncio.create_task(self.runner().run(run))
@@ -159,6 +161,16 @@ async def test_checks_run_in_the_tree_and_prove_the_work(bench: Bench) -> None:
     assert kind_of(bad) is FailureClass.VERIFICATION
     assert bad.evidence is not None
     assert bad.evidence.branch == "ostler/t1.1-2"
+
+
+async def test_an_agent_of_a_traced_task_finds_its_trace_in_the_environment(bench: Bench) -> None:
+    """Where programs that trace themselves look for it; without a trace there is none."""
+    body = 'work(str(os.environ.get("TRACEPARENT")))\n'
+    untraced = await bench.ran(body)
+    bench.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    traced = await bench.ran(body)
+
+    assert (untraced.output, traced.output) == ("None", bench.traceparent)
 
 
 async def test_the_environment_is_the_workers_choice(bench: Bench) -> None:
