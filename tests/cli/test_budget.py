@@ -213,6 +213,22 @@ def test_the_status_names_every_limit(ostler: Ostler, spend: Callable[..., None]
     assert ostler("budget", "status").code == 0
 
 
+def test_what_nobody_knows_the_end_of_is_told_until_somebody_does(ostler: Ostler, spend: Callable[..., None]) -> None:
+    """It is in the sum, as what it held; a later word on it takes it out of the doubt."""
+    whose = Scopes(provider="anthropic")
+    names = ("lost", "gone", "told")
+    held = [Reserve(attempt=name, at_ms=NOON_MS, amount=Amount(micro_usd=250_000), scopes=whose) for name in names]
+    ends = [Settle(attempt=name, at_ms=NOON_MS, amount=Amount(), ambiguous=True) for name in names]
+    spend(*held, *ends, Settle(attempt="told", at_ms=NOON_MS, amount=Amount(micro_usd=10_000)))
+
+    told = json.loads(ostler("budget", "status", "--json").out)
+    assert (told["unsure_micro_usd"], told["unsure_attempts"], told["total_micro_usd"]) == (500_000, 2, 510_000)
+    assert "spent in all: $0.51, of that $0.50 for 2 attempts nobody knows the end of" in ostler("budget", "status").out
+
+    spend(Settle(attempt="gone", at_ms=NOON_MS, amount=Amount(micro_usd=10_000)))
+    assert "of that $0.25 for 1 attempt nobody knows the end of" in ostler("budget", "status").out
+
+
 def test_a_fresh_budget_has_a_status(ostler: Ostler, tmp_path: Path) -> None:
     """Nothing was spent, and asking makes no file."""
     assert "spent in all: $0.00" in ostler("budget", "status").out

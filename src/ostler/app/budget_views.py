@@ -93,6 +93,10 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     covered: str
     """What subscriptions covered, at list prices; empty = nothing."""
     covered_micro_usd: int
+    unsure: str
+    """What attempts were taken to have cost of which nobody knows how they ended; empty = none."""
+    unsure_micro_usd: int
+    unsure_attempts: int
     saved: str
     """What local work would have cost; empty = nothing was reckoned."""
     saved_micro_usd: int = 0
@@ -103,7 +107,9 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     def total_line(self) -> str:
         """The last line."""
         covered = f"; subscriptions covered {self.covered} at list prices" if self.covered else ""
-        return f"spent in all: {self.total}{covered}"
+        many = f"{self.unsure_attempts} attempt{'s' if self.unsure_attempts > 1 else ''} nobody knows the end of"
+        unsure = f", of that {self.unsure} for {many}" if self.unsure else ""
+        return f"spent in all: {self.total}{unsure}{covered}"
 
 
 class BurnView(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,7 +202,8 @@ def status_view(profile: str | None) -> StatusView:
     subscriptions = tuple(map(_subscription_row, budgets.subscriptions()))
     spent = budgets.spent(Span(scope=ScopeKind.ALL, start_ms=EARLIEST_MS, end_ms=LATEST_MS))
     total, worth = spent.total(Unit.USD), spent.total(Unit.WORTH)
-    saved = savings(budgets)
+    saved, unsure = savings(budgets), budgets.unsure()
+    doubtful = sum(entry.amount.micro_usd for entry in unsure)
     return StatusView(
         level=budgets.worst().level.value,
         limits=rows,
@@ -205,6 +212,9 @@ def status_view(profile: str | None) -> StatusView:
         total_micro_usd=total,
         covered=usd_text(worth - total) if worth > total else "",
         covered_micro_usd=worth - total,
+        unsure=usd_text(doubtful) if unsure else "",
+        unsure_micro_usd=doubtful,
+        unsure_attempts=len(unsure),
         saved=usd_text(saved.micro_usd) if saved.micro_usd else "",
         saved_micro_usd=saved.micro_usd,
         saved_of=saved.of,

@@ -37,6 +37,7 @@ from ostler.store.ledger_file import LedgerFile
 
 WEEK_DAYS = 7
 PAGE = 10_000
+NEWEST_ENTRIES = 100_000
 
 
 class RecommendRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +128,18 @@ class Budgets:
     def reports(self) -> list[Reported]:
         """What providers last reported of their windows."""
         return self.ledger.reported()
+
+    @cached_property
+    def newest(self) -> list[LedgerEntry]:
+        """The newest entries of the ledger, the newest first."""
+        return self.ledger.entries(LedgerQuery(newest_first=True, limit=NEWEST_ENTRIES))
+
+    def unsure(self) -> list[LedgerEntry]:
+        """Of each attempt of which nobody knows how it ended, the entry that takes it to have cost what it held."""
+        last: dict[str, LedgerEntry] = {}
+        for entry in self.newest:
+            last.setdefault(entry.attempt, entry)
+        return [entry for entry in last.values() if entry.ambiguous]
 
     def spent(self, span: Span) -> Spent:
         """One sum."""

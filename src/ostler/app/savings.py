@@ -50,7 +50,7 @@ def reckoned(catalog: Catalog, policy: BudgetPolicy, book: PriceBook, ledger: Le
     # Sums of many prompts, none of which need have been a long one: they are reckoned at the price of short ones.
     price = msgspec.structs.replace(quote.price, long=()) if quote is not None else None
     worth = sum(cost_micro_usd(price, amount) for amount in amounts) if price is not None else 0
-    noted = [one for one in ledger.entries(LedgerQuery(limit=ENTRIES)) if one.equivalent_micro_usd]
+    noted = [one for one in ledger.entries(LedgerQuery(newest_first=True, limit=ENTRIES)) if one.equivalent_micro_usd]
     micro_usd = worth + sum(one.equivalent_micro_usd for one in noted)
     names = ["/".join(place)] if place is not None and worth else []
     names += [one.equivalent_of for one in noted if one.equivalent_of]
