@@ -19,7 +19,7 @@ from ostler.learning.features import BUCKETS, cues
 UNKNOWN = "unknown"
 CONFIDENCE_MIN = 0.6
 SHARPNESS = 3.0
-OPENING_CHARACTERS = 1_000
+OPENING_CHARACTERS = 500
 """A text is read so far: people say first what is to be done, and a decision must not wait for a long prompt."""
 _END_CHARACTERS = 100
 _SMOOTHING = 0.2
