@@ -5,6 +5,7 @@ A frame is written in one piece, each line cut to the width and cleared to its e
 """
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -54,6 +55,10 @@ _NAMES = {
 }
 
 
+_SEQUENCE = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|[\x00-\x1f\x7f]")
+"""What a key sends that types nothing, whole: one without a name must not type its letters."""
+
+
 class Screen:
     """The terminal while it is ours. Made by `full_screen`."""
 
@@ -93,16 +98,15 @@ class Screen:
         """The first key of what was read."""
         if self._pending == b"\x1b" and select.select([self._in], [], [], ESCAPE_S)[0]:
             self._pending += os.read(self._in, 64)
-        for length in range(min(4, len(self._pending)), 0, -1):
-            name = _NAMES.get(self._pending[:length])
-            if name is not None:
-                self._pending = self._pending[length:]
-                return name
+        sequence = _SEQUENCE.match(self._pending)
+        if sequence is not None:
+            self._pending = self._pending[sequence.end() :]
+            return _NAMES.get(sequence[0], "unknown")
         text = self._pending.decode("utf-8", "ignore")
-        if self._pending[:1] == b"\x1b" or not text:
-            self._pending = b""  # a key without a name: all of its sequence is left out
+        if not text:
+            self._pending = b""
             return "unknown"
-        self._pending = self._pending[len(text[0].encode()) :]
+        self._pending = self._pending[self._pending.index(text[0].encode()) + len(text[0].encode()) :]
         return text[0]
 
 

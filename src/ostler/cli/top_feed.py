@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ostler.cli.board import ASKED_STATES, WAITING_STATES, Answers
 from ostler.cli.deck import Wish
-from ostler.domain.errors import OstlerError, UnreachableError
+from ostler.domain.errors import OstlerError
 
 if TYPE_CHECKING:
     from ostler.client.hub_client import HubClient
@@ -105,7 +105,7 @@ class Feed:
 
     def _follow_for_ever(self) -> None:
         while not self._stopping.is_set():
-            with suppress(UnreachableError, OSError):
+            with suppress(OstlerError, OSError):
                 for _ in self._following.follow(None, lambda _reason: None, self.hurry):
                     self.hurry()
                     if self._stopping.is_set():
