@@ -30,6 +30,7 @@ from tests.scheduling.rig import cloud, three_tiers
 
 HALF_HOUR = 1_800_000
 WORKER = WorkerOffer(name="w", host="h", slots={TaskKind.COMMAND: 4, TaskKind.CHAT: 4})
+CHAT = TaskSpec(id="work", prompt="look around")
 COMMAND = TaskSpec(id="work", kind=TaskKind.COMMAND, argv=("make", "test"))
 
 
@@ -114,7 +115,7 @@ async def test_ticks_are_tasks_in_the_queue_charged_to_session_and_tick() -> Non
 async def test_every_event_is_in_the_catalogue_with_its_fields() -> None:
     """Of a loop that did all that a loop can do."""
     async with night() as hub:
-        await hub.desk.create(wish(ticks_per_loop=12, auto_pause_on_error_streak=1))
+        await hub.desk.create(wish(work=CHAT, ticks_per_loop=12, auto_pause_on_error_streak=1))
         for _ in range(11):
             await hub.work()
         await hub.work(ok=False)
@@ -290,7 +291,7 @@ async def test_older_answers_are_summarised_by_the_cheapest_tier_or_extracted() 
     """At the tenth tick a task asks for a summary; when it fails, sentences are extracted."""
     for good in (True, False):
         async with night() as hub:
-            await hub.desk.create(wish(ticks_per_loop=11))
+            await hub.desk.create(wish(work=CHAT, ticks_per_loop=11))
             for number in range(10):
                 await hub.work(f"We decided on slate number {number}.")
             job = (await hub.desk.show("night")).loop.summarizing

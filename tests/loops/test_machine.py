@@ -5,6 +5,7 @@ import pytest
 
 from ostler.domain.errors import ConflictError, InvalidInputError
 from ostler.domain.loops import RECENT_KEPT, LoopStatus, ScheduleConfig
+from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.loops import machine
 from ostler.loops.machine import Ended
 from tests.loops.made import HALF_HOUR, MINUTE, NOW_MS, Hand, made
@@ -229,6 +230,19 @@ def test_equal_answers_in_a_row_end_a_loop_before_its_time() -> None:
     hand.later(HALF_HOUR)
     hand.end("Nothing new.")
     assert hand.status is LoopStatus.RUNNING, "an answer of the loop before does not count"
+
+
+def test_a_command_may_say_the_same_each_time() -> None:
+    """Nothing is wrong with `ok`; and nobody is paid to summarise it."""
+    hand = Hand(ticks_per_loop=12)
+    hand.loop = msgspec.structs.replace(hand.loop, work=TaskSpec(id="work", kind=TaskKind.COMMAND, argv=("make",)))
+    hand.start()
+    for _ in range(11):
+        hand.end("ok")
+    assert hand.status is LoopStatus.RUNNING
+    assert hand.loop.summarizing is None
+    hand.end("ok")
+    assert hand.loop.recent[-1].outcome == "completed"
 
 
 def test_what_an_agent_keeps_in_mind_is_kept() -> None:

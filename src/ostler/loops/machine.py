@@ -8,7 +8,7 @@ r"""The steps of a loop: each takes a loop and the time, and gives the loop afte
 
 1. due: the loop begins with its tick 1; instants that passed meanwhile are skipped and counted, unless `catch_up`.
 2. a step ends well: another step of the tick if the agent asked and may, else the next tick, else the loop is over.
-   Equal answers in a row, or the agent's own word, end the loop before its time.
+   Equal answers in a row (not of commands), or the agent's own word, end the loop before its time.
 3. a step ends badly: its tick has failed; the next tick follows. So many failed ticks in a row pause the loop.
 4. no money for a step: it is taken back and the loop pauses; resumed by hand it waits for money in the queue.
 5. pause: nothing new begins; what is under way ends and counts. resume: on from there. A streak begins anew.
@@ -34,6 +34,7 @@ from ostler.domain.loops import (
     ScheduleConfig,
     Summarizing,
 )
+from ostler.domain.tasks import TaskKind
 from ostler.loops.schedule import check, due_between, first_due, next_due
 from ostler.loops.wishes import Wishes, fingerprint, wishes
 
@@ -266,7 +267,12 @@ def _tick_counted(loop: Loop, ended: Ended, summarize_every: int) -> Loop:
         fingerprint=mark,
         history=(*loop.history, ended.output[:HISTORY_CHARS])[-HISTORY_KEPT:],
     )
-    if not summarize_every or counted.total_ticks_run % summarize_every or counted.summarizing is not None:
+    if (
+        not _talks(loop)
+        or not summarize_every
+        or counted.total_ticks_run % summarize_every
+        or counted.summarizing is not None
+    ):
         return counted
     older = counted.history[:-1]
     if not older:
@@ -277,7 +283,7 @@ def _tick_counted(loop: Loop, ended: Ended, summarize_every: int) -> Loop:
 
 def _after_tick(loop: Loop, run: LoopRun, asked: Wishes, told: Event, now_ms: int) -> Step:
     """The next tick, or the end of the loop; then whether it pauses."""
-    stuck = 0 < loop.schedule.identical_ticks <= loop.same_answers
+    stuck = _talks(loop) and 0 < loop.schedule.identical_ticks <= loop.same_answers
     streak = 0 < loop.schedule.auto_pause_on_error_streak <= loop.consecutive_errors
     last = run.tick >= loop.schedule.ticks_per_loop
     if asked.stop or asked.end or stuck or last:
@@ -293,6 +299,11 @@ def _after_tick(loop: Loop, run: LoopRun, asked: Wishes, told: Event, now_ms: in
         paused = pause(held, now_ms, ERRORS)
         return Step(paused.loop, (*step.events, *paused.events))
     return step
+
+
+def _talks(loop: Loop) -> bool:
+    """A command may well say the same each time, and nobody reads its older words."""
+    return loop.work.kind is not TaskKind.COMMAND
 
 
 def _going_on(loop: Loop, run: LoopRun, told: tuple[Event, ...]) -> Step:
