@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from ostler.app import logs, remote_worker
 from ostler.app.options import WorkerOptions
-from ostler.app.worker_parts import LOOPBACK_NAMES, agent_limits, host_names, identity_of, offer
+from ostler.app.worker_parts import LOOPBACK_NAMES, agent_limits, host_names, identity_of, judge_at, offer
+from ostler.client.transport import Transport
 from ostler.config.settings import AgentLimits, WorkerSettings, WorkerSlots
-from ostler.domain.errors import InvalidInputError
+from ostler.domain.errors import InvalidInputError, OstlerError
 from ostler.domain.tasks import TaskKind
 from ostler.version import __version__
 from ostler.workers.runners.agents import versions
@@ -202,3 +203,34 @@ def test_limits_of_agents_are_those_of_the_profile() -> None:
     assert agent_limits(AgentLimits()) == Limits()
     assert agent_limits(said) == Limits(first_s=1, silent_s=2, linger_s=0.5, wall_s=4, output_bytes=5)
     assert agent_limits(AgentLimits(repeats=3, steps=9)) == Limits(repeats=3, steps=9)
+
+
+@pytest.mark.parametrize("body", ['{"choices": []}', "{}", "<html>", '{"choices": [{"message": {"content": 7}}]}'])
+async def test_an_answer_of_a_judge_that_cannot_be_read_is_no_opinion(
+    monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    """It is told as an error, which the run takes for no opinion; nothing else comes out of it."""
+    monkeypatch.setattr(Transport, "ask", lambda *_args, **_more: body.encode())
+
+    with pytest.raises(OstlerError, match="the judge's answer cannot be read"):
+        await judge_at("http://hub:7433")("key", "tier:cheap", "Is it good?")
+
+
+async def test_a_judge_is_asked_at_the_gateway_on_the_key_of_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a chat with a tier for its model; what it says comes back, nothing said is an empty text."""
+    asked: list[tuple[str, str, bytes]] = []
+    answers = iter(['{"choices": [{"message": {"content": "PASS"}}]}', '{"choices": [{"message": {"content": null}}]}'])
+
+    def ask(transport: Transport, method: str, path: str, body: bytes) -> bytes:
+        asked.append((transport.url, f"{method} {path}", body))
+        return next(answers).encode()
+
+    monkeypatch.setattr(Transport, "ask", ask)
+    judge = judge_at("http://hub:7433")
+
+    assert await judge("key", "tier:cheap", "Is it good?") == "PASS"
+    assert await judge("key", "tier:cheap", "Is it good?") == ""
+    url, route, body = asked[0]
+    assert (url, route) == ("http://hub:7433", "POST /v1/chat/completions")
+    sent = msgspec.json.decode(body)
+    assert (sent["model"], sent["messages"]) == ("tier:cheap", [{"role": "user", "content": "Is it good?"}])

@@ -34,6 +34,10 @@ TABLE = [
     ("worker:\n  allow: [chat, comand]\n", "2 worker.allow", "no valid choice", "did you mean 'command'?"),
     ("worker:\n  allow: [chat, chat]\n", "2 worker.allow", "lists 'chat' twice", "keep one"),
     ("models:\n  x: {capabilities: [tool]}\n", "2 models.x.capabilities", "no valid choice", "'tools'"),
+    ("agents:\n  judge: cheap_clod\n", "2 agents.judge", "there is no tier 'cheap_clod'", "cheap_cloud"),
+    ("agents:\n  folders: agents\n", "2 agents.folders", "expected a list, got 'agents'", "write [agents]"),
+    ("worker:\n  agent_limits: {wall: 5}\n", "2 worker.agent_limits.wall", "5 has no unit", "write 5s or 5ms"),
+    ("worker:\n  agent_limits: {repeats: 1}\n", "2 worker.agent_limits.repeats", "1 is below 2", "at least 2"),
     # numbers
     ("hub:\n  port: 70000\n", "2 hub.port", "70000 is too large", "at most 65535"),
     ("hub:\n  port: -1\n", "2 hub.port", "-1 is negative", "at least 0"),
