@@ -71,8 +71,9 @@ def test_a_task_without_anything_to_do_is_refused(ostler: Ostler, served: Served
     assert served.hub.calls == []
 
 
-def test_a_folder_that_is_in_no_repository_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_in_no_repository_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to name instead."""
+    monkeypatch.setattr(Path, "exists", lambda _path: False)  # whatever lies above the folder of the test
     with pytest.raises(InvalidInputError, match="not in a git repository"):
         repo_of(str(tmp_path))
 

@@ -43,11 +43,13 @@ def until(condition: Callable[[], bool], what: str, limit_s: float = 20.0) -> No
 class Process:
     """An `ostler` process in a folder of its own. Its output is kept for the message of a failed test."""
 
-    def __init__(self, folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, env: Mapping[str, str] | None = None, prefix: tuple[str, ...] = ()
+    ) -> None:
         self.log = folder / f"log-{time.monotonic_ns()}.txt"
         with self.log.open("wb") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "ostler.cli.main", *arguments],
+                [*prefix, sys.executable, "-m", "ostler.cli.main", *arguments],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

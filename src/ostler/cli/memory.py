@@ -27,7 +27,7 @@ def mem_check(*, limit: int | None, data_dir: str | None, as_json: bool) -> int:
     import msgspec
 
     from ostler.app.footprint import footprint, limit_bytes
-    from ostler.cli import render, words
+    from ostler.cli import render
 
     folder = _folder(data_dir)
     pid = _pid(folder)
@@ -39,7 +39,7 @@ def mem_check(*, limit: int | None, data_dir: str | None, as_json: bool) -> int:
     else:
         verdict = "above" if found.is_above else "below"
         click.echo(
-            f"hub (pid {found.pid}, {words.count(found.children, 'child process')}):"
+            f"hub (pid {found.pid}, {found.children} {'child' if found.children == 1 else 'children'}):"
             f" {found.bytes / 1024**2:.0f} MB, {verdict} the limit of {found.limit_bytes / 1024**2:.0f} MB"
         )
     return ExitCode.FAILED if found.is_above else ExitCode.OK

@@ -105,7 +105,8 @@ def _reason(books: Books, waiting: dict[str, int], running: int) -> Idle:
     return Idle(
         code=code.value,
         sentence=f"{_running(running)}{number}: {WORDS[code]}{detail or _about(books, books.tasks[name], code)}",
-        remedy=REMEDIES.get(code, "").replace("ID", name),
+        # A detail that names a verb says already what to do.
+        remedy="" if "'ostler " in detail else REMEDIES.get(code, "").replace("ID", name),
         next_check_ms=wait.next_check_ms,
     )
 
