@@ -9,6 +9,7 @@ from tests.e2e.process import until
 
 pytestmark = needs_browser
 PATIENT = 20_000
+CHANGED = "document.dispatchEvent(new Event('visibilitychange'));"
 
 
 def test_a_task_is_typed_in_and_watched_to_its_end(chrome: Browser, stage: Stage) -> None:
@@ -33,7 +34,7 @@ def test_a_task_runs_where_it_fell_back_to_and_the_trace_tells_why(chrome: Brows
         stage.submit("falls", title="Falls back")
         page = opened(chrome, f"{stage.url}/tasks/falls")
         expect(page.locator(".page-head .badge.fallback")).to_be_visible(timeout=PATIENT)
-        card = page.locator("details.route").first
+        card = page.locator("li details.route", has=page.locator("summary .fallback")).first
         expect(card.locator("summary")).to_contain_text("yard · stallion:70b")
         expect(card.get_by_text("Candidates")).to_be_hidden()
         card.locator("summary").click()
@@ -42,10 +43,37 @@ def test_a_task_runs_where_it_fell_back_to_and_the_trace_tells_why(chrome: Brows
         expect(card.locator(".reason")).to_contain_text("small")
         expect(card.locator("dd", has_text="µs")).to_be_visible()
         expect(page.locator(".page-head .state")).to_have_text("succeeded", timeout=PATIENT)
+        expect(page.get_by_role("table", name="Expected and actual of attempt 1")).to_be_visible()
         expect(card.get_by_role("heading", name="Candidates")).to_be_visible()
     finally:
         stage.resume_machine(stage.barn)
         until(lambda: stage.hub.client.status().endpoints_up == 2, "the machine is back")
+
+
+def test_a_new_attempt_leaves_what_was_opened_open(chrome: Browser, stage: Stage) -> None:
+    """It comes above the one that is read; nothing moves from one to the other."""
+    stage.submit("again", title="Tries again", kind="command", argv=["sh", "-c", "sleep 1; exit 7"], prompt="")
+    page = opened(chrome, f"{stage.url}/tasks/again")
+    first = page.locator("#card-1")
+    first.locator("summary").click()
+    expect(first.get_by_role("heading", name="Ladder")).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("Attempt 2"))).to_be_visible()
+    expect(first.get_by_role("heading", name="Ladder")).to_be_visible()
+    expect(page.locator("#card-2")).not_to_have_attribute("open", "")
+
+
+def test_a_page_that_nobody_sees_lets_go_of_its_connection(chrome: Browser, stage: Stage) -> None:
+    """And is live again, and up to date, when it is looked at."""
+    page = opened(chrome, f"{stage.url}/tasks")
+    live(page)
+    hide = "Object.defineProperty(document, 'hidden', {configurable: true, get: () => %s}); " + CHANGED
+    page.evaluate("() => { " + hide % "true" + " }")
+    expect(page.locator("#pulse")).to_have_attribute("data-pulse", "still")
+    stage.submit("unseen", title="While nobody looked", requires=["nobody"])
+    page.evaluate("() => { " + hide % "false" + " }")
+    expect(page.locator("#task-unseen")).to_be_visible()
+    live(page)
+    stage.hub.client.cancel("unseen")
 
 
 def test_a_running_task_is_cancelled_and_is_asked_about_first(chrome: Browser, stage: Stage) -> None:

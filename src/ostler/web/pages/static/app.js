@@ -73,29 +73,47 @@
     return (name === "open" && element.tagName === "DETAILS") || (name === "value" && element === document.activeElement);
   }
 
-  /** @param {Element} shown @param {Element} sent */
+  /** Nodes that stay are never moved: a moved one would lose the focus. What is not wanted any more goes first.
+   * @param {Element} shown @param {Element} sent */
   function morphChildren(shown, sent) {
+    const wantedNodes = [...sent.childNodes];
     const keyed = new Map([...shown.children].filter(keyOf).map((child) => [keyOf(child), child]));
     let place = shown.firstChild;
-    for (const wanted of [...sent.childNodes]) {
+    wantedNodes.forEach((wanted, index) => {
       const key = wanted instanceof Element ? keyOf(wanted) : null;
-      let match = key ? keyed.get(key) : null;
-      if (!match && !key && place && place.nodeType === wanted.nodeType && place.nodeName === wanted.nodeName
-          && !(place instanceof Element && keyOf(place))) match = /** @type {any} */ (place);
+      const known = key ? keyed.get(key) : null;
+      while (place && place !== known && !(!key && fits(place, wanted)) && !isWanted(place, wantedNodes.slice(index + 1))) {
+        const next = place.nextSibling;
+        place.remove();
+        place = next;
+      }
+      const match = known ?? (!key && place && fits(place, wanted) ? place : null);
       if (!match) {
         shown.insertBefore(wanted, place);
-        continue;
+        return;
       }
       if (match !== place) shown.insertBefore(match, place);
       place = match.nextSibling;
       if (match instanceof Element && wanted instanceof Element) morph(match, wanted);
       else if (match.nodeValue !== wanted.nodeValue) match.nodeValue = wanted.nodeValue;
-    }
+    });
     while (place) {
       const next = place.nextSibling;
       place.remove();
       place = next;
     }
+  }
+
+  /** Whether a node without a key may become another one. @param {Node} shown @param {Node} wanted */
+  function fits(shown, wanted) {
+    return shown.nodeName === wanted.nodeName && !(shown instanceof Element && keyOf(shown));
+  }
+
+  /** Whether a node is wanted later on. @param {Node} shown @param {Node[]} later */
+  function isWanted(shown, later) {
+    if (!(shown instanceof Element)) return false;
+    const key = keyOf(shown);
+    return later.some((one) => one instanceof Element && (key ? keyOf(one) === key : !keyOf(one) && fits(shown, one)));
   }
 
   /** @param {{name: string, mark: string, text: string}} region */
@@ -118,6 +136,7 @@
   let source = null;
   let heardAt = 0;
   let polling = 0;
+  let retry = 0;
 
   const known = () => [...document.querySelectorAll("[data-mark]")]
     .map((element) => `${element.id}:${/** @type {HTMLElement} */ (element).dataset.mark}`).join(",");
@@ -133,7 +152,9 @@
   }
 
   function listen() {
+    window.clearTimeout(retry);
     source?.close();
+    if (document.hidden) return;
     source = new EventSource(`${document.body.dataset.root}live?${about()}`);
     heardAt = Date.now();
     source.addEventListener("open", () => {
@@ -162,7 +183,20 @@
       pulse("lost", "connection lost, trying again");
       startPolling();
     }
-    setTimeout(listen, RETRY_MS[Math.min(failures - 1, RETRY_MS.length - 1)]);
+    retry = window.setTimeout(listen, RETRY_MS[Math.min(failures - 1, RETRY_MS.length - 1)]);
+  }
+
+  // A page that nobody sees holds no connection: browsers allow only a few to one place, over all their tabs.
+  function seen() {
+    if (!document.hidden) {
+      if (!source) listen();
+      return;
+    }
+    window.clearTimeout(retry);
+    source?.close();
+    source = null;
+    stopPolling();
+    pulse("still", "as it was");
   }
 
   function startPolling() {
@@ -336,6 +370,7 @@
     });
     if (!("livePage" in document.body.dataset)) return;
     listen();
+    document.addEventListener("visibilitychange", seen);
     setInterval(() => { if (source?.readyState === EventSource.OPEN && Date.now() - heardAt > SILENCE_MS) again(); }, POLL_MS);
   });
 })();
