@@ -79,6 +79,7 @@ class Bench:
         }
         self.limits = QUICK
         self.ask: Ask | None = None
+        self.keep = False
         self.judge = ""
         self.reports: list[Report] = []
 
@@ -117,7 +118,7 @@ class Bench:
             traceparent=self.traceparent,
         )
         run = run_of(assignment, clock=SystemTiming(), identity=self.identity, reports=self.reports)
-        return run, asyncio.create_task(self.runner().run(run))
+        return run, asyncio.create_task(self.runner(keep=self.keep).run(run))
 
     async def ran(self, body: str, **spec: object) -> Finished:
         """Run it to its end; nothing is left of it then."""
@@ -338,6 +339,41 @@ async def test_what_a_program_leaves_running_ends_with_it(bench: Bench, tagged: 
 
     assert finished.ok, finished
     assert tagged.count() == 0
+
+
+async def test_a_program_that_forks_without_end_ends_with_all_it_forked(bench: Bench, tagged: Tagged) -> None:
+    """Children of children, half of them in sessions of their own: the run ends for its silence, and none is left."""
+    fork = (
+        "import os, time\n"
+        "for level in range(3):\n"
+        "    for _ in range(2):\n"
+        "        if os.fork() == 0:\n"
+        "            os.setsid() if _ else None\n"
+        "            break\n"
+        "time.sleep(60)\n"
+    )
+    body = f'say("step_start")\nsubprocess.Popen([sys.executable, "-c", {fork!r}])\ntime.sleep(60)'
+
+    finished = await bench.ran(body)
+
+    assert kind_of(finished) is FailureClass.STUCK, finished
+    assert tagged.count() == 0
+
+
+async def test_both_streams_are_on_disk_as_they_came(bench: Bench) -> None:
+    """Raw, before anything is read into them: notices and broken lines too, for who wants to know what went on."""
+    bench.keep = True
+    body = 'print("Sandbox: on")\nprint("{broken", flush=True)\nsys.stderr.write("a warning")\n' + GOOD
+    _, task = bench.start(body)
+
+    finished = await asyncio.wait_for(task, 30)
+
+    assert finished.ok, finished
+    (folder,) = bench.work.iterdir()
+    output = (folder / "logs" / "stdout.jsonl").read_text(encoding="utf-8")
+    assert output.startswith("Sandbox: on\n{broken\n")
+    assert output.count('"step_finish"') == 1
+    assert (folder / "logs" / "stderr.log").read_text(encoding="utf-8") == "a warning"
 
 
 async def test_a_cancelled_run_keeps_its_half_of_the_work(bench: Bench) -> None:
