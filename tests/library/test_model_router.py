@@ -165,3 +165,13 @@ except AttributeError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "module 'ostler' has no attribute 'ModelRooter'\n"
+
+
+def test_who_schedules_ticks_loads_no_database() -> None:
+    """`TickScheduler` and `WorkingSet` are light, as the talks are."""
+    code = (
+        "import sys; from ostler import ScheduleConfig, TickScheduler, WorkingSet; "
+        "print([name for name in ('sqlalchemy', 'aiohttp', 'click') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -21,11 +21,10 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ostler.app.budget_tracker import BudgetTracker
 from ostler.budget.limits import Level
 from ostler.domain.errors import ConflictError
 from ostler.domain.event import Event
@@ -38,6 +37,9 @@ from ostler.loops.schedule import check
 from ostler.store.errors import StoreError
 from ostler.store.file_lock import FileLock
 from ostler.store.state_file import StateFile
+
+if TYPE_CHECKING:
+    from ostler.app.budget_tracker import BudgetTracker
 
 FORMAT = "ostler.loop/1"
 RECENT_SHOWN = 20
@@ -94,7 +96,7 @@ class TickScheduler:
         config: ScheduleConfig | None = None,
         *,
         path: str | Path = "data/shared/agi_loop_state.json",
-        budget: BudgetTracker | None = None,
+        budget: "BudgetTracker | None" = None,
         repeat_interrupted: bool = False,
         now_ms: Callable[[], int] | None = None,
     ) -> None:
