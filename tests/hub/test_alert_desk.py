@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from ostler.alerts.machine import Change, Told
 from ostler.domain.alert_rules import RULES, Rule, rule_of
@@ -330,3 +331,28 @@ async def test_what_could_not_be_told_becomes_an_event() -> None:
         (event,) = [one for one in await built.store.events(limit=100) if one.name == "alert.undelivered"]
         assert set(event.metadata) == set(CATALOGUE["alert.undelivered"].metadata)
         assert (event.metadata["to"], event.measurements["attempts"]) == ("webhook ops", 4)
+
+
+async def test_a_look_that_fails_is_logged_and_not_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of ours would otherwise be silence, which looks like good news."""
+    looks = 0
+    obey = AlertRules(rules={"no_worker": Rule(name="no_worker")}, every_ms=1, start_after_ms=0)
+    async with watched(obey=obey) as (built, desk, told):
+        await built.hub.submit([TaskSpec(id="t", kind=TaskKind.COMMAND, argv=("true",))])
+        whole = desk.look
+
+        async def look(*, sample: bool = True) -> tuple[Change, ...]:
+            nonlocal looks
+            looks += 1
+            if looks == 1:
+                raise KeyError("a mistake")
+            return await whole(sample=sample)
+
+        monkeypatch.setattr(desk, "look", look)
+        with capture_logs() as lines:
+            async with asyncio.timeout(5):
+                while not told.changes:  # noqa: ASYNC110 - what is waited for is the desk itself
+                    await asyncio.sleep(0.005)
+
+    assert told.changes == [(Told.RAISED, "no_worker")]
+    assert [line["kind"] for line in lines] == ["KeyError"]

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from structlog.testing import capture_logs
+
 from ostler.domain.commands import (
     AppendEvents,
     Applied,
@@ -102,3 +104,23 @@ def test_the_newest_sign_of_an_attempt_counts() -> None:
     assert signs.of("a", 1) is None
     signs.keep(frozenset())
     assert signs.of("b", 2) is None
+
+
+async def test_an_observer_that_fails_stops_nothing_and_nobody_else() -> None:
+    """A mistake in what only looks is a line in the log: the work goes on, and the others are told."""
+
+    def broken(applied: Sequence[tuple[Command, Applied]]) -> None:
+        raise KeyError("nothing of yours")
+
+    async with house() as built:
+        observer = Observer()
+        built.pump.observers[:0] = [broken]
+        built.pump.observers.append(observer)
+        with capture_logs() as lines:
+            await built.hub.submit([SPEC])
+            session = (await built.hub.link.join(WorkerOffer(name="w", host="h", slots={TaskKind.COMMAND: 1}))).id
+            poll = await built.hub.link.poll(session, 1_000)
+
+    assert [assignment.task_id for assignment in poll.assignments] == ["t"]
+    assert {"task.submitted", "task.assigned"} <= {event.name for event in observer.events}
+    assert {(line["event"], line["kind"]) for line in lines} == {("an observer failed", "KeyError")}

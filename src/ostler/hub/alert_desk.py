@@ -236,6 +236,8 @@ class AlertDesk:
             await self.look(sample=sample)
         except OstlerError as error:
             self._log.warning("alerts cannot be kept", error=str(error))
+        except Exception as error:  # boundary: one look that fails must not be the last one
+            self._log.error("a look for alerts failed", error=str(error), kind=type(error).__name__)
 
 
 def _told(alert: Alert) -> Alert:

@@ -81,7 +81,7 @@ class Pump:
         self.answer_call: Callable[[RunCall | DenyCall], None] = lambda _: None
         """Takes the answer for a live call, which stores nothing: before what else the signal brought is durable."""
         self.observers: list[Observer] = []
-        """Told of what is durable, after it is: they must not raise, and not be slow."""
+        """Told of what is durable, after it is. They are quick; what one raises is logged and stops nothing."""
         self.traces = False
         """Whether attempts hand on a trace of ours where their submitter has none."""
         self.fatal: asyncio.Future[BaseException] | None = None
@@ -316,7 +316,10 @@ class Pump:
                 if isinstance(result, Applied)
             ]
             for observer in self.observers:
-                observer(applied)
+                try:
+                    observer(applied)
+                except Exception as error:  # boundary: whoever only looks must not stop what is done
+                    self._log.error("an observer failed", error=str(error), kind=type(error).__name__)
 
     async def _tell(self, results: list[Result]) -> None:
         newest = (result.last_seq for result in results if isinstance(result, Applied))
