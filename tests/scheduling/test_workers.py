@@ -281,3 +281,21 @@ class Slots(RuleBasedStateMachine):
 
 TestSlots = Slots.TestCase
 TestSlots.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+
+
+def test_an_agent_works_at_the_machine_of_its_model() -> None:
+    """Of those that may run it, the worker beside the decided endpoint is preferred, by any name of its machine. When
+    that one is full or silent, another takes it: its calls go through the hub's gateway from anywhere.
+    """
+    slots = {AGENT: 1}
+    beside = WorkerOffer(name="z-beside", host="box", host_aliases=("10.0.0.5", "gpu.lan"), slots=slots)
+    workers = joined(WorkerOffer(name="a-far", host="a-far", slots=slots), beside)
+    for host in ("box", "10.0.0.5", "gpu.lan"):
+        assert workers.match(facts(AGENT), at("http://10.0.0.5:11434", host), None) == "s-z-beside"
+    assert workers.match(facts(AGENT), at("http://elsewhere:1", "elsewhere"), None) == "s-a-far"
+    workers.set_suspect("s-z-beside", 5)
+    assert workers.match(facts(AGENT), at("http://10.0.0.5:11434", "box"), None) == "s-a-far"
+    workers.set_suspect("s-z-beside", None)
+    workers.take("s-z-beside", AGENT, "other", 1)
+
+    assert workers.match(facts(AGENT), at("http://10.0.0.5:11434", "box"), None) == "s-a-far"

@@ -115,6 +115,20 @@ def test_force_on_ones_own_is_no_force(repo: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "state" / "ostler" / "claims" / "forced.jsonl").exists()
 
 
+def test_a_user_without_a_name_has_one_in_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a bare number; what is told goes before."""
+
+    def nameless() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("OSTLER_ASSIGNEE", raising=False)
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert claims.own_name().startswith(f"user-{os.getuid()}@")
+    monkeypatch.setenv("OSTLER_ASSIGNEE", " maria at studio ")
+
+    assert claims.own_name() == "maria-at-studio"
+
+
 def test_what_is_done_is_not_claimed(repo: Path) -> None:
     """Nobody works on it any more."""
     with pytest.raises(ConflictError, match="t003 is done"):

@@ -57,8 +57,14 @@ class Change(StrEnum):
 
 def own_name() -> str:
     """What this user goes by in claims."""
-    told = os.environ.get(ASSIGNEE_ENV, "").strip()
-    return re.sub(r"\s+", "-", told) or f"{getpass.getuser()}@{platform.node() or 'localhost'}"
+    told = re.sub(r"\s+", "-", os.environ.get(ASSIGNEE_ENV, "").strip())
+    if told:
+        return told
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        user = f"user-{os.getuid()}"
+    return f"{user}@{platform.node() or 'localhost'}"
 
 
 def read(text: str, task: str) -> Claim | None:
