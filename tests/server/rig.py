@@ -9,7 +9,7 @@ from ostler.server.head import header_lines
 from ostler.server.request import Request
 from ostler.server.serving import Server
 
-SOON_S = 5.0
+SOON_S = 20.0
 TEXT = header_lines([("content-type", "text/plain")])
 CRLF2 = b"\r\n\r\n"
 

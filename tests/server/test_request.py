@@ -163,7 +163,7 @@ async def test_an_answer_begins_once() -> None:
 
 async def test_a_slow_reader_holds_a_bounded_part() -> None:
     """Writes wait while it does not read, and go on when it does; all of it arrives."""
-    piece, pieces = b"x" * 16_384, 500
+    piece, pieces = b"x" * 32_768, 300
     given = 0
 
     async def long(request: Request) -> None:
@@ -181,7 +181,7 @@ async def test_a_slow_reader_holds_a_bounded_part() -> None:
         while given != before:
             before = given
             await asyncio.sleep(0.05)
-        assert 0 < before < pieces - 50
+        assert 0 < before < pieces - 20, "what the sockets themselves take in is some megabytes"
         got = await caller.answer()
 
     assert len(got.body) == len(piece) * pieces
