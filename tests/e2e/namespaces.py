@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from ostler.client.hub_client import HubClient
@@ -49,11 +50,11 @@ def refusal(client: HubClient, task: str) -> str:
     return ""
 
 
-def play(folder: Path, there: int) -> dict[str, object]:
+def play(folder: Path, there: int, stack: ExitStack) -> dict[str, object]:
     """Pull the cable for less than the grace, and for more."""
     traces = folder / "traces"
     traces.mkdir()
-    hub = HubProcess(folder, "--no-worker", "--host", HERE, profile=PROFILE)
+    hub = stack.enter_context(HubProcess(folder, "--no-worker", "--host", HERE, profile=PROFILE))
     until(
         lambda: (hub.data / "admin.token").exists() and (hub.data / "admin.token").stat().st_size > 0, "a token is made"
     )
@@ -62,7 +63,7 @@ def play(folder: Path, there: int) -> dict[str, object]:
 
     def worker(name: str, place: Path, *prefix: str) -> Process:
         arguments = ("worker", "--hub", hub.url, "--name", name, "--slots", "command=2", "--profile")
-        made = Process(place, *arguments, str(folder / "ostler.yaml"), env=env, prefix=prefix)
+        made = stack.enter_context(Process(place, *arguments, str(folder / "ostler.yaml"), env=env, prefix=prefix))
         until(lambda: name in {row.session.offer.name for row in client.workers().workers}, f"{name} joins")
         return made
 
@@ -115,7 +116,8 @@ def main() -> None:
         try:
             time.sleep(0.3)
             lay_cable(there.pid)
-            sys.stdout.write(json.dumps(play(Path(sys.argv[1]), there.pid)) + "\n")
+            with ExitStack() as stack:  # whatever happens, no process stays
+                sys.stdout.write(json.dumps(play(Path(sys.argv[1]), there.pid, stack)) + "\n")
         finally:
             there.kill()
 
