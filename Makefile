@@ -9,6 +9,8 @@ export OSTLER_ENGINE_PYTHON ?= $(CURDIR)/$(ENGINE_VENV)/bin/python
 export PYTHON
 # Tests run in so many processes side by side, each file in one of them.
 JOBS ?= 2
+# Seeds of `make simulate`.
+SEEDS ?= 1000
 # Set to run the tests without real agent command lines, where npm has no way to fetch them.
 export WITHOUT_AGENTS ?=
 # Set to run the tests without a browser, where none can be installed.
@@ -17,7 +19,7 @@ export WITHOUT_BROWSER ?=
 export WITH_AIDER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-engine check format bench engine lock clean FORCE
+.PHONY: help run test test-engine simulate check format bench engine lock clean FORCE
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +32,9 @@ test: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) $(if $(WIT
 
 test-engine: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) engine ## run the tests against a real llama.cpp
 	@$(BIN)/pytest -m engine $(ARGS)
+
+simulate: $(VENV)/dev.stamp ## play SEEDS=1000 seeds of a world in which everything fails (ARGS=--seed N: one of them)
+	@$(BIN)/python -m tests.simulator --seeds $(SEEDS) $(ARGS)
 
 check: $(VENV)/dev.stamp ## lint, format, types and the direction of imports
 	@$(BIN)/ruff check

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from ostler.domain.commands import AppendEvents, Applied, Command, Result
+from ostler.domain.commands import AppendEvents, Applied, Command, RefusalReason, Refused, Result
 from ostler.domain.event import Event
 from ostler.domain.ports import Store
 from ostler.hub import committer as committer_module
@@ -55,6 +55,44 @@ async def test_batches_are_applied_in_order_also_when_the_store_fails_in_between
 
     assert store.seen == [str(i) for i in range(20)]
     assert committer.failing == ""
+
+
+class NeedsTheFirst(Flaky):
+    """Refuses what builds on a batch that is not stored yet, as the guards of a real store do."""
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        name = cast("AppendEvents", commands[0]).events[0].name
+        if name != "first" and "first" not in self.seen:
+            return [Refused(reason=RefusalReason.WRONG_STATE, message="too early")]
+        return await super().apply(commands)
+
+
+async def test_what_was_judged_before_a_failed_batch_was_stored_is_asked_again() -> None:
+    """Both were handed over at once; the first failed and was stored at the second try. What builds on it was refused
+    meanwhile, and is stored all the same.
+    """
+    store = NeedsTheFirst(1)
+    committer = Committer(cast("Store", store), lambda _: None)
+    committer.start()
+
+    answers = await asyncio.gather(*(committer.apply(note(name), must=True) for name in ("first", "second", "third")))
+    await committer.stop()
+
+    assert store.seen == ["first", "second", "third"]
+    assert answers == [[Applied()]] * 3
+
+
+async def test_a_refusal_without_a_failure_before_it_stands() -> None:
+    """Asking again is for what an earlier batch was missing, not for what is wrong by itself."""
+    store = NeedsTheFirst(0)
+    committer = Committer(cast("Store", store), lambda _: None)
+    committer.start()
+
+    (answer,) = await committer.apply(note("second"), must=True)
+    await committer.stop()
+
+    assert isinstance(answer, Refused)
+    assert store.seen == []
 
 
 async def test_a_store_that_gives_up_tells_every_waiter_and_the_hub_once() -> None:

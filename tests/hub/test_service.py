@@ -1,11 +1,13 @@
 """The hub's verbs over a store in memory: what is accepted, refused, explained, followed."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
 
 from ostler.domain.catalog import EndpointKind
+from ostler.domain.commands import Command, Result, SubmitTasks
 from ostler.domain.decision import Hold, Route
 from ostler.domain.errors import ConflictError, CycleError, InvalidInputError, NotFoundError
 from ostler.domain.event import Event
@@ -14,6 +16,8 @@ from ostler.domain.ports import TaskQuery
 from ostler.domain.states import Failure, FailureClass, TaskState
 from ostler.domain.tasks import Complexity, TaskKind, TaskSpec
 from ostler.domain.work import Finished, Started
+from ostler.store.errors import StoreError
+from ostler.store.memory import MemoryStore
 from tests.hub.house import House, house
 from tests.scheduling.rig import local
 
@@ -75,6 +79,32 @@ async def test_a_repeated_submit_is_a_duplicate_and_another_content_a_conflict()
             await built.hub.submit([command("b"), command("a", argv=["false"])])
         assert await built.store.states(["b"]) == {}
         assert await work(built) == ["a"]
+
+
+class ForgetfulStore(MemoryStore):
+    """Commits, and says once that it did not: the answer got lost."""
+
+    forgets = 1
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        results = await super().apply(commands)
+        if self.forgets and any(isinstance(command, SubmitTasks) for command in commands):
+            self.forgets -= 1
+            raise StoreError("the answer of a commit was lost")
+        return results
+
+
+async def test_a_submit_whose_answer_was_lost_runs_once_it_is_sent_again() -> None:
+    """It is a duplicate for the store and news for the scheduler: the task runs, once, and so does what needs it."""
+    async with house(store=ForgetfulStore()) as built:
+        with pytest.raises(StoreError):
+            await built.hub.submit([command("a"), command("b", needs=["a"])])
+        again = await built.hub.submit([command("a"), command("b", needs=["a"])])
+
+        assert [task.duplicate for task in again.tasks] == [True, True]
+        assert await work(built) == ["a", "b"]
+        await built.hub.submit([command("a")])
+        assert await work(built) == []
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,27 @@ async def test_a_refused_transition_leaves_nothing_behind(store: Store) -> None:
     assert (await store.open_work()).last_event_seq == 2
 
 
+async def test_an_update_that_is_there_already_is_applied_once(store: Store) -> None:
+    """Whoever has not heard of its commit asks again, word for word, and is answered as the first time: with the spec,
+    and without a second event. One that differs in anything is refused as too late.
+    """
+    before = await brought_to(store, S.QUEUED)
+    assign = msgspec.structs.replace(make_update(before, S.ASSIGNED), attempt=make_attempt(), want_spec=True)
+    first = await only_answer(store, assign)
+    stored = await store.task("t1")
+
+    again = await only_answer(store, assign)
+    other = msgspec.structs.replace(assign, task=msgspec.structs.replace(assign.task, title="another"))
+
+    assert isinstance(first, Applied)
+    assert isinstance(again, Applied)
+    assert again.spec == first.spec is not None
+    assert await store.task("t1") == stored
+    refused = await only_answer(store, other)
+    assert isinstance(refused, Refused)
+    assert refused.reason is RefusalReason.STALE_GENERATION
+
+
 async def test_a_stale_generation_is_named_before_a_wrong_state(store: Store) -> None:
     """A worker of an old attempt is told that it is old, whatever state the task is in now."""
     before = await brought_to(store, S.ASSIGNED)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import structlog
 
-from ostler.domain.commands import Command, Result
+from ostler.domain.commands import Command, Refused, Result
 from ostler.domain.errors import OstlerError
 from ostler.domain.ports import Store
 
@@ -77,8 +77,7 @@ class Committer:
             calls = (self._store.apply(batch.commands) for batch in batches)
             answers = await asyncio.gather(*calls, return_exceptions=True)
             try:
-                for batch, answer in zip(batches, answers, strict=True):
-                    await self._settle(batch, answer)
+                await self._settle_all(batches, answers)
             except Exception as error:  # boundary: whatever a store raises, the hub cannot go on without it
                 for batch in (*batches, *self._waiting):
                     if not batch.future.done():
@@ -86,6 +85,22 @@ class Committer:
                 self._waiting = []
                 self._on_fatal(error)
                 raise
+
+    async def _settle_all(self, batches: Sequence[Batch], answers: Sequence[list[Result] | BaseException]) -> None:
+        """In order. What came after a batch that failed was judged without it: where something of it was refused, it is
+        asked again once the earlier one is stored, and what was applied of it is applied once all the same.
+        """
+        one_failed = False
+        for batch, given in zip(batches, answers, strict=True):
+            answer = given
+            if one_failed and isinstance(answer, list) and any(isinstance(result, Refused) for result in answer):
+                answer = await self._asked(batch)
+            one_failed = one_failed or isinstance(answer, Exception)
+            await self._settle(batch, answer)
+
+    async def _asked(self, batch: Batch) -> list[Result] | BaseException:
+        (answer,) = await asyncio.gather(self._store.apply(batch.commands), return_exceptions=True)
+        return answer
 
     async def _settle(self, batch: Batch, answer: list[Result] | BaseException) -> None:
         """Give the answer to who waits; a batch that must be stored is tried again first."""
@@ -95,7 +110,7 @@ class Committer:
             self.failing = f"the store refuses to write: {answer}"
             self._log.warning("store failed, trying again", error=str(answer), delay_s=delay_s)
             await asyncio.sleep(delay_s)
-            answer = (await asyncio.gather(self._store.apply(batch.commands), return_exceptions=True))[0]
+            answer = await self._asked(batch)
         if not isinstance(answer, BaseException):
             self.failing = ""
             if not batch.future.done():

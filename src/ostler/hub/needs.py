@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from ostler.domain.ports import Store
-from ostler.domain.states import FINAL_STATES, TaskState
+from ostler.domain.states import FINAL_STATES, LEASED_STATES, TaskState
+from ostler.domain.tasks import Task
 from ostler.hub.pump import Pump
 from ostler.scheduling.intake import Settled, need_is_met
 
@@ -33,3 +34,16 @@ async def settled_now(pump: Pump, store: Store, needs: Sequence[str], before: Se
         met |= {need: ended.met.get(need, False) for need in gone}
         lengths |= ended.lengths
     return Settled(met=met, lengths=lengths)
+
+
+async def lost_sight_of(pump: Pump, store: Store, ids: Sequence[str]) -> tuple[Task, ...]:
+    """Those of `ids` that are durable and open although the actor does not hold them, in the order of their arrival:
+    they were committed, and whoever waited for that was told that it failed.
+    """
+    missing = [task_id for task_id in ids if task_id not in pump.scheduler.books.tasks]
+    if not missing:
+        return ()
+    await pump.apply([])  # what the actor let go of because it ended has ended in the store from here on
+    rows = await store.rows(missing)
+    found = (row for row in rows.values() if row.state not in FINAL_STATES and row.state not in LEASED_STATES)
+    return tuple(sorted(found, key=lambda row: row.seq))

@@ -32,7 +32,7 @@ from ostler.hub.link import LocalLink
 from ostler.hub.loop_desk import LoopDesk
 from ostler.hub.loop_runner import LoopRunner
 from ostler.hub.metrics_desk import MetricsDesk
-from ostler.hub.needs import settled_needs, settled_now
+from ostler.hub.needs import lost_sight_of, settled_needs, settled_now
 from ostler.hub.pattern_desk import PatternDesk
 from ostler.hub.people_desk import PeopleDesk
 from ostler.hub.plan_desk import PlanDesk
@@ -164,13 +164,16 @@ class Hub:
             remedy = "use another id, or leave it out to get a new one"
             raise ConflictError(result.message, where="tasks.id", remedy=remedy)
         fresh = tuple(row.task for row in rows if row.task.id not in result.duplicates)
-        await self.patterns.labelled([row.spec for row in rows if row.task.id not in result.duplicates])
-        if fresh:
-            settled = await settled_now(self._pump, self._store, outside, settled)
+        lost = await lost_sight_of(self._pump, self._store, result.duplicates)
+        if fresh or lost:
+            needed = (*outside, *(need for task in lost for need in task.needs))
+            settled = await settled_now(self._pump, self._store, needed, settled)
+            lost = tuple(task for task in lost if task.id not in self._pump.scheduler.books.tasks)
             by_ms = self._pump.clock.now_ms() + plan.longest_ms if plan is not None else None
             _ = self._pump.start_signal(
-                TasksAccepted(tasks=fresh, settled=settled.met, lengths=settled.lengths, plan_by_ms=by_ms)
+                TasksAccepted(tasks=(*fresh, *lost), settled=settled.met, lengths=settled.lengths, plan_by_ms=by_ms)
             )
+        await self.patterns.labelled([row.spec for row in rows if row.task.id not in result.duplicates])
         unplanned = await self.plans.make_first(run, plan) if run is not None and plan is not None else ""
         states = await self._store.states(list(result.duplicates)) if result.duplicates else {}
         return SubmitAnswer(

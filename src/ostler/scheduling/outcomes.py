@@ -357,11 +357,17 @@ def take_back(turn: Turn, task: Task, reason: str, *, stop: bool) -> None:
 
 
 def refused(turn: Turn, task_id: str, generation: int, result: Refused) -> None:
-    """The store did not accept an update: its row is the truth; undo what this turn's books assumed."""
+    """The store did not accept an update: its row is the truth; undo what this turn's books assumed.
+
+    A row that is leased is left alone, and so are the books. Only this hub hands out leases, so the update is one whose
+    commit was not heard of: it was asked again, and later ones of its task are stored by now.
+    """
     books, row, reason = turn.books, result.task, result.message
     mine = books.tasks.get(task_id)
     meta = {"task_id": task_id, "command": "update", "reason": reason}
     turn.emit(Event(name="scheduler.refused", at_ms=turn.now_ms, task_id=task_id, metadata=meta))
+    if row is not None and row.session is not None:
+        return
     purse.undone(turn, purse.name_of(task_id, generation))
     if mine is not None and mine.generation == generation and mine.session is not None:
         release(turn, mine)

@@ -8,6 +8,8 @@ constraints: a row that passes `row_problem` and `may_move` is one that the data
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+import msgspec
+
 from ostler.domain.commands import NewTask, PutKey, PutToken, RefusalReason, UpdateTask
 from ostler.domain.live import GatewayKey
 from ostler.domain.states import FINAL_STATES, LEASED_STATES, TaskState, may_move
@@ -82,6 +84,15 @@ def update_problem(command: UpdateTask, current: CurrentRow) -> Problem | None:
         return RefusalReason.ILLEGAL, f"task {task.id}: {current.state} -> {task.state} is no legal transition"
     problem = _successor_problem(command, current)  # 4
     return (RefusalReason.ILLEGAL, problem) if problem else None
+
+
+def is_repeated(command: UpdateTask, problem: Problem, row: Task | None) -> bool:
+    """Whether an update comes too late because it is there already, word for word: whoever asks has not heard of its
+    commit, and is answered as if this were it. The store itself says what the state before was.
+    """
+    if problem[0] not in {RefusalReason.STALE_GENERATION, RefusalReason.WRONG_STATE}:
+        return False
+    return row is not None and msgspec.structs.replace(row, prev_state=command.task.prev_state) == command.task
 
 
 def _successor_problem(command: UpdateTask, current: CurrentRow) -> str | None:

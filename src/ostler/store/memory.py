@@ -64,7 +64,7 @@ from ostler.domain.ports import CallDetail, CallQuery, OpenWork, TaskDetail, Tas
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 from ostler.store.errors import StoreError
-from ostler.store.guards import submit_problem, token_problem, update_problem
+from ostler.store.guards import is_repeated, submit_problem, token_problem, update_problem
 from ostler.store.memory_events import MemoryEvents
 from ostler.store.memory_gateway import MemoryGateway
 from ostler.store.memory_loops import MemoryLoops
@@ -310,6 +310,8 @@ class MemoryStore:
             return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no task {task.id}")
         problem = update_problem(command, record.task)
         if problem is not None:
+            if is_repeated(command, problem, record.task):
+                return Applied(spec=record.spec if command.want_spec else None)
             return Refused(reason=problem[0], message=problem[1], task=record.task)
         if command.money is not None and isinstance(answer := self._money(command.money), Refused):
             return msgspec.structs.replace(answer, task=record.task)

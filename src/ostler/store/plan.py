@@ -38,7 +38,7 @@ from ostler.domain.states import FINAL_STATES
 from ostler.domain.tasks import Task
 from ostler.store import rows
 from ostler.store.gateway import GatewayPlan
-from ostler.store.guards import Problem, submit_problem, update_problem
+from ostler.store.guards import Problem, is_repeated, submit_problem, update_problem
 from ostler.store.ledger import LedgerPlan
 from ostler.store.loops import LoopPlan
 from ostler.store.picture import Known, Picture
@@ -106,6 +106,8 @@ class Plan:
             return Refused(reason=RefusalReason.NOT_FOUND, message=f"there is no task {task.id}")
         problem = update_problem(command, known)
         if problem is not None:
+            if is_repeated(command, problem, self._row(known)):
+                return Applied(spec=self.picture.specs.get(task.id)) if command.want_spec else _APPLIED
             return self._refused(problem, known)
         if command.money is not None and isinstance(answer := self.ledger.add(command.money), Refused):
             return msgspec.structs.replace(answer, task=self._row(known))

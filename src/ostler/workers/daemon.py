@@ -32,6 +32,8 @@ from ostler.workers.timing import Backoff, Timing, cancelled, first, within
 HostReporter = Callable[[], Awaitable[HostReport | None]]
 """Measures the machine; may take its time."""
 
+HUB_FAILED = 500
+"""From this status on a refusal is the hub's own trouble, as when its disk is full: it may pass."""
 _TRUST_LOOK_S = 1.0
 _IDLE_PAUSE_S = 0.05
 _DRAIN_PAUSE_S = 1.0
@@ -139,7 +141,9 @@ class Worker:
             try:
                 offer = replace(self._offer, holds=self._holds())
                 return await within(self._timing, CALL_LIMIT_S, self._link.join(offer), "join")
-            except (UnreachableError, ConflictError) as error:
+            except OstlerError as error:
+                if error.http_status < HUB_FAILED and not isinstance(error, UnreachableError | ConflictError):
+                    raise  # it will not have this worker
                 self._note(f"cannot join the hub yet: {error}")
                 await first(self._timing.sleep(backoff.next_s()), self._stopping.wait())
         return None

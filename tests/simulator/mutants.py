@@ -1,0 +1,102 @@
+"""Guards taken away, one at a time: the simulator must notice each of them, or it proves nothing about the guard.
+
+A mutant is made by putting something weaker in the place of a piece of the program, for as long as the story is played.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ostler.domain.commands import Command, Result
+from ostler.hub import committer, service
+from ostler.hub.committer import Committer
+from ostler.store import guards, memory
+from ostler.workers.attempts import AttemptPool
+from ostler.workers.lease import TrustWindow
+from tests.simulator.disk import Disk, Handle
+from tests.simulator.story import Kind
+from tests.simulator.world import instead
+
+
+def _no_fence(self: Handle) -> bool:
+    """A hub that was replaced writes on."""
+    del self
+    return True
+
+
+def _trusts_for_ever(self: TrustWindow, now_us: int) -> int:
+    """A worker that hears nothing from its hub runs on."""
+    del self, now_us
+    return 60_000
+
+
+def _any_generation(command: Any, current: Any) -> guards.Problem | None:  # noqa: ANN401 - as the guard
+    """Whatever is reported changes the task."""
+    del command, current
+    return None
+
+
+def _does_not_remember(self: AttemptPool, key: tuple[str, int]) -> None:
+    """A worker starts what it is handed as often as it is handed out."""
+    del self, key
+
+
+async def _out_of_order(self: Committer, batches: Sequence[Any], answers: Sequence[Any]) -> None:
+    """What was judged before an earlier batch was stored stays refused."""
+    for batch, answer in zip(batches, answers, strict=True):
+        await self._settle(batch, answer)
+
+
+async def _sees_nothing_lost(*_: object) -> tuple[()]:
+    """Tasks whose commit was not heard of are left to the next start."""
+    return ()
+
+
+async def _acknowledges_early(self: Handle, commands: Sequence[Command]) -> list[Result]:
+    """Says that it is durable before it is."""
+    import asyncio
+
+    disk: Disk = self._disk
+    if self.dead or disk.full:
+        return await _APPLY(self, commands)
+    results = await disk.truth.apply([])
+    task = asyncio.ensure_future(_APPLY(self, commands))
+    task.add_done_callback(lambda done: done.exception() if not done.cancelled() else None)
+    from ostler.domain.commands import Applied
+
+    return results + [Applied(spec=None)] * len(commands)
+
+
+_APPLY = Handle.apply
+
+Mutant = Callable[[], Any]
+MUTANTS: dict[str, tuple[Mutant, frozenset[Kind]]] = {
+    "a hub that was replaced writes on": (
+        lambda: instead(Handle, "_may_write", _no_fence),
+        frozenset({Kind.SPLIT}),
+    ),
+    "a worker runs on without its hub": (
+        lambda: instead(TrustWindow, "left_ms", _trusts_for_ever),
+        frozenset({Kind.CUT, Kind.KILL_HUB}),
+    ),
+    "the generation of an update is not looked at": (
+        lambda: instead(memory, "update_problem", _any_generation),
+        frozenset({Kind.CUT, Kind.DOUBLE, Kind.SLOW_NET, Kind.SPLIT, Kind.UNKNOWN_COMMIT}),
+    ),
+    "a worker starts what it has started": (
+        lambda: instead(AttemptPool, "_remember", _does_not_remember),
+        frozenset({Kind.LOSE, Kind.DOUBLE, Kind.SLOW_NET}),
+    ),
+    "what was judged too early stays refused": (
+        lambda: instead(committer.Committer, "_settle_all", _out_of_order),
+        frozenset({Kind.FULL_DISK, Kind.SLOW_DISK}),
+    ),
+    "a task whose commit was not heard of is lost sight of": (
+        lambda: instead(service, "lost_sight_of", _sees_nothing_lost),
+        frozenset({Kind.UNKNOWN_COMMIT}),
+    ),
+    "commits are acknowledged before they happen": (
+        lambda: instead(Handle, "apply", _acknowledges_early),
+        frozenset({Kind.KILL_HUB, Kind.SLOW_DISK}),
+    ),
+}
+"""What is taken away, and the faults under which that must show."""

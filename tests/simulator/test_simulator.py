@@ -1,0 +1,100 @@
+"""Seeds of the simulated world: nothing goes wrong in them, and what should be noticed is."""
+
+import msgspec
+import pytest
+
+from tests.simulator.mutants import MUTANTS
+from tests.simulator.shrink import shrunk
+from tests.simulator.story import Fault, Kind, Story, draw
+from tests.simulator.virtual_loop import StuckError
+from tests.simulator.world import live
+
+SEEDS = 16
+"""More of them: `make simulate SEEDS=1000`."""
+FOUND = (10, 27, 54, 116, 134, 210)
+"""Seeds that once went wrong: each was a mistake of the program."""
+
+
+BITING = (0, 4, 8, 9, 11, 13)
+
+
+@pytest.mark.parametrize("seed", [*FOUND, *(1_000 + number for number in range(SEEDS))])
+def test_nothing_is_lost_or_done_twice_whatever_goes_wrong(seed: int) -> None:
+    """Under kills, cuts, full disks, lost answers and clocks that jump every acknowledged task comes to its end, none
+    runs twice at once, no slot is oversold, no limit is overspent, no attempt is charged twice.
+    """
+    seen = live(draw(seed))
+
+    assert seen.wrong == ()
+    assert len(seen.states) == 24
+
+
+def test_a_seed_replays_exactly() -> None:
+    """The same story comes to the same end, commit by commit."""
+    first, second = live(draw(7)), live(draw(7))
+
+    assert first == second
+    assert first != live(draw(8))
+
+
+def test_a_world_without_faults_does_all_of_its_work() -> None:
+    """So what is seen under faults comes from the faults."""
+    story = draw(3)
+    seen = live(msgspec.structs.replace(story, faults=(), jobs=tuple(_kept(job) for job in story.jobs)))
+
+    assert seen.wrong == ()
+    assert set(seen.states.values()) == {"succeeded"}
+    assert seen.hubs == 1
+
+
+def _kept(job: object) -> object:
+    return msgspec.structs.replace(job, cancelled_s=None)  # type: ignore[type-var]
+
+
+def of_kinds(seed: int, kinds: frozenset[Kind]) -> Story:
+    """A story whose faults are of these kinds alone."""
+    story = draw(seed, faults=60)
+    return msgspec.structs.replace(story, faults=tuple(fault for fault in story.faults if fault.kind in kinds)[:10])
+
+
+def goes_wrong(story: Story) -> bool:
+    """Whether something is seen to be wrong, or the world turns in a circle."""
+    try:
+        return bool(live(story).wrong)
+    except StuckError:
+        return True
+
+
+@pytest.mark.parametrize("name", list(MUTANTS))
+def test_a_guard_that_is_taken_away_is_missed(name: str) -> None:
+    """Within 40 seeds of the faults that it guards against, something goes wrong without it."""
+    mutant, kinds = MUTANTS[name]
+    tried = dict.fromkeys((*BITING, *range(40)))  # those first that are known to show one of them
+
+    with mutant():
+        noticed = next((seed for seed in tried if goes_wrong(of_kinds(seed, kinds))), None)
+
+    assert noticed is not None, name
+
+
+def test_a_story_is_made_as_small_as_its_mistake() -> None:
+    """Faults and jobs that have nothing to do with it are left out; it is still wrong."""
+    story = draw(5)
+
+    def is_wrong(candidate: Story) -> bool:
+        return any(fault.kind is story.faults[3].kind for fault in candidate.faults) and any(
+            job.name == "t7" for job in candidate.jobs
+        )
+
+    small = shrunk(story, is_wrong)
+
+    assert is_wrong(small)
+    assert len(small.faults) == 1
+    assert [job.name for job in small.jobs] == ["t7"]
+
+
+def test_a_fault_tells_what_it_is() -> None:
+    """A story can be read."""
+    fault = Fault(kind=Kind.CUT, at_s=1.5, for_s=3.0, who="ada")
+
+    assert str(fault) == "   1.50 s  cut of ada, 3.00 s, size 0.00"

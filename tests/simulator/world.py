@@ -1,0 +1,414 @@
+"""One world: a disk, a hub on it, workers, a client, and what goes wrong. `live` plays a story to its end.
+
+A hub is a context of its own: every task that it begins, also for a request of a worker, carries its mark, so that
+killing it stops exactly what its process would have done, at whatever await that is.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from ostler.app import hub_parts
+from ostler.app.hub_parts import HubParts
+from ostler.app.profiles import Chosen
+from ostler.config.load import load_text
+from ostler.config.settings import LoadedProfile
+from ostler.config.sources import Source
+from ostler.domain.errors import ConflictError, OstlerError, UnreachableError
+from ostler.domain.fleet import HostReport, Session, WorkerOffer
+from ostler.domain.ports import HubLink
+from ostler.domain.states import FINAL_STATES, TaskState
+from ostler.domain.tasks import Priority, TaskKind, TaskSpec
+from ostler.domain.work import Poll, Report
+from ostler.fleet.drivers import DriverSet
+from ostler.hub import link as link_module
+from ostler.workers.attempts import Abilities
+from ostler.workers.daemon import Worker, WorkerSettings
+from ostler.workers.rules import WorkerRules
+from tests.simulator.checks import Eye
+from tests.simulator.disk import Disk
+from tests.simulator.machines import Floor, NoProcesses, SimulatedDrivers, SimulatedRunner
+from tests.simulator.net import NetLink, Wire
+from tests.simulator.story import END_S, FAULTS_UNTIL_S, WORKERS, Fault, Job, Kind, Story
+from tests.simulator.virtual_loop import VirtualTiming, run
+
+T = TypeVar("T")
+
+PROFILE = """\
+routing:
+  tiers:
+    direct: {aliases: [trivial]}
+    standard: {provider: ollama, models: [small]}
+    complex: {provider: anthropic, models: [large], max_output_tokens: 100}
+  fallback: {wait: 3s, direction: up}
+endpoints:
+  - {name: box, provider: ollama, url: "http://box:11434", slots: 2, models: [small]}
+  - {name: cloud, provider: anthropic, url: "http://cloud", slots: 3, models: [large]}
+models:
+  small: {provider: ollama, context: 8k}
+  large: {provider: anthropic, context: 8k, input_usd_per_mtok: 3, output_usd_per_mtok: 15}
+budget: {monthly_hard_cap: 0.004, monthly_soft_cap: 0.004}
+scheduler: {heartbeat: 2s, session_dead: 6s, retry_base: 500ms, probe_interval: 10s, task_ttl: 10m}
+worker: {allow: [command, chat], commands: ["*"]}
+"""
+HARD_CAP_MICRO_USD = 4_000
+_MARK: "contextvars.ContextVar[Process | None]" = contextvars.ContextVar("hub", default=None)
+
+
+def marked(loop: asyncio.AbstractEventLoop, coro: Any, context: contextvars.Context | None = None) -> asyncio.Task[Any]:  # noqa: ANN401 - the interface of a task factory
+    """Makes tasks, and gives each to the hub in whose context it begins."""
+    task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, context=context)
+    owner = _MARK.get() if context is None else context.get(_MARK)
+    if owner is not None:
+        owner.tasks[task] = None
+        task.add_done_callback(lambda done: owner.tasks.pop(done, None))
+    return task
+
+
+def profile() -> LoadedProfile:
+    """The profile of every hub."""
+    source = Source(path=Path("/simulated/ostler.yaml"), label="simulated", name="simulated")
+    return load_text(PROFILE, source, {"HOME": "/nowhere"}, Path("/"))
+
+
+class Process:
+    """A hub as a process: started, and gone whenever it has to be."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        self.number = number
+        self.handle = world.disk.handle()
+        self.parts: HubParts | None = None
+        self._world = world
+        self._context = contextvars.copy_context()
+        self._context.run(_MARK.set, self)
+        self.thawed = asyncio.Event()
+        self.thawed.set()
+        self.dead = False
+        self.tasks: dict[asyncio.Task[Any], None] = {}
+        self._starting = asyncio.get_running_loop().create_task(self._start(), context=self._context)
+
+    async def _start(self) -> None:
+        world = self._world
+        drivers = cast("DriverSet", SimulatedDrivers(world.floor, world.timing))
+        chosen = Chosen(profile=world.profile)
+        self.parts = await HubParts.start(chosen, cast("Any", self.handle), drivers, world.timing)
+
+    async def within(self, work: Callable[[HubParts], Awaitable[T]]) -> T:
+        """Something asked of the hub from outside. Raises `UnreachableError` when it is or goes away."""
+        await self.thawed.wait()
+        if self.dead or self.parts is None:
+            raise UnreachableError("nobody listens")
+        task = asyncio.get_running_loop().create_task(_run(work, self.parts), context=self._context)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled() or self._gone():
+                raise UnreachableError("the hub went away") from None
+            task.cancel()  # whoever asked has gone; an honest server notices
+            raise
+
+    @property
+    def broken(self) -> bool:
+        """Whether it gave up by its own rule, as when its disk refuses for too long."""
+        if self._starting.done() and not self._starting.cancelled() and self._starting.exception() is not None:
+            return True
+        fatal = self.parts.pump.fatal if self.parts is not None else None
+        return fatal is not None and fatal.done()
+
+    def _gone(self) -> bool:
+        return self.dead
+
+    def kill(self) -> None:
+        """Gone, in the middle of anything. What its disk had not taken by now never happened."""
+        self.dead = True
+        self.handle.dead = True
+        self.thawed.set()
+        if self.parts is not None:
+            self.parts.pump._stopped = True
+        for task in list(self.tasks):
+            task.cancel()
+
+
+async def _run(work: Callable[[HubParts], Awaitable[T]], parts: HubParts) -> T:
+    return await work(parts)
+
+
+class ProcessLink:
+    """The link of a hub process, as a request from outside reaches it."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def join(self, offer: WorkerOffer) -> Session:
+        return await self._process.within(lambda parts: parts.hub.link.join(offer))
+
+    async def heartbeat(self, session_id: str, report: HostReport | None) -> int:
+        return await self._process.within(lambda parts: parts.hub.link.heartbeat(session_id, report))
+
+    async def poll(self, session_id: str, wait_ms: int) -> Poll:
+        return await self._process.within(lambda parts: parts.hub.link.poll(session_id, wait_ms))
+
+    async def report(self, session_id: str, reports: Sequence[Report]) -> None:
+        await self._process.within(lambda parts: parts.hub.link.report(session_id, reports))
+
+    async def leave(self, session_id: str) -> None:
+        await self._process.within(lambda parts: parts.hub.link.leave(session_id))
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.rng = random.Random(story.seed ^ 0x5EED)
+        self.timing = VirtualTiming()
+        self.profile = profile()
+        self.disk = Disk()
+        self.floor = Floor({job.name: job for job in story.jobs}, self.rng)
+        self.eye = Eye(self.disk, self.floor, HARD_CAP_MICRO_USD)
+        self.hub: Process | None = None
+        self.hubs = 0
+        self.wires = {name: Wire(self.rng, self._link) for name in WORKERS}
+        self.workers: dict[str, asyncio.Task[None]] = {}
+        self.acknowledged: set[str] = set()
+        self.cancelled: set[str] = set()
+
+    def _link(self) -> HubLink | None:
+        return None if self.hub is None or self.hub.dead else ProcessLink(self.hub)
+
+    async def live(self) -> None:
+        """From the first second to the last."""
+        self.start_hub()
+        for name in WORKERS:
+            self.start_worker(name)
+        acting = [asyncio.ensure_future(self._suffer(fault)) for fault in self.story.faults]
+        client = asyncio.ensure_future(self._hand_in())
+        keeper = asyncio.ensure_future(self._keep_a_hub())
+        loop = asyncio.get_running_loop()
+        while loop.time() < END_S and not (loop.time() > FAULTS_UNTIL_S and client.done() and self._all_over()):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(5.0)
+        for task in (keeper, client, *acting, *self.workers.values()):
+            task.cancel()
+        await asyncio.gather(keeper, client, *acting, *self.workers.values(), return_exceptions=True)
+        await self.eye.at_the_end(self.acknowledged, self.cancelled)
+
+    def _all_over(self) -> bool:
+        records = self.disk.truth._records.values()
+        return all(record.task.state in FINAL_STATES | {TaskState.NEEDS_HUMAN} for record in records)
+
+    def start_hub(self) -> None:
+        """A hub on the disk; whoever was there before may write no more."""
+        self.hubs += 1
+        self.hub = Process(self, self.hubs)
+
+    async def _keep_a_hub(self) -> None:
+        """What a supervisor does: a hub that is gone, or gave up, is started again a moment later."""
+        while True:
+            await asyncio.sleep(0.5)
+            if self.hub is not None and self.hub.broken and not self.hub.dead:
+                self.hub.kill()
+            if self.hub is None or self.hub.dead:
+                await asyncio.sleep(self.rng.uniform(0.0, 2.0))
+                self.start_hub()
+
+    def start_worker(self, name: str) -> None:
+        """A daemon, as new."""
+        offer = WorkerOffer(
+            name=name,
+            host=name,
+            slots={TaskKind.COMMAND: 2, TaskKind.CHAT: 3},
+            instance=f"{name}-{self.rng.getrandbits(32):08x}",
+        )
+        runner = SimulatedRunner(self.floor, name)
+        rules = WorkerRules(kinds=frozenset({TaskKind.COMMAND, TaskKind.CHAT}), commands=("*",))
+        daemon = Worker(
+            NetLink(self.wires[name]),
+            offer,
+            Abilities(rules=rules, runners={TaskKind.COMMAND: runner, TaskKind.CHAT: runner}),
+            WorkerSettings(identity=name, poll_wait_ms=2_000),
+            timing=self.timing,
+            guard=NoProcesses(),
+        )
+
+        async def serve() -> None:
+            daemon.start()
+            try:
+                await daemon.closed()
+            finally:
+                if daemon._main is not None:
+                    daemon._main.cancel()
+                    await asyncio.gather(daemon._main, return_exceptions=True)
+
+        self.workers[name] = asyncio.ensure_future(serve())
+
+    async def _hand_in(self) -> None:
+        """The client: one job after the other, each until it is acknowledged, cancellations at their time."""
+        cancelling = []
+        for job in sorted(self.story.jobs, key=lambda job: job.at_s):
+            await asyncio.sleep(max(0.0, job.at_s - asyncio.get_running_loop().time()))
+            spec = _spec(job, {need for need in job.needs if need in self.acknowledged})
+            await self._until_answered(lambda parts, spec=spec: parts.hub.submit([spec]))  # type: ignore[misc]
+            self.acknowledged.add(job.name)
+            if job.cancelled_s is not None:
+                cancelling.append(asyncio.ensure_future(self._cancel(job)))
+        await asyncio.gather(*cancelling)
+
+    async def _cancel(self, job: Job) -> None:
+        await asyncio.sleep(max(0.0, cast("float", job.cancelled_s) - asyncio.get_running_loop().time()))
+        try:
+            await self._until_answered(lambda parts: parts.hub.cancel(job.name, "a person says so"))
+        except ConflictError:
+            return  # it has ended
+        self.cancelled.add(job.name)
+
+    async def _until_answered(self, work: Callable[[HubParts], Awaitable[T]]) -> T:
+        """Ask again until there is an answer: one that says no is raised."""
+        while True:
+            hub = self.hub
+            try:
+                if hub is not None:
+                    async with asyncio.timeout(20):
+                        return await hub.within(work)
+            except ConflictError:
+                raise
+            except (OstlerError, TimeoutError):
+                pass
+            await asyncio.sleep(0.3)
+
+    async def _suffer(self, fault: Fault) -> None:
+        await asyncio.sleep(fault.at_s)
+        if fault.kind in {Kind.KILL_HUB, Kind.PAUSE_HUB, Kind.SPLIT}:
+            await self._hurt_hub(fault)
+        elif fault.kind in {Kind.SLOW_DISK, Kind.FULL_DISK, Kind.UNKNOWN_COMMIT, Kind.CLOCK}:
+            await self._hurt_disk(fault)
+        elif fault.kind in {Kind.DOWN, Kind.STORM}:
+            sick = self.floor.down if fault.kind is Kind.DOWN else self.floor.storms
+            sick.add(fault.who)
+            await asyncio.sleep(fault.for_s)
+            sick.discard(fault.who)
+        elif fault.kind is Kind.KILL_WORKER:
+            self.workers[fault.who].cancel()
+            await asyncio.gather(self.workers[fault.who], return_exceptions=True)
+            await asyncio.sleep(fault.for_s)
+            self.start_worker(fault.who)
+        else:
+            await self._hurt_wire(fault)
+
+    async def _hurt_hub(self, fault: Fault) -> None:
+        hub = self.hub
+        if hub is None or hub.dead:
+            return
+        if fault.kind is Kind.KILL_HUB:
+            hub.kill()
+        elif fault.kind is Kind.PAUSE_HUB:
+            hub.thawed.clear()
+            with contextlib.suppress(asyncio.CancelledError):
+                async with hub.handle._turn:
+                    await asyncio.sleep(fault.for_s)
+            hub.thawed.set()
+        else:
+            self.start_hub()
+            await asyncio.sleep(fault.for_s)
+            hub.kill()
+
+    async def _hurt_disk(self, fault: Fault) -> None:
+        disk = self.disk
+        if fault.kind is Kind.CLOCK:
+            self.timing.skew_ms += round(fault.size)
+            return
+        attribute, hurt, whole = {
+            Kind.SLOW_DISK: ("slow_s", fault.size, 0.0),
+            Kind.FULL_DISK: ("full", True, False),
+            Kind.UNKNOWN_COMMIT: ("forgets", True, False),
+        }[fault.kind]
+        setattr(disk, attribute, hurt)
+        await asyncio.sleep(fault.for_s if fault.kind is not Kind.UNKNOWN_COMMIT else min(fault.for_s, 0.5))
+        setattr(disk, attribute, whole)
+
+    async def _hurt_wire(self, fault: Fault) -> None:
+        wire = self.wires[fault.who]
+        attribute, hurt, whole = {
+            Kind.CUT: ("cut", True, False),
+            Kind.LOSE: ("loses", fault.size, 0.0),
+            Kind.DOUBLE: ("doubles", True, False),
+            Kind.SLOW_NET: ("slow_s", fault.size, 0.0),
+        }[fault.kind]
+        setattr(wire, attribute, hurt)
+        await asyncio.sleep(fault.for_s)
+        setattr(wire, attribute, whole)
+
+
+def _spec(job: Job, needs: set[str]) -> TaskSpec:
+    common: dict[str, Any] = {"id": job.name, "needs": tuple(sorted(needs)), "priority": Priority(job.priority)}
+    if job.chat:
+        return TaskSpec(prompt="write a function that adds two numbers", **common)
+    return TaskSpec(kind=TaskKind.COMMAND, argv=("true",), **common)
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a story."""
+
+    wrong: tuple[str, ...]
+    states: dict[str, str]
+    commits: int
+    hubs: int
+    starts: int
+    until_s: float
+
+
+def live(story: Story) -> Seen:
+    """Play a story. Equal stories come to equal ends."""
+    rng = random.Random(story.seed ^ 0xC0DE)
+    seeded = _Seeded(rng)
+    with instead(hub_parts, "random", seeded), instead(link_module, "secrets", seeded):
+        return run(_lived(story))
+
+
+@contextlib.contextmanager
+def instead(owner: object, name: str, other: object) -> Iterator[None]:
+    """Something else in the place of a piece of the program, for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, other)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+class _Seeded:
+    """In the place of the modules that roll dice."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def Random(self) -> random.Random:  # noqa: N802 - the name of what it replaces
+        return self._rng
+
+    def token_hex(self, size: int) -> str:
+        return f"{self._rng.getrandbits(8 * size):0{2 * size}x}"
+
+
+async def _lived(story: Story) -> Seen:
+    asyncio.get_running_loop().set_task_factory(marked)
+    world = World(story)
+    await world.live()
+    if world.hub is not None:
+        world.hub.kill()
+    records = sorted(world.disk.truth._records.items())
+    return Seen(
+        wrong=tuple(world.floor.wrong),
+        states={name: record.task.state.value for name, record in records},
+        commits=world.disk.commits,
+        hubs=world.hubs,
+        starts=world.floor.starts.total(),
+        until_s=asyncio.get_running_loop().time(),
+    )
