@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 TICK_S = 1e-6
-"""What a turn of the loop takes at least, as on a computer: who waits for less than a rounding does not wait for ever."""
+"""What a turn of the loop takes at least, as on a computer: a wait for less than a rounding has an end, too."""
 TURNS_MAX = 400_000
 """Turns of the loop in one world: many times what a world takes, and a few seconds of a computer."""
 
