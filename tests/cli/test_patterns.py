@@ -32,12 +32,13 @@ REPORT = PatternReport(
 
 
 @pytest.fixture
-def _reporting(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def report(hub: RecordingHub, query: ObservationQuery) -> PatternReport:
-        hub.record("report", query)
+def _reporting(served: ServedHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def report(query: ObservationQuery) -> PatternReport:
+        served.hub.record("report", query)
         return REPORT
 
-    monkeypatch.setattr(RecordingHub, "report", report)
+    # On the very hub, not on its class: a test of another file may have done so before.
+    monkeypatch.setattr(served.hub, "report", report)
 
 
 def test_an_outcome_is_written_by_hand(ostler: Ostler, served: ServedHub) -> None:

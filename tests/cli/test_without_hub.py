@@ -265,7 +265,7 @@ def test_the_composition_root_offers_what_is_asked_of_it() -> None:
 
     functions = [name for name in vars(options.App) if not name.startswith("_")]
     assert [name for name in functions if not callable(getattr(app, name))] == []
-    assert len(functions) == 15
+    assert len(functions) == 16
 
 
 PROFILE = """\

@@ -197,6 +197,11 @@ hub:
   port: 8000
   data_dir: ~/ostler
   database: hub.db
+  pool: lab
+  name: den
+  advertise: http://den:8000
+  direct_database: postgresql://db/ostler
+  lease: 10s
 budget:
   monthly_hard_cap: 50
   monthly_soft_cap: 45.5
@@ -277,6 +282,7 @@ gateway:
   attempts: 2
   max_waiting: 50
   max_body: 8MB
+  body: 20s
   store_prompts: false
   fallback_wait: 1s
   context_rule: error

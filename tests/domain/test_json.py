@@ -97,6 +97,23 @@ def test_what_was_said_cannot_be_changed(struct: type[Any]) -> None:
     assert struct.__struct_config__.frozen
 
 
+UNITS = ("_ms", "_us", "_bytes", "_characters", "_micro_usd", "_percent")
+COUNTS = {
+    "adopted",
+    "answers",
+    "attempts",
+    "candidate_count",
+    "characters",
+    "confidence",
+    "dropped",
+    "errors",
+    "refused",
+}
+COUNTS |= {"steps", "taken_back", "ticks", "times", "workers"}
+UNIT_OF_ITS_RULE = {"bound", "value"}
+"""What an alert measures has the unit of its rule."""
+
+
 def test_the_catalogue_of_events_is_well_formed() -> None:
     """Names in two parts, a sentence for each, units on measurements, no field that is both."""
     for name, kind in CATALOGUE.items():
@@ -106,9 +123,4 @@ def test_the_catalogue_of_events_is_well_formed() -> None:
         assert kind.doc.endswith(".")
         assert not set(kind.measurements) & set(kind.metadata)
         for field in kind.measurements:
-            assert field.endswith(("_ms", "_us", "_bytes", "_characters", "_micro_usd")) or field in {
-                "attempts",
-                "candidate_count",
-                "confidence",
-                "dropped",
-            }, field
+            assert field.endswith(UNITS) or field in COUNTS | UNIT_OF_ITS_RULE, field

@@ -54,11 +54,19 @@ def _bounded(info: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> st.Se
     )
 
 
+def _tuple(info: msgspec.inspect.TupleType | msgspec.inspect.VarTupleType) -> st.SearchStrategy[Any]:
+    if isinstance(info, msgspec.inspect.TupleType):
+        return st.tuples(*map(_any, info.item_types))
+    return st.lists(_any(info.item_type), max_size=3).map(tuple)
+
+
 def _any(info: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
     if isinstance(info, msgspec.inspect.IntType | msgspec.inspect.FloatType) and (found := _bounded(info)) is not None:
         return found
     if type(info) in _SIMPLE:
         return _SIMPLE[type(info)]
+    if isinstance(info, msgspec.inspect.TupleType | msgspec.inspect.VarTupleType):
+        return _tuple(info)
     match info:
         case msgspec.inspect.StructType():
             return st.builds(info.cls, **{field.name: _any(field.type) for field in info.fields})
@@ -66,8 +74,6 @@ def _any(info: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
             return st.sampled_from(list(info.cls))
         case msgspec.inspect.UnionType():
             return st.one_of(*(_any(member) for member in info.types))
-        case msgspec.inspect.VarTupleType():
-            return st.lists(_any(info.item_type), max_size=3).map(tuple)
         case msgspec.inspect.FrozenSetType():
             return st.frozensets(_any(info.item_type), max_size=3)
         case msgspec.inspect.DictType():

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
-from ostler.domain.commands import AppendEvents, Refused, SubmitTasks
+from ostler.domain.commands import AppendEvents, NewTask, Refused, SubmitTasks
 from ostler.domain.decision import Hold, RouteRequest, Verdict
 from ostler.domain.errors import ConflictError, NotFoundError, OstlerError
 from ostler.domain.event import Event
@@ -175,18 +175,21 @@ class Hub:
             )
         await self.patterns.labelled([row.spec for row in rows if row.task.id not in result.duplicates])
         unplanned = await self.plans.make_first(run, plan) if run is not None and plan is not None else ""
-        states = await self._store.states(list(result.duplicates)) if result.duplicates else {}
-        return SubmitAnswer(
-            unplanned=unplanned,
-            tasks=tuple(
-                Submitted(
-                    id=row.task.id,
-                    state=states.get(row.task.id, row.task.state),
-                    duplicate=row.task.id in result.duplicates,
-                    retried=row.task.id in retried,
-                )
-                for row in rows
-            ),
+        return SubmitAnswer(unplanned=unplanned, tasks=await self._submitted(rows, result.duplicates, retried))
+
+    async def _submitted(
+        self, rows: Sequence[NewTask], duplicates: Sequence[str], retried: frozenset[str]
+    ) -> tuple[Submitted, ...]:
+        """What became of each task that was handed in."""
+        states = await self._store.states(list(duplicates)) if duplicates else {}
+        return tuple(
+            Submitted(
+                id=row.task.id,
+                state=states.get(row.task.id, row.task.state),
+                duplicate=row.task.id in duplicates,
+                retried=row.task.id in retried,
+            )
+            for row in rows
         )
 
     async def _send_back(self, specs: Sequence[TaskSpec]) -> frozenset[str]:
