@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
-from ostler.domain.states import FINAL_STATES
+from ostler.domain.fleet import WorkerOffer
+from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
-from ostler.domain.work import Assignment
+from ostler.domain.work import Assignment, Started
 from ostler.scheduling.signals import Cancel, WorkerLeft
 from tests.hub.house import House, house
 from tests.workers.link_conformance import LinkConformance
@@ -47,3 +49,39 @@ class TestLocalLink(LinkConformance):
     async def bench(self) -> AsyncIterator[Bench]:
         async with house() as built:
             yield Bench(built)
+
+
+async def test_a_join_that_was_overtaken_takes_nothing_back() -> None:
+    """It comes a second time, or after a later one of the same process, when the worker has begun what it was handed
+    since: it is answered, and the worker keeps its work and its mail. The next one is new.
+    """
+    async with house() as built:
+        link = built.hub.link
+        offer = WorkerOffer(name="w", host="h", slots={TaskKind.COMMAND: 2}, instance="w-1", life="a", joins=2)
+        session = await link.join(offer)
+        await built.hub.submit([TaskSpec(id="t1", kind=TaskKind.COMMAND, argv=("true",))])
+        (assignment,) = (await link.poll(session.id, 100)).assignments
+        await link.report(session.id, [Started(task_id="t1", generation=1, at_ms=built.clock.now_ms())])
+        await built.hub.submit([TaskSpec(id="t2", kind=TaskKind.COMMAND, argv=("true",))])
+
+        for late in (offer, replace(offer, joins=1)):
+            assert (await link.join(late)).id == session.id
+
+        assert (await built.hub.task("t1")).task.state is TaskState.RUNNING
+        assert assignment.generation == (await built.hub.task("t1")).task.generation
+        assert [item.task_id for item in (await link.poll(session.id, 100)).assignments] == ["t2"]
+
+        assert (await link.join(replace(offer, joins=3))).id == session.id
+        assert (await built.hub.task("t1")).task.state is not TaskState.RUNNING
+
+
+async def test_another_process_of_the_daemon_counts_from_the_start() -> None:
+    """After a restart its first join is heard, whatever the number of the last one before."""
+    async with house() as built:
+        link = built.hub.link
+        offer = WorkerOffer(name="w", host="h", slots={TaskKind.COMMAND: 1}, instance="w-1", life="a", joins=7)
+        session = await link.join(offer)
+        again = await link.join(replace(offer, life="b", joins=1))
+
+        assert again.id == session.id
+        assert (again.offer.life, again.offer.joins) == ("b", 1)

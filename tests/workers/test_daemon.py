@@ -1,6 +1,7 @@
 """Tests of the daemon's sessions, with a hub in memory and time that is moved by hand."""
 
 import pytest
+from msgspec.structs import replace
 
 from ostler.domain.errors import ConflictError, NotAllowedError, UnreachableError
 from ostler.domain.fleet import HostReport
@@ -16,9 +17,13 @@ __all__ = ["bench"]
 
 
 async def test_a_worker_joins_with_its_offer(bench: Bench) -> None:
-    """Leftovers are cleaned away before it joins, and it asks for work only when it knows its lease."""
+    """Leftovers are cleaned away before it joins, its joins are numbered under a name of this process, and it asks for
+    work only when it knows its lease.
+    """
     assert bench.worker.session is not None
-    assert bench.worker.session.offer == OFFER
+    offer = bench.worker.session.offer
+    assert (offer, offer.joins) == (replace(OFFER, life=offer.life, joins=1), 1)
+    assert offer.life
     assert bench.guard.said == ["clean", "open s1"]
     assert bench.hub.calls[:3] == ["join", "heartbeat", "poll"]
 

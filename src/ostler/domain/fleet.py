@@ -219,6 +219,10 @@ class WorkerOffer(msgspec.Struct, frozen=True, kw_only=True):
     """Lasting name of this very daemon, over its restarts: who joins under it again takes over what it held before."""
     holds: tuple[Held, ...] = ()
     """Attempts that it still has in hand from before; it has lost all others."""
+    life: str = ""
+    """Name of this process of the daemon, another one after each start."""
+    joins: int = 0
+    """How often this process has asked to join: what was overtaken on its way says nothing about what it holds now."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):

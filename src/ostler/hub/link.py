@@ -27,6 +27,8 @@ class LocalLink:
         """Open a session, or go on with the one that this very daemon has; it is durable when this returns."""
         now_ms = self._pump.clock.now_ms()
         known = self._pump.scheduler.books.workers.of_instance(offer.instance)
+        if known is not None and _is_overtaken(offer, known.session.offer):
+            return known.session
         session_id = known.session.id if known is not None else f"s-{secrets.token_hex(6)}"
         joined_ms = known.session.joined_ms if known is not None else now_ms
         session = Session(
@@ -82,3 +84,8 @@ class LocalLink:
         if session_id not in self._pump.scheduler.books.workers.states:
             self._pump.outboxes.pop(session_id, None)
             raise NotFoundError(f"no worker session {session_id}", remedy="join again")
+
+
+def _is_overtaken(offer: WorkerOffer, newest: WorkerOffer) -> bool:
+    """Whether a join came twice, or after a later one of the same process: it would take back what that one holds."""
+    return bool(offer.life) and offer.life == newest.life and offer.joins <= newest.joins

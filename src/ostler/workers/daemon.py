@@ -12,6 +12,7 @@ hold up the heartbeat.
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -92,6 +93,8 @@ class Worker:
         self._hurry = asyncio.Event()
         self._stop_grace_s = settings.stop_grace_s
         self._main: asyncio.Task[None] | None = None
+        self._life = secrets.token_hex(6)
+        self._joins = 0
         self.session: Session | None = None
         """The session it holds now."""
 
@@ -139,7 +142,8 @@ class Worker:
         backoff = Backoff()
         while not self._stopping.is_set():
             try:
-                offer = replace(self._offer, holds=self._holds())
+                self._joins += 1
+                offer = replace(self._offer, holds=self._holds(), life=self._life, joins=self._joins)
                 return await within(self._timing, CALL_LIMIT_S, self._link.join(offer), "join")
             except OstlerError as error:
                 if error.http_status < HUB_FAILED and not isinstance(error, UnreachableError | ConflictError):
