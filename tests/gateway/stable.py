@@ -18,7 +18,7 @@ from tests.gateway.plays import answers
 from tests.gateway.upstream import Call, Play, Upstream
 
 FORMATS: dict[str, type[AnswerDialect]] = {"openai": OpenAI, "anthropic": Anthropic, "ollama": Ollama}
-FIRST_TOKEN_MS = 500
+FIRST_TOKEN_MS = 1_000
 STALL_MS = 500
 DEADLINE_MS = 8_000
 SLOTS = 4

@@ -119,9 +119,15 @@ async def run_hub(
         for outbox in parts.pump.outboxes.values():
             outbox.start_drain()
         if worker is not None:
-            await worker.stop(WORKER_GRACE_S)
+            await (worker.abandon() if _is_fenced(parts) else worker.stop(WORKER_GRACE_S))
         await listener.stop()
         await parts.stop()
+
+
+def _is_fenced(parts: HubParts) -> bool:
+    """Whether another hub leads by now: this one's reports would be refused for as long as it tries."""
+    fatal = parts.pump.fatal
+    return fatal is not None and fatal.done() and isinstance(fatal.result(), FencedError)
 
 
 def _asked(stop: asyncio.Event) -> Callable[[], Awaitable[None]]:

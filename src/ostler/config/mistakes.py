@@ -75,8 +75,10 @@ class Mistakes:
 
     def _may_lack(self, section: SettingPath) -> bool:
         depth = len(section)
-        if any(path[:-1] == section[:-1] or path[:depth] == section for path in self._unknown):
-            return True
+        # An unknown name may be meant for the section, or for one that it is in.
+        for path in self._unknown:
+            if path[:depth] == section or (len(path) <= depth and path[:-1] == section[: len(path) - 1]):
+                return True
         return any(
             path[:depth] == section and (len(path) <= depth + 1 or path[depth + 1] in DEFINING_KEYS)
             for path in self._unread

@@ -119,6 +119,11 @@ class Worker:
         self._hurry.set()
         await self.closed()
 
+    async def abandon(self) -> None:
+        """End at once: what runs is killed and nothing more is said, because nobody is there to be told."""
+        if self._main is not None:
+            await cancelled(self._main)
+
     async def closed(self) -> None:
         """Wait until the daemon has ended. Raises `OstlerError` when the hub will not have this worker."""
         if self._main is not None:
