@@ -28,6 +28,7 @@ class _Exchange:
         self._request = request
         self._read = False
         self._refused = False
+        self._until_s = asyncio.get_running_loop().time() + BODY_S
         self._pending: tuple[int, bytes, int] | None = None
         """The head of an answer of known length, until something of its body is there: both leave at once."""
 
@@ -62,7 +63,8 @@ class _Exchange:
         request = self._request
         if not self._read:
             try:
-                piece = await (request.read() if request.whole else asyncio.wait_for(request.read(), BODY_S))
+                async with asyncio.timeout_at(self._until_s):
+                    piece = await request.read()
             except GoneError:
                 return {"type": "http.disconnect"}
             except BadBodyError as error:

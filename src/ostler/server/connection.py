@@ -2,10 +2,11 @@
 
     bytes -> parser -> Request -> its turn -> handler -> answered -> the next one, or rest
 
-Bounds: a head of `HEAD_BYTES_MAX` in `HEAD_S`; `QUEUE_MAX` requests in line behind the one that is answered, then the
-socket is not read; `REST_S` without a request, then it is closed; of a body that was answered before it was read,
-`DISCARD_BYTES_MAX` are thrown away, so that the client gets to read its answer. `look` holds the limits of time: the
-server calls it now and then, so that no request costs a timer.
+Bounds: a head of `HEAD_BYTES_MAX` in `HEAD_S`, and as much beside a body (sizes of chunks, trailers) without a piece of
+it; `QUEUE_MAX` requests in line behind the one that is answered, then the socket is not read; `REST_S` without a
+request, then it is closed, and cut when nothing of its last answer leaves for `STUCK_S`; of what a client goes on to
+send when it has its answer, `DISCARD_BYTES_MAX` in `DISCARD_S` are thrown away, so that it gets to read that.
+`look` holds the limits of time: the server calls it now and then, so that no request costs a timer.
 """
 
 import asyncio
@@ -21,16 +22,20 @@ from ostler.server.request import BadBodyError, Request
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_S = 10.0
 REST_S = 60.0
+STUCK_S = 600.0
+"""Long, because the system below takes megabytes at a time: a slow line is not a client that does not read."""
 DISCARD_S = 10.0
 DISCARD_BYTES_MAX = 8 * 1024 * 1024
 QUEUE_MAX = 16
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NO_REQUEST = (400, "this is no HTTP request")
 _LARGE_HEAD = (431, f"the head of the request is larger than {HEAD_BYTES_MAX} bytes")
+_NO_BODY = (400, f"more than {HEAD_BYTES_MAX} bytes came without a piece of the body")
+_TWO_HOSTS = (400, "the request names two hosts")
 
 
-class HeadTooLargeError(Exception):
-    """A head without end."""
+class RefusedHeadError(Exception):
+    """A head that is not taken: status and message."""
 
 
 class House(Protocol):
@@ -66,7 +71,9 @@ class Connection(asyncio.Protocol):
         """The one whose body comes."""
         self._queue: deque[Request] = deque()
         self._deaf = False
-        """What came is no request: nothing is read any more."""
+        """What comes is no request: nothing is parsed any more."""
+        self._parting = False
+        """The last has been said, and the client may still be sending."""
         self._refusal = b""
         """What to say about it, once it is its turn."""
         self._url = b""
@@ -76,10 +83,17 @@ class Connection(asyncio.Protocol):
         """How long the body is of a request that offers another protocol."""
         self._again = False
         self._received = 0
+        """Length of what is parsed now."""
+        self._fresh = True
+        """A head that begins now begins with the first byte of that."""
         self._fed = 0
+        """Bytes since the head began, or since the last piece of a body."""
+        self._free = 0
+        """Of a head that began in the middle of what came: at most so many bytes of it are not counted."""
         self._discarded = 0
         self._since = self._loop.time()
         """Since when it rests, or the head or the rest of a body is waited for."""
+        self._unsent = 0
         self._reads = True
         self.is_full = False
         self._drains: list[asyncio.Future[None]] = []
@@ -106,24 +120,33 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
-        if self._deaf or self._transport is None:
-            return
+        rest: bytes | memoryview = data
+        while rest and not self._deaf and self._transport is not None:
+            rest = self._feed(rest)
+        if self._parting:
+            self._throw_away(len(rest))
+
+    def _feed(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Have bytes parsed. What is left of them stands behind an offer to speak another protocol."""
         self._received = len(data)
+        self._fresh = self._incoming is None and not self._in_head
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._pass_over(data[upgrade.args[0] :])
-            return
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._pass_over()
+                return memoryview(data)[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            large = isinstance(error.__context__, HeadTooLargeError)
-            self._refuse(*_LARGE_HEAD if large else _NO_REQUEST)
-            return
-        if self._in_head:
+            refused = error.__context__
+            self._refuse(*(refused.args if isinstance(refused, RefusedHeadError) else _NO_REQUEST))
+            return b""
+        if self._in_head or self._incoming is not None:
             self._fed += len(data)
             if self._fed > HEAD_BYTES_MAX:
-                self._refuse(*_LARGE_HEAD)
+                self._refuse(*(_LARGE_HEAD if self._in_head else _NO_BODY))
+        return b""
 
-    def _pass_over(self, rest: bytes) -> None:
+    def _pass_over(self) -> None:
         """An offer to speak another protocol, which is not taken up: what follows is a body, or the next request.
 
         The parser believes the offer and stops; another one goes on, for a body with a head that says its length.
@@ -132,10 +155,15 @@ class Connection(asyncio.Protocol):
         framing, self._framing = self._framing, b""
         if framing:
             self._again = True
-            self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
-            self._again = False
-        if rest:
-            self.data_received(rest)
+            try:
+                self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
+            finally:
+                self._again = False
+
+    def _throw_away(self, size_bytes: int) -> None:
+        self._discarded += size_bytes
+        if self._discarded > DISCARD_BYTES_MAX:
+            self.close()
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -158,7 +186,9 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers = []
         self._in_head = True
-        self._fed = 0
+        self._free = 0 if self._fresh else self._received
+        self._fed = -self._free
+        self._fresh = False
         if self._current is None:
             self._since = self._loop.time()
 
@@ -168,8 +198,9 @@ class Connection(asyncio.Protocol):
             self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self._headers.append((name.lower(), value))
+        """One header. What comes behind a body is nobody's."""
+        if self._in_head:
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is there."""
@@ -177,17 +208,20 @@ class Connection(asyncio.Protocol):
             return
         self._in_head = False
         headers, url, parser = self._headers, self._url, self._parser
-        self._headers = []  # what comes behind a body is nobody's
-        if self._fed + self._received > HEAD_BYTES_MAX:
+        self._headers = []
+        if self._fed + self._received + self._free > HEAD_BYTES_MAX:
             size = len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
             if size > HEAD_BYTES_MAX:
-                raise HeadTooLargeError
+                raise RefusedHeadError(*_LARGE_HEAD)
+        self._fed = -self._received
         version = parser.get_http_version()
         request = Request(self, parser.get_method().decode("ascii"), url, headers, version)
+        if len(request.fields) != len(headers) and sum(name == b"host" for name, _ in headers) > 1:
+            raise RefusedHeadError(*_TWO_HOSTS)
         request.path, request.query = _path(url)
         request.client = self._client
         request.keep = version != "1.0" and parser.should_keep_alive() and not self._house.stopping
-        if request.fields.get(b"expect", b"").lower() == b"100-continue":
+        if request.fields.get(b"expect", b"").lower() == b"100-continue" and version != "1.0":
             request.expect_continue()
         if parser.should_upgrade():
             framing = [b"%b: %b\r\n" % header for header in headers if header[0] in _FRAMING]
@@ -202,13 +236,12 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of a body."""
+        self._fed = -self._received
         request = self._incoming
         if request is not None and not request.finished:
             request.take(data)
-            return
-        self._discarded += len(data)
-        if self._discarded > DISCARD_BYTES_MAX:
-            self.close()
+        else:
+            self._throw_away(len(data))
 
     def on_message_complete(self) -> None:
         """A request is whole."""
@@ -252,7 +285,7 @@ class Connection(asyncio.Protocol):
         if request is not self._current:
             return
         if not request.keep or self._house.stopping:
-            self.close()
+            self._part(whole=request.whole)
         elif request.whole:
             self._next()
         else:
@@ -270,8 +303,19 @@ class Connection(asyncio.Protocol):
 
     def look(self, now_s: float) -> None:
         """Close what has rested, or been waited for, too long."""
+        if self._transport is None:
+            return
         quiet_s = now_s - self._since
-        if self._current is None and self._in_head:
+        if self._transport.is_closing():
+            unsent = self._transport.get_write_buffer_size()
+            if unsent != self._unsent:
+                self._unsent, self._since = unsent, now_s
+            elif quiet_s > STUCK_S:
+                self.abort()
+        elif self._parting:
+            if quiet_s > DISCARD_S:
+                self.close()
+        elif self._current is None and self._in_head:
             if quiet_s > HEAD_S:
                 self._refuse(408, "the head of the request did not come in time")
         elif self._current is None:
@@ -290,6 +334,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Send what is on its way, then close."""
         if self._transport is not None:
+            self._since = self._loop.time()
             self._transport.close()
 
     def abort(self) -> None:
@@ -318,7 +363,7 @@ class Connection(asyncio.Protocol):
         if request is not None:  # its body broke: its handler says so
             request.spoil(BadBodyError(message))
             if request.finished:
-                self.close()
+                self._part(whole=False)
             return
         body = message.encode()
         lines = header_lines([("content-type", "text/plain; charset=utf-8"), ("connection", "close")])
@@ -329,7 +374,22 @@ class Connection(asyncio.Protocol):
 
     def _tell(self) -> None:
         self.send(self._refusal)
-        self.close()
+        self._part(whole=False)
+
+    def _part(self, *, whole: bool) -> None:
+        """Nothing more is said. A client that may still be sending is heard out: to close at once would take back from
+        it what it has not read yet.
+        """
+        if whole or self._house.stopping or self._transport is None:
+            self.close()
+            return
+        self._deaf = self._parting = True
+        self._in_head = False
+        self._discarded = 0
+        self._since = self._loop.time()
+        self._queue.clear()
+        self._transport.write_eof()
+        self.resume()
 
 
 def _parser(connection: Connection) -> httptools.HttpRequestParser:

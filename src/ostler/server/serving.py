@@ -10,7 +10,7 @@ import structlog
 
 from ostler.server.connection import Connection
 from ostler.server.head import DateLine, header_lines
-from ostler.server.request import GoneError, Request
+from ostler.server.request import BadBodyError, GoneError, Request
 
 Handler = Callable[[Request], Awaitable[None]]
 BACKLOG = 2_048
@@ -79,6 +79,9 @@ class Server:
             await self._handler(request)
         except GoneError:
             pass  # nobody is there to be told
+        except BadBodyError as error:
+            if not request.started:
+                await request.answer(400, _TEXT, str(error).encode())
         except Exception as error:  # boundary: a handler that breaks must not leave its client without an answer
             self._log.exception("a request could not be answered", path=request.path, error=str(error))
             if not request.started:
