@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ostler.app.identity import lasting_name, lock_identity
+from ostler.app.identity import count_start, lasting_name, lock_identity
 from ostler.domain.errors import ConflictError
 
 
@@ -76,3 +76,12 @@ def test_a_daemon_keeps_its_lasting_name_over_restarts(state: Path) -> None:
     assert lasting_name("abc") == first
     assert lasting_name("other") != first
     assert (state / "abc.instance").read_text(encoding="utf-8").strip() == first
+
+
+def test_starts_are_counted_over_restarts(state: Path) -> None:
+    """Of each identity; a count that cannot be read begins anew."""
+    assert [count_start("abc") for _ in range(3)] == [1, 2, 3]
+    assert count_start("abd") == 1
+    (state / "abc.starts").write_text("torn", encoding="ascii")
+    assert [count_start("abc"), count_start("abc")] == [1, 2]
+    assert not list(state.glob("*partial"))

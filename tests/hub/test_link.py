@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
+from ostler.domain.errors import ConflictError
 from ostler.domain.fleet import WorkerOffer
-from ostler.domain.states import FINAL_STATES, TaskState
+from ostler.domain.states import FINAL_STATES, Failure, FailureClass, TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
-from ostler.domain.work import Assignment, Started
+from ostler.domain.work import Assignment, Finished, Progress, Started
 from ostler.scheduling.signals import Cancel, WorkerLeft
 from tests.hub.house import House, house
 from tests.workers.link_conformance import LinkConformance
@@ -85,3 +86,90 @@ async def test_another_process_of_the_daemon_counts_from_the_start() -> None:
 
         assert again.id == session.id
         assert (again.offer.life, again.offer.joins) == ("b", 1)
+
+
+async def running(built: House, offer: WorkerOffer) -> str:
+    """A daemon joined with this offer runs a task; its session."""
+    link = built.hub.link
+    session = await link.join(offer)
+    await built.hub.submit([TaskSpec(id="t1", kind=TaskKind.COMMAND, argv=("true",))])
+    await link.poll(session.id, 100)
+    await link.report(session.id, [Started(task_id="t1", generation=1, at_ms=built.clock.now_ms())])
+    return session.id
+
+
+FIRST = WorkerOffer(name="w", host="h", slots={TaskKind.COMMAND: 2}, instance="w-1", life="a", joins=2, starts=7)
+SECOND = replace(FIRST, life="b", joins=1, starts=8)
+
+
+async def test_who_left_late_ends_nothing_of_the_process_after_it() -> None:
+    """The request of a daemon that is gone comes when the next one goes on with its session and works: else its work
+    would be given to others beside it.
+    """
+    async with house() as built:
+        link = built.hub.link
+        await link.join(FIRST)
+        session = await running(built, SECOND)
+
+        await link.leave(session, FIRST.life)
+
+        assert (await built.hub.task("t1")).task.state is TaskState.RUNNING
+        assert await link.heartbeat(session, None) > 0
+        await link.leave(session, SECOND.life)
+        assert (await built.hub.task("t1")).task.state is not TaskState.RUNNING
+
+
+async def test_a_late_join_of_an_earlier_process_is_refused() -> None:
+    """It takes nothing back from the one that works. When that one has left, any may join: a folder from a backup
+    counts its starts from an earlier one on.
+    """
+    async with house() as built:
+        link = built.hub.link
+        session = await running(built, SECOND)
+
+        with pytest.raises(ConflictError, match="start 7 of worker w comes after its start 8"):
+            await link.join(FIRST)
+
+        assert (await built.hub.task("t1")).task.state is TaskState.RUNNING
+        assert [item.task_id for item in (await link.poll(session, 0)).assignments] == []
+        await link.leave(session, SECOND.life)
+        assert (await link.join(FIRST)).id != session
+
+
+async def test_a_daemon_that_counts_no_starts_is_let_in() -> None:
+    """One of another version goes on with its session as before."""
+    async with house() as built:
+        link = built.hub.link
+        session = await link.join(SECOND)
+
+        assert (await link.join(replace(FIRST, starts=0))).id == session.id
+        assert (await link.join(SECOND)).offer.life == "b"
+
+
+async def test_a_poll_that_comes_twice_takes_no_stop_away() -> None:
+    """Its answer goes to nobody; the worker is told with its next one, until the attempt has ended."""
+    async with house() as built:
+        link = built.hub.link
+        session = await running(built, FIRST)
+        await built.hub.cancel("t1", "a person says so")
+
+        doubled, own = await link.poll(session, 0), await link.poll(session, 0)
+
+        assert doubled.cancel == own.cancel == (("t1", 1),)
+        failure = Failure(kind=FailureClass.CANCELLED, message="stopped", at_ms=1)
+        await link.report(session, [Finished(task_id="t1", generation=1, at_ms=1, ok=False, failure=failure)])
+        assert (await link.poll(session, 0)).cancel == ()
+
+
+async def test_a_late_word_of_an_older_attempt_is_no_sign_of_the_newer() -> None:
+    """Neither its progress nor its end."""
+    async with house() as built:
+        signs = built.hub.link.signs
+        signs.heard(Progress(task_id="t", generation=2, at_ms=1, output_tokens=5), 10)
+
+        signs.heard(Progress(task_id="t", generation=1, at_ms=1, output_tokens=9), 20)
+        signs.heard(Finished(task_id="t", generation=1, at_ms=1, ok=True), 30)
+
+        sign = signs.of("t", 2)
+        assert sign is not None
+        assert (sign.heard_ms, sign.output_tokens) == (10, 5)

@@ -74,8 +74,8 @@ async def test_a_report_about_an_older_attempt_confirms_nothing() -> None:
     assert (await fetched(outbox)).assignments == (work("a", 2),)
 
 
-async def test_a_stopped_attempt_is_not_handed_out_any_more_and_the_stop_once() -> None:
-    """Whoever does not get it is no longer trusted with the attempt anyway."""
+async def test_a_stop_is_handed_out_until_the_attempt_has_ended(repeat_ms: int) -> None:
+    """An answer that is lost leaves nothing running that nobody wants; a sign of life does not take the stop back."""
     outbox = Outbox()
     outbox.assign(work("a"))
     outbox.assign(work("b"))
@@ -83,7 +83,11 @@ async def test_a_stopped_attempt_is_not_handed_out_any_more_and_the_stop_once() 
     poll = await fetched(outbox)
 
     assert (poll.assignments, poll.cancel) == ((work("b"),), (("a", 1),))
-    assert (await fetched(outbox)).cancel == ()
+    outbox.confirm("a", 1)
+    assert (await fetched(outbox, 60_000)).cancel == (("a", 1),)
+    outbox.confirm("a", 1, ended=True)
+    outbox.confirm("b", 1)
+    assert (await fetched(outbox, repeat_ms)) == Poll(lease_ms=LEASE_MS)
 
 
 async def test_a_stop_wakes_a_waiting_worker() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ostler.domain.commands import Command, Result
-from ostler.hub import committer, service
+from ostler.domain.fleet import WorkerOffer
+from ostler.hub import committer, link, service
 from ostler.hub.committer import Committer
 from ostler.store import guards, memory
 from ostler.workers.attempts import AttemptPool
@@ -40,6 +41,18 @@ def _does_not_remember(self: AttemptPool, key: tuple[str, int]) -> None:
     del self, key
 
 
+async def _any_leave(self: link.LocalLink, session_id: str, life: str = "") -> None:
+    """Who left ends the session of the process after it."""
+    del life
+    await _LEAVE(self, session_id)
+
+
+def _any_join(offer: WorkerOffer, newest: WorkerOffer) -> bool:
+    """What was overtaken on its way takes work back."""
+    del offer, newest
+    return False
+
+
 async def _out_of_order(self: Committer, batches: Sequence[Any], answers: Sequence[Any]) -> None:
     """What was judged before an earlier batch was stored stays refused."""
     for batch, answer in zip(batches, answers, strict=True):
@@ -67,6 +80,7 @@ async def _acknowledges_early(self: Handle, commands: Sequence[Command]) -> list
 
 
 _APPLY = Handle.apply
+_LEAVE = link.LocalLink.leave
 
 Mutant = Callable[[], Any]
 MUTANTS: dict[str, tuple[Mutant, frozenset[Kind]]] = {
@@ -100,3 +114,9 @@ MUTANTS: dict[str, tuple[Mutant, frozenset[Kind]]] = {
     ),
 }
 """What is taken away, and the faults under which that must show."""
+
+RESTART_MUTANTS: dict[str, Mutant] = {
+    "who left late ends the session of the next one": lambda: instead(link.LocalLink, "leave", _any_leave),
+    "a join that was overtaken is heard": lambda: instead(link, "_is_overtaken", _any_join),
+}
+"""What is taken away, and must show where daemons are started again and again while their requests come twice."""

@@ -29,12 +29,12 @@ class Wire:
 
     async def send(self, ask: Callable[[HubLink], Awaitable[T]]) -> T:
         """One request and its answer. Raises `UnreachableError` when one of them does not arrive."""
+        if self.doubles and self._rng.random() < 0.5:
+            self._again(ask)  # also when the first one is lost: it comes late then, and its sender has given up
         await self._travel()
         hub = self._hub()
         if hub is None:
             raise UnreachableError("nobody listens")
-        if self.doubles and self._rng.random() < 0.5:
-            self._again(ask)
         answer = await ask(hub)
         await self._travel()
         return answer
@@ -76,20 +76,16 @@ class NetLink:
         return await self._wire.send(lambda hub: hub.heartbeat(session_id, report))
 
     async def poll(self, session_id: str, wait_ms: int) -> Poll:
-        """See the port. Never doubled: a second answer would go to nobody."""
-        doubles, self._wire.doubles = self._wire.doubles, False
-        try:
-            return await self._wire.send(lambda hub: hub.poll(session_id, wait_ms))
-        finally:
-            self._wire.doubles = doubles
+        """See the port. Doubled like the others, though the second answer goes to nobody."""
+        return await self._wire.send(lambda hub: hub.poll(session_id, wait_ms))
 
     async def report(self, session_id: str, reports: Sequence[Report]) -> None:
         """See the port."""
         await self._wire.send(lambda hub: hub.report(session_id, reports))
 
-    async def leave(self, session_id: str) -> None:
+    async def leave(self, session_id: str, life: str = "") -> None:
         """See the port."""
-        await self._wire.send(lambda hub: hub.leave(session_id))
+        await self._wire.send(lambda hub: hub.leave(session_id, life))
 
     async def close(self) -> None:
         """Nothing to close."""

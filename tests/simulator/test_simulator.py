@@ -1,11 +1,13 @@
 """Seeds of the simulated world: nothing goes wrong in them, and what should be noticed is."""
 
+import random
+
 import msgspec
 import pytest
 
-from tests.simulator.mutants import MUTANTS
+from tests.simulator.mutants import MUTANTS, RESTART_MUTANTS
 from tests.simulator.shrink import shrunk
-from tests.simulator.story import Fault, Kind, Story, draw
+from tests.simulator.story import FAULTS_UNTIL_S, WORKERS, Fault, Kind, Story, draw
 from tests.simulator.virtual_loop import StuckError
 from tests.simulator.world import live
 
@@ -75,6 +77,41 @@ def test_a_guard_that_is_taken_away_is_missed(name: str) -> None:
         noticed = next((seed for seed in tried if goes_wrong(of_kinds(seed, kinds))), None)
 
     assert noticed is not None, name
+
+
+def restarts(seed: int) -> Story:
+    """A story whose daemons are killed, or stopped and leave, every few seconds, while their requests are lost, come twice,
+    or late.
+    """
+    rng = random.Random(seed)
+    doubled = [
+        Fault(kind=kind, at_s=0.0, for_s=FAULTS_UNTIL_S, who=name, size=0.3)
+        for name in WORKERS
+        for kind in (Kind.DOUBLE, Kind.LOSE)
+    ]
+    killed = [
+        Fault(kind=Kind.KILL_WORKER, at_s=rng.uniform(1.0, FAULTS_UNTIL_S), for_s=rng.uniform(0.01, 1.0), who=name)
+        for name in WORKERS
+        for _ in range(12)
+    ]
+    return msgspec.structs.replace(draw(seed), faults=(*doubled, *killed))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_comes_late_of_an_earlier_process_harms_nobody(seed: int) -> None:
+    """Joins, heartbeats, polls, reports and farewells of daemons that are gone reach the hub when the next ones work."""
+    assert live(restarts(seed)).wrong == ()
+
+
+@pytest.mark.parametrize("name", list(RESTART_MUTANTS))
+def test_a_guard_between_processes_is_missed(name: str) -> None:
+    """Within a few such stories something runs twice without it."""
+    with RESTART_MUTANTS[name]():
+        noticed = next(
+            (seed for seed in (10, *range(10)) if goes_wrong(restarts(seed))), None
+        )  # 10 is known to show both
+
+    assert noticed is not None
 
 
 def test_a_story_is_made_as_small_as_its_mistake() -> None:

@@ -157,8 +157,8 @@ class ProcessLink:
     async def report(self, session_id: str, reports: Sequence[Report]) -> None:
         await self._process.within(lambda parts: parts.hub.link.report(session_id, reports))
 
-    async def leave(self, session_id: str) -> None:
-        await self._process.within(lambda parts: parts.hub.link.leave(session_id))
+    async def leave(self, session_id: str, life: str = "") -> None:
+        await self._process.within(lambda parts: parts.hub.link.leave(session_id, life))
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -179,6 +179,8 @@ class World:
         self.hubs = 0
         self.wires = {name: Wire(self.rng, self._link) for name in WORKERS}
         self.workers: dict[str, asyncio.Task[None]] = {}
+        self.daemons: dict[str, Worker] = {}
+        self.starts = dict.fromkeys(WORKERS, 0)
         self.acknowledged: set[str] = set()
         self.cancelled: set[str] = set()
 
@@ -221,12 +223,16 @@ class World:
                 self.start_hub()
 
     def start_worker(self, name: str) -> None:
-        """A daemon, as new."""
+        """A daemon: the same one again after a kill, as one with a lasting name is."""
+        if name in self.workers and not self.workers[name].done():
+            return  # the lock of its identity lets nobody in beside it
+        self.starts[name] += 1
         offer = WorkerOffer(
             name=name,
             host=name,
             slots={TaskKind.COMMAND: 2, TaskKind.CHAT: 3},
-            instance=f"{name}-{self.rng.getrandbits(32):08x}",
+            instance=f"instance-of-{name}",
+            starts=self.starts[name],
         )
         runner = SimulatedRunner(self.floor, name)
         rules = WorkerRules(kinds=frozenset({TaskKind.COMMAND, TaskKind.CHAT}), commands=("*",))
@@ -238,6 +244,8 @@ class World:
             timing=self.timing,
             guard=NoProcesses(),
         )
+
+        self.daemons[name] = daemon
 
         async def serve() -> None:
             daemon.start()
@@ -296,6 +304,10 @@ class World:
             await asyncio.sleep(fault.for_s)
             sick.discard(fault.who)
         elif fault.kind is Kind.KILL_WORKER:
+            if round(fault.at_s * 1_000) % 2:  # every other one is asked to stop, and leaves
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(5.0):
+                        await self.daemons[fault.who].stop(grace_s=1.0)
             self.workers[fault.who].cancel()
             await asyncio.gather(self.workers[fault.who], return_exceptions=True)
             await asyncio.sleep(fault.for_s)

@@ -80,7 +80,8 @@ class HttpHub:
         return _answer({})
 
     async def _leave(self, request: web.Request) -> web.Response:
-        await self.link.leave(request.match_info["session"])
+        body = msgspec.json.decode(await request.read(), type=dict[str, str] | None) or {}
+        await self.link.leave(request.match_info["session"], **body)
         return _answer({})
 
 

@@ -46,6 +46,19 @@ def lasting_name(identity: str) -> str:
     return known
 
 
+def count_start(identity: str) -> int:
+    """How often the daemon of an identity has been started, this time included; asked for under its lock. What cannot
+    be read is counted anew.
+    """
+    path = _folder() / f"{identity}.starts"
+    known = path.read_bytes().strip() if path.is_file() else b""
+    starts = int(known[:18]) + 1 if known.isdigit() else 1
+    partial = path.with_suffix(".starts-partial")
+    partial.write_text(f"{starts}\n", encoding="utf-8")
+    partial.replace(path)
+    return starts
+
+
 def spool_folder(identity: str) -> Path:
     """Where its daemon keeps what it could not report yet."""
     return _folder() / f"{identity}.ended"

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from ostler.app import logs, worker_parts
-from ostler.app.identity import lasting_name, lock_identity
+from ostler.app.identity import count_start, lasting_name, lock_identity
 from ostler.app.loop import stop_requested
 from ostler.app.options import WorkerOptions
 from ostler.config.load import load_profile
@@ -43,7 +43,7 @@ async def serve_worker(options: WorkerOptions) -> None:
         joined = msgspec.structs.replace(joined, slots=options.slots)
     identity = worker_parts.identity_of(options.hub, joined.name)
     lock = lock_identity(identity, joined.name)
-    joined = msgspec.structs.replace(joined, instance=lasting_name(identity))
+    joined = msgspec.structs.replace(joined, instance=lasting_name(identity), starts=count_start(identity))
     timing = SystemTiming(through_suspend=True)
     drivers = DriverSet(os.environ, timing)
     link = HttpLink(options.hub, token=options.token)

@@ -221,6 +221,8 @@ class WorkerOffer(msgspec.Struct, frozen=True, kw_only=True):
     """Attempts that it still has in hand from before; it has lost all others."""
     life: str = ""
     """Name of this process of the daemon, another one after each start."""
+    starts: int = 0
+    """How often this very daemon has been started, this time included; 0 = it does not count."""
     joins: int = 0
     """How often this process has asked to join: what was overtaken on its way says nothing about what it holds now."""
 

@@ -279,8 +279,8 @@ class HubLink(Protocol):
         """Hand over reports; returns when they are durable. Safe to repeat."""
         ...
 
-    async def leave(self, session_id: str) -> None:
-        """Close a session in good order."""
+    async def leave(self, session_id: str, life: str = "") -> None:
+        """Close a session in good order. `life`: of the process that leaves (`WorkerOffer.life`)."""
         ...
 
     async def close(self) -> None:

@@ -23,7 +23,10 @@ class LifeSigns:
         self._signs: dict[str, Sign] = {}
 
     def heard(self, report: Report, now_ms: int) -> None:
-        """A worker said something about an attempt."""
+        """A worker said something about an attempt. What comes late, of an older one, is no sign of the newer."""
+        known = self._signs.get(report.task_id)
+        if known is not None and known.generation > report.generation:
+            return
         if isinstance(report, Finished):
             self._signs.pop(report.task_id, None)
             return

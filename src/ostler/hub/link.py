@@ -3,9 +3,9 @@
 import secrets
 from collections.abc import Callable, Sequence
 
-from ostler.domain.errors import NotFoundError
+from ostler.domain.errors import ConflictError, NotFoundError
 from ostler.domain.fleet import HostReport, Session, WorkerOffer
-from ostler.domain.work import Poll, Report
+from ostler.domain.work import Finished, Poll, Report
 from ostler.hub.life_signs import LifeSigns
 from ostler.hub.outbox import Outbox
 from ostler.hub.pump import Pump
@@ -24,7 +24,10 @@ class LocalLink:
         """How a report is taken, where the hub knows more of its attempt than the worker."""
 
     async def join(self, offer: WorkerOffer) -> Session:
-        """Open a session, or go on with the one that this very daemon has; it is durable when this returns."""
+        """Open a session, or go on with the one that this very daemon has; it is durable when this returns.
+
+        Raises `ConflictError` when a later process of the daemon has joined.
+        """
         now_ms = self._pump.clock.now_ms()
         known = self._pump.scheduler.books.workers.of_instance(offer.instance)
         if known is not None and _is_overtaken(offer, known.session.offer):
@@ -61,16 +64,19 @@ class LocalLink:
         self._known(session_id)
         outbox = self._pump.outboxes.setdefault(session_id, Outbox())
         for report in reports:
-            outbox.confirm(report.task_id, report.generation)
+            outbox.confirm(report.task_id, report.generation, ended=isinstance(report, Finished))
             self.signs.heard(report, self._pump.clock.now_ms())
         taken = [self.as_taken(report) for report in reports]
         carried = [self._pump.start_signal(Reported(session_id=session_id, report=report)) for report in taken]
         for task in carried:
             await task
 
-    async def leave(self, session_id: str) -> None:
-        """Close a session in good order."""
-        if session_id in self._pump.scheduler.books.workers.states:
+    async def leave(self, session_id: str, life: str = "") -> None:
+        """Close a session in good order. From a process that another one has followed it is no news."""
+        state = self._pump.scheduler.books.workers.states.get(session_id)
+        if state is not None:
+            if life and life != state.session.offer.life:
+                return
             await self._pump.post(WorkerLeft(session_id=session_id))
         self._pump.outboxes.pop(session_id, None)
 
@@ -87,5 +93,14 @@ class LocalLink:
 
 
 def _is_overtaken(offer: WorkerOffer, newest: WorkerOffer) -> bool:
-    """Whether a join came twice, or after a later one of the same process: it would take back what that one holds."""
-    return bool(offer.life) and offer.life == newest.life and offer.joins <= newest.joins
+    """Whether a join came twice, or after a later one of the same process: it would take back what that one holds.
+
+    Raises `ConflictError` for one of an earlier process. Should the count of starts itself have gone back, as with a
+    folder from a backup, the daemon is let in when the session that it cannot go on with is over.
+    """
+    if offer.life and offer.life == newest.life:
+        return offer.joins <= newest.joins
+    if 0 < offer.starts < newest.starts:
+        what = f"start {offer.starts} of worker {offer.name} comes after its start {newest.starts}"
+        raise ConflictError(what, remedy="it joins anew when that one is lost or has left")
+    return False

@@ -2,7 +2,8 @@
 
 Invariants: an assignment is put here only after it is durable, and is handed out with every poll until the worker
 reports about it, so that an answer lost on the way costs one poll and not a time-out. Workers know what they hold, so
-the repetition is harmless. A stop is handed out once: whoever does not get it is no longer trusted with the attempt.
+the repetition is harmless. A stop is handed out likewise until the end of its attempt is reported: an answer that is
+lost, or goes to a poll that came twice, would else leave work running that nobody wants.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._open: dict[Key, Assignment] = {}
-        self._stops: list[Key] = []
+        self._stops: dict[Key, None] = {}
         self._mail = asyncio.Event()
         self.drain = False
 
@@ -30,14 +31,16 @@ class Outbox:
         self._open[(assignment.task_id, assignment.generation)] = assignment
         self._mail.set()
 
-    def confirm(self, task_id: str, generation: int) -> None:
-        """The worker reported about an attempt: it has it."""
+    def confirm(self, task_id: str, generation: int, *, ended: bool = False) -> None:
+        """The worker reported about an attempt: it has it, or has had it."""
         self._open.pop((task_id, generation), None)
+        if ended:
+            self._stops.pop((task_id, generation), None)
 
     def stop(self, task_id: str, generation: int) -> None:
         """Put an attempt to stop in; it is not handed out any more."""
         self.confirm(task_id, generation)
-        self._stops.append((task_id, generation))
+        self._stops[task_id, generation] = None
         self._mail.set()
 
     def start_drain(self) -> None:
@@ -47,7 +50,7 @@ class Outbox:
 
     async def fetch(self, wait_ms: int, lease_ms: int) -> Poll:
         """Everything that waits; if nothing new does, wait up to `wait_ms` for the first."""
-        limit_ms = min(wait_ms, REPEAT_MS) if self._open else wait_ms
+        limit_ms = min(wait_ms, REPEAT_MS) if self._open or self._stops else wait_ms
         if not self._mail.is_set() and limit_ms > 0:
             try:
                 async with asyncio.timeout(limit_ms / 1000):
@@ -56,5 +59,6 @@ class Outbox:
                 pass  # an empty answer, or a repetition
         if not self.drain:
             self._mail.clear()
-        stops, self._stops = tuple(self._stops), []
-        return Poll(assignments=tuple(self._open.values()), cancel=stops, lease_ms=lease_ms, drain=self.drain)
+        return Poll(
+            assignments=tuple(self._open.values()), cancel=tuple(self._stops), lease_ms=lease_ms, drain=self.drain
+        )

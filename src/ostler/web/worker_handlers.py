@@ -7,7 +7,7 @@ it out again until the worker reports its start or its time is up.
 from ostler.domain.fleet import HostReport, Session, WorkerOffer
 from ostler.domain.work import Poll, Report
 from ostler.hub.api import HubApi
-from ostler.web.bodies import Done, Lease, NoQuery, PollBody
+from ostler.web.bodies import Done, LeaveBody, Lease, NoQuery, PollBody
 from ostler.web.call import Call
 
 
@@ -32,7 +32,7 @@ async def report(api: HubApi, call: Call[tuple[Report, ...], NoQuery]) -> Done:
     return Done()
 
 
-async def leave(api: HubApi, call: Call[None, NoQuery]) -> Done:
-    """Leave in good order."""
-    await api.link.leave(call.path["session"])
+async def leave(api: HubApi, call: Call[LeaveBody | None, NoQuery]) -> Done:
+    """Leave in good order; changes nothing when a later process of the same daemon has joined."""
+    await api.link.leave(call.path["session"], call.body.life if call.body is not None else "")
     return Done()

@@ -275,7 +275,8 @@ class Worker:
             await first(self._pool.all_ended(), self._timing.sleep(left_s), self._hurry.wait())
         await first(self._delivery.all_delivered(), self._timing.sleep(self._settings.flush_limit_s))
         with contextlib.suppress(OstlerError):
-            await within(self._timing, self._settings.flush_limit_s, self._link.leave(session_id), "leave")
+            call = self._link.leave(session_id, self._life)
+            await within(self._timing, self._settings.flush_limit_s, call, "leave")
 
     async def _measure_host(self) -> None:
         if self._host_reporter is None:

@@ -93,7 +93,7 @@ class HttpLink:
         return f"HttpLink({self._base_url!r})"
 
     async def join(self, offer: WorkerOffer) -> Session:
-        """Join; every call begins a new session."""
+        """Join, or go on with the session that this very daemon has."""
         return await self._post("/hub/workers/join", offer, Session)
 
     async def heartbeat(self, session_id: str, report: HostReport | None) -> int:
@@ -110,9 +110,9 @@ class HttpLink:
         """Hand over reports; returns when the hub has them for good."""
         await self._post(_route(session_id, "reports"), list(reports), _Nothing)
 
-    async def leave(self, session_id: str) -> None:
+    async def leave(self, session_id: str, life: str = "") -> None:
         """End the session in good order."""
-        await self._post(_route(session_id, "leave"), None, _Nothing)
+        await self._post(_route(session_id, "leave"), {"life": life} if life else None, _Nothing)
 
     async def close(self) -> None:
         """Give back the connections. Safe to repeat; no call can be made after it."""
