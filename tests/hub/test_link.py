@@ -10,6 +10,7 @@ from ostler.domain.fleet import WorkerOffer
 from ostler.domain.states import FINAL_STATES, Failure, FailureClass, TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.domain.work import Assignment, Finished, Progress, Started
+from ostler.hub.link import LocalLink
 from ostler.scheduling.signals import Cancel, WorkerLeft
 from tests.hub.house import House, house
 from tests.workers.link_conformance import LinkConformance
@@ -164,6 +165,7 @@ async def test_a_poll_that_comes_twice_takes_no_stop_away() -> None:
 async def test_a_late_word_of_an_older_attempt_is_no_sign_of_the_newer() -> None:
     """Neither its progress nor its end."""
     async with house() as built:
+        assert isinstance(built.hub.link, LocalLink)
         signs = built.hub.link.signs
         signs.heard(Progress(task_id="t", generation=2, at_ms=1, output_tokens=5), 10)
 

@@ -80,8 +80,8 @@ def test_a_guard_that_is_taken_away_is_missed(name: str) -> None:
 
 
 def restarts(seed: int) -> Story:
-    """A story whose daemons are killed, or stopped and leave, every few seconds, while their requests are lost, come twice,
-    or late.
+    """A story whose daemons are killed, or stopped and leave, every few seconds, while what they ask is lost, comes
+    twice, or late.
     """
     rng = random.Random(seed)
     doubled = [
@@ -99,7 +99,7 @@ def restarts(seed: int) -> Story:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_comes_late_of_an_earlier_process_harms_nobody(seed: int) -> None:
-    """Joins, heartbeats, polls, reports and farewells of daemons that are gone reach the hub when the next ones work."""
+    """Joins, heartbeats, polls, reports and farewells of daemons that are gone come when the next ones work."""
     assert live(restarts(seed)).wrong == ()
 
 

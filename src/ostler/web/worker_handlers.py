@@ -7,7 +7,7 @@ it out again until the worker reports its start or its time is up.
 from ostler.domain.fleet import HostReport, Session, WorkerOffer
 from ostler.domain.work import Poll, Report
 from ostler.hub.api import HubApi
-from ostler.web.bodies import Done, LeaveBody, Lease, NoQuery, PollBody
+from ostler.web.bodies import Done, Lease, LeaveBody, NoQuery, PollBody
 from ostler.web.call import Call
 
 
