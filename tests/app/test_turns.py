@@ -6,8 +6,9 @@ import time
 import pytest
 
 from ostler.app.http import Door
-from ostler.app.turns import MARGIN, Lease, _reached_at
+from ostler.app.turns import MARGIN, Lease, _checked, _reached_at
 from ostler.config.settings import HubSettings
+from ostler.domain.errors import InvalidInputError
 from ostler.store.errors import StoreError
 
 
@@ -45,6 +46,45 @@ async def test_a_lease_that_is_renewed_is_trusted_on() -> None:
     await asyncio.wait_for(held.hold(), 5)
 
     assert seat.asked == 6
+
+
+async def test_a_lease_that_another_hub_has_is_trusted_no_more() -> None:
+    """From the moment that this is known, not only when it would have ended."""
+    held = Lease(FakeSeat(False), 3, 150, time.monotonic() + 3_600)  # type: ignore[arg-type]
+    assert held.closed_because() == ""
+
+    await asyncio.wait_for(held.hold(), 5)
+
+    assert held.closed_because()
+
+
+class Hanging(FakeSeat):
+    """A database behind a wire that was cut: no answer, and no end."""
+
+    async def renew(self, epoch: int, lease_ms: int) -> bool:
+        await asyncio.get_running_loop().create_future()
+        return await super().renew(epoch, lease_ms)
+
+
+async def test_a_wire_that_was_cut_is_not_waited_for() -> None:
+    """The lease is given up in time although nobody says no."""
+    held = lease(Hanging(True))
+
+    await asyncio.wait_for(held.hold(), 5)
+
+    assert held.closed_because()
+
+
+@pytest.mark.parametrize("url", ["den.lan:7433", "https://den", "http://", "http://den:many", "den"])
+def test_an_address_that_no_hub_could_be_reached_at_is_refused(url: str) -> None:
+    """At the start, with the setting and what would be one."""
+    with pytest.raises(InvalidInputError, match=r"hub\.advertise: .*http://HOST:PORT"):
+        _checked(url)
+
+
+def test_an_address_that_is_one_stays() -> None:
+    """And none is none."""
+    assert [_checked(url) for url in ("", "http://den:7433", "http://den")] == ["", "http://den:7433", "http://den"]
 
 
 async def test_a_database_that_does_not_answer_ends_the_trust_in_time() -> None:

@@ -23,7 +23,7 @@ class ScriptedServer:
 
     def serve(self) -> None:
         """Answer as many connections as there are scripts; refuse all that come after them."""
-        for script in self._scripts:
+        for left, script in zip(reversed(range(len(self._scripts))), self._scripts, strict=True):
             try:
                 connection, _ = self._listener.accept()
             except OSError:
@@ -31,6 +31,8 @@ class ScriptedServer:
             with connection:
                 connection.settimeout(PATIENCE_S)
                 self.requests.append(_request(connection))
+                if not left:
+                    self._listener.close()  # before the answer: who has it may come again at once
                 script(connection)
         self._listener.close()
 

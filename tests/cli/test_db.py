@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -15,6 +16,7 @@ from ostler.domain.commands import AppendEvents, Command, LateReport, PutCalls, 
 from ostler.domain.errors import ExitCode
 from ostler.domain.ledger import Amount, LedgerQuery
 from ostler.domain.ports import CallQuery
+from ostler.store import migrate
 from ostler.store.migrate import REVISIONS
 from ostler.store.postgres import PostgresStore
 from ostler.store.sqlite import SqliteStore
@@ -165,6 +167,52 @@ def test_a_file_that_is_no_database_of_ours_is_told(ostler: Ostler, tmp_path: Pa
         assert code == ExitCode.REFUSED
         assert "there is no database absent.db" in err
     assert ostler("db", "restore", "absent.db").code == ExitCode.REFUSED
+    assert not (tmp_path / "b.db").exists()
+
+
+def test_a_backup_of_an_older_version_is_brought_up_to_date(
+    ostler: Ostler, filled: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Restored it has the schema of this version and all that was in it; the backup itself stays as it was."""
+    older = tmp_path / "older.db"
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrate.DIRECTORY, folder, ignore=shutil.ignore_patterns("__pycache__", "000[7-9]*", "001*"))
+    with monkeypatch.context() as before:
+        before.setattr(migrate, "DIRECTORY", folder)
+        before.setattr(migrate, "REVISIONS", migrate.REVISIONS[:6])
+        before.setattr("ostler.store.flush.Flusher._sound_ledger", lambda _: 0)
+        in_file(older, lambda store: store.apply([make_submit("old")]))
+
+    code, _, err = ostler("db", "check", "--database", "older.db")
+    assert code == ExitCode.FAILED
+    assert "schema 0006" in err
+    assert "ostler db migrate" in err
+    assert ostler("db", "copy", "other.db", "--database", "older.db").code == ExitCode.FAILED
+    code, _, err = ostler("db", "restore", "older.db")
+
+    assert (code, err) == (ExitCode.OK, "")
+    assert ostler("db", "check").out == "the database is sound\n"
+    assert [task.id for task in in_file(filled, lambda store: store.open_work()).tasks] == ["old"]
+    assert "schema 0006" in ostler("db", "check", "--database", "older.db").err
+
+
+def test_an_empty_file_is_no_database(ostler: Ostler, tmp_path: Path) -> None:
+    """Not a sound one, and no backup."""
+    (tmp_path / "empty.db").touch()
+
+    for verb in (("check", "--database", "empty.db"), ("copy", "other.db", "--database", "empty.db")):
+        code, _, err = ostler("db", *verb)
+        assert code == ExitCode.FAILED
+        assert "no database of Ostler" in err
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_a_pool_that_nobody_made_is_told(ostler: Ostler, postgres_url: str, tmp_path: Path) -> None:
+    """A backup of it leaves no file behind that would be in the way of the next one."""
+    for verb in (("check",), ("backup", "b.db")):
+        code, _, err = ostler("db", *verb, "--database", postgres_url, "--pool", "nowhere")
+        assert code == ExitCode.FAILED
+        assert "no database of Ostler" in err
     assert not (tmp_path / "b.db").exists()
 
 

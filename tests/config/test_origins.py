@@ -122,6 +122,11 @@ def test_a_password_is_not_shown() -> None:
     text = "hub: {database: 'postgresql://me:s3cret@db:5432/ostler'}\n" + ONE_TIER
 
     assert rows(text)["hub.database"].value == "postgresql://me:***@db:5432/ostler"
+    for address in ("postgresql://me:hun/te@r2@db/ostler", "postgresql://db/ostler?user=me&password=hunter2&x=1"):
+        shown = rows(f"hub: {{database: '{address}', direct_database: '{address}'}}\n")
+        for name in ("hub.database", "hub.direct_database"):
+            assert "ter2" not in shown[name].value.replace("@", "")
+            assert "***" in shown[name].value
     assert "s3cret" in loaded(text).hub.database
 
 

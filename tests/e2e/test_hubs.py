@@ -12,6 +12,7 @@ from ostler.domain.errors import OstlerError
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
 from tests.e2e.process import QUICK_PROFILE, HubProcess, until
+from tests.postgres_server import free_port
 
 
 def profile_of(url: str, name: str) -> str:
@@ -179,6 +180,28 @@ def test_hubs_are_replaced_one_by_one_without_a_refusal(pool: Pool) -> None:
         assert not (pool.traces / "twice").exists()
     finally:
         pool.end()
+
+
+def test_a_hub_that_is_started_again_at_once_does_not_call_itself(tmp_path: Path, postgres_url: str) -> None:
+    """Killed and started again at the same address, it finds its own lease: it waits for the end of that, passes
+    nothing on to itself, and leads. Who calls meanwhile is answered afterwards.
+    """
+    profile = (
+        profile_of(postgres_url, "a").replace("port: 0", f"port: {free_port()}").replace("lease: 3s", "lease: 12s")
+    )
+    with HubProcess(tmp_path, profile=profile) as first:
+        submitted(first.client, job("t1", tmp_path))
+        first.kill()
+    with HubProcess(tmp_path, profile=profile) as again:
+        submitted(again.client, job("t2", tmp_path))
+
+        log = again.log.read_text(encoding="utf-8")
+        assert "stands by" in log
+        assert "this hub before it was started again" in log
+        assert "leads the pool" in log
+        assert len(list(Path(f"/proc/{again.popen.pid}/fd").iterdir())) < 200
+        assert [row.name for row in again.client.hubs().hubs if row.leads] == ["a"]
+        assert again.stop() == 0
 
 
 def test_a_hub_that_cannot_reach_its_database_says_so(tmp_path: Path) -> None:

@@ -113,31 +113,6 @@ class SimulatedRunner:
         return run.succeeded(output=f"{job.name} is done", exit_code=None if job.chat else 0, usage=usage)
 
 
-class NoProcesses:
-    """A process guard where there are no processes."""
-
-    async def clean(self) -> None:
-        """Nothing is left: what a daemon ran died with it."""
-
-    def open(self, session_id: str) -> None:
-        """See the port."""
-
-    def beat(self, window_ms: int) -> None:
-        """See the port."""
-
-    def rest(self) -> None:
-        """See the port."""
-
-    def add(self, group: int) -> None:
-        """See the port."""
-
-    def remove(self, group: int) -> None:
-        """See the port."""
-
-    async def close(self) -> None:
-        """See the port."""
-
-
 class SimulatedDrivers:
     """Endpoints that list what they have, unless they are down."""
 

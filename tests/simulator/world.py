@@ -30,10 +30,11 @@ from ostler.fleet.drivers import DriverSet
 from ostler.hub import link as link_module
 from ostler.workers.attempts import Abilities
 from ostler.workers.daemon import Worker, WorkerSettings
+from ostler.workers.guard import NoGuard
 from ostler.workers.rules import WorkerRules
 from tests.simulator.checks import Eye
 from tests.simulator.disk import Disk
-from tests.simulator.machines import Floor, NoProcesses, SimulatedDrivers, SimulatedRunner
+from tests.simulator.machines import Floor, SimulatedDrivers, SimulatedRunner
 from tests.simulator.net import NetLink, Wire
 from tests.simulator.story import END_S, FAULTS_UNTIL_S, WORKERS, Fault, Job, Kind, Story
 from tests.simulator.virtual_loop import VirtualTiming, run
@@ -242,7 +243,7 @@ class World:
             Abilities(rules=rules, runners={TaskKind.COMMAND: runner, TaskKind.CHAT: runner}),
             WorkerSettings(identity=name, poll_wait_ms=2_000),
             timing=self.timing,
-            guard=NoProcesses(),
+            guard=NoGuard(),
         )
 
         self.daemons[name] = daemon

@@ -218,6 +218,7 @@ def test_a_place_is_shown_without_its_password() -> None:
 
     assert "hunter2" not in f"{place!r} {place.shown} {place!s}"
     assert place.shown == "postgresql://me:***@db/ostler"
+    assert place_of("postgresql://db/ostler?user=me&password=hunter2").shown == "postgresql://db/ostler"
 
 
 async def test_a_zero_character_is_shown_as_one(opened: PostgresStore) -> None:

@@ -8,32 +8,28 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
 
 from ostler.app.database_options import DatabaseOptions, MoveReport, Told
 from ostler.config.load import load_profile
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, OstlerError
+from ostler.store.check import problems
+from ostler.store.migrate import REVISIONS, check_current
 from ostler.store.moving import End, copy
 
 
 def check(options: DatabaseOptions) -> list[str]:
-    """Everything that is wrong, a line each."""
-    from ostler.store.check import problems
-
+    """Everything that is wrong, a line each. Raises `OstlerError` when it has not the schema of this version."""
     url, pool = _database(options)
-    if "://" in url:
-        with _guarded(url, pool), _reading(url, pool) as end:
-            return problems(end.ask)
-    from ostler.store.sqlite_engine import driver, own_problems, reader_engine, snapshot
-
-    path = _file(url)
-    with _guarded(url, pool), closing(reader_engine(path).connect()) as connection, snapshot(driver(connection)) as run:
-        return own_problems(run) + problems(run)
+    with _guarded(url, pool), _reading(url, pool) as end:
+        check_current(end.revision(), end.where)
+        return end.own_problems() + problems(end.ask)
 
 
 def migrate(options: DatabaseOptions) -> str:
     """Bring the schema up to date; the revision that it has then."""
-    from ostler.store.migrate import REVISIONS, bring_up_to_date
-
     url, pool = _database(options)
     with _guarded(url, pool):
         if "://" in url:
@@ -43,13 +39,11 @@ def migrate(options: DatabaseOptions) -> str:
             prepare(place_of(url, pool))
         else:
             from ostler.store.file_lock import FileLock
-            from ostler.store.sqlite_engine import writer_engine
 
             path = _file(url)
             lock = FileLock(path)
             try:
-                with closing(writer_engine(path).connect()) as connection:
-                    bring_up_to_date(connection, where=str(path))
+                _migrate_file(path, shown=path)
             finally:
                 lock.release()
     return REVISIONS[-1]
@@ -71,33 +65,62 @@ def back_up(options: DatabaseOptions, target: str, told: Told) -> MoveReport:
 
 
 def restore(options: DatabaseOptions, source: str, told: Told) -> MoveReport:
-    """A backup takes the place of the database; a file that was there is kept beside it."""
+    """A backup takes the place of the database; a file that was there is kept beside it. One of an older version is
+    brought up to date on the way.
+    """
     from ostler.store.file_lock import FileLock
-    from ostler.store.sqlite_engine import copy_database
 
     url, pool = _database(options)
     backup = Path(source).absolute()
     if not backup.is_file():
         raise NotFoundError(f"there is no file {backup}", where="BACKUP", remedy="name the file that `backup` made")
-    problems = check(DatabaseOptions(database=str(backup)))
-    if problems:
-        remedy = f"take another one; 'ostler db check --database {backup}' tells all"
-        raise InvalidInputError(f"the backup is damaged: {problems[0]}", where=str(backup), remedy=remedy)
     if "://" in url:
-        return _moved(str(backup), pool, url, pool, told)
+        with TemporaryDirectory(prefix="ostler-restore-") as folder:
+            fresh = Path(folder) / "backup.db"
+            _checked_copy(backup, fresh)
+            moved = _moved(str(fresh), pool, url, pool, told)
+        return msgspec.structs.replace(moved, source=str(backup))
     path = Path(url)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _guarded(url, pool):
         lock = FileLock(path)
         try:
             fresh = path.with_name(path.name + ".restored")
-            fresh.unlink(missing_ok=True)
-            copy_database(backup, fresh)
+            _checked_copy(backup, fresh)
             kept = _put_aside(path)
             fresh.rename(path)
         finally:
             lock.release()
     return MoveReport(source=str(backup), target=url, kept=kept)
+
+
+def _checked_copy(backup: Path, fresh: Path) -> None:
+    """A copy of a backup with the schema of this version, in which nothing is wrong; no file is left if there is.
+    Raises `OstlerError`.
+    """
+    from ostler.store.sqlite_engine import copy_database
+
+    fresh.unlink(missing_ok=True)
+    with _guarded(str(backup), ""):
+        copy_database(backup, fresh)
+        try:
+            _migrate_file(fresh, shown=backup)
+            found = check(DatabaseOptions(database=str(fresh)))
+        except BaseException:
+            fresh.unlink()
+            raise
+    if found:
+        fresh.unlink()
+        remedy = f"take another one; 'ostler db check --database {backup}' tells all"
+        raise InvalidInputError(f"the backup is damaged: {found[0]}", where=str(backup), remedy=remedy)
+
+
+def _migrate_file(path: Path, *, shown: Path) -> None:
+    from ostler.store.migrate import bring_up_to_date
+    from ostler.store.sqlite_engine import writer_engine
+
+    with closing(writer_engine(path).connect()) as connection:
+        bring_up_to_date(connection, where=str(shown))
 
 
 def _put_aside(path: Path) -> str:

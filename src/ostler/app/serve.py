@@ -119,13 +119,15 @@ async def run_hub(
         for outbox in parts.pump.outboxes.values():
             outbox.start_drain()
         if worker is not None:
-            await (worker.abandon() if _is_fenced(parts) else worker.stop(WORKER_GRACE_S))
+            await (worker.abandon() if _is_replaced(parts, door) else worker.stop(WORKER_GRACE_S))
         await listener.stop()
         await parts.stop()
 
 
-def _is_fenced(parts: HubParts) -> bool:
-    """Whether another hub leads by now: this one's reports would be refused for as long as it tries."""
+def _is_replaced(parts: HubParts, door: Door) -> bool:
+    """Whether another hub may lead by now: this one's reports would be refused for as long as it tries."""
+    if door.closed_because is not None and door.closed_because():
+        return True
     fatal = parts.pump.fatal
     return fatal is not None and fatal.done() and isinstance(fatal.result(), FencedError)
 

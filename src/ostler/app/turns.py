@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from ostler.app import profiles
-from ostler.app.http import Door
+from ostler.app.http import LOOPBACK, Door
 from ostler.app.hub_parts import open_pool
 from ostler.app.options import UpOptions
 from ostler.app.relay import Relay
@@ -75,13 +75,17 @@ class Lease:
             await asyncio.sleep(self._lease_ms / 3000)
             asked_s = time.monotonic()
             try:
-                if not await self._seat.renew(self.epoch, self._lease_ms):
-                    return
-                self._trust_from(asked_s)
-            except StoreError as error:
+                async with asyncio.timeout(self._lease_ms / 1000):
+                    still_mine = await self._seat.renew(self.epoch, self._lease_ms)
+            except (StoreError, TimeoutError) as error:
                 structlog.get_logger("ostler.hub").warning("the lease could not be renewed", error=str(error))
                 if self.closed_because():
                     return
+                continue
+            if not still_mine:
+                self._until_s = 0.0  # another hub leads: what is still in hand here is answered no more
+                return
+            self._trust_from(asked_s)
 
 
 class _Turns:
@@ -94,7 +98,7 @@ class _Turns:
         self._door = door
         self._stop = stop
         settings = chosen.profile.hub
-        url = settings.advertise or _reached_at(settings, door)
+        url = _checked(settings.advertise) or _reached_at(settings, door)
         name = settings.name or urlsplit(url).netloc
         self._row = HubRow(name=name, url=url, version=__version__, started_ms=SystemTiming().now_ms())
         self._holder: Holder | None = None
@@ -134,8 +138,11 @@ class _Turns:
             store = await PostgresStore.open(
                 settings.database, pool=settings.pool, owner=self._row.name, epoch=lease.epoch, migrate=False
             )
-            ended = self._first_of(self._stop.wait(), asyncio.shield(holding))
-            await run_hub(self._chosen, self._options, store, self._door, lambda: ended, self._fellows)
+
+            async def ended() -> None:
+                await self._first_of(self._stop.wait(), asyncio.shield(holding))
+
+            await run_hub(self._chosen, self._options, store, self._door, ended, self._fellows)
         except FencedError:
             pass
         finally:
@@ -161,20 +168,33 @@ class _Turns:
                     if told != self._holder.owner:
                         told = self._holder.owner
                         await relay.cut()  # what goes to another leader goes nowhere
-                        say(f"hub {self._row.name} stands by at {self._door.url}; {told} leads")
+                        say(f"hub {self._row.name} stands by at {self._door.url}; {told} leads{self._unreached()}")
                 left_s = self._holder.left_ms / 1000 if self._holder is not None else LOOK_S
                 await self._first_of(self._stop.wait(), self._seat.freed(max(0.05, min(LOOK_S, left_s))))
         finally:
             await relay.stop()
 
     def _leader(self) -> tuple[str, int] | None:
-        """Where the leader is reached. Not past a door that asks for tokens to one that asks for none."""
-        if self._holder is None or not self._holder.url:
+        """Where the leader is reached, if it can be."""
+        if self._holder is None or self._unreached():
             return None
         url = urlsplit(self._holder.url)
-        if url.hostname is None or (self._door.public and url.hostname in {"127.0.0.1", "::1", "localhost"}):
-            return None
-        return url.hostname, url.port or 80
+        return url.hostname or "", url.port or 80
+
+    def _unreached(self) -> str:
+        """Why nothing can be passed on to who leads; empty when it can.
+
+        Never to this hub's own address: it would call itself without end. That address is in the lease of a hub that
+        was killed and started again, until the lease ends, and of two hubs that nobody told apart. And never past a
+        door that asks for tokens to one that asks for none.
+        """
+        if self._holder is None:
+            return "; nobody is known to lead"
+        if self._holder.url == self._row.url:
+            return f" at the same address {self._row.url}: this hub before it was started again, or set hub.advertise"
+        if self._door.public and urlsplit(self._holder.url).hostname in LOOPBACK:
+            return f" at {self._holder.url}, which is not reached from here: set hub.advertise there"
+        return ""
 
     async def _fellows(self) -> HubList:
         return HubList(hubs=await self._seat.hubs(), pool=self._chosen.profile.hub.pool)
@@ -195,6 +215,18 @@ class _Turns:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _checked(url: str) -> str:
+    """An address as other hubs are told it. Raises `InvalidInputError`."""
+    try:
+        parts = urlsplit(url)
+        good = not url or (parts.scheme == "http" and bool(parts.hostname) and (parts.port or 80) > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise InvalidInputError(f"{url!r} is no address of a hub", where="hub.advertise", remedy="http://HOST:PORT")
+    return url
 
 
 def _reached_at(settings: HubSettings, door: Door) -> str:

@@ -25,7 +25,8 @@ _ROUTING_PATHS: Mapping[str, SettingPath] = {
     "complexity_tiers": ("complexity",),
 }
 """Where the file says what the policy keeps under another name."""
-_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^@/\s]*@")
+_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):\S*@")
+_PASSWORD_OPTION = re.compile(r"(?<=[?&]password=)[^&\s]*")
 
 
 class EffectiveSetting(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,4 +128,4 @@ def value_text(value: object, unit: Unit = Unit.NONE) -> str:
         return writers.get(unit, str)(value)
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
-    return _PASSWORD.sub(r"\1:***@", str(value)) or '""'
+    return _PASSWORD_OPTION.sub("***", _PASSWORD.sub(r"\1:***@", str(value))) or '""'

@@ -15,6 +15,7 @@ from ostler.store.sqlite_engine import (
     LAST_EVENT_SEQ,
     create_private_file,
     driver,
+    own_problems,
     reader_engine,
     snapshot,
     writer_engine,
@@ -39,6 +40,15 @@ class _FileEnd:
     def fit(self, value: Any) -> Any:  # noqa: ANN401 - see `End`
         return value
 
+    def revision(self) -> str | None:
+        if not self._run("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'", ()):
+            return None
+        found = self._run("SELECT version_num FROM alembic_version", ())
+        return found[0][0] if found else None
+
+    def own_problems(self) -> list[str]:
+        return own_problems(self._run)
+
     def last_event_seq(self) -> int:
         seq: int = self._run(LAST_EVENT_SEQ, ())[0][0]
         return seq
@@ -58,6 +68,7 @@ def reading_file(path: Path) -> Iterator[End]:
 @contextmanager
 def new_file(path: Path) -> Iterator[End]:
     """A file that nobody else has open, brought to the schema of this code; kept only if all goes well."""
+    was_there = path.exists()
     lock = FileLock(path)
     try:
         create_private_file(path)
@@ -71,5 +82,9 @@ def new_file(path: Path) -> Iterator[End]:
                 raw.rollback()
                 raise
             raw.commit()
+    except BaseException:
+        if not was_there:
+            path.unlink(missing_ok=True)
+        raise
     finally:
         lock.release()

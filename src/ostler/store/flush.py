@@ -96,9 +96,17 @@ class Flusher:
         self._cursor = session.cursor
         self._sql = statements
         self._explain = explain
-        self._last_event_seq = session.last_event_seq()
-        self._last_task_seq: int = self._cursor.execute(statements.last_task_seq).fetchone()[0] or 0
-        self._last_ledger_seq = self._sound_ledger()
+        try:
+            session.begin()
+        except CannotBeginError as error:
+            raise _cause(error) from error
+        try:  # in a transaction like every other look: behind a pooler the next one may meet another session
+            self._cursor = session.cursor
+            self._last_event_seq = session.last_event_seq()
+            self._last_task_seq: int = self._cursor.execute(statements.last_task_seq).fetchone()[0] or 0
+            self._last_ledger_seq = self._sound_ledger()
+        finally:
+            session.rollback()
         self.retry_count = 0
         """Flushes that had to be taken apart."""
 

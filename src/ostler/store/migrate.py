@@ -60,6 +60,14 @@ def _stored_revision(connection: sa.Connection, where: str) -> str | None:
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
 
 
+def check_current(revision: str | None, where: str) -> None:
+    """Raises `StoreError` unless a database has just the schema of this code. `revision`: `None` = none of ours."""
+    if revision is None:
+        raise StoreError("there is no database of Ostler in it", where=where, remedy="name the database of a hub")
+    if revision != REVISIONS[-1]:
+        _check_known(revision, where, migrate=False)
+
+
 def _check_known(revision: str, where: str, *, migrate: bool) -> None:
     if revision not in REVISIONS:  # 2
         raise StoreError(
@@ -71,7 +79,7 @@ def _check_known(revision: str, where: str, *, migrate: bool) -> None:
         raise StoreError(
             f"the database has schema {revision}, this version of Ostler needs {REVISIONS[-1]}",
             where=where,
-            remedy="make a backup of the file, then start the hub with `ostler up`: it upgrades what it opens",
+            remedy="make a backup, then 'ostler db migrate', or `ostler up`: it upgrades what it opens",
         )
 
 

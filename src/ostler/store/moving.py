@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from ostler.domain.errors import ConflictError
 from ostler.store import schema
 from ostler.store.errors import StoreError
+from ostler.store.migrate import check_current
 from ostler.store.rows import Row
 
 PAGE = 1_000
@@ -50,6 +51,14 @@ class End(Protocol):
         """A value as this side can hold it."""
         ...
 
+    def revision(self) -> str | None:
+        """The schema that it has; `None` if it has none of ours."""
+        ...
+
+    def own_problems(self) -> list[str]:
+        """What only this engine can have wrong, a line each."""
+        ...
+
     def last_event_seq(self) -> int:
         """Number of the newest event ever written."""
         ...
@@ -61,6 +70,7 @@ class End(Protocol):
 
 def copy(source: End, target: End, told: Told) -> Copied:
     """Copy, and compare. Raises `ConflictError` when something is there already, `StoreError` when the sides differ."""
+    check_current(source.revision(), source.where)
     for table in TABLES:
         if target.ask(f'SELECT 1 FROM "{table.name}" LIMIT 1', ()):  # noqa: S608 - our own names
             remedy = "copy into a database that is new, or into a pool of another name"
@@ -70,10 +80,8 @@ def copy(source: End, target: End, told: Told) -> Copied:
     for table in TABLES:
         counts[table.name] = 0
         for page in pages(source, table):
-            fitting = [tuple(target.fit(value) for value in row) for row in page]
-            changed += sum(
-                a != b for row, fit in zip(page, fitting, strict=True) for a, b in zip(row, fit, strict=True)
-            )
+            fitting = [tuple(map(target.fit, row)) for row in page]
+            changed += sum(row != fit for row, fit in zip(page, fitting, strict=True))
             target.put(table, fitting)
             counts[table.name] += len(page)
             told(table.name, counts[table.name])

@@ -36,6 +36,15 @@ class _PoolEnd:
     def fit(self, value: Any) -> Any:  # noqa: ANN401 - see `End`
         return without_zeros(value) if isinstance(value, str) else value
 
+    def revision(self) -> str | None:
+        if self.ask("SELECT to_regclass('alembic_version')", ()) == [(None,)]:
+            return None
+        found = self.ask("SELECT version_num FROM alembic_version", ())
+        return found[0][0] if found else None
+
+    def own_problems(self) -> list[str]:
+        return []  # the server checks its own files and references
+
     def last_event_seq(self) -> int:
         seq: int = self.ask("SELECT last_event_seq FROM writer", ())[0][0]
         return seq

@@ -13,7 +13,7 @@ so that the store also works behind a pooler that gives every transaction anothe
 import functools
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -37,7 +37,17 @@ from ostler.store.statements import Statements, compile_statements
 PATIENCE_S = 15.0
 """How long a server that went away is waited for."""
 PAUSE_S = 0.2
-CONNECT_TIMEOUT_S = 5
+CONNECT: Mapping[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 5,
+    # A peer that died without a word is noticed in seconds, not in hours.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    # A pooler may give the next transaction a session that knows no statement of this one.
+    "prepare_threshold": None,
+}
 POOL = re.compile(r"[a-z][a-z0-9_]{0,30}")
 DEFAULT_POOL = "default"
 
@@ -68,8 +78,8 @@ class Place(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The address for people, without a password."""
-        return sa.engine.make_url(self.url).render_as_string(hide_password=True)
+        """The address for people, without a password and the options, which may hold one too."""
+        return sa.engine.make_url(self.url).set(query={}).render_as_string(hide_password=True)
 
     def __repr__(self) -> str:
         return f"Place({self.shown!r}, {self.pool!r})"
@@ -109,16 +119,7 @@ def _dialect() -> PGDialect_psycopg:
 
 def connect(place: Place) -> Connection:
     """A connection without a transaction of its own; every BEGIN is ours. Raises `psycopg.Error`."""
-    connection = psycopg.connect(
-        place.url,
-        autocommit=True,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        application_name="ostler",
-        # A peer that died without a word is noticed in seconds, not in hours.
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
-    )
+    connection = psycopg.connect(place.url, **CONNECT, application_name="ostler")
     # Sums of integers come as numerics; all of ours are whole.
     connection.adapters.register_loader("numeric", IntLoader)
     connection.adapters.register_dumper(str, _WithoutZeros)
@@ -193,7 +194,6 @@ class PostgresSession:
         self.cursor = connection.cursor()
         with transaction(connection, place) as cursor:
             found = cursor.execute("SELECT epoch, flush, last_event_seq FROM writer").fetchone()
-            cursor.execute(f'SET search_path TO "{place.schema}"')  # for the first look at the newest numbers
         if found is None or found[0] != epoch:
             raise FencedError(place.shown)
         self._flush: int = found[1]

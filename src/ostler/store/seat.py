@@ -16,7 +16,7 @@ import msgspec
 import psycopg
 
 from ostler.domain.hubs import HubRow
-from ostler.store.postgres_engine import CONNECT_TIMEOUT_S, NOW_MS, Place, explained
+from ostler.store.postgres_engine import CONNECT, NOW_MS, Place, explained
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -143,9 +143,7 @@ class Seat:
 
 
 async def _connect(place: Place) -> Connection:
-    return await psycopg.AsyncConnection.connect(
-        place.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, application_name="ostler seat"
-    )
+    return await psycopg.AsyncConnection.connect(place.url, **CONNECT, application_name="ostler seat")
 
 
 async def _rows(connection: Connection, text: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
