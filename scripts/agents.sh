@@ -10,31 +10,15 @@
 # WITH_AIDER=1 adds aider from PyPI, in a virtual environment of its own beside them: it brings some hundred packages,
 # almost 700 MB, and wants a Python of 3.10 to 3.12 ($PYTHON). Its recordings are tested without it.
 set -eu
-
-say() { printf '%s\n' "$*"; }
-fail() { printf 'ostler: %s\n' "$*" >&2; exit 1; }
+. "${0%/*}/installing.sh"
 
 [ $# -eq 1 ] || fail "usage: scripts/agents.sh LINK"
 link=$1
 source=tests/agents
-store=${OSTLER_AGENTS:-${XDG_CACHE_HOME:-${HOME:-.}/.cache}/ostler/agents}
-number=$(cat "$source/package.json" "$source/package-lock.json" | cksum | tr ' ' '-')
-folder=$store/$number
+folder=$(npm_folder "$source" "${OSTLER_AGENTS:-${XDG_CACHE_HOME:-${HOME:-.}/.cache}/ostler/agents}")
 without="or run the tests without agents: make test WITHOUT_AGENTS=1"
 programs="opencode claude codex"
 aider=aider-chat==0.86.2
-
-require_npm() {
-  ! command -v npm >/dev/null || return 0
-  hint="npm is needed to install the agent command lines of the tests (Debian, Ubuntu: \`sudo apt-get install npm\`)"
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || fail "$hint, $without"
-  say "The tests run real agents, which come from npm: installing the Debian package npm with apt-get (running as root) ..."
-  install="apt-get install -y -qq --no-install-recommends npm"
-  $install >/dev/null 2>&1 || {
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive $install >/dev/null
-  }
-}
 
 # opencode is locked with a hash for Linux on x64 alone; elsewhere it is asked for by its exact version.
 require_opencode() {
@@ -58,25 +42,15 @@ name_programs() {
   done
 }
 
-install_agents() {
-  require_npm
-  say "Installing opencode, Claude Code and Codex from npm (some 300 MB to download, once; kept in $folder) ..."
-  mkdir -p "$store"
-  fresh=$(mktemp -d "$store/.installing.XXXXXX")
-  trap 'rm -rf "$fresh"' EXIT
-  cp "$source/package.json" "$source/package-lock.json" "$fresh/"
-  (cd "$fresh" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
-    fail "npm could not install the agents, see above; run it again when that is mended, $without"
-  require_opencode "$fresh"
-  name_programs "$fresh"
+finish() {
+  require_opencode "$1"
+  name_programs "$1"
   for name in $programs; do
-    mkdir -p "$fresh/home"
-    HOME=$fresh/home "$fresh/bin/$name" --version >/dev/null 2>&1 ||
+    mkdir -p "$1/home"
+    HOME=$1/home "$1/bin/$name" --version >/dev/null 2>&1 ||
       fail "npm installed no '$name' that runs on this machine ($(uname -sm)); $without"
   done
-  rm -rf "$fresh/home"
-  rm -rf "$folder"
-  mv "$fresh" "$folder"
+  rm -rf "$1/home"
 }
 
 install_aider() {
@@ -93,6 +67,7 @@ are_there() {
   done
 }
 
-are_there || install_agents
+what="the agents opencode, Claude Code and Codex (some 300 MB to download)"
+are_there || npm_install "$source" "$folder" "$what" "$without" finish
 [ -z "${WITH_AIDER:-}" ] || [ -x "$folder/bin/aider" ] || install_aider
 ln -sfn "$folder" "$link"

@@ -8,47 +8,18 @@
 # into $OSTLER_BROWSER (default: ${XDG_CACHE_HOME:-~/.cache}/ostler/browser); LINK then points there. Nothing of it is part
 # of Ostler: it is for the tests alone.
 set -eu
-
-say() { printf '%s\n' "$*"; }
-fail() { printf 'ostler: %s\n' "$*" >&2; exit 1; }
+. "${0%/*}/installing.sh"
 
 [ $# -eq 1 ] || fail "usage: scripts/browser.sh LINK"
 link=$1
 source=tests/browser
-store=${OSTLER_BROWSER:-${XDG_CACHE_HOME:-${HOME:-.}/.cache}/ostler/browser}
-number=$(cat "$source/package.json" "$source/package-lock.json" | cksum | tr ' ' '-')
-folder=$store/$number
+folder=$(npm_folder "$source" "${OSTLER_BROWSER:-${XDG_CACHE_HOME:-${HOME:-.}/.cache}/ostler/browser}")
 without="or run the tests without a browser: make test WITHOUT_BROWSER=1"
 
-# Debian packages, as root; $1 is what they are for, the rest their names.
-apt() {
-  what=$1
-  shift
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
-    fail "$what is needed for the tests of the dashboard (Debian, Ubuntu: \`sudo apt-get install $*\`), $without"
-  say "The tests open the dashboard in a real browser: installing the Debian package $* with apt-get (running as root) ..."
-  install="apt-get install -y -qq --no-install-recommends $*"
-  export DEBIAN_FRONTEND=noninteractive
-  $install >/dev/null 2>&1 || { apt-get update -qq && $install >/dev/null 2>&1; } ||
-    fail "apt-get could not install $*, see \`$install\`, $without"
-}
+has_axe() { [ -r "$1/node_modules/axe-core/axe.min.js" ]; }
+check_axe() { has_axe "$1" || fail "npm installed no axe-core, $without"; }
 
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
-  apt Chromium chromium
-
-install_axe() {
-  command -v npm >/dev/null || apt npm npm
-  say "Installing axe-core from npm (about 3 MB, once; kept in $folder) ..."
-  mkdir -p "$store"
-  fresh=$(mktemp -d "$store/.installing.XXXXXX")
-  trap 'rm -rf "$fresh"' EXIT
-  cp "$source/package.json" "$source/package-lock.json" "$fresh/"
-  (cd "$fresh" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
-    fail "npm could not install axe-core, see above; run it again when that is mended, $without"
-  [ -r "$fresh/node_modules/axe-core/axe.min.js" ] || fail "npm installed no axe-core, $without"
-  rm -rf "$folder"
-  mv "$fresh" "$folder"
-}
-
-[ -r "$folder/node_modules/axe-core/axe.min.js" ] || install_axe
+  debian "Looking at the dashboard in a real browser" "$without" chromium
+has_axe "$folder" || npm_install "$source" "$folder" "axe-core (about 3 MB)" "$without" check_axe
 ln -sfn "$folder" "$link"

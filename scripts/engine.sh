@@ -7,9 +7,7 @@
 # ${XDG_CACHE_HOME:-~/.cache}/ostler/wheels). It is compiled for this machine's processor: do not share that folder
 # with an older one. Needs cmake and a C++ compiler, which are installed by apt-get when run as root.
 set -eu
-
-say() { printf '%s\n' "$*"; }
-fail() { printf 'ostler: %s\n' "$*" >&2; exit 1; }
+. "${0%/*}/installing.sh"
 
 [ $# -eq 1 ] || fail "usage: scripts/engine.sh FOLDER"
 folder=$1
@@ -19,18 +17,11 @@ pip() { "$folder/bin/python" -m pip "$@" --quiet --disable-pip-version-check --n
 
 require_compilers() {
   missing=
-  command -v cmake >/dev/null || missing="$missing cmake"
+  command -v cmake >/dev/null || missing="$missing cmake make"
   command -v gcc >/dev/null || command -v clang >/dev/null || missing="$missing gcc"
   command -v g++ >/dev/null || command -v clang++ >/dev/null || missing="$missing g++"
-  [ -n "$missing" ] || return 0
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
-    fail "compiling llama.cpp needs$missing: install them (Debian, Ubuntu: \`sudo apt-get install$missing\`), then again"
-  say "Compiling llama.cpp needs$missing: installing with apt-get (running as root) ..."
   # shellcheck disable=SC2086 -- a list of words on purpose
-  apt-get install -y -qq $missing >/dev/null 2>&1 || {
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null
-  }
+  [ -z "$missing" ] || debian "Compiling llama.cpp" "" $missing
 }
 
 compile() {

@@ -6,9 +6,7 @@
 # Takes the interpreter from $PYTHON, else the first of python3.13, python3.12, python3.11, python3 that is 3.11 or later
 # and can make environments. Everything is installed by exact version and hash. What is there already is kept.
 set -eu
-
-say() { printf '%s\n' "$*"; }
-fail() { printf 'ostler: %s\n' "$*" >&2; exit 1; }
+. "${0%/*}/installing.sh"
 
 # 0: usable; 1: not there or older than 3.11; 2: recent enough, but without the part of venv that Debian packages apart.
 probe() {
@@ -43,13 +41,7 @@ find_python() {
 # Debian and Ubuntu keep ensurepip in a package of its own.
 add_venv_module() {
   package=$("$1" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-  command -v apt-get >/dev/null || fail "$1 has no ensurepip: install your system's Python venv package"
-  [ "$(id -u)" = 0 ] || fail "$1 has no ensurepip: run \`sudo apt-get install $package\`, then again"
-  say "$1 has no ensurepip: installing $package with apt-get (running as root) ..."
-  apt-get install -y -qq "$package" >/dev/null 2>&1 || {
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$package" >/dev/null
-  }
+  debian "$1 has no ensurepip and" "" "$package"
   probe "$1" || fail "$1 still cannot make environments after installing $package"
 }
 

@@ -73,6 +73,8 @@ def test_how_long_a_tier_must_be_down_stands_with_the_scheduler(tmp_path: Path) 
         ("alerts: {rules: {errors: {severity: fatal}}}", "alerts.rules.errors.severity", "critical"),
         ("alerts: {webhooks: {ops: {url: example.org}}}", "alerts.webhooks.ops.url", "https://"),
         ("alerts: {webhooks: {ops: {least: critical}}}", "alerts.webhooks.ops", "https://"),
+        ("alerts: {webhooks: {ops: {url: 'http://box:99999/x'}}}", "alerts.webhooks.ops.url", "https://"),
+        ("alerts: {webhooks: {ops: {url: 'https://a b/x'}}}", "alerts.webhooks.ops.url", "https://"),
         ("alerts: {every: 10ms}", "alerts.every", ""),
         ("telemetry: {traces_url: localhost}", "telemetry.traces_url", "http://"),
         ("telemetry: {log_format: xml}", "telemetry.log_format", "json"),

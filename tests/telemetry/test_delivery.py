@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from ostler.alerts.machine import Change, Told
 from ostler.domain.alerts import Alert, AlertState, Severity
+from ostler.domain.errors import ConflictError
 from ostler.telemetry import delivery
 from ostler.telemetry.delivery import (
     WAITING_MAX,
@@ -233,6 +234,56 @@ async def test_what_waits_for_a_slow_place_is_bounded_and_the_oldest_gives_way()
     await made.stop()
 
     assert told == ["first", *(str(number) for number in range(950, 1_000))]
+
+
+async def test_what_comes_when_the_last_one_was_just_told_is_told_too() -> None:
+    """The sender has ended, and nobody has noticed yet: that moment loses nothing."""
+    told = list[str]()
+    made = AlertDelivery(Untold())
+
+    class Place:
+        name, least, tries = "ops", Severity.WARNING, 1
+
+        async def tell(self, payload: Payload) -> str:
+            told.append(payload.subject)
+            if payload.subject == "first":
+                later = Change(told=Told.RAISED, alert=alert("second"))
+                asyncio.get_running_loop().call_soon(made.tell, later)
+            return ""
+
+    made.use([Place()])
+    made.tell(Change(told=Told.RAISED, alert=alert("first")))
+    await until(lambda: len(told) == 2)
+    await made.stop()
+
+    assert told == ["first", "second"]
+
+
+async def test_an_event_that_cannot_be_kept_holds_up_no_alert_behind_it() -> None:
+    """A store that fails when it is to keep that somebody could not be told: the log says so, the next one is told."""
+    told = list[str]()
+
+    class Place:
+        name, least, tries = "ops", Severity.WARNING, 1
+
+        async def tell(self, payload: Payload) -> str:
+            if payload.subject == "first":
+                raise TellError("gone", final=True)
+            told.append(payload.subject)
+            return ""
+
+    async def full(change: Change, to: str, attempts: int, reason: str) -> None:
+        raise ConflictError("the disk is full")
+
+    made = AlertDelivery(full)
+    made.use([Place()])
+    with capture_logs() as lines:
+        made.tell(Change(told=Told.RAISED, alert=alert("first")))
+        made.tell(Change(told=Told.RAISED, alert=alert("second")))
+        await until(lambda: told == ["second"])
+        await made.stop()
+
+    assert [line["event"] for line in lines] == ["an alert cannot be told"]
 
 
 async def test_stopping_waits_a_little_and_not_for_ever() -> None:

@@ -52,6 +52,20 @@ def base(received: Received) -> str:
     return received.url.removesuffix("/hook")
 
 
+async def test_a_header_that_cannot_be_one_drops_spans_and_is_told_once() -> None:
+    """The variable comes from outside; a mistake in it ends neither the sender nor the hub."""
+    counted: Counter[str] = Counter()
+    with capture_logs() as lines:
+        async with server() as received, exporting(base(received), counted, headers="api-key=a%0Ab") as made:
+            made.add([span(1)])
+            await until(lambda: counted["dropped"] == 1)
+            made.add([span(2)])
+            await until(lambda: counted["dropped"] == 2)
+
+    assert received.requests == []
+    assert [line["event"] for line in lines] == ["traces cannot be sent; spans are dropped"]
+
+
 async def test_spans_are_sent_to_the_path_of_the_protocol_with_the_headers_of_the_variable() -> None:
     """The base address is enough; the service is named."""
     counted: Counter[str] = Counter()

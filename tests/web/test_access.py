@@ -90,6 +90,20 @@ def test_an_authorization_that_is_no_bearer_token_is_none(served: ServedHub, hea
     assert "tokens create" in got.error["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [("GET", "/metrics", "viewer"), ("GET", "/hub/tasks", "viewer"), ("POST", "/hub/tasks", "admin")],
+)
+def test_who_has_no_token_is_told_of_the_one_that_allows_the_least(
+    guarded: ServedHub, method: str, path: str, scope: str
+) -> None:
+    """A scraper of metrics needs no token that may act."""
+    answer = ask(guarded, method, path)
+
+    assert answer.status == 401
+    assert f"--scope {scope}`" in answer.error["remedy"]
+
+
 def test_a_refusal_does_not_repeat_the_token(guarded: ServedHub) -> None:
     """A wrong token is still a secret: it is in no part of the answer."""
     got = ask(guarded, "GET", "/hub/status", token="sk-very-secret")

@@ -4,11 +4,11 @@ How long a tier must be down stands in `scheduler.tier_alert`, since the schedul
 """
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 import msgspec
 
 from ostler.config.draft import Draft
+from ostler.config.providers import split_url
 from ostler.domain.alert_rules import RULES, Rule, rule_of
 from ostler.domain.errors import nearest
 
@@ -23,27 +23,14 @@ def resolve_alerts(draft: Draft) -> Mapping[str, Rule]:
             draft.mistakes.add(("alerts", "rules", name), f"there is no alert rule '{name}'", nearest(name, RULES))
     for name, hook in section.webhooks.items():
         path = ("alerts", "webhooks", name)
-        if not draft.mistakes.is_damaged(path) and not is_http(hook.url or ""):
+        if not draft.mistakes.is_damaged(path) and split_url(hook.url or "") is None:
             draft.mistakes.add((*path, "url"), "is no address", "write one such as https://example.org/hook")
     traces = draft.file.telemetry.traces_url
-    if traces is not None and not is_http(traces):
+    if traces is not None and split_url(traces) is None:
         draft.mistakes.add(("telemetry", "traces_url"), "is no address", "write one such as http://localhost:4318")
     if not section.enabled:
         return {}
     return {rule.name: rule for name in RULES if (rule := _rule(draft, name)) is not None}
-
-
-def is_http(url: str) -> bool:
-    """Whether something can be posted there.
-
-    >>> is_http("https://example.org/hook"), is_http("example.org")
-    (True, False)
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _rule(draft: Draft, name: str) -> Rule | None:

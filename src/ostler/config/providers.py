@@ -59,10 +59,15 @@ def known_providers() -> dict[str, Provider]:
 
 
 def split_url(url: str) -> SplitResult | None:
-    """The parts of an http(s) address with a host, else `None`."""
+    """The parts of an http(s) address with a host, else `None`.
+
+    >>> split_url("https://example.org/hook") is None, split_url("example.org"), split_url("http://a b/hook")
+    (False, None, None)
+    """
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        named = parts.scheme in ("http", "https") and bool(parts.hostname) and len(url.split()) == 1
+        usable = named and (parts.port is None or parts.port > 0)
     except ValueError:  # a port that is no number, a bracket that is not closed
         return None
     return parts if usable else None

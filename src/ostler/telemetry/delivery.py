@@ -247,8 +247,11 @@ class _Line:
             self._waiting.popleft()
         self._waiting.append(change)
         if self._sending is None:
-            self._sending = asyncio.create_task(self._send(), name=f"alerts to {self.place.name}")
-            self._sending.add_done_callback(self._sent)
+            self._begin()
+
+    def _begin(self) -> None:
+        self._sending = asyncio.create_task(self._send(), name=f"alerts to {self.place.name}")
+        self._sending.add_done_callback(self._sent)
 
     async def stop(self, patience_s: float) -> None:
         """Tell what waits, at most so long."""
@@ -263,6 +266,8 @@ class _Line:
         self._sending = None
         if not task.cancelled() and (error := task.exception()) is not None:
             structlog.get_logger("ostler.alerts").error("an alert cannot be told", to=self.place.name, error=str(error))
+        if self._waiting and not task.cancelled():
+            self._begin()  # what came when the last one was just told, or waits behind one that could not be
 
     async def _send(self) -> None:
         while self._waiting:

@@ -111,7 +111,7 @@ class SpanExporter:
             try:
                 async with self._open().post(self._url, data=data, headers=self._headers) as answer:
                     status = answer.status
-            except (ClientError, OSError, TimeoutError) as error:
+            except (ClientError, OSError, TimeoutError, ValueError) as error:  # the last: a header that cannot be one
                 reason = str(error) or type(error).__name__
                 continue
             if status in _OK:

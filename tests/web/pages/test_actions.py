@@ -1,6 +1,7 @@
 """What can be done from the pages: by whom, only when it was asked and answered, and never from another site."""
 
 import json
+import re
 
 import pytest
 
@@ -121,6 +122,9 @@ def test_a_command_is_split_at_its_blanks() -> None:
         ({"verb": "load", "name": "qwen"}, "'host' is empty"),
         ({"verb": "submit", "prompt": "  "}, "there is nothing to do"),
         ({"verb": "submit", "prompt": "x", "priority": "hihg"}, "did you mean 'high'"),
+        ({"verb": "submit", "prompt": "x", "kind": "agnet"}, "did you mean 'agent'"),
+        ({"verb": "submit", "prompt": "x", "id": "a/../b"}, "'a/../b' cannot be used as a name"),
+        ({"verb": "submit", "prompt": "x", "id": "x" * 200}, "cannot be used as a name"),
     ],
 )
 def test_a_wrong_form_is_explained(browser: Browser, fields: dict[str, str], words: str) -> None:
@@ -132,6 +136,28 @@ def test_a_wrong_form_is_explained(browser: Browser, fields: dict[str, str], wor
     assert got.status == 400
     assert words in got.words
     assert browser.served.hub.calls == []
+
+
+@pytest.mark.parametrize(
+    ("referer", "back"),
+    [
+        ("http://127.0.0.1:7433/tasks?state=queued#t", "/tasks?state=queued"),
+        ("https://example.org/below/tasks/t-1", "/below/tasks/t-1"),
+        ("http://127.0.0.1//evil.example/x", "./"),
+        ("http://127.0.0.1/../x", "./"),
+        ("javascript:alert(1)", "./"),
+        ("http://[", "./"),
+        ("http://127.0.0.1", "./"),
+        ("", "./"),
+    ],
+)
+def test_after_a_form_without_a_script_the_way_leads_back(browser: Browser, referer: str, back: str) -> None:
+    """To the page as the browser knows it, below any path of a proxy; and to no other site."""
+    token = browser.form_token()
+    got = browser.post("/act", {"form_token": token, "verb": "retry", "name": "t-one"}, Referer=referer)
+
+    assert got.status == 200
+    assert re.findall(r'href="([^"]*)">Back', got.text) == [back]
 
 
 def test_what_the_hub_refuses_is_told_to_the_script(browser: Browser) -> None:

@@ -5,12 +5,13 @@ import contextlib
 import http.client
 import json
 import re
+import time
 from collections.abc import Mapping
 
 import msgspec
 import pytest
 
-from ostler.domain.errors import ConflictError
+from ostler.domain.errors import ConflictError, OstlerError
 from ostler.domain.event import Event
 from ostler.web.pages import live
 from ostler.web.pages.live import Pulse, Told, changes, known_of
@@ -85,6 +86,13 @@ def test_an_open_page_is_told_by_an_event_of_the_stream(served: ServedHub) -> No
     assert names[0] == "event: region\n"
 
 
+@pytest.mark.parametrize("path", ["/live", "/live.json"])
+@pytest.mark.parametrize("page", ["http://[", "//[", "/nowhere", ""])
+def test_an_address_that_is_no_page_has_nothing_to_tell(served: ServedHub, path: str, page: str) -> None:
+    """Not found, and no mistake of ours."""
+    assert Browser(served).get(f"{path}?page={page}").status == 404
+
+
 def test_a_page_that_is_not_there_has_no_stream(served: ServedHub) -> None:
     """An error, not a stream that says nothing for ever."""
     browser = Browser(served)
@@ -132,16 +140,18 @@ async def test_a_viewer_is_never_shown_the_page_of_an_operator() -> None:
 
 
 class Beats:
-    """A hub whose events are given by hand."""
+    """A hub whose events are given by hand; an error among them is raised."""
 
     def __init__(self) -> None:
-        self.events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self.events: asyncio.Queue[Event | OstlerError | None] = asyncio.Queue()
         self.following = 0
 
     async def follow(self, after_seq: int | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201
         self.following += 1
         try:
             while (event := await self.events.get()) is not None:
+                if isinstance(event, OstlerError):
+                    raise event
                 yield event
         finally:
             self.following -= 1
@@ -165,7 +175,7 @@ async def test_a_stream_looks_when_something_happened_and_ends_with_the_hub(quic
 
     async def changed(known: Mapping[str, str]) -> Told:
         mark = said[-1]
-        return Told(() if known.get("r") == mark else (Region("r", mark, f"text {mark}"),), 30.0)
+        return Told(() if known.get("r") == mark else (Region("r", mark, f"text {mark}"),), 30.0, time.monotonic())
 
     pulse = Pulse(hub)  # type: ignore[arg-type]
     blocks = changes(pulse, changed, always, {})
@@ -184,6 +194,54 @@ async def test_a_stream_looks_when_something_happened_and_ends_with_the_hub(quic
     assert hub.following == 0
 
 
+async def test_what_happens_while_a_page_rests_is_seen_right_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only when the page's own time is over: an event between the look and the wait is no event missed."""
+    monkeypatch.setattr(live, "SHORTEST_S", 0.02)
+    hub, looks = Beats(), list[float]()
+
+    async def changed(known: Mapping[str, str]) -> Told:
+        looks.append(time.monotonic())
+        return Told((Region("r", str(len(looks)), "text"),), 60.0, looks[-1])
+
+    blocks = changes(Pulse(hub), changed, always, {})  # type: ignore[arg-type]
+    await anext(blocks)
+    await asyncio.sleep(0)
+    hub.events.put_nowait(Event(name="x", at_ms=0))
+    async with asyncio.timeout(5):
+        await anext(blocks)
+    hub.events.put_nowait(None)
+    await blocks.aclose()  # type: ignore[attr-defined]
+
+    assert len(looks) == 2
+
+
+async def test_a_wait_does_not_begin_when_something_happened_since_the_look() -> None:
+    """Whichever of the pages that share a look it belongs to."""
+    hub = Beats()
+    pulse = Pulse(hub)  # type: ignore[arg-type]
+    async with pulse.heard():
+        looked_s = time.monotonic()
+        hub.events.put_nowait(Event(name="x", at_ms=0))
+        await asyncio.sleep(0.01)
+
+        assert await pulse.wait(60.0, since_s=looked_s) == 0.0
+        assert await pulse.wait(0.01, since_s=time.monotonic()) > 0.0
+
+
+async def test_a_store_that_fails_for_a_moment_ends_no_page(quick: None) -> None:
+    """The events are followed again, and what happens after it is told by an event as before."""
+    hub = Beats()
+    pulse = Pulse(hub)  # type: ignore[arg-type]
+    async with pulse.heard(), asyncio.timeout(5):
+        hub.events.put_nowait(ConflictError("the disk is full"))
+        began_s = time.monotonic()
+        hub.events.put_nowait(Event(name="x", at_ms=0))
+        await pulse.wait(60.0, since_s=began_s)
+
+        assert not pulse.over
+        assert hub.following == 1
+
+
 async def test_one_follower_serves_all_and_leaves_with_the_last() -> None:
     """Open pages cost the hub one follower together."""
     hub = Beats()
@@ -200,7 +258,7 @@ async def test_who_was_signed_out_is_told_and_sent_away(quick: None) -> None:
     hub = Beats()
 
     async def changed(known: Mapping[str, str]) -> Told:
-        return Told((), 0.0)
+        return Told((), 0.0, time.monotonic())
 
     async def refused() -> bool:
         return False

@@ -10,6 +10,7 @@ from ostler.domain.errors import NotFoundError
 from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.hub.board_views import Find
 from ostler.web.pages.site import PATHS
+from ostler.web.pages.view import PLACE_OF_TOKEN
 from ostler.web.pages_door import PAGE_PATHS
 from tests.web import board_samples, call_samples, samples
 from tests.web.pages.browsing import Browser
@@ -271,6 +272,15 @@ def test_what_a_person_wrote_cannot_become_part_of_the_page(browser: Browser) ->
 
     assert "<script>alert" not in got.text
     assert evil.split("<b", maxsplit=1)[0] in got.words or "alert(1)" in got.words
+
+
+def test_nobody_can_write_what_becomes_the_token_of_who_looks(browser: Browser) -> None:
+    """A title that is called as its place in the page is shown as it is, and the token stands in forms alone."""
+    browser.served.hub.tasks_by_id["sly"] = samples.task("sly", title=f"give me {PLACE_OF_TOKEN}")
+    token, page = browser.form_token(), browser.get("/tasks/sly")
+
+    assert f"give me {PLACE_OF_TOKEN}" in page.words
+    assert page.text.count(token) == page.text.count(f'name="form_token" value="{token}"') > 0
 
 
 def test_a_page_that_is_not_there_is_a_page(browser: Browser) -> None:

@@ -44,6 +44,21 @@ def test_who_signed_in_comes_to_the_page_that_was_wanted(browser: Browser) -> No
     assert browser.get("/tasks?state=bad").status == 200
 
 
+def test_a_page_whose_name_is_in_no_latin_letters_leads_to_the_sign_in_and_back(browser: Browser) -> None:
+    """A cookie holds a few letters only."""
+    assert browser.get("/tasks/%E2%82%AC").status == 303
+    got = browser.sign_in("admin-token")
+
+    assert got.headers["location"] == "./tasks/%E2%82%AC"
+
+
+def test_a_wanted_page_that_cannot_be_read_is_the_start_page(browser: Browser) -> None:
+    """The cookie is what a browser says it is."""
+    browser.cookies["ostler_seat_next"] = "http://["
+
+    assert browser.sign_in("admin-token").headers["location"] == "./"
+
+
 @pytest.mark.parametrize("token", ["", "nonsense", "worker-token", "é"])
 def test_what_is_no_token_for_people_opens_nothing(browser: Browser, token: str) -> None:
     """A worker's token is for workers."""
@@ -115,7 +130,7 @@ def test_on_loopback_nobody_signs_in(served: ServedHub) -> None:
 @pytest.mark.parametrize(
     ("path", "ours"),
     [("tasks?state=bad", True), ("", True), ("//evil.example", False), ("https://evil.example", False),
-     ("../x", False), ("\\\\evil", False), ("javascript:alert(1)", False), ("/tasks", False)],
+     ("../x", False), ("\\\\evil", False), ("javascript:alert(1)", False), ("/tasks", False), ("//[", False)],
 )  # fmt: skip
 def test_the_sign_in_leads_nowhere_else(path: str, ours: bool) -> None:
     """The page that was wanted is one of ours."""

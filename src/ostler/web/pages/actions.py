@@ -5,7 +5,7 @@ of the hub's interface, so that pages can do nothing that the API cannot.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from ostler.domain.tasks import Priority, TaskKind, TaskSpec
 from ostler.hub.alert_views import AlertNote
 from ostler.hub.api import HubApi
 from ostler.hub.fleet_views import LoadOrder, UnloadOrder
+from ostler.web.decode import check_names
 
 Fields = Mapping[str, str]
 PLAN_SECONDS = 2.0
@@ -61,11 +62,13 @@ def spec_of(fields: Fields) -> TaskSpec:
     text = fields.get("prompt", "").strip()
     if not text:
         raise InvalidInputError("there is nothing to do", where="prompt", remedy="say what is to be done")
-    kind = TaskKind(fields.get("kind") or TaskKind.CHAT)
-    priority = _priority(fields.get("priority") or "normal")
+    kind = TaskKind(_one_of(fields, "kind", TaskKind, TaskKind.CHAT))
+    priority = Priority[_one_of(fields, "priority", (one.name.lower() for one in Priority), "normal").upper()]
     is_command = kind is TaskKind.COMMAND
+    task_id = fields.get("id", "").strip() or f"t-{secrets.token_hex(_ID_BYTES)}"
+    check_names({"id": task_id})
     return TaskSpec(
-        id=fields.get("id", "").strip() or f"t-{secrets.token_hex(_ID_BYTES)}",
+        id=task_id,
         kind=kind,
         title=fields.get("title", "").strip(),
         prompt="" if is_command else text,
@@ -78,12 +81,12 @@ def spec_of(fields: Fields) -> TaskSpec:
     )
 
 
-def _priority(name: str) -> Priority:
-    try:
-        return Priority[name.upper()]
-    except KeyError:
-        names = [one.name.lower() for one in Priority]
-        raise InvalidInputError(f"no priority '{name}'", where="priority", remedy=nearest(name, names)) from None
+def _one_of(fields: Fields, field: str, known: Iterable[str], otherwise: str) -> str:
+    """The choice in a field. Raises `InvalidInputError` for one that is not offered."""
+    choices, chosen = tuple(known), fields.get(field) or otherwise
+    if chosen not in choices:
+        raise InvalidInputError(f"no {field} '{chosen}'", where=field, remedy=nearest(chosen, choices))
+    return chosen
 
 
 async def cancel(api: HubApi, fields: Fields) -> Done:

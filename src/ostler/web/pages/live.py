@@ -25,10 +25,11 @@ BEAT_S = 15.0
 
 
 class Told(NamedTuple):
-    """What changed of a page, and when it is to be looked at again at the latest."""
+    """What changed of a page as of an instant of the monotonic clock, and when to look again at the latest."""
 
     regions: tuple[Region, ...]
     every_s: float
+    at_s: float
 
 
 class Pulse:
@@ -38,6 +39,7 @@ class Pulse:
         self._api = api
         self._listeners = 0
         self._beat = asyncio.Event()
+        self._struck_s = 0.0
         self._following: asyncio.Task[None] | None = None
         self.over = False
         """The hub is closing: streams are to end."""
@@ -57,9 +59,11 @@ class Pulse:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
 
-    async def wait(self, longest_s: float) -> float:
-        """Until something happens, or so long; how long it was, in seconds."""
+    async def wait(self, longest_s: float, *, since_s: float) -> float:
+        """Until something has happened since an instant, or so long; how long it was, in seconds."""
         began_s = time.monotonic()
+        if self._struck_s >= since_s:
+            return 0.0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(longest_s):
                 await self._beat.wait()
@@ -67,12 +71,18 @@ class Pulse:
 
     async def _follow(self) -> None:
         self.over = False
-        async for _ in self._api.follow():
-            self._strike()
+        while True:
+            # A store that fails for a moment ends no page; until it is back they are looked at by their own time.
+            with contextlib.suppress(OstlerError):
+                async for _ in self._api.follow():
+                    self._strike()
+                break
+            await asyncio.sleep(SHORTEST_S)
         self.over = True
         self._strike()
 
     def _strike(self) -> None:
+        self._struck_s = time.monotonic()
         beat, self._beat = self._beat, asyncio.Event()
         beat.set()
 
@@ -101,7 +111,8 @@ async def changes(pulse: Pulse, changed: Changed, allowed: Allowed, known: Mappi
                 silent_s = 0.0
                 yield _event("beat", {})
             await asyncio.sleep(SHORTEST_S)
-            waited_s = SHORTEST_S + await pulse.wait(max(0.0, min(told.every_s, BEAT_S) - SHORTEST_S))
+            rest_s = max(0.0, min(told.every_s, BEAT_S) - SHORTEST_S)
+            waited_s = SHORTEST_S + await pulse.wait(rest_s, since_s=told.at_s)
             silent_s += waited_s
             unchecked_s += waited_s
             if unchecked_s >= CHECK_SEAT_S:

@@ -17,7 +17,7 @@ KEPT = 64
 
 
 class Look(NamedTuple):
-    """A view of a moment with its regions."""
+    """A view with its regions. `at_s`: when its reading began, on the monotonic clock."""
 
     view: View
     regions: tuple[Region, ...]
@@ -39,11 +39,11 @@ class Looks:
         lock = self._locks.setdefault(key, asyncio.Lock())
         try:
             async with lock:
-                kept = self._kept.get(key)
-                if kept is not None and not anew and time.monotonic() - kept.at_s < FRESH_S:
+                kept, at_s = self._kept.get(key), time.monotonic()
+                if kept is not None and not anew and at_s - kept.at_s < FRESH_S:
                     return kept
                 view = await page(self._api, ask)
-                look = Look(view, self._renderer.regions(view, ask), time.monotonic())
+                look = Look(view, self._renderer.regions(view, ask), at_s)
                 self._kept[key] = look
                 self._kept.move_to_end(key)
                 while len(self._kept) > KEPT:

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 import msgspec
 from starlette.datastructures import Headers
@@ -159,7 +159,7 @@ class Site:
         return self._html(view, Ask(path=request.url.path), None, error.http_status)
 
     def _to_login(self, request: Request) -> Response:
-        wanted = request.url.path.lstrip("/") + (f"?{request.url.query}" if request.url.query else "")
+        wanted = quote(request.url.path.lstrip("/")) + (f"?{request.url.query}" if request.url.query else "")
         response = RedirectResponse(way_up(request.url.path) + "login", status_code=303, headers=HEADERS)
         response.set_cookie(f"{COOKIE}_next", wanted, httponly=True, samesite="lax", max_age=600)
         return response
@@ -219,8 +219,7 @@ class Site:
             return _json({"said": done.said, "path": done.path})
         if done.path:
             return RedirectResponse(f"./{done.path}", status_code=303, headers=HEADERS)
-        back = request.headers.get("referer", "")
-        data = {"said": done.said, "back": _path_of(back)}
+        data = {"said": done.said, "back": _back(request.headers.get("referer", ""))}
         view = View(template="done.html", title="Done", section="", data=data)
         return self._html(view, Ask(path="/act", role=seat.role), seat)
 
@@ -234,14 +233,17 @@ class Site:
 
     def _changed(self, request: Request, seat: Seat) -> Callable[[Mapping[str, str]], Awaitable[Told]]:
         """How a page is compared with what a browser shows. Raises `NotFoundError`."""
-        asked = urlsplit(request.query_params.get("page", "/"))
+        wanted = request.query_params.get("page", "/")
+        asked = _parts(wanted)
+        if asked is None:
+            raise NotFoundError("there is no such page", where=wanted)
         page, ask = self._find(asked.path, dict(parse_qsl(asked.query)), seat.role)
 
         async def changed(known: Mapping[str, str]) -> Told:
             look = await self._looks.at(page, ask)
             news = (region for region in look.regions if known.get(region.name) != region.mark)
             told = tuple(one._replace(text=one.text.replace(PLACE_OF_TOKEN, seat.form_token)) for one in news)
-            return Told(told, look.view.every_s)
+            return Told(told, look.view.every_s, look.at_s)
 
         return changed
 
@@ -286,11 +288,23 @@ def _json(body: object, status: int = 200) -> Response:
 
 def _is_ours(path: str) -> bool:
     """Whether a path to go on to lies below the hub: it names no other place."""
-    parts = urlsplit(path)
-    return not (parts.scheme or parts.netloc or path.startswith("/") or ".." in path or "\\" in path)
+    parts = _parts(path)
+    if parts is None or parts.scheme or parts.netloc:
+        return False
+    return not (path.startswith("/") or ".." in path or "\\" in path)
 
 
-def _path_of(address: str) -> str:
-    """The page that somebody came from, seen from `/act`."""
-    last = urlsplit(address).path.strip("/")
-    return last if _is_ours(last) and last else "./"
+def _back(address: str) -> str:
+    """The page that somebody came from, as the browser knows it, whatever path a proxy has put before ours."""
+    parts = _parts(address)
+    if parts is None or not parts.path.startswith("/") or not _is_ours(parts.path[1:]):
+        return "./"
+    return parts._replace(scheme="", netloc="", fragment="").geturl()
+
+
+def _parts(address: str) -> SplitResult | None:
+    """The parts of an address; `None` where it cannot be read, such as one with a bracket that is not closed."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None

@@ -7,8 +7,10 @@ import msgspec
 
 from ostler.hub.api import HubApi
 
-PLACE_OF_TOKEN = "place-of-the-form-token"  # noqa: S105 - what stands in for one
-"""Stands where each form has the token of whoever looks, so that one rendering serves everybody of a role."""
+PLACE_OF_TOKEN = "<form-token>"  # noqa: S105 - what stands in for one
+"""Stands where each form has the token of whoever looks, so that one rendering serves everybody of a role. Whatever
+people and models write has its marks escaped, so none of it can be taken for this.
+"""
 
 
 class Role(StrEnum):

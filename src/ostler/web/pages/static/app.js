@@ -257,7 +257,8 @@
         fields.set("sure", "yes");
         answer = await send(form.action, fields);
       }
-      if (answer.error) toast(answer.error, answer.remedy, true);
+      const wrong = answer.error;
+      if (wrong) toast(wrong.message ?? wrong, wrong.remedy ?? answer.remedy, true);
       else if (answer.path) location.href = document.body.dataset.root + answer.path;
       else {
         form.closest("details.menu")?.removeAttribute("open");
