@@ -8,7 +8,7 @@ from ostler.app.loop_rules import loop_rules
 from ostler.config.load import load_profile
 from ostler.domain.errors import ProfileError
 from ostler.domain.loops import ScheduleConfig
-from ostler.loops.schedule import check
+from ostler.domain.schedules import check
 
 
 def written(folder: Path, text: str) -> str:
@@ -21,7 +21,7 @@ def test_the_ladder_profile_says_half_an_hour_without_end() -> None:
     """Each value of its section, and the sizes of its context."""
     rules = loop_rules(load_profile("tiered-ladder", {}))
     assert rules.defaults == ScheduleConfig()
-    assert (rules.summarize_every, rules.tokens) == (10, 4_000)
+    assert (rules.summarize_every, rules.window, rules.tokens) == (10, 30, 4_000)
     check(rules.defaults)
 
 
@@ -44,10 +44,11 @@ def test_every_field_of_a_schedule_can_be_set(tmp_path: Path) -> None:
     }
     assert set(lines) == set(ScheduleConfig.__struct_fields__)
     text = "agi_loop:\n" + "".join(f"  {name}: {value}\n" for name, value in lines.items())
-    found = loop_rules(load_profile(written(tmp_path, text + "context:\n  compaction_interval: 5\n"), {}))
+    text += "context:\n  compaction_interval: 5\n  window_size: 7\n"
+    found = loop_rules(load_profile(written(tmp_path, text), {}))
     same = [name for name in lines if getattr(found.defaults, name) == getattr(ScheduleConfig(), name)]
     assert same == []
-    assert found.summarize_every == 5
+    assert (found.summarize_every, found.window) == (5, 7)
     check(found.defaults)
 
 

@@ -62,6 +62,12 @@ TABLE = [
     ("scheduler:\n  heartbeat: 2m\n", "2 scheduler.heartbeat", "above session_dead (1m)", "at most session_dead"),
     ("scheduler:\n  retry_cap: 1s\n", "2 scheduler.retry_cap", "retry_base (2s) is above", "at most retry_cap"),
     ("context:\n  budget: {small: 20000}\n", "2 context.budget.small", "above moderate (16000)", "at most moderate"),
+    ("agi_loop:\n  cron: 61 * * * *\n", "2 agi_loop.cron", "minute: '61' is no minute", "0 to 59"),
+    ("agi_loop:\n  max_loops: 1\n  cron: every day\n", "3 agi_loop.cron", "2 fields, not 5", "mon-fri"),
+    ("agi_loop:\n  cron: 0 0 31 2 *\n", "2 agi_loop.cron", "no day that exists", "day and month"),
+    ("agi_loop:\n  time_zone: Europe/Berln\n", "2 agi_loop.time_zone", "no time zone", "Europe/Berlin"),
+    ("agi_loop:\n  identical_ticks: 1\n", "2 agi_loop.identical_ticks", "like itself", "2 or more"),
+    ("agi_loop:\n  interval_hours: 9000\n", "2 agi_loop.interval_hours", "at most a year", "cron"),
     ("agi_loop:\n  interval_minutes: 0\n", "2 agi_loop.interval_minutes", "without a pause", "0.5"),
     ("hosts:\n  x: {memory: 8GB, reserve: 8GB}\n", "2 hosts.x.reserve", "leaves nothing of 8GB", "smaller"),
     # worker

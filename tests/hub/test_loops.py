@@ -297,7 +297,7 @@ async def test_older_answers_are_summarised_by_the_cheapest_tier_or_extracted() 
             job = (await hub.desk.show("night")).loop.summarizing
             assert job is not None
             summary = next(iter(name for name in await hub.tasks() if "summary" in name))
-            assert summary == "loop-night-summary-10"
+            assert summary == "loop-night-summary-1-10"
             spec = (await hub.built.store.specs([summary]))[summary]
             assert (spec.task_type, spec.session) == ("summarization", "loop:night")
             if good:

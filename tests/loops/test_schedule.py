@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ostler.domain.cron import following, parsed
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.loops import ScheduleConfig
-from ostler.loops.cron import following, parsed
 from ostler.loops.schedule import due_between, first_due, next_due
 
 BERLIN = ZoneInfo("Europe/Berlin")

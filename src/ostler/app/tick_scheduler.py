@@ -33,7 +33,7 @@ from ostler.domain.money import MICRO_USD_PER_USD
 from ostler.domain.working_set import WorkingState
 from ostler.loops import machine
 from ostler.loops.machine import Ended, Step
-from ostler.loops.schedule import check
+from ostler.domain.schedules import check
 from ostler.store.errors import StoreError
 from ostler.store.file_lock import FileLock
 from ostler.store.state_file import StateFile

@@ -9,8 +9,9 @@ from ostler.config.mistakes import SettingPath
 from ostler.config.units import duration_text
 from ostler.config.vocabulary import CONTEXT_SIZES, TYPE_MINIMUMS, misspelt_task_type
 from ostler.domain.catalog import DIRECT
-from ostler.domain.errors import nearest
+from ostler.domain.errors import InvalidInputError, nearest
 from ostler.domain.policy import RoutingPolicy
+from ostler.domain.schedules import check
 from ostler.domain.tasks import AGENT_NAMES, Complexity, TaskKind
 
 MAY_BE_ZERO = frozenset(
@@ -130,11 +131,7 @@ def check_numbers(draft: Draft) -> None:
         what = "without any patience every task would swap the models"
         draft.mistakes.add(("residency", "patience"), what, "remove the line to keep the default of 3 minutes")
     _check_context(draft)
-    loop = draft.file.agi_loop
-    still = loop.interval_hours == 0 and loop.interval_minutes == 0 and not loop.cron
-    if still and not draft.mistakes.is_damaged(("agi_loop",)):
-        what = "an interval of nothing would run without a pause"
-        draft.mistakes.add(("agi_loop", "interval_minutes"), what, "say at least a part of a minute, such as 0.5")
+    _check_loop(draft)
     _check_worker(draft)
     for name, model in draft.file.models.items():
         half = (model.input_usd_per_mtok is None) != (model.output_usd_per_mtok is None)
@@ -179,6 +176,22 @@ def _check_worker(draft: Draft) -> None:
     for name in worker.agents:
         if name not in AGENT_NAMES:
             draft.mistakes.add(("worker", "agents"), f"there is no agent '{name}'", nearest(name, AGENT_NAMES))
+
+
+def _check_loop(draft: Draft) -> None:
+    """As a loop is checked that is made of it: not only then should it be said."""
+    loop = draft.file.agi_loop
+    if draft.mistakes.is_damaged(("agi_loop",)):
+        return
+    if loop.interval_hours == 0 and loop.interval_minutes == 0 and not loop.cron:
+        what = "an interval of nothing would run without a pause"
+        draft.mistakes.add(("agi_loop", "interval_minutes"), what, "say at least a part of a minute, such as 0.5")
+        return
+    try:
+        check(loop.schedule)
+    except InvalidInputError as error:
+        setting, _, part = error.where.partition(", ")
+        draft.mistakes.add(("agi_loop", setting), f"{part}: {error.what}" if part else error.what, error.remedy)
 
 
 def _check_context(draft: Draft) -> None:

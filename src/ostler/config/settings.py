@@ -17,6 +17,7 @@ from ostler.config.observing import AlertSettings, TelemetrySettings
 from ostler.domain.alert_rules import Rule
 from ostler.domain.limits import Pace, ScopeKind, UnknownPrice, WindowKind
 from ostler.domain.limits import Unit as BudgetUnit
+from ostler.domain.loops import ScheduleConfig
 from ostler.domain.policy import ContextRule, Policy
 from ostler.domain.tasks import TaskKind
 
@@ -294,6 +295,11 @@ class LoopSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Whether loops that fell due while none could run are run late, or counted as skipped."""
     wait_first: bool = False
     """Whether the first loop waits an interval after the start."""
+
+    @property
+    def schedule(self) -> ScheduleConfig:
+        """What a new loop begins with; the fields are the same."""
+        return ScheduleConfig(**msgspec.structs.asdict(self))
 
 
 class LoadedProfile(msgspec.Struct, frozen=True, kw_only=True):

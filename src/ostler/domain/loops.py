@@ -18,6 +18,7 @@ MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 RECENT_KEPT = 50
 HISTORY_KEPT = 10
+"""Answers, where nobody says otherwise."""
 HISTORY_CHARS = 2_000
 LOOP_ENV = ("OSTLER_LOOP", "OSTLER_LOOP_NUMBER", "OSTLER_LOOP_TICK")
 """What a command of a loop is told of its place. They steer no program, so every worker lets a task set them."""
@@ -110,6 +111,8 @@ class LoopDone(msgspec.Struct, frozen=True, kw_only=True):
 class Summarizing(msgspec.Struct, frozen=True, kw_only=True):
     """Older answers that a model is asked to summarise."""
 
+    number: int = 0
+    """Of the loop in which it was asked for; 0 in what was stored before there was this number."""
     at_tick: int
     texts: tuple[str, ...]
 

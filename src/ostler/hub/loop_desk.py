@@ -8,15 +8,17 @@ from ostler.domain.errors import ConflictError, InvalidInputError, nearest
 from ostler.domain.event import Event
 from ostler.domain.loops import Loop, LoopStatus
 from ostler.domain.ports import Store
+from ostler.domain.schedules import check
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.hub.loop_runner import LoopRunner
 from ostler.hub.loop_views import RECENT_SHOWN, LoopAnswer, LoopHistory, LoopList, LoopWish, ScheduleChange
 from ostler.hub.pump import Pump
 from ostler.loops import machine
 from ostler.loops.machine import Step
-from ostler.loops.schedule import check
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+LOOPS_LOOKED_FOR = 500
+"""In one look. Loops whose first task was never taken are a gap in the records; a gap of so many is the end."""
 _ACTS: dict[str, Callable[[Loop, int], Step]] = {
     "start": machine.start,
     "stop": machine.stop,
@@ -43,15 +45,29 @@ class LoopDesk:
         schedule = wish.schedule.of(self.runner.rules.defaults)
         check(schedule)
         now_ms = self._pump.clock.now_ms()
-        loop = Loop(name=wish.name, created_ms=now_ms, schedule=schedule, work=wish.work)
+        begun = await self._begun(wish.name)
+        loop = Loop(name=wish.name, created_ms=now_ms, schedule=schedule, work=wish.work, loops_begun=begun)
         self._check_work(loop)
         made = Event(name="loop.created", at_ms=now_ms, metadata={"loop": loop.name, "kind": wish.work.kind.value})
         step = Step(loop, (made,))
         if wish.start:
-            begun = machine.start(loop, now_ms)
-            step = Step(begun.loop, (made, *begun.events))
+            started = machine.start(loop, now_ms)
+            step = Step(started.loop, (made, *started.events))
         await self.runner.save_new(loop, step)
         return await self.show(wish.name)
+
+    async def _begun(self, name: str) -> int:
+        """The number of the last loop of this name whose tasks are in the records, also of one that was dropped: a new
+        one counts on from there, because the task of a step of an old one would count as its own.
+        """
+        begun = 0
+        while True:
+            numbers = range(begun + 1, begun + 1 + LOOPS_LOOKED_FOR)
+            ids = {machine.first_step_id(name, number): number for number in numbers}
+            known = await self._store.states(list(ids))
+            if not known:
+                return begun
+            begun = max(ids[task_id] for task_id in known)
 
     def _check_work(self, loop: Loop) -> None:
         work = loop.work

@@ -4,8 +4,9 @@ A look reads all loops from the store, takes each step that can be taken, and st
 from. Only then its task is handed in, under an id that follows from the loop. So whatever ends a hub between two
 writes, the next look of any hub goes on from there; of several that look at once, one takes the step.
 
-It looks when a loop is due, when a task of a loop has ended or waits for money, after each verb, and every
-`LOOK_EVERY_S` in any case. O(loops) a look; nothing is read while there is nothing to do.
+It looks when a loop is due, when a task of a loop has ended or begins to wait for money, after each verb, and every
+`LOOK_EVERY_S` in any case; a look that failed, of all loops or of one, is taken again after `AGAIN_S`. Between two
+looks others always get their turn. O(loops) a look; nothing is read while there is nothing to do.
 """
 
 import asyncio
@@ -31,6 +32,9 @@ from ostler.loops.machine import Ended, Step
 from ostler.loops.work import extract, step_spec, summary_spec
 
 LOOK_EVERY_S = 5.0
+AGAIN_S = 1.0
+LEAST_S = 0.001
+"""What is due in less than the clock can tell."""
 TRIES = 20
 """Others may store a loop between our look and our step; so often it is tried again."""
 SESSION = "loop:"
@@ -42,6 +46,8 @@ class LoopRules(msgspec.Struct, frozen=True, kw_only=True):
     defaults: ScheduleConfig = ScheduleConfig()
     summarize_every: int = 10
     """Ticks between summaries of older answers; 0 = never."""
+    window: int = 30
+    """Answers that are kept as they were given, until they are summarised; older ones are forgotten."""
     tokens: int = 4_000
     """Length of a prompt where the tier of the work does not say."""
 
@@ -73,6 +79,10 @@ class LoopRunner:
         self._watched: frozenset[str] = frozenset()
         """Tasks of loops that were with the queue at the last look."""
         self._due_ms: int | None = None
+        self._seen_seq = 0
+        """The newest durable event when the last look began."""
+        self._poor: frozenset[str] = frozenset()
+        """Tasks of loops that waited for money when the last look began."""
 
     async def start(self) -> None:
         """Take back what no loop wants any more, and begin to look."""
@@ -85,16 +95,32 @@ class LoopRunner:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
-    async def look(self) -> None:
-        """Take every step that can be taken now."""
+    async def look(self) -> bool:
+        """Take every step that can be taken now; whether every loop could be looked after. One that cannot be keeps no
+        other from its steps.
+        """
         async with self._lock:
+            self._seen_seq, self._poor = self._pump.last_seq, self._without_money()
             watched: set[str] = set()
             due_ms: list[int] = []
+            whole = True
             for seen in await self._store.loops():
-                loop = await self._advance(seen)
+                loop = await self._looked_after(seen)
+                whole = whole and loop is not None
+                loop = loop or seen
                 watched.update(_tasks_of(loop))
                 due_ms += [wake_ms] if (wake_ms := machine.wake_ms(loop)) is not None else []
             self._watched, self._due_ms = frozenset(watched), min(due_ms, default=None)
+            return whole
+
+    async def _looked_after(self, seen: Loop) -> Loop | None:
+        """The loop after all steps that it can take; `None` when something was in the way."""
+        try:
+            return await self._advance(seen)
+        except Exception as error:  # boundary: whatever is wrong with one loop, the others go on
+            what, kind = str(error), type(error).__name__
+            self._log.warning("a loop cannot be looked after", loop=seen.name, error=what, kind=kind)
+            return None
 
     async def stepped(self, name: str, step: Callable[[Loop, int], Step]) -> Loop:
         """Take a step that somebody asked for, and what follows from it; the loop after that. Raises what the step
@@ -163,10 +189,12 @@ class LoopRunner:
         task_id, run = machine.wanted(loop), loop.run
         if task_id is None or run is None:
             return None
-        found = await self._found(task_id, lambda: step_spec(loop, run, self._tokens(loop)))
+        before = machine.taken_back(loop, run)
+        found = await self._found(task_id, lambda: step_spec(loop, run, self._tokens(loop)), before)
         if found is None:
             return machine.no_money(loop, task_id, self._now_ms()) if self._waits_for_money(task_id) else None
-        return machine.step_ended(loop, task_id, found, self._now_ms(), summarize_every=self.rules.summarize_every)
+        every, keep = self.rules.summarize_every, self.rules.window
+        return machine.step_ended(loop, task_id, found, self._now_ms(), summarize_every=every, keep=keep)
 
     async def _summarized(self, loop: Loop) -> Step | None:
         """What the task that summarises makes possible. Without a model that answers, sentences are extracted."""
@@ -184,15 +212,25 @@ class LoopRunner:
         text = found.output.strip() if by_model else extract(loop, job)
         return machine.summarized(loop, task_id, text, "model" if by_model else "extract", self._now_ms())
 
-    async def _found(self, task_id: str, spec: Callable[[], TaskSpec]) -> Ended | None:
-        """How a task ended; `None` while it is open. One that nobody knows is handed in."""
+    async def _found(self, task_id: str, spec: Callable[[], TaskSpec], before: str | None = None) -> Ended | None:
+        """How a task ended; `None` while it is open. One that nobody knows is handed in. `before`: a task that was
+        taken back for this one; where it was too late for that, it counts.
+        """
         if task_id in self._pump.scheduler.books.tasks:
             return None
-        state = (await self._store.states([task_id])).get(task_id)
-        if state is None:
-            return await self._handed_in(spec())
-        if state not in FINAL_STATES:
-            return None
+        states = await self._store.states([task_id] if before is None else [task_id, before])
+        if task_id not in states and before in states:
+            if states[before] is TaskState.SUCCEEDED:
+                return await self._ending(before, states[before])
+            if states[before] not in FINAL_STATES:
+                return None
+        if states.get(task_id) in FINAL_STATES:
+            return await self._ending(task_id, states[task_id])
+        # Nobody knows it, or it is about to end, or its commit was not heard of: then the hub takes it up.
+        return await self._handed_in(spec())
+
+    async def _ending(self, task_id: str, state: TaskState) -> Ended:
+        """What is in the records of a task that has ended."""
         task = (await self._store.rows([task_id]))[task_id]
         output = (await self._store.outputs([task_id])).get(task_id, "")
         span = Span(scope=ScopeKind.TASK, value=task_id, start_ms=EARLIEST_MS, end_ms=LATEST_MS)
@@ -235,35 +273,39 @@ class LoopRunner:
         while True:
             self._kicked.clear()
             try:
-                await self.look()
+                whole = await self.look()
             except OstlerError as error:
                 self._log.warning("loops cannot be looked after", error=str(error))
-            await self._rest()
+                whole = False
+            await (self._rest() if whole else asyncio.sleep(AGAIN_S))
 
     async def _rest(self) -> None:
         """Until something may have changed for a loop."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + LOOK_EVERY_S
-        while not (self._kicked.is_set() or self._changed()) and (left := until - loop.time()) > 0:
-            if self._due_ms is not None:
-                left = min(left, max(0.0, (self._due_ms - self._now_ms()) / 1000))
-            kick = asyncio.ensure_future(self._kicked.wait())
-            news = asyncio.ensure_future(self._news())
-            await asyncio.wait({kick, news}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            for waiting in (kick, news):
-                waiting.cancel()
-            await asyncio.gather(kick, news, return_exceptions=True)
+        left_s = LOOK_EVERY_S
+        if self._due_ms is not None:
+            left_s = min(left_s, max(LEAST_S, (self._due_ms - self._now_ms()) / 1000))
+        waiting = (asyncio.ensure_future(self._kicked.wait()), asyncio.ensure_future(self._news()))
+        try:
+            await asyncio.wait(waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _news(self) -> None:
         async with self._pump.news:
-            await self._pump.news.wait()
+            await self._pump.news.wait_for(self._changed)
 
     def _changed(self) -> bool:
-        """Whether a loop is due, or a task of one has ended or waits for money. Looks at memory only."""
-        if self._due_ms is not None and self._due_ms <= self._now_ms():
-            return True
+        """Whether a task of a loop has ended, or waits for money and did not before. Looks at memory only. The books
+        let go of a task before its end is durable: then the next news of the store are waited for.
+        """
         tasks = self._pump.scheduler.books.tasks
-        return any(task_id not in tasks or self._waits_for_money(task_id) for task_id in self._watched)
+        ended = self._pump.last_seq != self._seen_seq and any(task_id not in tasks for task_id in self._watched)
+        return ended or not self._without_money() <= self._poor
+
+    def _without_money(self) -> frozenset[str]:
+        return frozenset(task_id for task_id in self._watched if self._waits_for_money(task_id))
 
 
 def _tasks_of(loop: Loop) -> Iterator[str]:

@@ -34,8 +34,9 @@ from ostler.domain.loops import (
     ScheduleConfig,
     Summarizing,
 )
+from ostler.domain.schedules import check
 from ostler.domain.tasks import TaskKind
-from ostler.loops.schedule import check, due_between, first_due, next_due
+from ostler.loops.schedule import due_between, first_due, next_due
 from ostler.loops.wishes import Wishes, fingerprint, wishes
 
 ERROR_CHARS = 500
@@ -67,9 +68,20 @@ def step_id(loop: Loop, run: LoopRun) -> str:
     return f"loop-{loop.name}-{run.number}-{run.tick}-{run.step}{again}"
 
 
+def first_step_id(name: str, number: int) -> str:
+    """The id of the task that a loop of a name begins with."""
+    return f"loop-{name}-{number}-1-1"
+
+
 def summary_id(loop: Loop, summarizing: Summarizing) -> str:
     """The id of the task that summarises."""
-    return f"loop-{loop.name}-summary-{summarizing.at_tick}"
+    of_loop = f"{summarizing.number}-" if summarizing.number else ""
+    return f"loop-{loop.name}-summary-{of_loop}{summarizing.at_tick}"
+
+
+def taken_back(loop: Loop, run: LoopRun) -> str | None:
+    """The id of the task of this step that was taken back when there was no money, if one was."""
+    return step_id(loop, msgspec.structs.replace(run, again=run.again - 1)) if run.again else None
 
 
 def wanted(loop: Loop) -> str | None:
@@ -204,9 +216,12 @@ def no_money(loop: Loop, task_id: str, now_ms: int) -> Step | None:
     return Step(msgspec.structs.replace(paused.loop, reason=BUDGET), paused.events, (task_id,))
 
 
-def step_ended(loop: Loop, task_id: str, ended: Ended, now_ms: int, *, summarize_every: int = 0) -> Step | None:
+def step_ended(
+    loop: Loop, task_id: str, ended: Ended, now_ms: int, *, summarize_every: int = 0, keep: int = HISTORY_KEPT
+) -> Step | None:
     """The task of a step has ended. `None` when it is not the step that is under way: it has been counted before.
-    `summarize_every`: after so many ticks their answers are to be summarised; 0 = never.
+    `summarize_every`: after so many ticks their answers are to be summarised; 0 = never. `keep`: answers that are kept
+    as they are, at most.
     """
     run = loop.run
     if run is None or wanted(loop) != task_id:
@@ -229,7 +244,7 @@ def step_ended(loop: Loop, task_id: str, ended: Ended, now_ms: int, *, summarize
     if ended.ok and asked.go_on and not (asked.stop or asked.end) and run.step < loop.schedule.max_steps_per_tick:
         further = msgspec.structs.replace(run, step=run.step + 1, again=0, said=ended.output[:HISTORY_CHARS])
         return _going_on(loop, further, ())
-    loop = _tick_counted(loop, ended, summarize_every)
+    loop = _tick_counted(loop, ended, summarize_every, keep)
     return _after_tick(loop, run, asked, _tick_told(loop, run, ended, now_ms), now_ms)
 
 
@@ -248,7 +263,7 @@ def _tick_told(loop: Loop, run: LoopRun, ended: Ended, now_ms: int) -> Event:
     )
 
 
-def _tick_counted(loop: Loop, ended: Ended, summarize_every: int) -> Loop:
+def _tick_counted(loop: Loop, ended: Ended, summarize_every: int, keep: int) -> Loop:
     if not ended.ok:
         return msgspec.structs.replace(
             loop,
@@ -265,7 +280,7 @@ def _tick_counted(loop: Loop, ended: Ended, summarize_every: int) -> Loop:
         consecutive_errors=0,
         same_answers=loop.same_answers + 1 if mark == loop.fingerprint else 1,
         fingerprint=mark,
-        history=(*loop.history, ended.output[:HISTORY_CHARS])[-HISTORY_KEPT:],
+        history=(*loop.history, ended.output[:HISTORY_CHARS])[-keep:],
     )
     if (
         not _talks(loop)
@@ -277,7 +292,7 @@ def _tick_counted(loop: Loop, ended: Ended, summarize_every: int) -> Loop:
     older = counted.history[:-1]
     if not older:
         return counted
-    job = Summarizing(at_tick=counted.total_ticks_run, texts=older)
+    job = Summarizing(number=loop.loops_begun, at_tick=counted.total_ticks_run, texts=older)
     return msgspec.structs.replace(counted, summarizing=job, history=counted.history[-1:])
 
 
