@@ -15,6 +15,7 @@ from ostler import BudgetTracker, ScheduleConfig, TickScheduler
 from ostler.app.tick_scheduler import Tick, TickResult
 from ostler.domain.errors import ConflictError, InvalidInputError
 from ostler.store.errors import StoreError
+from ostler.store.state_file import Stored
 from tests.e2e.process import until
 
 
@@ -293,3 +294,101 @@ def test_a_schedule_may_be_a_cron_expression(state: Path) -> None:
     clock.now_ms = due_ms
     assert scheduler.join(30)
     assert scheduler.status()["loops_completed"] == 1
+
+
+def test_a_scheduler_that_waits_rests(state: Path) -> None:
+    """It looks at its file now and then, whatever it stored itself; a tick it is asked for comes at once."""
+    clock = Clock()
+    looks = 0
+
+    def now_ms() -> int:
+        nonlocal looks
+        looks += 1
+        return clock.now_ms
+
+    scheduler = TickScheduler(say, soon(interval_minutes=60, max_loops=2), path=state, now_ms=now_ms)
+    scheduler.start()
+    until(lambda: scheduler.status()["loops_completed"] == 1, "its first loop is over")
+    looks = 0
+    assert not scheduler.join(0.5)
+    assert looks < 10
+    clock.now_ms += 3_600_000
+    scheduler.update(stimulus="go on")
+    assert scheduler.join(30)
+    assert scheduler.status()["loops_completed"] == 2
+
+
+def test_a_coroutine_that_waits_rests(state: Path) -> None:
+    """As in the thread."""
+    looks = 0
+
+    def now_ms() -> int:
+        nonlocal looks
+        looks += 1
+        return Clock().now_ms
+
+    async def main() -> None:
+        scheduler = TickScheduler(say, soon(interval_minutes=60, max_loops=2), path=state, now_ms=now_ms)
+        task = asyncio.create_task(scheduler.run())
+        await asyncio.sleep(0.5)
+        scheduler.stop()
+        await task
+
+    asyncio.run(main())
+    assert looks < 30
+
+
+def test_a_file_that_cannot_be_written_stops_no_schedule(state: Path) -> None:
+    """What a tick said is kept until it can be stored; meanwhile no other tick runs, and the status says why."""
+    full = True
+    ticks: list[str] = []
+
+    def run(tick: Tick) -> str:
+        ticks.append(tick.name)
+        return say(tick)
+
+    scheduler = TickScheduler(run, soon(), path=state)
+    write = scheduler._file._write
+
+    def written(stored: Stored, body: bytes) -> None:
+        if full and ticks:
+            raise OSError(28, "No space left on device")
+        write(stored, body)
+
+    scheduler._file._write = written  # type: ignore[method-assign]
+    scheduler.start()
+    until(lambda: scheduler.status()["failing"] != "", "it has noticed")
+    assert "No space left" in scheduler.status()["failing"]
+    assert ticks == ["1.1"]
+    full = False
+    assert scheduler.join(30)
+    found = scheduler.status()
+    assert ticks == ["1.1", "1.2", "1.3"]
+    assert (found["status"], found["failing"], found["total_errors"]) == ("finished", "", 0)
+
+
+@pytest.mark.parametrize(("rule", "ticks"), [(False, ["1.2", "1.3"]), (True, ["1.1", "1.2", "1.3"])])
+def test_a_pause_does_not_make_an_interrupted_tick_run_twice(state: Path, rule: bool, ticks: list[str]) -> None:
+    """Paused while its tick was under way, then gone: the rule for interrupted ticks holds for it as for any other."""
+    left = state.with_name("left.json")
+    seen: list[str] = []
+
+    def run(tick: Tick) -> str:
+        if tick.name == "1.1" and not left.exists():
+            scheduler.pause()
+            left.write_bytes(state.read_bytes())  # what a process that dies now leaves behind
+        return say(tick)
+
+    def go_on(tick: Tick) -> str:
+        seen.append(tick.name)
+        return say(tick)
+
+    scheduler = TickScheduler(run, soon(), path=state)
+    scheduler.start()
+    until(lambda: scheduler.status()["total_ticks_run"] == 1, "its tick has ended")
+    scheduler.stop(30)
+    again = TickScheduler(go_on, path=left, repeat_interrupted=rule)
+    again.start()
+    assert again.join(30)
+    assert seen == ticks
+    assert (again.status()["total_ticks_run"], again.status()["total_errors"]) == (3, int(not rule))

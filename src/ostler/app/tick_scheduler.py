@@ -30,10 +30,10 @@ from ostler.domain.errors import ConflictError
 from ostler.domain.event import Event
 from ostler.domain.loops import Loop, LoopStatus, ScheduleConfig
 from ostler.domain.money import MICRO_USD_PER_USD
+from ostler.domain.schedules import check
 from ostler.domain.working_set import WorkingState
 from ostler.loops import machine
 from ostler.loops.machine import Ended, Step
-from ostler.domain.schedules import check
 from ostler.store.errors import StoreError
 from ostler.store.file_lock import FileLock
 from ostler.store.state_file import StateFile
@@ -111,6 +111,10 @@ class TickScheduler:
         self.listener_errors = 0
         """How often a listener failed."""
         self._news = threading.Event()
+        """Set by whoever steers the loop, never by its own steps: those would end each of its waits."""
+        self._owed: tuple[str, Ended] | None = None
+        """A tick that ended, as long as its end is not stored."""
+        self._failing = ""
         self._mine: FileLock | None = None
         self._thread: threading.Thread | None = None
 
@@ -135,7 +139,7 @@ class TickScheduler:
         """Run in this event loop until the schedule is over. Cancelling it leaves the loop as it is, to be taken up."""
         self._begin()
         try:
-            while (due := self._next()) is not None:
+            while (due := self._looked()) is not None:
                 if isinstance(due, float):
                     await self._rest(due)
                 else:
@@ -147,16 +151,16 @@ class TickScheduler:
         """End the schedule. A tick under way cannot be cut off: it ends, and its answer counts no more. Waits for that,
         at most so long.
         """
-        self._take(machine.stop)
+        self._steer(machine.stop)
         self.join(timeout_s)
 
     def pause(self) -> None:
         """Begin nothing new; a tick under way ends and counts."""
-        self._take(machine.pause)
+        self._steer(machine.pause)
 
     def resume(self) -> None:
         """Go on where it was paused."""
-        self._take(machine.resume)
+        self._steer(machine.resume)
 
     def update(self, **fields: Any) -> ScheduleConfig:  # noqa: ANN401 -- fields of a schedule
         """Change the schedule, also while it runs."""
@@ -164,7 +168,7 @@ class TickScheduler:
         def step(loop: Loop, now_ms: int) -> Step:
             return machine.change(loop, msgspec.convert({**_fields(loop.schedule), **fields}, ScheduleConfig), now_ms)
 
-        return self._take(step).schedule
+        return self._steer(step).schedule
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait until the thread has ended; whether it has."""
@@ -194,6 +198,7 @@ class TickScheduler:
             "next_loop_ms": loop.next_loop_ms,
             "countdown_s": None if due_ms is None else max(0, due_ms - now_ms) / 1000,
             "last_error": loop.last_error,
+            "failing": self._failing,
             "schedule": _fields(loop.schedule),
             "recent_loops": [_fields(done) for done in loop.recent[::-1][:RECENT_SHOWN]],
             "budget": self._budget.status() if self._budget is not None else None,
@@ -216,13 +221,19 @@ class TickScheduler:
 
     def _taken_up(self, loop: Loop, now_ms: int) -> Step:
         """Whatever it was left as, it goes on."""
-        if loop.status is LoopStatus.PAUSED:
-            return machine.resume(loop, now_ms)
-        task_id = machine.wanted(loop)
+        told: tuple[Event, ...] = ()
+        was_paused, task_id = loop.status is LoopStatus.PAUSED, machine.wanted(loop)
         if task_id is not None and not self._repeats:
             ended = Ended(ok=False, error="its process ended before it did")
-            return machine.step_ended(loop, task_id, ended, now_ms) or Step(loop)
-        return Step(loop) if loop.status in (LoopStatus.RUNNING, LoopStatus.WAITING) else machine.start(loop, now_ms)
+            counted = machine.step_ended(loop, task_id, ended, now_ms) or Step(loop)
+            if not was_paused:
+                return counted
+            loop, told = counted.loop, counted.events
+        if loop.status is LoopStatus.PAUSED:
+            resumed = machine.resume(loop, now_ms)
+            return Step(resumed.loop, (*told, *resumed.events))
+        going = told or loop.status in (LoopStatus.RUNNING, LoopStatus.WAITING)
+        return Step(loop, told) if going else machine.start(loop, now_ms)
 
     def _let_go(self) -> None:
         if self._mine is not None:
@@ -244,7 +255,7 @@ class TickScheduler:
 
     def _in_thread(self) -> None:
         try:
-            while (due := self._next()) is not None:
+            while (due := self._looked()) is not None:
                 if isinstance(due, float):
                     self._news.wait(due)
                     self._news.clear()
@@ -263,8 +274,22 @@ class TickScheduler:
             await asyncio.sleep(min(left, NEWS_S))
         self._news.clear()
 
+    def _looked(self) -> tuple[str, Tick] | float | None:
+        """What is next. A file that cannot be written or read now is tried again, and no tick runs before it can be."""
+        try:
+            due = self._next()
+        except (StoreError, ConflictError) as error:
+            self._failing = str(error)
+            return LOOK_S
+        self._failing = ""
+        return due
+
     def _next(self) -> tuple[str, Tick] | float | None:
         """The tick to run now, seconds to wait, or nothing more."""
+        if self._owed is not None:
+            owed_id, ended = self._owed
+            self._take(lambda loop, now_ms: machine.step_ended(loop, owed_id, ended, now_ms) or Step(loop))
+            self._owed = None
         loop = self._take(lambda loop, now_ms: machine.due(loop, now_ms) or Step(loop))
         task_id, run = machine.wanted(loop), loop.run
         if task_id is not None and run is not None:
@@ -282,7 +307,7 @@ class TickScheduler:
         return self._budget is not None and self._budget.check(tick=tick.name).level is Level.EXHAUSTED
 
     async def _ticked(self, due: tuple[str, Tick], *, threaded: bool = False) -> None:
-        """Run a tick and count it. `threaded`: a plain function must not keep the event loop from others."""
+        """Run a tick; the next look counts it. `threaded`: a plain function must not hold up the event loop."""
         task_id, tick = due
         run_tick = self._run_tick
         try:
@@ -299,7 +324,7 @@ class TickScheduler:
             error=result.error,
             cost_micro_usd=round(result.cost * MICRO_USD_PER_USD),
         )
-        self._take(lambda loop, now_ms: machine.step_ended(loop, task_id, ended, now_ms) or Step(loop))
+        self._owed = (task_id, ended)
 
     def _read(self) -> Loop:
         return self._loop(self._file.read().body)
@@ -313,6 +338,12 @@ class TickScheduler:
         except msgspec.DecodeError as error:
             raise StoreError(f"no state of a loop: {error}", where=str(self._file.path)) from error
 
+    def _steer(self, step: Callable[[Loop, int], Step]) -> Loop:
+        """Take a step that somebody asked for, and let the loop look at once."""
+        loop = self._take(step)
+        self._news.set()
+        return loop
+
     def _take(self, step: Callable[[Loop, int], Step]) -> Loop:
         """Take a step from the newest state and store it; then tell of it."""
         told: tuple[Event, ...] = ()
@@ -325,7 +356,6 @@ class TickScheduler:
             return msgspec.json.encode(taken.loop)
 
         loop = self._loop(self._file.change(changed).body)
-        self._news.set()
         for event in told:
             self._tell(event)
         return loop
