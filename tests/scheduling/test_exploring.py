@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ostler.domain.limits import BudgetPolicy, Price
+from ostler.domain.commands import Settle
+from ostler.domain.ledger import Amount, Basis
+from ostler.domain.limits import BudgetPolicy, Limit, Price
 from ostler.domain.observations import Observation
 from ostler.domain.policy import Arm, HistoryRule, Learned, LearningPolicy, Policy
 from ostler.domain.tasks import Complexity, Usage
@@ -114,6 +116,19 @@ def test_an_empty_purse_ends_what_costs_more_until_tomorrow() -> None:
     made.chat("tomorrow", Complexity.STANDARD, task_type="docs")
     made.finish("tomorrow", usage=COUNT)
     assert kept(made)[-1].propensity == 0.5
+
+
+def test_a_refused_assignment_gives_back_what_it_held_for_exploring() -> None:
+    """The store knows of money that this hub did not see spent, and says no: nothing ran, so the day still has it all."""
+    base = curious(10.0)
+    limit = Limit(name="all", hard=1_000_000)
+    made = rig(replace(base, budget=replace(base.budget, limits=(limit,))))
+    made.ledger.apply(Settle(attempt="elsewhere", at_ms=START_MS, amount=Amount(micro_usd=999_999), basis=Basis.PRICED))
+    waiting = next(
+        name for name in map("t{}".format, range(60)) if made.chat(name, task_type="docs") and not made.rows[name].session
+    )
+    assert made.wait_code(waiting) == "budget"
+    assert made.scheduler.books.exploration.left(made.now_ms, 10_000_000) == 10_000_000
 
 
 def test_no_limit_at_all_is_no_exploring_of_what_costs() -> None:

@@ -56,6 +56,19 @@ def test_a_failed_check_is_kept_and_the_next_try_is_the_second(rig: Rig) -> None
     assert first.id != second.id
 
 
+def test_a_failure_after_which_nothing_is_tried_needs_a_person(rig: Rig) -> None:
+    """Said of the last try alone: what another one may mend needs nobody yet."""
+    rig.chat("t1", max_attempts=2)
+    rig.finish("t1", FailureClass.VERIFICATION)
+    rig.pass_ms(3_000)
+    rig.finish("t1", FailureClass.VERIFICATION)
+    assert rig.state("t1") is TaskState.DEAD_LETTER
+    rig.chat("t2")
+    rig.finish("t2", FailureClass.REFUSAL)
+    assert rig.state("t2") is TaskState.FAILED
+    assert [one.quality for one in kept(rig)] == ["", "needs a person", "needs a person"]
+
+
 def test_what_it_cost_is_kept_where_it_is_known() -> None:
     """A paid place by its count and price, a place of one's own nothing, without a count nobody knows."""
     rig = priced_rig()

@@ -26,8 +26,11 @@ def note(
     *,
     failure: Failure | None = None,
     proof: Outcome = Outcome.REPORTED,
+    is_last: bool = False,
 ) -> None:
-    """Keep what an attempt says about its model, if it says anything. `task`: the row before it counts the attempt."""
+    """Keep what an attempt says about its model, if it says anything. `task`: the row before it counts the attempt;
+    `is_last`: it failed, and nothing is tried any more.
+    """
     cost = purse.cost_of(turn.books, attempt) if attempt is not None else None
     turn.books.agent_paid.pop(task.id, None)
     if attempt is not None and attempt.explored:
@@ -52,14 +55,17 @@ def note(
         retries=max(0, task.generation - 1),
         propensity=attempt.propensity if attempt is not None else 1.0,
         explored=attempt is not None and attempt.explored,
-        quality=_quality(task) if failure is None else "",
+        quality=_quality(task, failed=failure is not None, is_last=is_last),
         note=failure.kind.value if failure is not None else "",
         version=_version(turn, task),
     )
     turn.effects.append(Apply(command=PutObservations(observations=(one,))))
 
 
-def _quality(task: Task) -> str:
+def _quality(task: Task, *, failed: bool, is_last: bool) -> str:
+    """How good it is in words; of a failure that another try may still mend, nothing."""
+    if failed:
+        return "needs a person" if is_last else ""
     return "first try" if task.attempts_used == 0 and task.quality_steps == 0 else "after a fix"
 
 

@@ -31,6 +31,8 @@ from ostler.scheduling.timers import TimerKind
 
 AGENT_REPEATS = 2
 ENDS_KEPT = 4096
+_FOR_A_PERSON = frozenset({Move.FAIL, Move.HUMAN})
+"""Moves after a failure by which nothing is tried any more."""
 PROGRAM_ENDS = frozenset({FailureClass.CUT, FailureClass.TIMEOUT, FailureClass.STALLED})
 """Ways of an agent's program to end that are no doing of the endpoint: its calls were blamed one by one."""
 TRIED_KEPT = 8
@@ -187,7 +189,6 @@ def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) ->
         failure = Failure(kind=FailureClass.CANCELLED, message=reason, at_ms=turn.now_ms)
     if task.facts.kind is not TaskKind.AGENT:  # its calls were blamed one by one, as calls of the gateway
         blame(turn, task.endpoint, failure)
-    note(turn, task, attempt, failure=failure)
     step = next_step(
         task,
         failure.kind,
@@ -198,6 +199,7 @@ def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) ->
         can_switch=_step_used(task) < len(task.facts.fallback_models),
         advice=advise(task, failure.kind, policy),
     )
+    note(turn, task, attempt, failure=failure, is_last=bool(step.exhausted) or step.move in _FOR_A_PERSON)
     task = _remembering(task, failure, counted=step.counted or step.move is Move.MODEL)
     if attempt is not None and attempt.counted != step.counted:
         attempt = msgspec.structs.replace(attempt, counted=step.counted)
@@ -369,6 +371,8 @@ def refused(turn: Turn, task_id: str, generation: int, result: Refused) -> None:
     if row is not None and row.session is not None:
         return
     purse.undone(turn, purse.name_of(task_id, generation))
+    books.exploration.ended(purse.name_of(task_id, generation), 0, turn.now_ms)
+    books.agent_paid.pop(task_id, None)
     if mine is not None and mine.generation == generation and mine.session is not None:
         release(turn, mine)
     if mine is not None:
