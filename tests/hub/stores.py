@@ -1,10 +1,12 @@
 """Stores for tests of the shell: one whose commits are held back by hand, one that refuses what it is told to."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from ostler.domain.commands import AppendEvents, Command, RefusalReason, Refused, Result, UpdateTask
 from ostler.domain.event import Event
+from ostler.domain.observations import Observation, ObservationQuery
+from ostler.store.errors import StoreError
 from ostler.store.memory import MemoryStore
 
 
@@ -69,3 +71,35 @@ class RefusingStore(MemoryStore):
             else:
                 results += await super().apply([command])
         return results
+
+
+class SlowReads(MemoryStore):
+    """Reads outcomes, and lets something happen before it hands them over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def observations(self, query: ObservationQuery) -> list[Observation]:
+        found = await super().observations(query)
+        if self.meanwhile is not None:
+            act, self.meanwhile = self.meanwhile, None
+            await act()
+        return found
+
+
+class SilencedStore(MemoryStore):
+    """Fails to write the events of a name as long as it is told to."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+        self.fails = False
+        self.failed = 0
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        events = [event for command in commands if isinstance(command, AppendEvents) for event in command.events]
+        if self.fails and any(event.name == self._name for event in events):
+            self.failed += 1
+            raise StoreError("told to fail", where="memory")
+        return await super().apply(commands)

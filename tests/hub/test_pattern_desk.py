@@ -1,5 +1,8 @@
 """Outcomes in the hub: kept as tasks end, shown, put in force, and taken back."""
 
+import asyncio
+
+import pytest
 from msgspec.structs import replace
 
 from ostler.domain.commands import PutObservations
@@ -8,13 +11,16 @@ from ostler.domain.observations import Observation, ObservationQuery, Origin
 from ostler.domain.policy import HistoryRule, LearningPolicy, Policy
 from ostler.domain.states import Outcome
 from ostler.domain.tasks import Complexity, TaskKind, TaskSpec
+from ostler.hub import pattern_desk
 from ostler.hub.evidence_book import EvidenceBook
 from ostler.hub.service import Hub
 from ostler.learning.evidence import Counts
 from ostler.learning.kinds import learn_kinds
 from ostler.learning.lessons import label_of, revision_of
 from ostler.scheduling.effects import Apply
+from ostler.store.errors import StoreError
 from tests.hub.house import house
+from tests.hub.stores import SilencedStore, SlowReads
 from tests.scheduling.rig import three_tiers
 
 ALL = ObservationQuery()
@@ -227,6 +233,78 @@ async def test_an_outcome_that_was_read_already_is_not_counted_again() -> None:
         await book.load()
         book.took(outcomes(3))
         assert (book.rows, book.evidence.raw("docs", "qwen")) == (3, Counts(3.0, 0.0))
+
+
+async def test_an_outcome_that_ends_during_a_reading_is_counted_once() -> None:
+    """Whether the reading saw it or not; nor is the reading begun anew for it."""
+    store = SlowReads()
+    async with house(store, policy=policy()) as built:
+        book = built.hub.patterns.book
+        await store.apply([PutObservations(observations=tuple(outcomes(3)))])
+
+        async def two_end() -> None:
+            command = PutObservations(observations=tuple(outcomes(2, start=3)))
+            await built.pump._carry_out([Apply(command=command)])
+            book.took(outcomes(1))  # of one that was read, and is told of only now
+
+        store.meanwhile = two_end
+        await book.load()
+        assert (book.rows, book.evidence.raw("docs", "qwen")) == (5, Counts(5.0, 0.0))
+        assert book.verdicts.accepted_good == 5
+
+
+async def test_a_label_that_comes_during_a_reading_is_learned_from() -> None:
+    """It was not among what was read, and stands all the same."""
+    store = SlowReads()
+    label = label_of(TaskSpec(id="t", prompt="x"), "manual", 9, by_hand=True)
+    async with house(store, policy=policy()) as built:
+        book = built.hub.patterns.book
+
+        async def one_comes() -> None:
+            await store.apply([PutObservations(observations=(label,))])
+            book.learn_later([label])
+
+        store.meanwhile = one_comes
+        await book.load()
+        assert (book.rows, dict(book.labels)) == (1, {"t": label})
+
+
+async def test_a_reading_that_fails_loses_nothing() -> None:
+    """The book stands as it was, with what ended meanwhile."""
+    store = SlowReads()
+    async with house(store, policy=policy()) as built:
+        hub, book = built.hub, built.hub.patterns.book
+        await hub.patterns.add(outcomes(3))
+
+        async def one_ends() -> None:
+            await built.pump._carry_out([Apply(command=PutObservations(observations=tuple(outcomes(1, start=3))))])
+            raise StoreError("told to fail")
+
+        store.meanwhile = one_ends
+        with pytest.raises(StoreError):
+            await book.load()
+        assert (book.rows, book.evidence.raw("docs", "qwen")) == (4, Counts(4.0, 0.0))
+
+
+async def test_what_cannot_be_told_is_not_put_in_force_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that fails for a while ends no learning: the change comes, with its evidence, when it can be told."""
+    monkeypatch.setattr(pattern_desk, "LOOK_EVERY_S", 0.0)
+    store = SilencedStore("learning.changed")
+    async with house(store, policy=policy()) as built, asyncio.timeout(5):
+        hub, store.fails = built.hub, True
+        await hub.patterns.start()
+        try:
+            await built.pump._carry_out([Apply(command=PutObservations(observations=tuple(outcomes(20))))])
+            while store.failed < 3:
+                await asyncio.sleep(0)
+            assert await requested(hub) == "complex"
+            store.fails = False
+            while await requested(hub) != "standard":
+                await asyncio.sleep(0)
+            told = [event for event in (await hub.events(0, 500)).events if event.name == "learning.changed"]
+            assert sorted(str(event.metadata["task_type"]) for event in told) == ["", "docs"]
+        finally:
+            await hub.patterns.stop()
 
 
 async def test_texts_teach_the_type_of_texts_like_them() -> None:

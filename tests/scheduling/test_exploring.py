@@ -125,7 +125,9 @@ def test_a_refused_assignment_gives_back_what_it_held_for_exploring() -> None:
     made = rig(replace(base, budget=replace(base.budget, limits=(limit,))))
     made.ledger.apply(Settle(attempt="elsewhere", at_ms=START_MS, amount=Amount(micro_usd=999_999), basis=Basis.PRICED))
     waiting = next(
-        name for name in map("t{}".format, range(60)) if made.chat(name, task_type="docs") and not made.rows[name].session
+        name
+        for name in map("t{}".format, range(60))
+        if made.chat(name, task_type="docs") and not made.rows[name].session
     )
     assert made.wait_code(waiting) == "budget"
     assert made.scheduler.books.exploration.left(made.now_ms, 10_000_000) == 10_000_000

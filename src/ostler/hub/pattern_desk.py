@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ostler.domain.commands import AppendEvents, ForgetObservations, PutObservations
+from ostler.domain.errors import OstlerError
 from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.policy import HistoryRule, Learned, Policy
 from ostler.domain.ports import Store
@@ -179,23 +180,25 @@ class PatternDesk:
             kind for kind in sorted({*before, *learned}) if moves(before.get(kind)) != moves(learned.get(kind))
         )
         now_ms = self._pump.clock.now_ms()
+        if changed:  # told first: what could not be told is not put in force, and the next look tries again
+            events = tuple(told(kind, before.get(kind), learned.get(kind), now_ms) for kind in changed)
+            await self._pump.apply([AppendEvents(events=events)])
         if changed or (now_ms >= self._drift_from_ms and drifted(before, learned)):
             self._drift_from_ms = now_ms + WAITING_COSTS_MS * len(self._pump.scheduler.books.tasks)
             version = f"{policy.version.partition('+')[0]}+{now_ms:x}" if learned else policy.version.partition("+")[0]
             await self._pump.post(
                 PolicyChanged(policy=msgspec.structs.replace(policy, learned=learned, version=version))
             )
-            events = tuple(told(kind, before.get(kind), learned.get(kind), now_ms) for kind in changed)
-            await self._pump.apply([AppendEvents(events=events)])
         return changed
 
     async def _look_for_ever(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            if self.book.rows != self._seen:
-                self._seen = self.book.rows
-                with contextlib.suppress(OSError):
+            rows = self.book.rows
+            if rows != self._seen:
+                with contextlib.suppress(OstlerError):  # a store that fails is told of by whoever must write
                     await self.look()
+                    self._seen = rows
 
 
 def _is_named(kind: str, model: str, tier: str, version: str, query: ObservationQuery) -> bool:
