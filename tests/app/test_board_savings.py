@@ -48,7 +48,7 @@ def local_work(name: str, micro_usd: int) -> Settle:
 
 def test_a_hub_without_a_ledger_has_saved_nothing(profile: LoadedProfile, tmp_path: Path) -> None:
     """No file is no error."""
-    found = savings.for_board(profile, profile.policy, tmp_path / "none.db")
+    found = savings.for_board(profile, profile.policy, LedgerFile(tmp_path / "none.db"))
 
     assert found is not None
     assert (found.micro_usd, found.of, found.attempts) == (0, "", 0)
@@ -58,7 +58,7 @@ def test_what_the_ledger_noted_is_added_up(profile: LoadedProfile, tmp_path: Pat
     """With the model at whose price it was reckoned, named once."""
     path = tmp_path / "ledger.db"
     LedgerFile(path).apply([local_work("a", 300), local_work("b", 200)])
-    found = savings.for_board(profile, profile.policy, path)
+    found = savings.for_board(profile, profile.policy, LedgerFile(path))
 
     assert found is not None
     assert (found.micro_usd, found.of) == (500, "sky/claude-haiku")
@@ -69,4 +69,4 @@ def test_a_file_that_is_no_ledger_leaves_the_page_without_the_figure(profile: Lo
     path = tmp_path / "broken.db"
     path.write_bytes(b"this is no database" * 100)
 
-    assert savings.for_board(profile, profile.policy, path) is None
+    assert savings.for_board(profile, profile.policy, LedgerFile(path)) is None

@@ -146,7 +146,8 @@ def test_an_unknown_provider_is_told_with_the_nearest_one(ostler: Ostler) -> Non
 def test_a_recorded_call_is_charged_by_its_tokens(ostler: Ostler) -> None:
     """By the table's price, or by what it cost; the same name is charged once; an unknown price is not free."""
     assert ostler("budget", "record", "anthropic", "claude-sonnet-5", "--tokens-in", "1000", "--id", "x").code == 0
-    ostler("budget", "record", "anthropic", "claude-sonnet-5", "--tokens-in", "1000", "--id", "x")
+    again = ostler("budget", "record", "anthropic", "claude-sonnet-5", "--tokens-in", "1000", "--id", "x")
+    assert again.out == "charged $0.00\n"
     ostler("budget", "record", "anthropic", "anything", "--cost", "1.5", "--tier", "large")
     unknown = ostler("budget", "record", "deepseek", "mystery", "--tokens-out", "1000000", "--json")
 

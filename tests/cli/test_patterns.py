@@ -61,6 +61,15 @@ def test_an_outcome_is_written_by_hand(ostler: Ostler, served: ServedHub) -> Non
     assert first.id != second.id
 
 
+@pytest.mark.parametrize("flag", ["--cost", "--duration"])
+def test_what_is_no_number_is_not_kept(ostler: Ostler, served: ServedHub, flag: str) -> None:
+    """Python takes `nan` for a number, and no range keeps it out."""
+    before = len(served.asked("add"))
+    code, _, err = ostler("patterns", "record", "docs", "qwen", "--success", flag, "nan")
+    assert (code, "'nan' is not a number to count with" in err) == (ExitCode.USAGE, True)
+    assert len(served.asked("add")) == before
+
+
 def test_an_outcome_must_be_one_or_the_other(ostler: Ostler, served: ServedHub) -> None:
     """Neither is assumed."""
     code, _, err = ostler("patterns", "record", "docs", "qwen")

@@ -295,11 +295,11 @@ async def test_what_cannot_be_told_is_not_put_in_force_yet(monkeypatch: pytest.M
         await hub.patterns.start()
         try:
             await built.pump._carry_out([Apply(command=PutObservations(observations=tuple(outcomes(20))))])
-            while store.failed < 3:
+            while store.failed < 3:  # noqa: ASYNC110 -- the loop is looked at from outside
                 await asyncio.sleep(0)
             assert await requested(hub) == "complex"
             store.fails = False
-            while await requested(hub) != "standard":
+            while await requested(hub) != "standard":  # noqa: ASYNC110 -- the same
                 await asyncio.sleep(0)
             told = [event for event in (await hub.events(0, 500)).events if event.name == "learning.changed"]
             assert sorted(str(event.metadata["task_type"]) for event in told) == ["", "docs"]

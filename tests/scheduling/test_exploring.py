@@ -119,7 +119,7 @@ def test_an_empty_purse_ends_what_costs_more_until_tomorrow() -> None:
 
 
 def test_a_refused_assignment_gives_back_what_it_held_for_exploring() -> None:
-    """The store knows of money that this hub did not see spent, and says no: nothing ran, so the day still has it all."""
+    """The store knows of money that this hub did not see spent, and says no: nothing ran, the day still has it all."""
     base = curious(10.0)
     limit = Limit(name="all", hard=1_000_000)
     made = rig(replace(base, budget=replace(base.budget, limits=(limit,))))

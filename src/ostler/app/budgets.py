@@ -1,6 +1,7 @@
 """What `ostler budget` does: reads the hub's ledger beside it, and writes to it while no hub runs.
 
-A read is one snapshot of the file. While a hub has the file, `record` has the hub write.
+A read is one snapshot of the ledger. While a hub has its file, `record` has the hub write, and always where the ledger
+is in a database server.
 """
 
 import json
@@ -13,6 +14,7 @@ from uuid import uuid4
 
 import msgspec
 
+from ostler.app.ledgers import ledger_of
 from ostler.app.prices import book_of, current_table
 from ostler.budget.burn import Burn, burn
 from ostler.budget.limits import Gate, Level, SpentOf, Standing, gate, spans, standing, worst
@@ -69,11 +71,9 @@ class Budgets:
     def __init__(self, profile: str | None) -> None:
         self.source: Source = find_profile(profile, os.environ, Path.cwd())
         self.profile: LoadedProfile = load_source(self.source, os.environ, Path.cwd())
-        if "://" in self.profile.hub.database:
-            raise InvalidInputError("the ledger is in a database server", where="hub.database", remedy="ask its hub")
         self.policy = self.profile.policy.budget
         self.catalog = self.profile.policy.catalog
-        self.ledger = LedgerFile(self.profile.hub.database, patience_s=0.5)
+        self.ledger = ledger_of(self.profile.hub, patience_s=0.5)
         self.now_ms = _now_ms()
 
     @property
@@ -189,28 +189,34 @@ class Budgets:
         return Spending(attempt=name, amount=amount, basis=basis, scopes=scopes, asked_tier=asked_tier)
 
     def record(self, spending: Spending) -> int:
-        """Charge it; micro-dollars. The hub that has the ledger does, where one runs; else it is written here. Raises
-        `ConflictError` when somebody else has the ledger.
+        """Charge it; micro-dollars, 0 when it was charged before. The hub that has the ledger does, where one runs;
+        else it is written here. Raises `ConflictError` when somebody else has the ledger.
         """
+        if not isinstance(self.ledger, LedgerFile):
+            hub = self._hub()
+            if hub is None:
+                remedy = "start a hub here, or name one that runs in OSTLER_HUB"
+                raise ConflictError("only a hub writes to a ledger in a database server", remedy=remedy)
+            return hub.record_spending(spending).charged_micro_usd
+        known = self.ledger.entries(LedgerQuery(attempt=spending.attempt, limit=1))
         try:
             (answer,) = self.ledger.apply([spending.settled(self.now_ms)])
         except ConflictError:
             hub = self._hub()
             if hub is None:
                 raise
-            hub.record_spending(spending)
-            return spending.amount.micro_usd
+            return hub.record_spending(spending).charged_micro_usd
         if isinstance(answer, Refused):
             raise ConflictError(answer.message)
-        return spending.amount.micro_usd
+        return 0 if known else spending.amount.micro_usd
 
     def _hub(self) -> HubClient | None:
-        """The hub that runs in the folder of the profile, if one does."""
+        """The hub that runs in the folder of the profile, or the one that `OSTLER_HUB` names."""
         try:
             url = json.loads((Path(self.profile.hub.data_dir) / "hub.json").read_bytes())["url"]
         except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return HubClient(Transport(str(url), os.environ.get("OSTLER_TOKEN") or None))
+            url = os.environ.get("OSTLER_HUB")
+        return HubClient(Transport(str(url), os.environ.get("OSTLER_TOKEN") or None)) if url else None
 
     def recommend(self, tier: str = "") -> list[RecommendRow]:
         """Providers that serve a tier (any, when empty), the best first: subscriptions with allowance in time of their

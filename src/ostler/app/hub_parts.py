@@ -180,15 +180,13 @@ class HubParts:
         self.pump.scheduler.restore_money(sums, reserved, lately, now_ms=now_ms, reports=reports)
 
     def _savings_of(self, profile: LoadedProfile) -> Callable[[], Savings | None]:
-        """How what own machines saved is reckoned, from the file beside the hub."""
+        """How what own machines saved is reckoned, from the ledger beside the hub."""
 
         def reckon() -> Savings | None:
+            from ostler.app.ledgers import ledger_of
             from ostler.app.savings import for_board
 
-            if "://" in profile.hub.database:
-                return None  # what was answered is in a server then, and is not read beside it
-            path = Path(profile.hub.data_dir) / profile.hub.database
-            return for_board(profile, self.pump.scheduler.books.policy, path)
+            return for_board(profile, self.pump.scheduler.books.policy, ledger_of(profile.hub))
 
         return reckon
 

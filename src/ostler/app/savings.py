@@ -1,6 +1,5 @@
 """What work on the user's own machines would have cost in a cloud, from the records of real attempts and calls."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -16,7 +15,7 @@ from ostler.domain.ledger import Amount, LedgerQuery
 from ostler.domain.limits import BudgetPolicy
 from ostler.domain.policy import Policy
 from ostler.hub.board_views import Savings as BoardSavings
-from ostler.store.ledger_file import LedgerFile
+from ostler.store.ledger_reader import LedgerReader
 
 ENTRIES = 100_000
 
@@ -37,8 +36,8 @@ def savings(budgets: Budgets) -> Savings:
     return reckoned(budgets.catalog, budgets.policy, budgets.book, budgets.ledger)
 
 
-def reckoned(catalog: Catalog, policy: BudgetPolicy, book: PriceBook, ledger: LedgerFile) -> Savings:
-    """The same for a hub that runs: reads its file beside it. O(attempts and calls that are kept)."""
+def reckoned(catalog: Catalog, policy: BudgetPolicy, book: PriceBook, ledger: LedgerReader) -> Savings:
+    """The same for a hub that runs: reads its ledger beside it. O(attempts and calls that are kept)."""
     place = _place(catalog, policy, book)
     use = ledger.kept_use()
     local = {name for name, spec in catalog.endpoints.items() if spec.local} | use.added_local
@@ -57,12 +56,10 @@ def reckoned(catalog: Catalog, policy: BudgetPolicy, book: PriceBook, ledger: Le
     return Savings(micro_usd, ", ".join(dict.fromkeys(names)), sum(one.attempts for one in found))
 
 
-def for_board(profile: LoadedProfile, policy: Policy, path: Path) -> BoardSavings | None:
+def for_board(profile: LoadedProfile, policy: Policy, ledger: LedgerReader) -> BoardSavings | None:
     """As the pages show it; `None` where the ledger cannot be read just now."""
     try:
-        found = reckoned(
-            policy.catalog, policy.budget, book_of(current_table(profile), policy.budget), LedgerFile(path)
-        )
+        found = reckoned(policy.catalog, policy.budget, book_of(current_table(profile), policy.budget), ledger)
     except OstlerError:
         return None
     return BoardSavings(micro_usd=found.micro_usd, of=found.of, attempts=found.attempts)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ostler.cli.flags import example, hub_options, json_option
+from ostler.cli.flags import Number, example, hub_options, json_option
 from ostler.cli.pattern_changes import changes
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def filters(command: "Callable[..., None]") -> "Callable[..., None]":
 @click.option("--tier", default="", metavar="NAME", help="The tier it ran on.")
 @click.option("--verified", is_flag=True, help="A check found it; it counts twice of what is only said.")
 @click.option("--attempt", type=click.IntRange(1, 100), default=1, show_default=True, help="Which try of its task.")
-@click.option("--duration", type=click.FloatRange(0, 1e7), metavar="SECONDS", help="How long it took.")
-@click.option("--cost", type=click.FloatRange(0, 1e6), metavar="USD", help="What it cost.")
+@click.option("--duration", type=Number(0, 1e7), metavar="SECONDS", help="How long it took.")
+@click.option("--cost", type=Number(0, 1e6), metavar="USD", help="What it cost.")
 @click.option("--quality", default="", metavar="TEXT", help="Such as `first try`, `after a fix`, `needs a person`.")
 @click.option("--note", default="", metavar="TEXT", help="Anything to remember.")
 @json_option

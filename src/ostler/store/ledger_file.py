@@ -15,18 +15,12 @@ from typing import TypeVar
 import msgspec
 import sqlalchemy as sa
 
-from ostler.domain.allowances import Reported
 from ostler.domain.commands import Command, Result
 from ostler.domain.errors import ConflictError
-from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent
-from ostler.domain.limits import ScopeKind
-from ostler.store import ledger_reads
-from ostler.store.errors import StoreError
 from ostler.store.file_lock import FileLock
 from ostler.store.flush import Flusher
-from ostler.store.ledger_check import NEWEST, SUMMED, torn
-from ostler.store.ledger_reads import LedgerQueries
-from ostler.store.local_use import NO_USE, KeptUse, kept_use
+from ostler.store.ledger_reader import LedgerReader, Read, checked
+from ostler.store.local_use import SQLITE_USE, KeptUse, kept_use
 from ostler.store.migrate import bring_up_to_date
 from ostler.store.rows import Run
 from ostler.store.sqlite_engine import (
@@ -45,7 +39,7 @@ T = TypeVar("T")
 PATIENCE_S, PAUSE_S = 5.0, 0.01
 
 
-class LedgerFile:
+class LedgerFile(LedgerReader):
     """Reads and writes of a ledger, each by itself."""
 
     def __init__(self, path: str | Path, *, patience_s: float = PATIENCE_S) -> None:
@@ -64,25 +58,9 @@ class LedgerFile:
         finally:
             lock.release()
 
-    def spent(self, spans: Sequence[Span]) -> list[Spent]:
-        """What each span adds up to."""
-        return self._read(lambda run, texts: ledger_reads.spent(run, texts, spans), [Spent()] * len(spans))
-
-    def entries(self, query: LedgerQuery) -> list[LedgerEntry]:
-        """Entries, oldest first."""
-        return self._read(lambda run, texts: ledger_reads.entries(run, texts, query), [])
-
-    def charged(self, kind: ScopeKind) -> list[str]:
-        """Who was ever charged, by name."""
-        return self._read(lambda run, texts: ledger_reads.values(run, texts, kind), [])
-
-    def reported(self) -> list[Reported]:
-        """What providers last reported of subscriptions."""
-        return self._read(ledger_reads.allowances, [])
-
-    def kept_use(self) -> KeptUse:
-        """What was answered by attempts and calls whose records are kept beside the ledger."""
-        return self._read(lambda run, _: kept_use(run), NO_USE)
+    def use(self, run: Run) -> KeptUse:
+        """See `LedgerReader`."""
+        return kept_use(run, SQLITE_USE)
 
     def _lock(self) -> FileLock:
         deadline = time.monotonic() + self._patience_s
@@ -108,16 +86,14 @@ class LedgerFile:
             raise outcome
         return outcome
 
-    def _read(self, read: Callable[[Run, LedgerQueries], T], empty: T) -> T:
+    def read(self, read: Read[T], empty: T) -> T:
+        """See `LedgerReader`."""
         if not self.path.exists():
             return empty
 
         def inside() -> T:
             with closing(reader_engine(self.path).connect()) as connection, snapshot(driver(connection)) as run:
-                ((newest_seq, entries),), ((summed,),) = run(NEWEST, ()), run(SUMMED, ())
-                if (problem := torn(newest_seq, entries, summed)) is not None:
-                    raise StoreError(problem, where=str(self.path), remedy="restore a backup")
-                return read(run, queries().ledger)
+                return read(checked(run, str(self.path)), queries().ledger)
 
         return self._guarded(inside)
 

@@ -8,23 +8,53 @@ from typing import NamedTuple
 
 from ostler.store.rows import Run
 
-_ENDPOINTS = "SELECT name FROM endpoint WHERE json_extract(body, '$.local')"
-_TASKS = """
+
+class UseTexts(NamedTuple):
+    """The queries of one engine: the two read JSON each in its own way."""
+
+    endpoints: str
+    tasks: str
+    calls: str
+
+
+SQLITE_USE = UseTexts(
+    endpoints="SELECT name FROM endpoint WHERE json_extract(body, '$.local')",
+    tasks="""
 SELECT json_extract(body, '$.endpoint'), json_extract(body, '$.model'), count(*),
     sum(coalesce(json_extract(body, '$.usage.input_tokens'), 0)),
     sum(coalesce(json_extract(body, '$.usage.output_tokens'), 0))
 FROM attempt
 WHERE json_type(body, '$.usage') = 'object' AND json_extract(body, '$.endpoint') IS NOT NULL
 GROUP BY 1, 2 ORDER BY 1, 2
-"""
-_CALLS = """
+""",
+    calls="""
 SELECT json_extract(one.value, '$.endpoint'), json_extract(one.value, '$.model'), count(*),
     sum(coalesce(json_extract(one.value, '$.input_tokens'), 0)),
     sum(coalesce(json_extract(one.value, '$.output_tokens'), 0))
 FROM call, json_each(call.body, '$.attempts') AS one
 WHERE json_extract(one.value, '$.cost_basis') = 'local'
 GROUP BY 1, 2 ORDER BY 1, 2
-"""
+""",
+)
+POSTGRES_USE = UseTexts(
+    endpoints="SELECT name FROM endpoint WHERE (body::jsonb ->> 'local')::boolean",
+    tasks="""
+SELECT body ->> 'endpoint', body ->> 'model', count(*),
+    sum(coalesce((body -> 'usage' ->> 'input_tokens')::bigint, 0)),
+    sum(coalesce((body -> 'usage' ->> 'output_tokens')::bigint, 0))
+FROM (SELECT body::jsonb AS body FROM attempt) AS attempt
+WHERE jsonb_typeof(body -> 'usage') = 'object' AND body ->> 'endpoint' IS NOT NULL
+GROUP BY 1, 2 ORDER BY 1, 2
+""",
+    calls="""
+SELECT one ->> 'endpoint', one ->> 'model', count(*),
+    sum(coalesce((one ->> 'input_tokens')::bigint, 0)),
+    sum(coalesce((one ->> 'output_tokens')::bigint, 0))
+FROM call, jsonb_array_elements(call.body::jsonb -> 'attempts') AS one
+WHERE one ->> 'cost_basis' = 'local'
+GROUP BY 1, 2 ORDER BY 1, 2
+""",
+)
 
 
 class Use(NamedTuple):
@@ -51,7 +81,7 @@ class KeptUse(NamedTuple):
 NO_USE = KeptUse([], [], frozenset())
 
 
-def kept_use(run: Run) -> KeptUse:
+def kept_use(run: Run, texts: UseTexts) -> KeptUse:
     """Add it up."""
-    tasks, calls = ([Use(*row) for row in run(text, ())] for text in (_TASKS, _CALLS))
-    return KeptUse(tasks, calls, frozenset(name for (name,) in run(_ENDPOINTS, ())))
+    tasks, calls = ([Use(*row) for row in run(text, ())] for text in (texts.tasks, texts.calls))
+    return KeptUse(tasks, calls, frozenset(name for (name,) in run(texts.endpoints, ())))
