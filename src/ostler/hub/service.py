@@ -43,7 +43,7 @@ from ostler.hub.results import run_results
 from ostler.hub.resume import changed_fields, ended_badly, refuse_changed
 from ostler.hub.roles import RoleDesk
 from ostler.hub.service_info import HubInfo
-from ostler.hub.spending import charge
+from ostler.hub.spending import SpendingDesk
 from ostler.hub.spending_views import Spending, SpendingNoted
 from ostler.hub.status import status
 from ostler.hub.tokens import TokenDesk
@@ -98,6 +98,7 @@ class Hub:
         pump.attempt_ended = self.attempt_keys.ended
         self.patterns = PatternDesk(pump, store)
         self.batches = BatchDesk(pump, store)
+        self._spending = SpendingDesk(pump, store)
         self.pulse = PulseDesk(pump, store)
         self.late = LateDesk(pump, store, self._fell_with, self.retry)
         self.roles = RoleDesk()
@@ -405,7 +406,7 @@ class Hub:
 
     async def record_spending(self, spending: Spending) -> SpendingNoted:
         """Charge a call that was made elsewhere."""
-        return await charge(self._pump, self._store, spending)
+        return await self._spending.charge(spending)
 
     async def reload(self, policy: Policy, settings: Sequence[SettingRow]) -> None:
         """Put a changed profile in force: new rules for what waits, endpoints added and removed."""
