@@ -10,13 +10,24 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 import pyte
 
 PATIENCE_S = 15.0
+
+
+@contextmanager
+def ending(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Within it the process may live; afterwards it is over, so that a test that fails does not wait for it."""
+    with process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 class Terminal:

@@ -15,6 +15,7 @@ from ostler.domain.errors import ExitCode, NotFoundError
 from ostler.domain.event import Event
 from ostler.version import __version__
 from tests.cli.conftest import NOWHERE, Ostler
+from tests.cli.terminal import ending
 from tests.web.recording_hub import PATIENCE_S, ServedHub, eventually
 
 HEAVY = ("aiohttp", "alembic", "asyncio", "rich", "ruamel", "sqlalchemy", "starlette", "structlog", "uvicorn")
@@ -177,7 +178,7 @@ def test_a_reader_that_has_enough_ends_the_verb_silently(served: ServedHub) -> N
         stderr=subprocess.PIPE,
         text=True,
     )
-    with process:
+    with ending(process):
         assert process.stdout is not None
         assert process.stderr is not None
         assert "task.submitted" in process.stdout.readline()
@@ -193,7 +194,7 @@ def test_an_interrupt_ends_with_130(served: ServedHub) -> None:
     process = subprocess.Popen(
         [*PROGRAM, "events", "--follow", "--hub", served.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    with process:
+    with ending(process):
         eventually(lambda: served.hub.followers == 1, "the events are followed")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_S)

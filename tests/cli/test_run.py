@@ -17,6 +17,7 @@ from ostler.domain.states import Failure, FailureClass, TaskState, Wait, WaitCod
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.hub.views import RunReport, RunResults, SubmitAnswer, TaskList
 from tests.cli.conftest import Ostler
+from tests.cli.terminal import ending
 from tests.web import samples
 from tests.web.recording_hub import PATIENCE_S, RecordingHub, ServedHub, eventually
 
@@ -278,7 +279,7 @@ def test_an_interrupt_leaves_the_tasks_to_the_hub(served: ServedHub, file: str) 
         stdin=subprocess.DEVNULL,
         text=True,
     )
-    with process:
+    with ending(process):
         eventually(lambda: served.hub.followers == 1, "the run is watched")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_S)

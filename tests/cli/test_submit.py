@@ -17,6 +17,7 @@ from ostler.domain.errors import ExitCode
 from ostler.domain.states import Failure, FailureClass, TaskState
 from ostler.domain.tasks import Complexity, Priority, ResultsRule, TaskKind, TaskSpec
 from tests.cli.conftest import Ostler
+from tests.cli.terminal import ending
 from tests.web import samples
 from tests.web.recording_hub import PATIENCE_S, ServedHub, eventually
 
@@ -212,7 +213,7 @@ def test_an_interrupt_leaves_the_task_to_the_hub(served: ServedHub) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    with process:
+    with ending(process):
         eventually(lambda: served.hub.followers == 1, "it waits")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_S)

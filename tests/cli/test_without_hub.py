@@ -18,6 +18,7 @@ from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.hub.views import SettingList
 from ostler.web.bodies import RouteAnswer
 from tests.cli.conftest import NOWHERE, Ostler, RecordingApp, probe
+from tests.cli.terminal import ending
 from tests.web import samples
 from tests.web.recording_hub import PATIENCE_S, ServedHub
 
@@ -365,7 +366,7 @@ def test_a_simulated_server_serves_until_it_is_stopped(
         text=True,
         cwd=tmp_path,
     )
-    with process:
+    with ending(process):
         assert process.stdout is not None
         said = process.stdout.readline()
         try:

@@ -57,7 +57,7 @@ from tests.web.recording_desks import (
 )
 from tests.web.recording_loops import RecordingLoops
 
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
