@@ -113,7 +113,8 @@ def test_a_verb_asks_the_hub_and_tells_a_person(
     code, out, err = ostler(*words)
 
     assert (code, err) == (0, "")
-    assert served.hub.calls == [call]
+    asked = [one for one in served.hub.calls if one[0] != "follow"]  # a listener of a test before may come late
+    assert asked == [call]
     assert [text for text in shown if text not in out] == []
 
 
