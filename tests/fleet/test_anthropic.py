@@ -47,11 +47,11 @@ async def test_the_request_is_as_the_protocol_wants_it(server: FakeServer, drive
 
 
 def test_several_system_turns_are_joined_and_none_is_left_out() -> None:
-    """The field takes one text."""
+    """Each is a block of the field, also one that came late."""
     system = [Message(role="system", text=text) for text in ("One.", "Two.")]
     call = ModelCall(model="m", messages=(system[0], Message(role="user", text="x"), system[1]))
 
-    assert chat_body(call)["system"] == "One.\n\nTwo."
+    assert chat_body(call)["system"] == [{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}]
     assert "system" not in chat_body(ModelCall(model="m", messages=(Message(role="user", text="x"),)))
 
 
@@ -78,11 +78,12 @@ async def test_the_whole_prompt_is_counted(server: FakeServer, drivers: DriverSe
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
         ("tool_use", "tool_calls"),
-        ("pause_turn", "pause_turn"),
+        ("something_new", "stop"),
+        ("pause_turn", "pause"),
     ],
 )
 async def test_reasons_to_stop(server: FakeServer, drivers: DriverSet, said: str, expected: str) -> None:
-    """In the words of this project; unknown ones stay as they are."""
+    """In the words of this project."""
     server.script = Script([*WIRE.begin(), WIRE.text("Hi"), *WIRE.finish(said)])
 
     assert (await run(drivers, server)).finish_reason == expected

@@ -296,7 +296,7 @@ async def test_a_server_that_wants_a_key_when_none_is_configured(server: FakeSer
 
 def test_what_follows_the_end_marker_is_ignored() -> None:
     """One answer ends once."""
-    reader = OllamaReader(CALL, 0)
+    reader = OllamaReader(CALL)
     chunk = WIRE.text("a") + WIRE.finish()[0] + WIRE.text("b")
 
     assert [delta.text for delta in reader.feed(chunk)] == ["a"]
@@ -306,7 +306,7 @@ def test_what_follows_the_end_marker_is_ignored() -> None:
 def test_an_answer_that_asks_for_a_tool_says_so() -> None:
     """A call for a tool ends with `stop` here; that the caller will be back is read from the message."""
     calls = [{"function": {"name": "read", "arguments": {"path": "a.py"}}}]
-    reader = OllamaReader(CALL, 0)
+    reader = OllamaReader(CALL)
     last = {"done": True, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": 3}
 
     for line in ({"message": {"content": "let me see", "tool_calls": calls}}, last):

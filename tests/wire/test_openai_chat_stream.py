@@ -381,3 +381,22 @@ def test_proofs_of_thinking_have_no_place_in_this_stream() -> None:
     data = b"".join(writer.piece(piece) for piece in pieces(answer)) + writer.end()
 
     assert fold(read(CODEC.reader(), [data])).parts == (Thinking(text="hm"),)
+
+
+@pytest.mark.parametrize("cut", [b'data: {"choices":[{"delta":{"con', b"data: [DO", b"data: "])
+def test_a_last_event_that_was_cut_in_the_middle_is_dropped(cut: bytes) -> None:
+    """The stream is cut, and its reader says so by not being done; it is not malformed."""
+    reader = OpenAIChat().reader()
+    found = reader.feed(event({"content": "Hel"}) + cut)
+
+    assert TextPiece(text="Hel") in found
+    assert reader.end() == []
+    assert not reader.done
+
+
+def test_a_last_event_without_its_line_end_counts() -> None:
+    """Some servers close right after the last byte that matters."""
+    reader = OpenAIChat().reader()
+    reader.feed(event({"content": "Hel"}) + event({"content": "lo"}).rstrip())
+
+    assert TextPiece(text="lo") in reader.end()

@@ -17,7 +17,7 @@ import msgspec
 from ostler.domain.calls import CallError, Completion, Delta
 from ostler.domain.clock import Clock
 from ostler.domain.states import FailureClass
-from ostler.fleet.answer import AnswerReader, malformed
+from ostler.fleet.answer import AnswerReader
 from ostler.fleet.settings import DriverSettings
 from ostler.fleet.transport import (
     MAX_ERROR_BODY_BYTES,
@@ -30,6 +30,7 @@ from ostler.fleet.transport import (
 )
 from ostler.wire.allowances import reported
 from ostler.wire.classify import classify_problem, redact
+from ostler.wire.sse import malformed
 
 HTTP_OK = 200
 DRAIN_S = 0.05
@@ -108,7 +109,7 @@ async def _open(link: Link, exchange: Exchange, watch: "_Watch", stack: AsyncExi
 def _check_type(stream: HttpStream) -> None:
     """A web page with status 200 is a login form or a router, never a stream."""
     if stream.headers.get("content-type", "").startswith("text/html"):
-        raise malformed("the endpoint answered an HTML page")
+        raise malformed("the endpoint answered an HTML page", b"")
 
 
 async def _drain(stream: HttpStream) -> None:

@@ -1,6 +1,6 @@
 """Ollama's native API: the only kind that says which models are loaded, and loads and unloads on request.
 
-Streams are lines of JSON that end with `"done": true`; durations are nanoseconds. Two habits of the server are turned
+What a request and a stream look like is in `wire.ollama`. Two habits of the server are turned
 off in every call: cutting the front of a prompt that does not fit (`truncate`), and pushing the prompt out of the
 window while answering (`shift`); both give a plausible answer to another question. Servers older than these fields
 ignore them, so a prompt that was counted at the whole window is refused afterwards.
@@ -10,21 +10,21 @@ ignore them, so a prompt that was counted at the whole window is refused afterwa
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
 import msgspec
 
-from ostler.domain.calls import CallError, Completion, Delta, ModelCall
+from ostler.domain.calls import CallError, Completion, ModelCall
 from ostler.domain.catalog import EndpointSpec, normal_model
 from ostler.domain.fleet import Resident
 from ostler.domain.states import FailureClass
-from ostler.fleet.answer import AnswerReader, malformed, unless_malformed
+from ostler.fleet.answer import AnswerReader
+from ostler.fleet.asking import Body, asked, body_of
 from ostler.fleet.driver import Listing, WireDriver
 from ostler.fleet.exchange import Exchange, Link
-from ostler.wire.classify import classify_stream_error
-from ostler.wire.framing import LineSplitter, LineTooLongError
+from ostler.wire.ollama import OllamaChat
 
 SHOWS_PER_PROBE = 16
 """Models whose window one probe looks up at most; the next probes go on."""
@@ -33,7 +33,6 @@ VERSION_CHARACTERS = 12
 """So much of a digest tells versions of a model apart."""
 TOP_LEVEL_OPTIONS = frozenset({"think", "format", "truncate", "shift"})
 """Call options that belong beside the engine's `options`, not into them."""
-_NS_PER_MS = 1_000_000
 _PASSING = frozenset({FailureClass.NETWORK, FailureClass.SERVER, FailureClass.OVERLOADED, FailureClass.RATE_LIMIT})
 
 
@@ -70,87 +69,22 @@ class _Done(msgspec.Struct):
     done: bool = True
 
 
-class _Message(msgspec.Struct):
-    content: str | None = None
-    thinking: str | None = None
-    tool_calls: list[msgspec.Raw] | None = None
-
-
-class _Chunk(msgspec.Struct):
-    message: _Message | None = None
-    done: bool = False
-    done_reason: str = ""
-    error: msgspec.Raw = msgspec.Raw()
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
-    load_duration: int | None = None
-    prompt_eval_duration: int | None = None
-    eval_duration: int | None = None
-
-
 class OllamaReader(AnswerReader):
     """One answer of `/api/chat`."""
 
-    def __init__(self, call: ModelCall, now_ms: int) -> None:
-        super().__init__(call, now_ms)
-        self._lines = LineSplitter()
-        self._wants_tool = False
-        self._decoder = msgspec.json.Decoder(_Chunk)
-
-    def feed(self, chunk: bytes) -> Iterator[Delta]:
-        """See `AnswerReader.feed`."""
-        try:
-            lines = self._lines.feed(chunk)
-        except LineTooLongError as error:
-            raise malformed(str(error)) from error
-        for line in lines:
-            if self.done:
-                return
-            yield from self._line(line)
-
-    def end(self) -> Iterator[Delta]:
-        """See `AnswerReader.end`. A last line that was cut in the middle is dropped."""
-        rest = self._lines.rest()
-        yield from unless_malformed(lambda: self._line(rest))
+    def __init__(self, call: ModelCall) -> None:
+        super().__init__(call, OllamaChat().reader())
 
     def completion(self, first_token_ms: int | None) -> Completion:
         """See `AnswerReader.completion`; also refuses an answer to a prompt that the server cut."""
         window = self._call.context_tokens
-        counted = self.counts.input_tokens
+        counted = self._tokens.input_tokens
         if window is not None and counted is not None and counted >= window:
             raise CallError(
                 FailureClass.CONTEXT_TOO_LONG,
                 f"the prompt fills the whole context of {window} tokens: the server cut it and answered the rest",
             )
         return super().completion(first_token_ms)
-
-    def _line(self, line: bytes) -> list[Delta]:
-        if not line.strip():
-            return []
-        try:
-            chunk = self._decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise malformed("a line is not what this API sends", line) from error
-        if bytes(chunk.error):
-            fault = classify_stream_error(line, self.now_ms)
-            raise CallError(fault.kind, fault.message, retry_after_ms=fault.retry_after_ms)
-        message = chunk.message
-        self._wants_tool = self._wants_tool or bool(message is not None and message.tool_calls)
-        if chunk.done:
-            self._finish(chunk)
-        return [] if message is None else self._text(message.content, message.thinking)
-
-    def _finish(self, chunk: _Chunk) -> None:
-        self.done = True
-        reason = chunk.done_reason or "stop"
-        # This API ends a call for a tool with `stop`, as any other answer.
-        self.finish_reason = "tool_calls" if self._wants_tool and reason == "stop" else reason
-        counts = self.counts
-        counts.input_tokens = chunk.prompt_eval_count
-        counts.output_tokens = chunk.eval_count
-        counts.load_ms = _ms(chunk.load_duration)
-        counts.prefill_ms = _ms(chunk.prompt_eval_duration)
-        counts.decode_ms = _ms(chunk.eval_duration)
 
 
 class OllamaDriver(WireDriver):
@@ -203,7 +137,7 @@ class OllamaDriver(WireDriver):
     def _exchange(self, spec: EndpointSpec, call: ModelCall) -> Exchange:
         return Exchange(
             request=self._request(spec, "/api/chat", chat_body(call), traceparent=call.traceparent),
-            reader=OllamaReader(call, self._link.clock.now_ms()),
+            reader=OllamaReader(call),
             fail=lambda reply: self._failed(spec, reply),
             key=self._key(spec),
         )
@@ -265,35 +199,20 @@ class OllamaDriver(WireDriver):
         self._windows[digest] = _window(show.model_info or {})
 
 
-def chat_body(call: ModelCall) -> dict[str, object]:
+def chat_body(call: ModelCall) -> Body:
     """The body of `/api/chat` for a call."""
-    options: dict[str, object] = {"num_predict": call.max_output_tokens}
-    if call.temperature is not None:
-        options["temperature"] = call.temperature
-    if call.context_tokens is not None:
-        options["num_ctx"] = call.context_tokens
-    options |= {name: value for name, value in call.options.items() if name not in TOP_LEVEL_OPTIONS}
-    body: dict[str, object] = {
-        "model": call.model,
-        "messages": [{"role": message.role, "content": message.text} for message in call.messages],
-        "stream": True,
-        "truncate": False,
-        "shift": False,
-        "options": options,
-    }
-    if call.keep_alive_s is not None:
-        body["keep_alive"] = call.keep_alive_s
-    return body | {name: value for name, value in call.options.items() if name in TOP_LEVEL_OPTIONS}
+    beside = {name: value for name, value in call.options.items() if name in TOP_LEVEL_OPTIONS}
+    body = body_of(OllamaChat(), asked(call), beside)
+    inside = {name: value for name, value in call.options.items() if name not in TOP_LEVEL_OPTIONS}
+    written = body.get("options")
+    body["options"] = (written if isinstance(written, dict) else {}) | inside
+    return body
 
 
 def _window(model_info: Mapping[str, Any]) -> int:
     """The trained context, filed under the name of the architecture; 0 = not said."""
     window = model_info.get(f"{model_info.get('general.architecture')}.context_length")
     return window if isinstance(window, int) else 0
-
-
-def _ms(duration_ns: int | None) -> int | None:
-    return None if duration_ns is None else duration_ns // _NS_PER_MS
 
 
 @contextlib.asynccontextmanager

@@ -6,10 +6,9 @@
 * a server that refuses `stream_options`, or wants `max_completion_tokens` instead of `max_tokens`, is asked again in
   the form it wants, and from then on at once (nothing had been worked on, so this is no retry of work);
 * a stream without token counts is counted here and marked as estimated;
-* thinking is called `reasoning_content` or `reasoning`;
 * the context window is in the listing under one of several names, or nowhere.
 
-The end marker is `data: [DONE]`; without it a stream was cut, also when a finish reason had come.
+What a request and a stream look like is in `wire.openai_chat`.
 """
 
 import asyncio
@@ -24,19 +23,18 @@ from ostler.domain.calls import CallError, Completion, Delta, ModelCall
 from ostler.domain.catalog import EndpointSpec, normal_model
 from ostler.domain.fleet import Resident
 from ostler.domain.states import FailureClass
-from ostler.fleet.answer import SseReader, malformed
+from ostler.fleet.answer import AnswerReader
+from ostler.fleet.asking import Body, asked, body_of
 from ostler.fleet.driver import Listing, WireDriver
 from ostler.fleet.exchange import Exchange, Link
 from ostler.fleet.transport import HttpReply, HttpRequest, origin
-from ostler.wire.classify import classify_stream_error
-from ostler.wire.framing import SseEvent
+from ostler.wire.openai_chat import OpenAIChat
+from ostler.wire.openai_chat_request import STRICT, Dialect
 
-DONE = b"[DONE]"
 OPENAI_HOST = "api.openai.com"
-"""Where the newer models refuse `max_tokens` and all models take its successor."""
+"""Whose own API takes less than the servers that copy it."""
 _VERSION_SEGMENT = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?(?:/|$)")
 _REFUSED_FORM = frozenset({400, 422})
-_FINISH = {"function_call": "tool_calls", "eos": "stop"}
 
 
 class _Model(msgspec.Struct):
@@ -60,45 +58,6 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-
-
-class _Timings(msgspec.Struct):
-    """llama.cpp's own measurements."""
-
-    prompt_ms: float | None = None
-    predicted_ms: float | None = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    timings: _Timings | None = None
-    error: msgspec.Raw = msgspec.Raw()
-    object: str | None = None
-
-
 _REFUSALS = frozenset(
     {
         FailureClass.CONTEXT_TOO_LONG,
@@ -109,49 +68,6 @@ _REFUSALS = frozenset(
     }
 )
 """What a server may have to say about a call whose stream it ended without a word."""
-
-
-class OpenAIReader(SseReader):
-    """One streamed chat completion."""
-
-    def __init__(self, call: ModelCall, now_ms: int) -> None:
-        super().__init__(call, now_ms)
-        self._decoder = msgspec.json.Decoder(_Chunk)
-
-    def _event(self, event: SseEvent) -> list[Delta]:
-        if event.data.strip() == DONE:
-            self.done = True
-            return []
-        try:
-            chunk = self._decoder.decode(event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise malformed("an event is not what this API sends", event.data) from error
-        if bytes(chunk.error) not in (b"", b"null") or chunk.object == "error":
-            fault = classify_stream_error(event.data, self.now_ms)
-            raise CallError(fault.kind, fault.message, retry_after_ms=fault.retry_after_ms)
-        self._count(chunk)
-        return [delta for choice in chunk.choices or () for delta in self._choice(choice)]
-
-    def _choice(self, choice: _Choice) -> list[Delta]:
-        if choice.finish_reason:
-            self.finish_reason = _FINISH.get(choice.finish_reason, choice.finish_reason)
-        delta = choice.delta
-        if delta is None:
-            return []
-        self.refusal += delta.refusal or ""
-        return self._text(delta.content, delta.reasoning_content or delta.reasoning)
-
-    def _count(self, chunk: _Chunk) -> None:
-        counts = self.counts
-        if (usage := chunk.usage) is not None:
-            counts.input_tokens = usage.prompt_tokens
-            counts.output_tokens = usage.completion_tokens
-            prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
-            counts.cached_tokens = (prompt.cached_tokens if prompt else None) or 0
-            counts.reasoning_tokens = (completion.reasoning_tokens if completion else None) or 0
-        if (timings := chunk.timings) is not None:
-            counts.prefill_ms = None if timings.prompt_ms is None else round(timings.prompt_ms)
-            counts.decode_ms = None if timings.predicted_ms is None else round(timings.predicted_ms)
 
 
 class OpenAIDriver(WireDriver):
@@ -203,11 +119,10 @@ class OpenAIDriver(WireDriver):
 
     def _exchange(self, spec: EndpointSpec, call: ModelCall) -> Exchange:
         place = f"{spec.url} {call.model}"
-        if origin(spec.url) == OPENAI_HOST:
-            self._dislikes.setdefault(place, frozenset({"max_tokens"}))
+        dialect = STRICT if origin(spec.url) == OPENAI_HOST else None
 
         def request() -> HttpRequest:
-            body = chat_body(call, self._dislikes.get(place, frozenset()))
+            body = chat_body(call, self._dislikes.get(place, frozenset()), dialect)
             return self._request(spec, "/chat/completions", body, traceparent=call.traceparent)
 
         def adapt(_refused: HttpRequest, reply: HttpReply) -> HttpRequest | None:
@@ -220,7 +135,7 @@ class OpenAIDriver(WireDriver):
 
         return Exchange(
             request=request(),
-            reader=OpenAIReader(call, self._link.clock.now_ms()),
+            reader=AnswerReader(call, OpenAIChat().reader()),
             fail=lambda reply: self._failed(spec, reply),
             key=self._key(spec),
             adapt=adapt,
@@ -254,20 +169,13 @@ def versioned(url: str) -> str:
     return bare if _VERSION_SEGMENT.search(bare) else f"{bare}/v1"
 
 
-def chat_body(call: ModelCall, dislikes: frozenset[str] = frozenset()) -> dict[str, object]:
+def chat_body(call: ModelCall, dislikes: frozenset[str] = frozenset(), dialect: Dialect | None = None) -> Body:
     """The body of `/chat/completions` for a call, without the fields a server does not take."""
-    limit = "max_completion_tokens" if "max_tokens" in dislikes else "max_tokens"
-    body: dict[str, object] = {
-        "model": call.model,
-        "messages": [{"role": message.role, "content": message.text} for message in call.messages],
-        "stream": True,
-        limit: call.max_output_tokens,
-    }
-    if "stream_options" not in dislikes:
-        body["stream_options"] = {"include_usage": True}
-    if call.temperature is not None:
-        body["temperature"] = call.temperature
-    return body | dict(call.options)
+    dialect = dialect or Dialect()
+    if "max_tokens" in dislikes:
+        dialect = msgspec.structs.replace(dialect, limit_field="max_completion_tokens")
+    ask = msgspec.structs.replace(asked(call), stream_counts="stream_options" not in dislikes)
+    return body_of(OpenAIChat(dialect), ask, call.options)
 
 
 def _disliked(reply: HttpReply) -> frozenset[str]:

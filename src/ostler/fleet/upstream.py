@@ -11,7 +11,6 @@ from ostler.domain.calls import CallError, UpstreamRequest
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.ports import UpstreamAnswer
 from ostler.domain.states import FailureClass
-from ostler.fleet.answer import malformed
 from ostler.fleet.driver import WireDriver
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.http1 import PlainAnswer, Pool
@@ -27,6 +26,7 @@ from ostler.fleet.transport import (
     origin,
 )
 from ostler.wire.classify import classify_problem, redact
+from ostler.wire.sse import malformed
 
 _GOOD = range(200, 300)
 ERROR_BODY_S = 10.0
@@ -135,7 +135,7 @@ def _broken(spec: EndpointSpec, error: TransportError) -> CallError:
 async def _refusal(driver: WireDriver, spec: EndpointSpec, answer: "PlainAnswer | GeneralAnswer") -> CallError:
     """The error for an answer that is none."""
     if answer.status in _GOOD:
-        page = malformed("the endpoint answered an HTML page")
+        page = malformed("the endpoint answered an HTML page", b"")
         page.unworked = True
         return page
     parts: list[bytes] = []

@@ -17,7 +17,7 @@ from ostler.wire.anthropic_answer import encode_fault, explained, failed, openin
 from ostler.wire.anthropic_encode import tool_id
 from ostler.wire.codec import Fault
 from ostler.wire.framing import LineSplitter, LineTooLongError, SseParser
-from ostler.wire.sse import malformed
+from ostler.wire.sse import is_whole, malformed
 from ostler.wire.talk import (
     Ask,
     Counted,
@@ -76,13 +76,7 @@ class Reader:
     def end(self) -> list[Piece]:
         """See `StreamReader.end`. A last event that was cut in the middle is dropped."""
         event = self._events.end()
-        if event is None:
-            return []
-        try:
-            msgspec.json.decode(event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return []
-        return list(self._event(event.data))
+        return [] if event is None or not is_whole(event.data) else list(self._event(event.data))
 
     def _event(self, data: bytes) -> Iterator[Piece]:
         if self.done:

@@ -16,7 +16,7 @@ from ostler.wire.arguments import in_object
 from ostler.wire.classify import classify_stream_error
 from ostler.wire.codec import Fault
 from ostler.wire.framing import LineSplitter, LineTooLongError
-from ostler.wire.sse import malformed
+from ostler.wire.sse import is_whole, malformed
 from ostler.wire.talk import (
     Answer,
     Ask,
@@ -106,11 +106,7 @@ class Reader:
     def end(self) -> list[Piece]:
         """See `StreamReader.end`. A last line that was cut in the middle is dropped."""
         rest = self._lines.rest()
-        try:
-            msgspec.json.decode(rest)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return []
-        return list(self._line(rest))
+        return list(self._line(rest)) if is_whole(rest) else []
 
     def _line(self, data: bytes) -> Iterator[Piece]:
         if self.done or not data.strip():

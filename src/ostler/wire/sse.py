@@ -7,6 +7,8 @@ a line that was cut; it does not find a mistake inside an event that it has no r
 
 import re
 
+import msgspec
+
 from ostler.domain.calls import CallError
 from ostler.domain.states import FailureClass
 from ostler.wire.classify import one_line
@@ -24,6 +26,19 @@ def malformed(what: str, data: bytes, *, emitted: bool = False) -> CallError:
     """What an endpoint sent is nonsense; its first words are shown."""
     sample = one_line(data[:120].decode("utf-8", "replace"))
     return CallError(FailureClass.MALFORMED, f"{what}: {sample}" if sample else what, emitted=emitted)
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether the last bytes of a stream are whole.
+
+    >>> is_whole(b'{"a": 1}'), is_whole(b'{"a": ')
+    (True, False)
+    """
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 class SseReader:
@@ -44,9 +59,13 @@ class SseReader:
         return [piece for event in events for piece in self._take(event)]
 
     def end(self) -> list[Piece]:
-        """Pieces of an event that the stream ended in the middle of."""
+        """Pieces of a last event without its line end. One that was cut in the middle is dropped: the stream is cut,
+        not malformed.
+        """
         event = self._events.end()
-        return [] if event is None else self._take(event)
+        if event is None or not (is_whole(event.data) or event.data.strip() == DONE):
+            return []
+        return self._take(event)
 
     def _take(self, event: SseEvent) -> list[Piece]:
         if self.done:
