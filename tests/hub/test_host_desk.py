@@ -153,7 +153,9 @@ def test_only_engines_that_load_on_request_can_be_managed() -> None:
     """A declared memory alone is not enough, nor is an engine that has not answered yet."""
     openai = msgspec.structs.replace(local("box"), kind=cloud().kind)
 
-    assert "only Ollama does" in why_unmanaged(rules().catalog, "box", [EndpointView(spec=openai)])
+    assert "do not load on request; Ollama and llama.cpp's router do" in why_unmanaged(
+        rules().catalog, "box", [EndpointView(spec=openai)]
+    )
     assert "has not said yet" in why_unmanaged(rules().catalog, "box", [EndpointView(spec=local("box"))])
 
 

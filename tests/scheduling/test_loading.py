@@ -34,6 +34,13 @@ def listed(rig: Rig, name: str, *residents: Resident, latency_ms: int = 0) -> No
     rig.tell(sig.Probed(probe=probe))
 
 
+def mute(rig: Rig, name: str) -> None:
+    """An OpenAI-compatible server that does not say what it holds."""
+    rig.tell(sig.EndpointAdded(spec=msgspec.structs.replace(local(name), kind=EndpointKind.OPENAI)))
+    probe = Probe(endpoint=name, status=ProbeStatus.AVAILABLE, at_ms=rig.now_ms, latency_ms=0, models=MODELS)
+    rig.tell(sig.Probed(probe=probe))
+
+
 def test_a_person_loads_a_model_and_what_is_in_the_way_goes() -> None:
     """No work is needed for it; the cheapest idle set goes, and the event says that it was by hand."""
     rig = rig_with(loaded=("big",))
@@ -205,11 +212,10 @@ def test_sizes_are_those_that_the_listing_shows() -> None:
 
 
 def test_an_endpoint_that_cannot_load_on_request_is_left_alone() -> None:
-    """Another kind on a machine with declared memory: calls go there as they always did."""
+    """It does not say what it holds, on a machine with declared memory: calls go there as they always did."""
     rig = Rig(policy(host("box")))
     rig.worker()
-    spec = msgspec.structs.replace(local("box"), kind=EndpointKind.OPENAI)
-    rig.up(spec, models=MODELS)
+    mute(rig, "box")
     ask(rig, "t", "big")
 
     assert rig.state("t") is TaskState.ASSIGNED
@@ -393,3 +399,31 @@ def test_a_busy_model_leaves_when_its_last_call_has_ended() -> None:
     assert rig.loads == []
     rig.finish("runs")
     assert rig.loading == [UnloadModel(host="box", endpoint="box", model="big")]
+
+
+def test_a_router_of_llama_cpp_is_managed_as_an_ollama_is() -> None:
+    """What says what it holds is loaded and unloaded before a call goes there; a server that does not is left alone."""
+    rig = Rig(policy(host("box"), host("mute")))
+    rig.worker(chat=64)
+    rig.up(msgspec.structs.replace(local("box"), kind=EndpointKind.OPENAI), models=MODELS, residents=("big",))
+    mute(rig, "mute")
+    views = rig.scheduler.books.endpoints.views
+
+    assert (views["box"].managed, views["mute"].managed) == (True, False)
+    rig.tell(sig.WantLoad(endpoint="box", model="other"))
+    assert rig.loading == [LoadModel(host="box", endpoint="box", model="other", evict=(ModelAt("box", "big"),))]
+
+
+def test_an_engine_with_a_context_of_its_own_is_not_loaded_anew_for_another() -> None:
+    """The profile says 32k, the router was started with 4k: a load would bring the same again, without end."""
+    rig = Rig(policy(host("box")))
+    rig.worker(chat=64)
+    rig.up(msgspec.structs.replace(local("box"), kind=EndpointKind.OPENAI), models=MODELS, residents=())
+    listed(rig, "box", Resident(model="big", context_tokens=4_096))
+    ask(rig, "t", "big")
+
+    assert rig.loading == []
+    assert rig.state("t") is TaskState.ASSIGNED
+    route = rig.assignment("t").route
+    assert route is not None
+    assert route.context_tokens is None

@@ -5,8 +5,9 @@ A probe lists and never generates, takes at most `probe_timeout_ms`, and never r
 """
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -150,20 +151,24 @@ class WireDriver(ABC):
         """The key of an endpoint, for keeping it out of texts; empty when none is configured."""
         return self._key(spec)
 
-    def _request(self, spec: EndpointSpec, path: str, body: object = None, *, traceparent: str = "") -> HttpRequest:
-        """A request to `path`; a POST when there is a body. Raises `CallError` without a key."""
+    def _request(
+        self, spec: EndpointSpec, path: str, body: object = None, *, traceparent: str = "", base: str = ""
+    ) -> HttpRequest:
+        """A request to `path` below `base`, or below the usual one; with a body a POST. Raises `CallError` without a
+        key.
+        """
         traced = {"traceparent": traceparent} if traceparent else {}
         return HttpRequest(
             method="GET" if body is None else "POST",
-            url=self._base(spec.url) + path,
+            url=(base or self._base(spec.url)) + path,
             headers=self._key_headers(self._key(spec)) | (_JSON if body is not None else {}) | traced,
             body=None if body is None else msgspec.json.encode(body),
             proxied=not spec.local,
         )
 
-    async def _fetch(self, spec: EndpointSpec, path: str, body: object = None) -> HttpReply:
+    async def _fetch(self, spec: EndpointSpec, path: str, body: object = None, *, base: str = "") -> HttpReply:
         """A whole good answer. Raises `CallError`. The caller bounds the waiting."""
-        request = self._request(spec, path, body)
+        request = self._request(spec, path, body, base=base)
         try:
             reply = await self._link.transport.fetch(request)
         except TransportError as error:
@@ -205,3 +210,13 @@ class WireDriver(ABC):
         if spec.api_key_env is None:
             return f"{origin(spec.url)} wants a key and none is configured (set api_key_env): {said}"
         return f"the key in {spec.api_key_env} was refused: {said}"
+
+
+@contextlib.asynccontextmanager
+async def bounded(timeout_ms: int, late: str) -> AsyncIterator[None]:
+    """A block that fails with `TIMEOUT` when it takes too long."""
+    try:
+        async with asyncio.timeout(timeout_ms / 1_000):
+            yield
+    except TimeoutError:
+        raise CallError(FailureClass.TIMEOUT, late) from None

@@ -10,7 +10,7 @@ ignore them, so a prompt that was counted at the whole window is refused afterwa
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -22,7 +22,7 @@ from ostler.domain.fleet import Resident
 from ostler.domain.states import FailureClass
 from ostler.fleet.answer import AnswerReader
 from ostler.fleet.asking import Body, asked, body_of
-from ostler.fleet.driver import Listing, WireDriver
+from ostler.fleet.driver import Listing, WireDriver, bounded
 from ostler.fleet.exchange import Exchange, Link
 from ostler.wire.ollama import OllamaChat
 
@@ -110,7 +110,7 @@ class OllamaDriver(WireDriver):
         if context_tokens is not None:
             body["options"] = {"num_ctx": context_tokens}
         late = f"{model} was not loaded within {settings.load_timeout_ms / 1_000:g} s"
-        async with _bounded(settings.load_timeout_ms, late):
+        async with bounded(settings.load_timeout_ms, late):
             await self._json(spec, "/api/generate", _Done, body)
             running = await self._running(spec) or ()
         name = normal_model(model)
@@ -122,7 +122,7 @@ class OllamaDriver(WireDriver):
         settings = self._link.settings
         name = normal_model(model)
         late = f"{model} is still loaded after {settings.unload_timeout_ms / 1_000:g} s: is it in use?"
-        async with _bounded(settings.unload_timeout_ms, late):
+        async with bounded(settings.unload_timeout_ms, late):
             await self._json(spec, "/api/generate", _Done, {"model": model, "keep_alive": 0, "stream": False})
             while any(resident.model == name for resident in await self._running(spec) or ()):  # noqa: ASYNC110 -- polls
                 await asyncio.sleep(UNLOAD_POLL_S)
@@ -213,13 +213,3 @@ def _window(model_info: Mapping[str, Any]) -> int:
     """The trained context, filed under the name of the architecture; 0 = not said."""
     window = model_info.get(f"{model_info.get('general.architecture')}.context_length")
     return window if isinstance(window, int) else 0
-
-
-@contextlib.asynccontextmanager
-async def _bounded(timeout_ms: int, late: str) -> AsyncIterator[None]:
-    """A block that fails with `TIMEOUT` when it takes too long."""
-    try:
-        async with asyncio.timeout(timeout_ms / 1_000):
-            yield
-    except TimeoutError:
-        raise CallError(FailureClass.TIMEOUT, late) from None

@@ -15,7 +15,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from functools import partial
 
 import msgspec
 
@@ -23,10 +23,12 @@ from ostler.domain.calls import CallError, Completion, Delta, ModelCall
 from ostler.domain.catalog import EndpointSpec, normal_model
 from ostler.domain.fleet import Resident
 from ostler.domain.states import FailureClass
+from ostler.fleet import llama_router
 from ostler.fleet.answer import AnswerReader
 from ostler.fleet.asking import Body, asked, body_of
-from ostler.fleet.driver import Listing, WireDriver
+from ostler.fleet.driver import Listing, WireDriver, bounded
 from ostler.fleet.exchange import Exchange, Link
+from ostler.fleet.llama_router import ListedModels
 from ostler.fleet.transport import HttpReply, HttpRequest, origin
 from ostler.wire.openai_chat import OpenAIChat
 from ostler.wire.openai_chat_request import STRICT, Dialect
@@ -35,27 +37,6 @@ OPENAI_HOST = "api.openai.com"
 """Whose own API takes less than the servers that copy it."""
 _VERSION_SEGMENT = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?(?:/|$)")
 _REFUSED_FORM = frozenset({400, 422})
-
-
-class _Model(msgspec.Struct):
-    id: str
-    owned_by: str | None = None
-    max_model_len: int | None = None
-    """vLLM"""
-    context_length: int | None = None
-    """OpenRouter, Together"""
-    context_window: int | None = None
-    """Groq"""
-    max_context_length: int | None = None
-    """LM Studio, Mistral"""
-    meta: dict[str, Any] | None = None
-    """llama.cpp: `n_ctx` is the size it runs with"""
-    status: Any = None
-    """llama.cpp as a router: `{"value": "loaded" | "unloaded" | ...}`"""
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
 
 
 _REFUSALS = frozenset(
@@ -71,7 +52,7 @@ _REFUSALS = frozenset(
 
 
 class OpenAIDriver(WireDriver):
-    """Drives any number of OpenAI-compatible servers. It cannot load or unload: there is no common way to."""
+    """Drives any number of OpenAI-compatible servers. Of these, llama.cpp's router loads and unloads on request."""
 
     protocol = "an OpenAI-compatible server"
     hint = "is the address right, or is it an Ollama server (kind: ollama)?"
@@ -80,6 +61,8 @@ class OpenAIDriver(WireDriver):
         super().__init__(link, env)
         self._dislikes: dict[str, frozenset[str]] = {}
         """Fields an address and model do not take."""
+        self._routers: set[str] = set()
+        """Addresses where models are loaded and unloaded on request, by their last listing."""
 
     def _base(self, url: str) -> str:
         return versioned(url)
@@ -141,19 +124,40 @@ class OpenAIDriver(WireDriver):
             adapt=adapt,
         )
 
+    async def load(self, spec: EndpointSpec, model: str, context_tokens: int | None = None) -> Resident | None:  # noqa: ARG002 -- this server takes no size for one load
+        """See `EndpointDriver.load`: llama.cpp's router can, at the context that it was started with."""
+        if spec.url not in self._routers:
+            return None
+        limit_ms = self._link.settings.load_timeout_ms
+        async with bounded(limit_ms, f"{model} was not loaded within {limit_ms / 1_000:g} s"):
+            return await llama_router.load(model, partial(self._order, spec), partial(self._models, spec))
+
+    async def unload(self, spec: EndpointSpec, model: str) -> bool:
+        """See `EndpointDriver.unload`: llama.cpp's router can. Returns when the model is out of memory."""
+        if spec.url not in self._routers:
+            return False
+        limit_ms = self._link.settings.unload_timeout_ms
+        async with bounded(limit_ms, f"{model} is still loaded after {limit_ms / 1_000:g} s: is it in use?"):
+            await llama_router.unload(model, partial(self._order, spec), partial(self._models, spec))
+        return True
+
+    async def _order(self, spec: EndpointSpec, path: str, body: Mapping[str, object]) -> None:
+        await self._fetch(spec, path, body, base=versioned(spec.url).removesuffix("/v1"))
+
+    async def _models(self, spec: EndpointSpec) -> ListedModels:
+        return await self._json(spec, "/models", ListedModels)
+
     async def _listing(self, spec: EndpointSpec) -> Listing:
-        models = (await self._json(spec, "/models", _Models)).data
-        states = {normal_model(model.id): _state(model.status) for model in models}
-        windows = {normal_model(model.id): window for model in models if (window := _window(model))}
-        loaded = tuple(
-            Resident(model=name, context_tokens=windows.get(name))
-            for name, state in states.items()
-            if state == "loaded"
-        )
+        models = (await self._models(spec)).data
+        loaded = llama_router.residents(models)
+        if loaded is None:
+            self._routers.discard(spec.url)
+        else:
+            self._routers.add(spec.url)
         return Listing(
-            models=tuple(states),
-            residents=loaded if any(states.values()) else None,
-            context_tokens=windows,
+            models=tuple(dict.fromkeys(normal_model(model.id) for model in models)),
+            residents=loaded,
+            context_tokens={normal_model(model.id): window for model in models if (window := model.window)},
         )
 
 
@@ -188,17 +192,3 @@ def _disliked(reply: HttpReply) -> frozenset[str]:
     if b"max_completion_tokens" in reply.body:
         found.add("max_tokens")
     return frozenset(found)
-
-
-def _window(model: _Model) -> int | None:
-    meta = model.meta or {}
-    listed = (model.max_model_len, model.context_length, model.context_window, model.max_context_length)
-    for window in (*listed, meta.get("n_ctx"), meta.get("n_ctx_train")):
-        if isinstance(window, int) and window > 0:
-            return window
-    return None
-
-
-def _state(status: Any) -> str | None:  # noqa: ANN401 -- foreign JSON
-    value = status.get("value") if isinstance(status, dict) else None
-    return value if isinstance(value, str) else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from ostler.domain.catalog import Catalog, ModelSpec, Speeds
+from ostler.domain.catalog import Catalog, EndpointKind, ModelSpec, Speeds
 from ostler.domain.fleet import EndpointView, HeldPhase, ModelAt
 from ostler.domain.managed import ModelQueue, ResidentView
 from ostler.hub.fleet_views import Figure, HostRow, LoadFailure, ModelPlace, ModelRow, SpeedRow
@@ -88,13 +88,18 @@ def why_unmanaged(catalog: Catalog, name: str, views: list[EndpointView]) -> str
         return "no endpoint of it is registered"
     if not any(view.spec.local for view in views):
         return "a cloud: nothing is loaded there"
-    if not any(view.spec.kind in LOADABLE for view in views):
+    if not any(_may_load(view) for view in views):
         kinds = ", ".join(sorted({view.spec.kind.value for view in views}))
-        return f"its endpoints ({kinds}) do not load on request; only Ollama does"
+        return f"its endpoints ({kinds}) do not load on request; Ollama and llama.cpp's router do"
     spec = catalog.hosts.get(name)
     if spec is None or spec.memory_bytes is None:
         return f"its memory is not declared: 'hosts: {{{name}: {{memory: 64GiB}}}}' in the profile does"
     return "it has not said yet what it holds"
+
+
+def _may_load(view: EndpointView) -> bool:
+    """Whether it loads on request, as far as is known: a server of OpenAI's protocol does if it says what it holds."""
+    return view.spec.kind is EndpointKind.OLLAMA or (view.spec.kind in LOADABLE and view.residents is not None)
 
 
 def model_rows(books: Books, now_ms: int, ended: Mapping[str, tuple[int, int]]) -> tuple[ModelRow, ...]:

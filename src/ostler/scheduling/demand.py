@@ -300,7 +300,7 @@ def _host(
     }
     residents = []
     for held in sorted(book.held.values(), key=lambda held: held.at):
-        key = book.key_of(held, hosts.context_of(held.at.model, catalog))
+        key = book.key_of(held, hosts.context_of(held.at, catalog))
         names[book.name, key] = held
         size = footprint(books, book, held.at, held.memory_bytes)
         models[key] = size

@@ -13,8 +13,10 @@ CONTEXT_MIN_TOKENS = 4_096
 
 def engine_terms(books: Books, spec: EndpointSpec, model: str) -> tuple[int | None, int | None]:
     """(context in tokens, seconds to keep the model); `None` = the engine's own."""
+    if spec.kind is not EndpointKind.OLLAMA:
+        return None, None
     known = books.policy.catalog.models.get(model)
-    context_tokens = known.context_tokens if known is not None and spec.kind is EndpointKind.OLLAMA else None
+    context_tokens = known.context_tokens if known is not None else None
     held = books.hosts.of(ModelAt(spec.name, model))
     if held is None:
         return context_tokens, None

@@ -29,8 +29,8 @@ from ostler.scheduling.swap_counts import SwapCounts
 
 STRETCH_EVERY_MS = 50
 """Of a model's calls one in so many is enough to learn from."""
-LOADABLE = frozenset({EndpointKind.OLLAMA})
-"""Kinds of endpoint that load and unload on request."""
+LOADABLE = frozenset({EndpointKind.OLLAMA, EndpointKind.OPENAI})
+"""Kinds of endpoint of which some load and unload on request: those that say what they hold."""
 
 
 class Held(msgspec.Struct, kw_only=True):
@@ -166,6 +166,8 @@ class Hosts:
         self.coming: dict[str, tuple[Wish, ...] | None] = {}
         """Tasks whose needs are all running, and what they will want; `None` = not worked out yet."""
         self._host_of: dict[str, str] = {}
+        self._own_context: set[str] = set()
+        """Endpoints that load every model with the context that they were started with."""
         self._expected: dict[str, tuple[int, int]] = {}
         """Running attempt -> when it began and how long it should take."""
         self._stretch: dict[str, Measured] = {}
@@ -202,6 +204,8 @@ class Hosts:
             return None
         if self._host_of.get(name, spec.name) != spec.name:
             self.drop(name)
+        if view.spec.kind is not EndpointKind.OLLAMA:
+            self._own_context.add(name)
         book = self.books.get(spec.name)
         if book is None:
             book = self.books[spec.name] = HostBook(
@@ -217,6 +221,7 @@ class Hosts:
 
     def drop(self, endpoint: str) -> None:
         """Forget an endpoint: it was removed, or is not managed any more. A swap of it ends unheard."""
+        self._own_context.discard(endpoint)
         name = self._host_of.pop(endpoint, None)
         if name is None:
             return
@@ -274,10 +279,12 @@ class Hosts:
         if book.swap is not None and book.swap.begun_ms is None and at in book.swap.evict:
             book.swap.evict = tuple(other for other in book.swap.evict if other != at)
 
-    def context_of(self, model: str, catalog: Catalog) -> int | None:
-        """The one context size that a model is loaded with, wherever: every other one would be a reload."""
-        spec = catalog.models.get(model)
-        return spec.context_tokens if spec is not None else None
+    def context_of(self, at: ModelAt, catalog: Catalog) -> int | None:
+        """The one context size that a model is loaded with, wherever: every other one would be a reload. `None` where
+        the engine has its own.
+        """
+        spec = catalog.models.get(at.model)
+        return spec.context_tokens if spec is not None and at.endpoint not in self._own_context else None
 
     def speeds_of(self, host: str, model: str, catalog: Catalog) -> Speeds:
         """Measured speeds on a host, else the configured ones."""

@@ -193,7 +193,7 @@ def _measure(turn: Turn, host: str, at: ModelAt, samples: dict[Quantity, float],
     books = turn.books
     unsaved = books.hosts.unsaved
     held = books.hosts.of(at)
-    context = held.context_tokens if held is not None else books.hosts.context_of(at.model, books.policy.catalog)
+    context = held.context_tokens if held is not None else books.hosts.context_of(at, books.policy.catalog)
     place = (host, at.model, context or 0)
     rows = books.hosts.speeds.add(place, samples, books.policy.catalog, turn.now_ms)
     unsaved.update({(*place, row.quantity): row for row in rows})

@@ -147,7 +147,7 @@ def decide_swap(
     swap = Swap(
         kind=kind,
         at=at,
-        context_tokens=books.hosts.context_of(at.model, books.policy.catalog),
+        context_tokens=books.hosts.context_of(at, books.policy.catalog),
         evict=evict,
         reason=reason,
         wanted_by_hand=by_hand,
