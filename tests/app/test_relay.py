@@ -26,6 +26,7 @@ class Leader:
         self.address = ("", 0)
         self.got = bytearray()
         self.gone = asyncio.Event()
+        self.came = asyncio.Event()
         self.answer: Callable[[asyncio.StreamWriter], None] = lambda writer: writer.write(b"hello")
         self._server: asyncio.Server | None = None
 
@@ -38,8 +39,16 @@ class Leader:
         self.answer(writer)
         while piece := await reader.read(65536):
             self.got += piece
+            self.came.set()
         self.gone.set()
         writer.close()
+
+    async def has(self, said: bytes) -> None:
+        """Wait until it came."""
+        async with asyncio.timeout(5):
+            while said not in self.got:
+                self.came.clear()
+                await self.came.wait()
 
     async def stop(self) -> None:
         assert self._server is not None
@@ -59,7 +68,8 @@ class Served:
 
     def __init__(self, listener: socket.socket, to: tuple[str, int] | None) -> None:
         self.to = to
-        self.relay = Relay(lambda: self.to)
+        self.no_way = ""
+        self.relay = Relay(lambda: self.to, lambda: self.no_way)
         self.address = listener.getsockname()
         self._listener = listener
 
@@ -175,3 +185,96 @@ async def test_a_slow_reader_holds_up_the_leader_not_the_memory(leader: Leader) 
         for task in leader_task:
             task.cancel()
         writer.close()
+
+
+ASKED = b"GET /hub/status HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+async def refusal(reader: asyncio.StreamReader) -> str:
+    """What a whole refusal says."""
+    head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert f"content-length: {len(body)}".encode() in head
+    error = json.loads(body)["error"]
+    assert error["code"] == "no_leader"
+    return str(error["message"])
+
+
+@pytest.mark.parametrize("goes", ["cut", "ended", "reset"])
+async def test_who_waits_for_an_answer_is_told_that_its_leader_went(leader: Leader, goes: str) -> None:
+    """However the leader went: one clear answer, not a connection that closes without a word."""
+    lines: list[asyncio.StreamWriter] = []
+    leader.answer = lines.append
+    async with Served(bound(), leader.address) as served:
+        reader, writer = await asyncio.open_connection(*served.address)
+        writer.write(ASKED)
+        await leader.has(ASKED)
+
+        if goes == "cut":
+            await served.relay.cut()
+        elif goes == "ended":
+            lines[0].write_eof()
+        else:
+            lines[0].transport.abort()
+
+        assert "went away before it answered" in await refusal(reader)
+        writer.close()
+
+
+async def test_half_an_answer_is_never_made_a_whole_one(leader: Leader) -> None:
+    """Where something of the answer has come, nothing is added: the client sees that it breaks off."""
+    lines: list[asyncio.StreamWriter] = []
+
+    leader.answer = lines.append
+    async with Served(bound(), leader.address) as served:
+        reader, writer = await asyncio.open_connection(*served.address)
+        writer.write(ASKED)
+        await leader.has(ASKED)
+        lines[0].write(b"HTTP/1.1 200 OK\r\n")
+        assert await asyncio.wait_for(reader.readexactly(17), 5) == b"HTTP/1.1 200 OK\r\n"
+
+        await served.relay.cut()
+
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+
+
+async def test_where_nobody_can_come_nobody_waits() -> None:
+    """A hub that is blind says so at once instead of after its patience."""
+    async with Served(bound(), None) as served:
+        served.no_way = "this hub sees nothing"
+        reader, writer = await asyncio.open_connection(*served.address)
+        writer.write(ASKED)
+
+        assert await refusal(reader) == "this hub sees nothing"
+        writer.close()
+
+
+async def test_a_leader_that_is_not_reached_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody leads; the way there is what is missing."""
+    monkeypatch.setattr(module, "PATIENCE_S", 0.1)
+    async with Served(bound(), ("127.0.0.1", 9)) as served:
+        reader, writer = await asyncio.open_connection(*served.address)
+        writer.write(ASKED)
+
+        assert "is not reached from here" in await refusal(reader)
+        writer.close()
+
+
+async def test_who_comes_while_a_relay_stops_is_not_left_waiting(leader: Leader) -> None:
+    """A connection that was accepted in that very moment ends; its client comes again, to who serves then."""
+    served = Served(bound(), leader.address)
+    await served.relay.start(served._listener)
+    reader, writer = await asyncio.open_connection(*served.address)
+    ours, theirs = socket.socketpair()
+    late_reader, late_writer = await asyncio.open_connection(sock=ours)
+    other_reader, other_writer = await asyncio.open_connection(sock=theirs)
+
+    served.relay._accepted(late_reader, late_writer)
+    await served.relay.stop()
+
+    assert await asyncio.wait_for(other_reader.read(), 5) == b""
+    served.relay._accepted(late_reader, late_writer)
+    writer.close()
+    other_writer.close()
+    assert reader is not None

@@ -75,6 +75,26 @@ async def test_a_wire_that_was_cut_is_not_waited_for() -> None:
     assert held.closed_because()
 
 
+async def test_after_a_pause_of_the_machine_it_is_asked_once_more() -> None:
+    """A lease that nobody took meanwhile is gone on with: the row says so, and nothing was led by anybody else."""
+    seat = FakeSeat(True, False)
+    held = lease(seat, time.monotonic() - 60)
+    assert held.closed_because()
+
+    await asyncio.wait_for(held.hold(), 5)
+
+    assert seat.asked == 2
+
+
+async def test_a_lease_that_is_over_and_not_to_be_had_is_let_go_of_at_once() -> None:
+    """One question more, not one after the other."""
+    seat = FakeSeat(StoreError("away"))
+
+    await asyncio.wait_for(lease(seat, time.monotonic() - 60).hold(), 5)
+
+    assert seat.asked == 1
+
+
 @pytest.mark.parametrize("url", ["den.lan:7433", "https://den", "http://", "http://den:many", "den"])
 def test_an_address_that_no_hub_could_be_reached_at_is_refused(url: str) -> None:
     """At the start, with the setting and what would be one."""

@@ -18,16 +18,11 @@ from ostler.client.transport import Transport
 from ostler.domain.errors import ConflictError
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
+from tests.e2e.network import ip
 from tests.e2e.process import HubProcess, Process, until
 from tests.e2e.test_hosts import GRACE_S, PROFILE, RUN
 
 HERE, THERE = "10.9.0.1", "10.9.0.2"
-
-
-def ip(*words: str, inside: int | None = None) -> None:
-    """Change the network, here or in the namespace of a process."""
-    prefix = ("nsenter", "-t", str(inside), "-n") if inside is not None else ()
-    subprocess.run([*prefix, "ip", *words], check=True, timeout=10)
 
 
 def lay_cable(there: int) -> None:

@@ -80,12 +80,17 @@ class HubProcess(Process):
     """A hub over a data folder; several may follow each other over the same one."""
 
     def __init__(
-        self, folder: Path, *arguments: str, profile: str = QUICK_PROFILE, env: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *arguments: str,
+        profile: str = QUICK_PROFILE,
+        env: Mapping[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
     ) -> None:
         self.data = folder / "data"
         (folder / "ostler.yaml").write_text(profile, encoding="utf-8")
         (self.data / "hub.json").unlink(missing_ok=True)
-        super().__init__(folder, "up", "--data-dir", str(self.data), *arguments, env=env)
+        super().__init__(folder, "up", "--data-dir", str(self.data), *arguments, env=env, prefix=prefix)
         try:
             until(self._answers, "the hub answers", 20)
         except AssertionError:

@@ -1,6 +1,8 @@
 """What only the PostgreSQL store has: who may write, servers that go away, addresses, its own text."""
 
 import asyncio
+import os
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -16,8 +18,9 @@ from ostler.domain.ledger import Amount, LedgerQuery, Scopes
 from ostler.domain.states import TaskState
 from ostler.store.errors import FencedError, StoreError
 from ostler.store.postgres import PostgresStore
-from ostler.store.postgres_engine import place_of
+from ostler.store.postgres_engine import connect, place_of
 from ostler.store.postgres_sets import ZERO_SHOWN
+from tests.e2e.relay import relay
 from tests.postgres_server import PostgresServer
 from tests.store.rows_made import make_attempt, make_event, make_key, make_submit, make_task, make_update
 
@@ -162,6 +165,58 @@ async def test_a_server_that_is_restarted_is_waited_for(tmp_path_factory: pytest
         await store.close()
     finally:
         server.remove()
+
+
+async def test_a_right_that_is_lost_without_the_database_ends_the_waiting(postgres_url: str) -> None:
+    """A hub whose lease is over writes nothing, and waits for no server: whatever it was about to do is another's."""
+    reasons = [""]
+    store = await PostgresStore.open(postgres_url, lost=lambda: reasons[0])
+    assert await store.apply([make_submit("t1")]) == [Applied(last_seq=1)]
+
+    reasons[0] = "the lease is over"
+    with pytest.raises(FencedError, match="the lease is over"):
+        await store.apply([make_submit("t2", first_seq=2)])
+    session = store._side._session
+    assert session is not None
+    session._connection.close()
+    began = time.monotonic()
+    with pytest.raises(FencedError, match="the lease is over"):
+        await store.apply([make_submit("t2", first_seq=2)])
+
+    assert time.monotonic() - began < 5
+    await store.close()
+    assert run_sql(postgres_url, "SELECT id FROM ostler.task") == [("t1",)]
+
+
+async def test_what_a_writer_has_locked_is_free_again_when_its_wire_is_cut(postgres_url: str) -> None:
+    """In the middle of a transaction, and in the middle of a statement: the server itself lets go in seconds."""
+    with relay(f"http://{postgres_url.partition('@')[2].partition('/')[0]}") as wire:
+        cut = postgres_url.replace(postgres_url.partition("@")[2].partition("/")[0], wire.url.removeprefix("http://"))
+        store = await PostgresStore.open(cut)
+        session = store._side._session
+        assert session is not None
+        await store._writer.run(session.begin)
+        wire.is_cut = True
+
+        began = time.monotonic()
+        later = await PostgresStore.open(postgres_url)
+        assert time.monotonic() - began < 10
+        assert await later.apply([make_submit("t1")]) == [Applied(last_seq=1)]
+        await later.close()
+    await store.close()
+
+
+def test_both_sides_of_a_connection_notice_a_wire_that_was_cut(postgres_url: str) -> None:
+    """Within seconds, by probes and by what is not confirmed: half a statement may hold locks at the server."""
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+    text = "SELECT setting FROM pg_settings WHERE name = ANY(%s) ORDER BY name"
+    with connect(place_of(postgres_url)) as connection:
+        assert connection.execute(text, (list(names),)).fetchall() == [("2",), ("2",), ("1",), ("3000",)]
+        line = socket.socket(fileno=os.dup(connection.pgconn.socket))
+    with line:
+        assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 2
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 3_000
 
 
 async def test_a_server_that_stays_away_is_told_of(opened: PostgresStore, postgres_url: str) -> None:

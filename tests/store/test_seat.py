@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ from ostler.domain.hubs import HubRow
 from ostler.store.errors import StoreError
 from ostler.store.postgres_engine import place_of
 from ostler.store.seat import GONE_AFTER_MS, Seat
+from tests.e2e.relay import Relay, relay
 from tests.postgres_server import PostgresServer
 
 LONG_MS = 60_000
@@ -48,9 +50,9 @@ async def test_one_of_many_takes_a_free_lease(postgres_url: str) -> None:
 async def test_a_lease_that_ended_goes_to_the_next(seats: tuple[Seat, Seat]) -> None:
     """Whoever had it cannot renew it, and gives nothing back that is another's."""
     first, second = seats
-    assert await first.take("a", "http://a", 50) == 1
+    assert await first.take("a", "http://a", 500) == 1
     assert await second.take("b", "http://b", LONG_MS) is None
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.6)
     assert (await second.holder()).left_ms <= 0
 
     assert await second.take("b", "http://b", LONG_MS) == 2
@@ -147,3 +149,67 @@ async def test_a_server_that_is_away_is_told_of(postgres: PostgresServer) -> Non
     with pytest.raises(StoreError, match="is the server running") as told:
         await seat.holder()
     assert "hunter2" not in str(told.value)
+
+
+@contextmanager
+def silent_wire(url: str) -> Iterator[tuple[str, Relay]]:
+    """The address of the server behind a wire that can be cut."""
+    target = url.partition("@")[2].partition("/")[0]
+    with relay(f"http://{target}") as wire:
+        yield url.replace(target, wire.url.removeprefix("http://")), wire
+
+
+async def test_a_wire_that_was_cut_is_waited_for_no_longer_than_said(postgres_url: str) -> None:
+    """Every question ends in time, by an error that says so; when the wire is mended, the next one is answered."""
+    with silent_wire(postgres_url) as (url, wire):
+        seat = Seat.at(place_of(url), limit_s=1.0)
+        assert await seat.take("a", "http://a", LONG_MS) == 1
+        wire.is_cut = True
+
+        began = time.monotonic()
+        for asked in (seat.renew(1, LONG_MS), seat.holder(), seat.take("b", "http://b", LONG_MS)):
+            with pytest.raises(StoreError, match=r"no answer within 1 s"):
+                await asked
+        await seat.freed(0.05)
+        assert time.monotonic() - began < 15
+
+        wire.is_cut = False
+        assert (await seat.holder()).owner == "a"
+        assert await seat.renew(1, LONG_MS)
+        await seat.close()
+
+
+async def test_who_gives_up_waiting_spoils_nothing_for_the_next(postgres_url: str) -> None:
+    """A question that is cancelled in the middle leaves no connection with half an answer behind."""
+    with silent_wire(postgres_url) as (url, wire):
+        seat = Seat.at(place_of(url))
+        assert await seat.take("a", "http://a", LONG_MS) == 1
+        wire.is_cut = True
+        asking = asyncio.ensure_future(seat.renew(1, LONG_MS))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        wire.is_cut = False
+
+        assert (await seat.holder()).owner == "a"
+        began = time.monotonic()
+        await seat.close()
+        assert time.monotonic() - began < 5
+
+
+async def test_a_row_that_a_lost_leader_has_locked_is_not_waited_for(
+    seats: tuple[Seat, Seat], postgres_url: str
+) -> None:
+    """An answer that came when it lets go would give a lease that is over already; once it is free, it is taken."""
+    first, second = seats
+    assert await first.take("a", "http://a", 1) == 1
+    await asyncio.sleep(0.01)
+    with psycopg.connect(postgres_url) as lost:
+        lost.execute("SELECT epoch FROM ostler.writer FOR NO KEY UPDATE")
+
+        began = time.monotonic()
+        assert await second.take("b", "http://b", LONG_MS) is None
+        assert time.monotonic() - began < 5
+
+        lost.rollback()
+        assert await second.take("b", "http://b", LONG_MS) == 2

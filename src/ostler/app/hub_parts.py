@@ -255,4 +255,4 @@ async def open_pool(settings: HubSettings) -> "Seat":
         raise InvalidInputError(what, where="hub.database", remedy=remedy) from None
     place = place_of(settings.database, settings.pool)
     await asyncio.to_thread(prepare, place)
-    return Seat.at(place, settings.direct_database)
+    return Seat.at(place, settings.direct_database, max(1.0, settings.lease_ms / 3000))

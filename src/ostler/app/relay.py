@@ -2,7 +2,8 @@
 
 Bytes go both ways as they come, so every face works as at the leader, streams too, and nothing is read twice. A
 connection that comes while nobody leads waits up to `PATIENCE_S` for the next leader, then gets one answer that says
-so. A connection ends with the leader that it was made to; its client makes a new one.
+so. A connection ends with the leader that it was made to: who waits for an answer on it is told so in the same words.
+A leader that is silent for too long is taken for gone.
 """
 
 import asyncio
@@ -16,15 +17,22 @@ PIECE_BYTES = 64 * 1024
 PATIENCE_S = 10.0
 CONNECT_S = 2.0
 LOOK_S = 0.05
+SILENT_S = 6
+_KEEPALIVE = {"TCP_KEEPIDLE": SILENT_S - 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": SILENT_S * 1000}
+NO_LEADER = "no hub leads this pool at the moment"
+NOT_REACHED = "the hub that leads this pool is not reached from here"
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Relay:
-    """Passes connections of one bound socket on. `leader` says where to (host, port); `None` while nobody leads."""
+    """Passes connections of one bound socket on. `leader` says where to (host, port); `None` while nobody leads.
+    `no_way`: why nobody need wait for one; empty: wait.
+    """
 
-    def __init__(self, leader: Callable[[], tuple[str, int] | None]) -> None:
+    def __init__(self, leader: Callable[[], tuple[str, int] | None], no_way: Callable[[], str] = lambda: "") -> None:
         self._leader = leader
+        self._no_way = no_way
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
 
@@ -37,7 +45,7 @@ class Relay:
         if self._server is None:
             return
         self._server.close()
-        self._server = None
+        self._server = None  # and who was just accepted is refused
         await self.cut()
 
     async def cut(self) -> None:
@@ -50,17 +58,23 @@ class Relay:
         task = asyncio.get_running_loop().create_task(self._serve((reader, writer)))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
+        task.add_done_callback(lambda _: writer.close())  # also where it was cut before it began
 
     async def _serve(self, client: Streams) -> None:
         try:
             leader = await self._reached()
             if leader is None:
-                await _refuse(client)
+                await client[0].read(PIECE_BYTES)
+                await _refuse(client[1], self._no_way() or (NO_LEADER if self._leader() is None else NOT_REACHED))
                 return
+            passage = _Passage(client, leader)
             try:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(_pump(client[0], leader[1]))
-                    both.create_task(_pump(leader[0], client[1]))
+                    both.create_task(passage.up())
+                    both.create_task(passage.down())
+            except asyncio.CancelledError:
+                await passage.explain()
+                raise
             finally:
                 leader[1].close()
         except* (OSError, asyncio.IncompleteReadError):
@@ -72,32 +86,75 @@ class Relay:
         """A connection to the leader, as soon as there is one; `None` when there is none in time."""
         until_s = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
-            address = self._leader()
+            address = self._leader() if self._server is not None else None
             if address is not None:
                 with contextlib.suppress(OSError, TimeoutError):
                     async with asyncio.timeout(CONNECT_S):
-                        return await asyncio.open_connection(*address, limit=PIECE_BYTES)
-            if asyncio.get_running_loop().time() >= until_s:
+                        reached = await asyncio.open_connection(*address, limit=PIECE_BYTES)
+                        _watch(reached[1])
+                        return reached
+            if self._server is None or self._no_way() or asyncio.get_running_loop().time() >= until_s:
                 return None
             await asyncio.sleep(LOOK_S)
 
 
-async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    """Everything from one side to the other, no faster than that takes it."""
-    while piece := await source.read(PIECE_BYTES):
-        target.write(piece)
-        await target.drain()
-    if target.can_write_eof():
-        target.write_eof()
+class _Passage:
+    """One connection of a client and that of the leader which it is passed on to."""
+
+    def __init__(self, client: Streams, leader: Streams) -> None:
+        self._client = client
+        self._leader = leader
+        self._asked = False
+        """Whether the client was the last to say something: then it waits, and nothing of an answer has come."""
+
+    async def up(self) -> None:
+        """All that the client says, no faster than the leader takes it."""
+        target = self._leader[1]
+        while piece := await self._client[0].read(PIECE_BYTES):
+            self._asked = True
+            target.write(piece)
+            await target.drain()
+        self._asked = False  # it has gone
+        if target.can_write_eof():
+            target.write_eof()
+
+    async def down(self) -> None:
+        """All that the leader says; a leader that goes is told of to a client that waits."""
+        target = self._client[1]
+        try:
+            while piece := await self._leader[0].read(PIECE_BYTES):
+                self._asked = False
+                target.write(piece)
+                await target.drain()
+        except OSError:
+            await self.explain()
+            raise
+        await self.explain()
+        if target.can_write_eof():
+            target.write_eof()
+
+    async def explain(self) -> None:
+        """Tell a client that waits for an answer why there will be none."""
+        if self._asked:
+            self._asked = False
+            await _refuse(self._client[1], "the hub that leads went away before it answered")
 
 
-async def _refuse(client: Streams) -> None:
+def _watch(writer: asyncio.StreamWriter) -> None:
+    """Have the system notice within `SILENT_S` that the other machine is gone, where it can."""
+    line = writer.get_extra_info("socket")
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+async def _refuse(writer: asyncio.StreamWriter, message: str) -> None:
     """One answer that any client understands, after its request has begun to come."""
-    reader, writer = client
-    await reader.read(PIECE_BYTES)
-    message = "no hub leads this pool at the moment"
     remedy = "try again in a few seconds; 'ostler hubs' shows who is up"
     error = {"code": "no_leader", "type": "NO_LEADER", "message": message, "remedy": remedy}
+    if writer.is_closing():
+        return
     body = msgspec.json.encode({"error": error})
     head = (
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 3\r\n"

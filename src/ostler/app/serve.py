@@ -26,13 +26,13 @@ from ostler.app.reload import watch_profile
 from ostler.config.observing import LogFormat
 from ostler.config.settings import HubSettings, LoadedProfile
 from ostler.config.settings import WorkerSettings as WorkerSection
-from ostler.domain.errors import ConflictError, InvalidInputError, OstlerError
+from ostler.domain.errors import ConflictError, InvalidInputError
 from ostler.domain.ports import Store
 from ostler.domain.tasks import TaskKind
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.settings import DriverSettings
 from ostler.hub.service import Fellows
-from ostler.store.errors import FencedError
+from ostler.store.errors import FencedError, StoreError
 from ostler.workers.daemon import Worker
 from ostler.workers.timing import Timing, cancelled
 
@@ -41,6 +41,11 @@ TOKEN_FILE = "admin.token"  # noqa: S105 - the name of a file
 WORKER_GRACE_S = 5.0
 SWITCH_INTERVAL_S = 0.0005
 COLLECT_AFTER = (20_000, 20, 20)
+
+
+class StoreGoneError(StoreError):
+    """A hub ended because its store would not write."""
+
 
 Until = Callable[[HubParts, Path], Awaitable[None]]
 """Returns when the hub shall end by itself."""
@@ -199,7 +204,7 @@ async def _until_stopped(ended: Callable[[], Awaitable[None]], parts: HubParts, 
         if isinstance(error, FencedError):
             raise error
         remedy = "see to the disk; everything that was acknowledged is safe"
-        raise OstlerError(f"the store cannot write any more: {error}", where="store", remedy=remedy)
+        raise StoreGoneError(f"the store cannot write any more: {error}", where="store", remedy=remedy)
 
 
 async def _first_token(parts: HubParts, folder: Path) -> None:

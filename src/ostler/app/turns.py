@@ -1,7 +1,7 @@
 """`ostler up` on a PostgreSQL database: several hubs for one pool of work, of which exactly one leads.
 
     stand by:  pass connections on to the leader; take the lease when it ends or is given back
-    lead:      run the hub over the store, and renew the lease at a third of its length
+    lead:      run the hub over the store, and renew the lease at a third of its length; without it, stand by again
     stop:      give the lease back, so that another one leads at once
 
 A leader trusts its lease from the moment it *asked* for it, by its own steady clock, less a margin. Beyond that it
@@ -23,7 +23,7 @@ from ostler.app.http import LOOPBACK, Door
 from ostler.app.hub_parts import open_pool
 from ostler.app.options import UpOptions
 from ostler.app.relay import Relay
-from ostler.app.serve import run_hub, say, write_hub_file
+from ostler.app.serve import StoreGoneError, run_hub, say, write_hub_file
 from ostler.app.worker_parts import host_names
 from ostler.config.settings import HubSettings
 from ostler.domain.errors import InvalidInputError
@@ -36,6 +36,10 @@ from ostler.workers.timing import SystemTiming
 MARGIN = 0.15
 """Share of the lease in which a leader no longer trusts it: for clocks that run apart, and for what is under way."""
 LOOK_S = 1.0
+LAST_S = 0.5
+"""How long an answer may take that is asked for at the very end of a lease."""
+AGAIN_S = 0.1
+"""After a renewal that failed: until the next try."""
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
@@ -70,21 +74,27 @@ class Lease:
         return "" if time.monotonic() < self._until_s else "this hub was silent for too long; another one may lead"
 
     async def hold(self) -> None:
-        """Renew until it is lost; returns then."""
+        """Renew until it is lost; returns then. Beyond its end it is asked for once more: after a pause of the whole
+        machine nobody else may have taken it.
+        """
+        pause_s = self._lease_ms / 3000
         while True:
-            await asyncio.sleep(self._lease_ms / 3000)
+            await asyncio.sleep(max(0.0, min(pause_s, self._until_s - time.monotonic())))
             asked_s = time.monotonic()
             try:
-                async with asyncio.timeout(self._lease_ms / 1000):
+                async with asyncio.timeout(max(LAST_S, self._until_s - asked_s)):
                     still_mine = await self._seat.renew(self.epoch, self._lease_ms)
             except (StoreError, TimeoutError) as error:
-                structlog.get_logger("ostler.hub").warning("the lease could not be renewed", error=str(error))
+                said = str(error) or "no answer"
+                structlog.get_logger("ostler.hub").warning("the lease could not be renewed", error=said)
                 if self.closed_because():
                     return
+                pause_s = min(pause_s, AGAIN_S)
                 continue
             if not still_mine:
                 self._until_s = 0.0  # another hub leads: what is still in hand here is answered no more
                 return
+            pause_s = self._lease_ms / 3000
             self._trust_from(asked_s)
 
 
@@ -102,6 +112,8 @@ class _Turns:
         name = settings.name or urlsplit(url).netloc
         self._row = HubRow(name=name, url=url, version=__version__, started_ms=SystemTiming().now_ms())
         self._holder: Holder | None = None
+        self._blind = ""
+        """Why the database does not tell who leads; empty while it does."""
 
     async def run(self) -> None:
         announcing = asyncio.create_task(self._announce())
@@ -132,37 +144,50 @@ class _Turns:
 
         settings = self._chosen.profile.hub
         say(f"hub {self._row.name} leads the pool {settings.pool}")
+        said = ""
+        self._holder = None
         self._door.closed_because = lease.closed_because
         holding = asyncio.create_task(lease.hold())
         try:
             store = await PostgresStore.open(
-                settings.database, pool=settings.pool, owner=self._row.name, epoch=lease.epoch, migrate=False
+                settings.database,
+                pool=settings.pool,
+                owner=self._row.name,
+                epoch=lease.epoch,
+                migrate=False,
+                lost=lease.closed_because,
             )
 
             async def ended() -> None:
                 await self._first_of(self._stop.wait(), asyncio.shield(holding))
 
             await run_hub(self._chosen, self._options, store, self._door, ended, self._fellows)
-        except FencedError:
-            pass
+        except StoreError as error:
+            if not isinstance(error, FencedError | StoreGoneError) and not lease.closed_because():
+                raise
+            said = f": {error.what}"
         finally:
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
             with contextlib.suppress(StoreError):
                 await self._seat.give_back(lease.epoch)
         if not self._stop.is_set():
-            say(f"hub {self._row.name} no longer leads the pool {settings.pool}")
+            say(f"hub {self._row.name} no longer leads the pool {settings.pool}{said}")
 
     async def _stand_by(self) -> None:
         """Pass on to whoever leads, until nobody does or this hub is told to stop."""
-        relay = Relay(self._leader)
+        relay = Relay(self._leader, self._no_way)
         await relay.start(self._door.open())
         write_hub_file(self._chosen.profile.hub, self._door.url)
         told = ""
         try:
             while not self._stop.is_set():
-                with contextlib.suppress(StoreError):
+                try:
                     self._holder = await self._seat.holder()
+                except StoreError as error:
+                    self._blind = error.what
+                else:
+                    self._blind = ""
                     if self._holder.left_ms <= 0:
                         return
                     if told != self._holder.owner:
@@ -180,6 +205,14 @@ class _Turns:
             return None
         url = urlsplit(self._holder.url)
         return url.hostname or "", url.port or 80
+
+    def _no_way(self) -> str:
+        """Why who calls need not wait for a leader; empty: one may come. Whoever led when the database was last heard
+        of is gone on with while it answers.
+        """
+        if self._blind and self._holder is None:
+            return "this hub does not reach its database, and so does not know who leads"
+        return ""
 
     def _unreached(self) -> str:
         """Why nothing can be passed on to who leads; empty when it can.

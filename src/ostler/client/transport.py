@@ -24,6 +24,8 @@ from ostler.hub.views import ErrorAnswer
 
 JSON = "application/json"
 
+NO_LEADER = "no_leader"
+"""What a hub of several answers that can reach none which leads."""
 _BAD_REQUEST = 400
 _SERVER_ERROR = 500
 _BY_STATUS: Mapping[int, type[OstlerError]] = {
@@ -116,6 +118,8 @@ class Transport:
             body = msgspec.json.decode(raw, type=ErrorAnswer).error
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self.not_a_hub(f"it answered with status {status}")
+        if body.code == NO_LEADER:
+            return NoHubError(f"no hub answers at {self.url}: {body.message}", where=body.where, remedy=body.remedy)
         kind = _BY_STATUS.get(status, InvalidInputError if status < _SERVER_ERROR else OstlerError)
         error = kind(body.message, where=body.where, remedy=body.remedy)
         error.code = body.code

@@ -21,5 +21,5 @@ class FencedError(StoreError):
 
     for_good = True
 
-    def __init__(self, where: str) -> None:
-        super().__init__("another hub has taken over", where=where, remedy="this one goes on as a stand-by")
+    def __init__(self, where: str, what: str = "another hub has taken over") -> None:
+        super().__init__(what, where=where, remedy="this one goes on as a stand-by")

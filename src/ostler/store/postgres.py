@@ -25,9 +25,11 @@ from ostler.store.postgres_engine import (
     DEFAULT_POOL,
     PATIENCE_S,
     Connection,
+    Lost,
     Place,
     PostgresSession,
     alone_text,
+    always,
     claim,
     connect,
     explained,
@@ -64,8 +66,9 @@ def prepare(place: Place, *, migrate: bool = True) -> None:
 class _WriterSide:
     """What lives in the writer thread."""
 
-    def __init__(self, place: Place, owner: str, epoch: int | None, patience_s: float) -> None:
+    def __init__(self, place: Place, owner: str, epoch: int | None, patience_s: float, lost: Lost) -> None:
         self._place = place
+        self._lost = lost
         self._owner = owner
         self._epoch = epoch
         self._patience_s = patience_s
@@ -84,7 +87,7 @@ class _WriterSide:
     def _writing(self, connection: Connection) -> PostgresSession:
         try:
             epoch = self._epoch if self._epoch is not None else claim(connection, self._place, self._owner)
-            return PostgresSession(self._place, connection, epoch, self._patience_s)
+            return PostgresSession(self._place, connection, epoch, self._patience_s, self._lost)
         except (psycopg.Error, StoreError):
             connection.close()
             raise
@@ -109,8 +112,9 @@ class _WriterSide:
 class PostgresStore(StoreReads):
     """The durable store. Make one with `await PostgresStore.open(url)`; end it with `close`."""
 
-    def __init__(self, place: Place, side: _WriterSide, patience_s: float) -> None:
+    def __init__(self, place: Place, side: _WriterSide, patience_s: float, lost: Lost) -> None:
         self.place = place
+        self._lost = lost
         self._side = side
         self._patience_s = patience_s
         self._writer = GroupCommit(side, name=f"store-writer {place.pool}")
@@ -128,15 +132,17 @@ class PostgresStore(StoreReads):
         epoch: int | None = None,
         migrate: bool = True,
         patience_s: float = PATIENCE_S,
+        lost: Lost = always,
     ) -> Self:
         """Open a pool, or make it; from then on whoever had it open before can write no more.
 
         `epoch`: the right to write that was won before; `None` takes it. `patience_s`: how long a server that goes away
-        is waited for. Raises `InvalidInputError` for an address, `StoreError` when it cannot be used.
+        is waited for. `lost`: why the right to write is over, asked before each transaction and while a server is
+        waited for; any thread may ask. Raises `InvalidInputError` for an address, `StoreError` when it cannot be used.
         """
         place = place_of(url, pool)
         await asyncio.to_thread(prepare, place, migrate=migrate)
-        store = cls(place, _WriterSide(place, owner, epoch, patience_s), patience_s)
+        store = cls(place, _WriterSide(place, owner, epoch, patience_s, lost), patience_s, lost)
         try:
             await store._writer.run(store._side.open)
         except BaseException:
@@ -187,13 +193,13 @@ class PostgresStore(StoreReads):
 
     def _in_snapshot(self, read: Callable[[Run, Queries], T]) -> T:
         if self._reader is None or self._reader.closed:
-            self._reader = waited_for(self.place, self._patience_s)
+            self._reader = waited_for(self.place, self._patience_s, self._lost)
         try:
             with snapshot(self._reader, self.place) as run:
                 return read(run, queries())
         except psycopg.OperationalError:
             if not self._reader.closed:
                 raise
-        self._reader = waited_for(self.place, self._patience_s)
+        self._reader = waited_for(self.place, self._patience_s, self._lost)
         with snapshot(self._reader, self.place) as run:
             return read(run, queries())

@@ -13,7 +13,7 @@ so that the store also works behind a pooler that gives every transaction anothe
 import functools
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -39,15 +39,22 @@ PATIENCE_S = 15.0
 PAUSE_S = 0.2
 CONNECT: Mapping[str, Any] = {
     "autocommit": True,
-    "connect_timeout": 5,
+    "connect_timeout": 2,
     # A peer that died without a word is noticed in seconds, not in hours.
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 3_000,
     # A pooler may give the next transaction a session that knows no statement of this one.
     "prepare_threshold": None,
 }
+SERVER_NOTICES = (
+    "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2;"
+    " SET tcp_user_timeout = 3000"
+)
+"""The same on the server's side, where half of a statement, or none of its answer, may have come through: what the
+transaction has locked is free again in seconds. A pooler keeps it, which does no harm.
+"""
 POOL = re.compile(r"[a-z][a-z0-9_]{0,30}")
 DEFAULT_POOL = "default"
 
@@ -123,6 +130,11 @@ def connect(place: Place) -> Connection:
     # Sums of integers come as numerics; all of ours are whole.
     connection.adapters.register_loader("numeric", IntLoader)
     connection.adapters.register_dumper(str, _WithoutZeros)
+    try:
+        connection.execute(SERVER_NOTICES)
+    except psycopg.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -132,15 +144,28 @@ def begin_text(place: Place, kind: str = "") -> str:
         f'BEGIN {kind}; SET LOCAL search_path TO "{place.schema}";'
         # A plan made for the values at hand: the generic one is several times slower on lists of ids.
         " SET LOCAL plan_cache_mode = force_custom_plan;"
-        # A hub that freezes in the middle holds the writer's row no longer than this.
-        " SET LOCAL idle_in_transaction_session_timeout = 10000"
+        # A hub that freezes or is cut off in the middle holds the writer's row no longer than this.
+        " SET LOCAL idle_in_transaction_session_timeout = 3000"
     )
 
 
-def waited_for(place: Place, patience_s: float = PATIENCE_S) -> Connection:
-    """A connection to a server that may be starting. Raises `psycopg.Error` when it does not come."""
+Lost = Callable[[], str]
+"""Why a writer may go on no longer, as far as it knows without the database; empty while it may."""
+
+
+def always() -> str:
+    """For a writer whose right does not end by itself."""
+    return ""
+
+
+def waited_for(place: Place, patience_s: float = PATIENCE_S, lost: Lost = always) -> Connection:
+    """A connection to a server that may be starting. Raises `psycopg.Error` when it does not come, `FencedError` when
+    there is no right to write any more.
+    """
     deadline = time.monotonic() + patience_s
     while True:
+        if reason := lost():
+            raise FencedError(place.shown, reason)
         try:
             return connect(place)
         except psycopg.OperationalError:
@@ -183,8 +208,16 @@ def snapshot(connection: Connection, place: Place) -> Iterator[Run]:
 class PostgresSession:
     """The connection that writes; see `flush.Session` and the module."""
 
-    def __init__(self, place: Place, connection: Connection, epoch: int, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        place: Place,
+        connection: Connection,
+        epoch: int,
+        patience_s: float = PATIENCE_S,
+        lost: Lost = always,
+    ) -> None:
         self._place = place
+        self._lost = lost
         self._connection = connection
         self._epoch = epoch
         self._patience_s = patience_s
@@ -209,6 +242,7 @@ class PostgresSession:
         """
         self._broke = False
         try:
+            self._check_right()
             if self._connection.closed:
                 self._reconnect()
             try:
@@ -221,6 +255,10 @@ class PostgresSession:
             self._check_fence()
         except (psycopg.Error, FencedError) as error:
             raise CannotBeginError from error
+
+    def _check_right(self) -> None:
+        if reason := self._lost():
+            raise FencedError(self._place.shown, reason)
 
     def _check_fence(self) -> None:
         while self.cursor.nextset():
@@ -270,7 +308,7 @@ class PostgresSession:
 
     def _reconnect(self) -> None:
         self._connection.close()
-        self._connection = waited_for(self._place, self._patience_s)
+        self._connection = waited_for(self._place, self._patience_s, self._lost)
         self.cursor = self._connection.cursor()
 
 

@@ -5,10 +5,13 @@ unable to write (see `postgres_engine`). The lease is in a row and not in a sess
 that went away keeps it no longer than it lasts, and it works behind a pooler. Who waits hears of a lease that was given
 back at once, by a notification on a connection of its own (`direct_url` where the other goes through a pooler); when
 that is lost, it looks again a moment later all the same.
+
+Nothing is waited for longer than `limit_s`: a wire that was cut tells nobody, and who leads must know in time that it
+no longer does. What was asked in vain is left behind with its connection; whether it happened, the next look says.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
@@ -19,9 +22,13 @@ from ostler.domain.hubs import HubRow
 from ostler.store.postgres_engine import CONNECT, NOW_MS, Place, explained
 
 T = TypeVar("T")
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+Row = tuple[Any, ...]
+Connection = psycopg.AsyncConnection[Row]
 GONE_AFTER_MS = 3_600_000
 """A hub that was not seen for so long is forgotten."""
+LIMIT_S = 5.0
+LEFT_BEHIND_S = 10.0
+"""Beyond what a wire that was cut takes to be noticed: a question that is given up ends by that, or now."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,9 +43,11 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 class Seat:
     """The lease of one pool as one process sees it. Belongs to one event loop."""
 
-    def __init__(self, place: Place, direct: Place) -> None:
+    def __init__(self, place: Place, direct: Place, limit_s: float) -> None:
         self._place = place
         self._direct = direct
+        self._limit_s = limit_s
+        self._behind: set[asyncio.Task[None]] = set()
         self._connection: Connection | None = None
         self._listener: Connection | None = None
         self._lock = asyncio.Lock()
@@ -47,15 +56,20 @@ class Seat:
         self._channel = f"{place.schema}_free"
 
     @classmethod
-    def at(cls, place: Place, direct_url: str = "") -> Self:
-        """The seat of a pool whose tables are there."""
-        return cls(place, Place(direct_url or place.url, place.pool))
+    def at(cls, place: Place, direct_url: str = "", limit_s: float = LIMIT_S) -> Self:
+        """The seat of a pool whose tables are there. `limit_s`: how long an answer may take."""
+        return cls(place, Place(direct_url or place.url, place.pool), limit_s)
 
     async def take(self, owner: str, url: str, lease_ms: int) -> int | None:
-        """The new epoch if nobody leads; `None` if somebody does. Raises `StoreError`."""
+        """The new epoch if nobody leads; `None` if somebody does. Raises `StoreError`.
+
+        A row that is locked is not waited for: the transaction of a leader that was cut off holds it until the server
+        gives it up, and a lease that was asked for long ago would be over when it came.
+        """
+        free = f"SELECT ctid FROM {self._writer} WHERE until_ms < {NOW_MS} FOR NO KEY UPDATE SKIP LOCKED"  # noqa: S608 - our own names
         text = (
             f"UPDATE {self._writer} SET epoch = epoch + 1, owner = %s, url = %s, until_ms = {NOW_MS} + %s"  # noqa: S608 - our own names
-            f" WHERE until_ms < {NOW_MS} RETURNING epoch"
+            f" WHERE ctid = ({free}) RETURNING epoch"
         )
         found = await self._ask(text, (owner, url, lease_ms))
         return found[0][0] if found else None
@@ -106,8 +120,7 @@ class Seat:
         """Return when the lease was given back, or after so long."""
         with suppress(psycopg.Error):
             if self._listener is None or self._listener.closed:
-                self._listener = await _connect(self._direct)
-                await self._listener.execute(f'LISTEN "{self._channel}"')
+                self._listener = await self._in_time(_listening(self._direct, self._channel), _close)
                 return  # it may have been given back before we listened
             async for _ in self._listener.notifies(timeout=wait_s, stop_after=1):
                 pass
@@ -120,32 +133,91 @@ class Seat:
             if connection is not None:
                 await connection.close()
         self._connection = self._listener = None
+        behind = tuple(self._behind)
+        for task in behind:
+            task.cancel()
+        await asyncio.gather(*behind, return_exceptions=True)
 
-    async def _ask(self, text: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    async def _ask(self, text: str, values: tuple[object, ...]) -> list[Row]:
         async with self._lock:
-            return await self._guarded(lambda: self._run(text, values))
-
-    async def _run(self, text: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        """On the connection that is open; on a new one if that turns out to be broken. Each of ours can be repeated."""
-        if self._connection is not None and not self._connection.closed:
+            open_one, self._connection = self._connection, None
             try:
-                return await _rows(self._connection, text, values)
-            except psycopg.OperationalError:
-                await self._connection.close()
-        self._connection = await _connect(self._place)
-        return await _rows(self._connection, text, values)
+                answer = await self._in_time(_asked(self._place, open_one, text, values), _close_asked)
+            except (psycopg.Error, OSError) as error:
+                raise explained(error, self._place) from error
+            self._connection, rows = answer
+            return rows
 
-    async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _in_time(self, asking: Coroutine[Any, Any, T], close: Callable[[T], Awaitable[None]]) -> T:
+        """Its answer, in time. Raises `psycopg.OperationalError` when there is none; one that comes later is closed."""
+        task = asyncio.ensure_future(asking)
         try:
-            return await work()
-        except (psycopg.Error, OSError) as error:
-            raise explained(error, self._place) from error
+            done, _ = await asyncio.wait({task}, timeout=self._limit_s)
+        except asyncio.CancelledError:
+            self._leave_behind(_given_up(task, close))
+            raise
+        if not done:
+            self._leave_behind(_given_up(task, close))
+            raise psycopg.OperationalError(f"no answer within {self._limit_s:g} s")
+        return task.result()
+
+    def _leave_behind(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+
+
+async def _asked(
+    place: Place, connection: Connection | None, text: str, values: tuple[object, ...]
+) -> tuple[Connection, list[Row]]:
+    """An answer, on the connection that is open, or on a new one if that turns out to be broken: each of ours can be
+    repeated. Without an answer no connection is left open.
+    """
+    if connection is not None and not connection.closed:
+        with suppress(psycopg.OperationalError):
+            return connection, await _rows(connection, text, values)
+    connection = await _connect(place)
+    return connection, await _rows(connection, text, values)
+
+
+async def _close_asked(answer: tuple[Connection, list[Row]]) -> None:
+    await answer[0].close()
+
+
+async def _listening(place: Place, channel: str) -> Connection:
+    connection = await _connect(place)
+    await _rows(connection, f'LISTEN "{channel}"', ())
+    return connection
+
+
+async def _close(connection: Connection) -> None:
+    await connection.close()
+
+
+async def _given_up(task: "asyncio.Future[T]", close: Callable[[T], Awaitable[None]]) -> None:
+    """Wait for the end of a question that nobody waits for. The driver answers a cancel by asking the server to end it
+    too; the second one it obeys.
+    """
+    try:
+        await asyncio.wait({task}, timeout=LEFT_BEHIND_S)
+    finally:
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait({task})
+        if not task.cancelled() and task.exception() is None:
+            await close(task.result())
 
 
 async def _connect(place: Place) -> Connection:
     return await psycopg.AsyncConnection.connect(place.url, **CONNECT, application_name="ostler seat")
 
 
-async def _rows(connection: Connection, text: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-    cursor = await connection.execute(text.encode(), values)
-    return await cursor.fetchall() if cursor.description else []
+async def _rows(connection: Connection, text: str, values: tuple[object, ...]) -> list[Row]:
+    """Raises `psycopg.Error` with the connection closed."""
+    try:
+        cursor = await connection.execute(text.encode(), values or None)
+        return await cursor.fetchall() if cursor.description else []
+    except BaseException:
+        await connection.close()
+        raise
