@@ -202,6 +202,9 @@ hub:
   advertise: http://den:8000
   direct_database: postgresql://db/ostler
   lease: 10s
+  requests_per_second: 50
+  max_open_requests: 20
+  sign_in_failures_per_minute: 5
 budget:
   monthly_hard_cap: 50
   monthly_soft_cap: 45.5

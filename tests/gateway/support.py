@@ -23,6 +23,7 @@ class Line:
         self.method = "POST"
         self.path = path
         self.query = b""
+        self.client: tuple[str, int] | None = None
         self.fields = {name.lower().encode(): value.encode() for name, value in headers.items()}
         self.gone = False
         self.on_gone: Callable[[], None] | None = None

@@ -12,6 +12,7 @@ from ostler.gateway.ports import Hub
 from ostler.gateway.service import Gateway
 from ostler.hub.call_ids import new_call_id
 from ostler.hub.live_desk import LiveDesk
+from ostler.hub.sign_ins import SignIns
 from ostler.workers.timing import Timing
 
 
@@ -19,7 +20,14 @@ class GatewayParts:
     """A gateway with the connections it owns. `stop` it before the hub."""
 
     def __init__(
-        self, parts: HubParts, settings: GatewaySettings, timing: Timing, limits: DriverSettings, *, public: bool
+        self,
+        parts: HubParts,
+        settings: GatewaySettings,
+        timing: Timing,
+        limits: DriverSettings,
+        *,
+        public: bool,
+        sign_ins: SignIns,
     ) -> None:
         self._settings = settings
         self._desk = LiveDesk(parts.pump)
@@ -38,6 +46,7 @@ class GatewayParts:
             settings=settings,
             key_needed=key_needed,
             trace_of=parts.traces.trace_of,
+            sign_ins=sign_ins,
         )
         self.gateway = Gateway(hub, Door(None if key_needed else ()))
 

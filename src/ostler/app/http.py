@@ -1,18 +1,23 @@
 """The HTTP server of a hub inside the hub's event loop: started when it accepts, stopped without waiting for ever."""
 
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import msgspec
 
+from ostler.app.turnstile import Turnstile
+from ostler.config.settings import HubSettings
 from ostler.domain.errors import InvalidInputError
 from ostler.hub.api import HubApi
+from ostler.hub.sign_ins import SignIns
 from ostler.server.asgi import App, serve_asgi
 from ostler.server.head import header_lines
 from ostler.server.request import Request
 from ostler.server.serving import Handler, Server
 from ostler.web.app import build_app
+from ostler.web.serve import Door as WebDoor
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_S = 3
@@ -25,6 +30,19 @@ class Front(msgspec.Struct, frozen=True, kw_only=True):
     """What answers a request on a path of its own; `None` for any other."""
     paths: Mapping[str, dict[str, Any]]
     """Its OpenAPI path items."""
+
+
+class Guards(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeps one client from taking the hub from all others."""
+
+    sign_ins: SignIns
+    turnstile: Turnstile
+
+    @classmethod
+    def of(cls, settings: HubSettings, refused: Callable[[str], None] = lambda _reason: None) -> "Guards":
+        """Those that a profile wants. `refused` is told of each request that is refused, with the reason."""
+        sign_ins = SignIns(settings.sign_in_failures_per_minute, time.monotonic, refused)
+        return cls(sign_ins=sign_ins, turnstile=Turnstile(settings, sign_ins, time.monotonic, refused))
 
 
 class Door:
@@ -86,8 +104,9 @@ class Door:
 class Listener:
     """Serves a hub on an address. Beyond loopback every request needs a token."""
 
-    def __init__(self, hub: HubApi, door: Door, *, front: Front | None = None) -> None:
+    def __init__(self, hub: HubApi, door: Door, *, front: Front | None = None, guards: "Guards | None" = None) -> None:
         self._hub = hub
+        self._guards = guards or Guards.of(HubSettings())
         self._front = front
         self._door = door
         self._server: Server | None = None
@@ -99,8 +118,9 @@ class Listener:
         host, port = listener.getsockname()[:2]
         self.url = self._door.url
         others = self._front.paths if self._front is not None else None
-        app = build_app(self._hub, require_token=self._door.public, others=others)
-        handler = _handler(cast("App", app), self._front, (host, port))
+        door = WebDoor(self._guards.sign_ins)
+        app = build_app(self._hub, require_token=self._door.public, others=others, door=door)
+        handler = _handler(cast("App", app), self._front, (host, port), self._guards.turnstile)
         self._server = Server(_gated(handler, self._door.closed_because))
         await self._server.start(listener)
 
@@ -113,15 +133,19 @@ class Listener:
             await server.stop(GRACE_S)
 
 
-def _handler(app: App, front: Front | None, address: tuple[str, int]) -> Handler:
+def _handler(app: App, front: Front | None, address: tuple[str, int], turnstile: Turnstile) -> Handler:
     """What is in front answers first; what it does not take is the application's."""
+
+    def own(request: Request) -> Awaitable[None]:
+        return turnstile.serve(request, lambda: serve_asgi(app, request, address))
+
     if front is None:
-        return lambda request: serve_asgi(app, request, address)
+        return own
     take = front.take
 
     def handle(request: Request) -> Awaitable[None]:
         taken = take(request)
-        return taken if taken is not None else serve_asgi(app, request, address)
+        return taken if taken is not None else own(request)
 
     return handle
 

@@ -17,7 +17,7 @@ import structlog
 
 from ostler.app import descriptors, logs, profiles, worker_parts
 from ostler.app.gateway_parts import GatewayParts
-from ostler.app.http import Door, Listener
+from ostler.app.http import Door, Guards, Listener
 from ostler.app.hub_parts import HubParts, open_store
 from ostler.app.loop import clock, stop_requested
 from ostler.app.options import UpOptions
@@ -96,9 +96,10 @@ async def run_hub(
     parts = await HubParts.start(chosen, store, drivers, timing)
     if fellows is not None:
         parts.hub.fellows = fellows
-    gateway = GatewayParts(parts, chosen.profile.gateway, timing, limits, public=door.public)
+    guards = Guards.of(chosen.profile.hub, parts.hub.metrics.metering.refused)
+    gateway = GatewayParts(parts, chosen.profile.gateway, timing, limits, public=door.public, sign_ins=guards.sign_ins)
     front = gateway.front() if chosen.profile.gateway.enabled else None
-    listener = Listener(parts.hub, door, front=front)
+    listener = Listener(parts.hub, door, front=front, guards=guards)
     worker: Worker | None = None
     watching: asyncio.Task[None] | None = None
     try:

@@ -15,6 +15,7 @@ from ostler.client.http1 import Answer, Site, exchange, request_text
 from ostler.domain.errors import (
     ConflictError,
     InvalidInputError,
+    LimitReachedError,
     NotAllowedError,
     NotFoundError,
     OstlerError,
@@ -33,6 +34,7 @@ _BY_STATUS: Mapping[int, type[OstlerError]] = {
     403: NotAllowedError,
     404: NotFoundError,
     409: ConflictError,
+    429: LimitReachedError,
     502: UnreachableError,
 }
 

@@ -22,6 +22,7 @@ from ostler.domain.policy import ContextRule, Policy
 from ostler.domain.tasks import TaskKind
 
 AtLeastOne = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Quantile = Annotated[int, Meta(ge=50, le=99)]
 Milliseconds = Annotated[int, Meta(ge=1)]
@@ -50,6 +51,12 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The same database past a connection pooler, to hear at once when another hub gives up the lead."""
     lease_ms: Annotated[int, Meta(ge=1_000)] = 6_000
     """How long the hub that leads may be silent before another one takes over."""
+    requests_per_second: Count = 1_000
+    """What one client may ask of the API and the pages, ten seconds of it at once; 0 = any number."""
+    max_open_requests: Count = 1_000
+    """So many requests of one client may be under way, streams and polls among them; 0 = any number."""
+    sign_in_failures_per_minute: Count = 10
+    """So often an address may present a token that is not valid; 0 = any number of times."""
 
 
 class WorkerSlots(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -43,6 +43,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     """As sent in `Authorization` or `x-api-key`, without the scheme; empty = none."""
     client: str = ""
+    address: str = ""
+    """Where it comes from."""
     length: int | None = None
     passed: Mapping[str, str] = {}
     """Headers for the endpoint, where it speaks the caller's format."""
@@ -76,6 +78,7 @@ class Door:
             query=line.query.decode("latin-1"),
             key=_bearer(_text(fields, b"authorization")) or _text(fields, b"x-api-key").strip(),
             client=_text(fields, b"user-agent")[:120],
+            address=line.client[0] if line.client is not None else "",
             length=int(length) if length.isdigit() else None,
             passed=_passed(fields) if not _PASSED.isdisjoint(fields) else _NONE,
             traceparent=_text(fields, b"traceparent"),

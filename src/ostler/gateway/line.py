@@ -11,6 +11,8 @@ class Line(Protocol):
     path: str
     """Without the query, percent signs resolved."""
     query: bytes
+    client: tuple[str, int] | None
+    """Where the client is."""
 
     @property
     def fields(self) -> Mapping[bytes, bytes]:

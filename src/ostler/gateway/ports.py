@@ -14,6 +14,7 @@ from ostler.domain.live import CallRecord, Dispatch, GatewayKey, LiveCall, LiveE
 from ostler.domain.policy import Policy
 from ostler.domain.ports import Upstream
 from ostler.domain.trace import Trace, parse
+from ostler.hub.sign_ins import SignIns, no_limit
 
 
 class Desk(Protocol):
@@ -78,5 +79,7 @@ class Hub(msgspec.Struct, frozen=True, kw_only=True):
     key_needed: bool
     trace_of: Callable[[str, GatewayKey | None, str], Trace | None] = callers_trace
     """Which trace a call of this id, key and `traceparent` is part of; `None` = it is not traced."""
+    sign_ins: SignIns = msgspec.field(default_factory=no_limit)
+    """What is known of those whose keys were not valid."""
     rates: TokenRates = msgspec.field(default_factory=TokenRates)
     """Characters per token by model, from what endpoints report: what trimming goes by."""

@@ -167,9 +167,13 @@ class Gateway:
     def who(self, head: Head) -> GatewayKey | None:
         """Who asks. Raises `NoKeyError`."""
         if head.key and (self.hub.key_needed or head.key.startswith(KEY_PREFIX)):
+            sign_ins = self.hub.sign_ins
+            sign_ins.check(head.address, head.key)
             key = self.hub.keys.find(head.key)
             if key is None:
+                sign_ins.failed(head.address, head.key)
                 raise NoKeyError("the key is not valid", where="key", remedy="'ostler keys create' makes one")
+            sign_ins.passed(head.address, head.key)
             return key
         if self.hub.key_needed:
             remedy = "send `Authorization: Bearer ...` or `x-api-key`; 'ostler keys create' makes one"

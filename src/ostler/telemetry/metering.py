@@ -42,6 +42,10 @@ class Metering:
         self.meters = Meters()
         self._reserved: OrderedDict[str, Reserve] = OrderedDict()
 
+    def refused(self, reason: str) -> None:
+        """Count a request that the hub did not let in."""
+        self.meters.count("ostler_api_refusals_total", reason)
+
     def observe(self, applied: Sequence[tuple[Command, Applied]]) -> None:
         """Count commands that are durable now."""
         for event in events_of(applied):

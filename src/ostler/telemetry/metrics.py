@@ -115,6 +115,9 @@ METRICS: Mapping[str, MetricKind] = MappingProxyType(
         ),
         "ostler_call_fallbacks_total": _counter("Live calls that another place than the first one answered."),
         "ostler_call_refusals_total": _counter("Requests that were refused before they became live calls.", "reason"),
+        "ostler_api_refusals_total": _counter(
+            "Requests to the API and the pages that were too many: `rate`, `open_requests`, `sign_in`.", "reason"
+        ),
         "ostler_call_records_dropped_total": _counter("Records of live calls that were lost."),
         "ostler_tokens_total": _counter("Tokens of attempts and live calls.", "model", "direction"),
         "ostler_spent_usd_total": _counter(

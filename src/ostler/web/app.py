@@ -26,7 +26,7 @@ from ostler.web.guard import SiteGuard
 from ostler.web.openapi import describe
 from ostler.web.pages_door import FORMS, PAGE_PATHS, PagesDoor
 from ostler.web.routes import OPENAPI_PATH, hub_routes
-from ostler.web.serve import RouteApp, ServeSettings
+from ostler.web.serve import Door, RouteApp, ServeSettings
 
 
 def build_app(
@@ -36,22 +36,25 @@ def build_app(
     hosts: Collection[str] | None = None,
     settings: ServeSettings | None = None,
     others: Mapping[str, dict[str, Any]] | None = None,
+    door: Door | None = None,
 ) -> Starlette:
     """The ASGI application for `api`.
 
     `require_token` must be true when the hub can be reached from other machines; then `hosts` (the names it goes by)
     may stay `None`. Without tokens only loopback names and `hosts` are answered. `settings` overrides limits for
     tests; its `require_token` is the argument's. `others`: path items of what stands in front, for the description.
+    `door`: what is remembered of those who sign in; without one nobody is refused for having failed often.
     """
+    door = door or Door()
     serve = msgspec.structs.replace(settings or ServeSettings(require_token=require_token), require_token=require_token)
     rows = hub_routes()
-    routes = [StarletteRoute(row.path, RouteApp(row, api, serve), methods=[row.method]) for row in rows]
+    routes = [StarletteRoute(row.path, RouteApp(row, api, serve, door), methods=[row.method]) for row in rows]
 
     async def description(_request: Request) -> Response:
         return Response(msgspec.json.encode(describe(rows, others)), media_type=JSON)
 
     routes.append(StarletteRoute(OPENAPI_PATH, description, methods=["GET"]))
-    pages = PagesDoor(api, sign_in=require_token)
+    pages = PagesDoor(api, sign_in=require_token, sign_ins=door.sign_ins)
     routes += [StarletteRoute(path, pages, methods=list(methods)) for path, methods in PAGE_PATHS.items()]
     app = Starlette(
         routes=routes,

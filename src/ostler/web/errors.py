@@ -79,6 +79,9 @@ def error_response(error: OstlerError) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="ostler"'
     if isinstance(error, WrongMethodError):
         headers["Allow"] = ", ".join(error.allowed)
+    wait_ms = getattr(error, "retry_after_ms", None)
+    if wait_ms is not None:
+        headers["Retry-After"] = str(max(1, -(-wait_ms // 1_000)))
     body = msgspec.json.encode(error_answer(error))
     return Response(body, status_code=error.http_status, headers=headers, media_type=JSON)
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ostler.hub.api import HubApi
+from ostler.hub.sign_ins import SignIns
 
 if TYPE_CHECKING:
     from ostler.web.pages.site import Site
@@ -48,8 +49,9 @@ FORMS = tuple(path for path, methods in PAGE_PATHS.items() if "POST" in methods)
 class PagesDoor:
     """ASGI application that becomes the site at its first request."""
 
-    def __init__(self, api: HubApi, *, sign_in: bool) -> None:
+    def __init__(self, api: HubApi, *, sign_in: bool, sign_ins: SignIns) -> None:
         self._api = api
+        self._sign_ins = sign_ins
         self._sign_in = sign_in
         self._site: Site | None = None
 
@@ -65,5 +67,5 @@ class PagesDoor:
         if self._site is None:
             from ostler.web.pages.site import Site  # noqa: PLC0415 -- templates only where somebody looks
 
-            self._site = Site(self._api, sign_in=self._sign_in)
+            self._site = Site(self._api, sign_in=self._sign_in, sign_ins=self._sign_ins)
         return self._site

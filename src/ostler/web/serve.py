@@ -1,5 +1,7 @@
 """One route as an ASGI application: admit, decode, ask, encode."""
 
+import time
+from collections.abc import Callable
 from typing import cast
 
 import msgspec
@@ -9,13 +11,17 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ostler.domain.errors import NotAllowedError
+from ostler.domain.fleet import WorkerOffer
 from ostler.hub.api import HubApi
+from ostler.hub.sign_ins import SignIns, no_limit
 from ostler.web.call import Access, Ask, Call, Follow, Route, Text
 from ostler.web.decode import decode_form, decode_json, decode_query
 from ostler.web.errors import FORM, JSON, TooLargeError, UnauthenticatedError, UnknownRouteError, media_type
+from ostler.web.owners import SessionOwners
 from ostler.web.stream import ClientGoneError, send_events, until_gone
 
 ACCEPTED = 202
+_LEAVE = "/hub/workers/{session}/leave"
 VIEWER = "viewer"
 """Scope of tokens that may ask, where `admin` may do."""
 
@@ -28,11 +34,20 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = 15.0
 
 
+class Door:
+    """What all routes share: who has failed to sign in, and whose sessions are whose."""
+
+    def __init__(self, sign_ins: SignIns | None = None, now_s: Callable[[], float] = time.monotonic) -> None:
+        self.sign_ins = sign_ins or no_limit()
+        self.owners = SessionOwners(now_s)
+
+
 class RouteApp:
     """ASGI application of one route."""
 
-    def __init__(self, row: Route, api: HubApi, settings: ServeSettings) -> None:
+    def __init__(self, row: Route, api: HubApi, settings: ServeSettings, door: Door) -> None:
         self._row = row
+        self._door = door
         self._api = api
         self._settings = settings
         self._encoder = msgspec.json.Encoder(order="deterministic")
@@ -40,14 +55,18 @@ class RouteApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive, send)
-        await self._admit(request.headers)
+        token = await self._admit(request)
         try:
             call = await self._call(request)
+            if self._row.access is Access.WORKER:
+                self._check_owner(call, token)
             if self._row.streams:
                 await self._stream(call, receive, send)
                 return
             work = cast("Ask", self._row.handler)(self._api, call)
             answer = await (until_gone(receive, work) if self._row.hangs else work)
+            if token and self._row.path == _LEAVE:
+                self._door.owners.forget(call.path["session"])
         except (ClientDisconnect, ClientGoneError):
             return
         if isinstance(answer, Text):
@@ -66,39 +85,60 @@ class RouteApp:
         looks = self._row.access is Access.ADMIN and self._row.method == "GET"
         return VIEWER if looks else self._row.access.scope
 
-    async def _admit(self, headers: Headers) -> None:
-        """Raises `NotAllowedError` unless the request may use the route."""
+    async def _admit(self, request: Request) -> str:
+        """The token that was looked at; empty = none was needed. Raises `NotAllowedError`, `TooOftenError`."""
         access = self._row.access
         if access is Access.OPEN or (access is Access.ADMIN and not self._settings.require_token):
-            return
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
+            return ""
+        token = bearer(request.headers)
+        if not token:
             raise UnauthenticatedError(
                 "a token is needed here",
                 where="Authorization header",
                 remedy="send `Authorization: Bearer ...`; "
                 f"`ostler tokens create NAME --scope {self._least_scope}` makes one",
             )
-        if await self._api.tokens.allowed(token, access.scope):
-            return
-        if await self._api.tokens.allowed(token, VIEWER):
+        address = address_of(request)
+        self._door.sign_ins.check(address, token)
+        if not await self._is_valid(token):
+            self._door.sign_ins.failed(address, token)
+            raise UnauthenticatedError(
+                "the token is not valid",
+                where="Authorization header",
+                remedy="it may have been revoked; make a new one",
+            )
+        self._door.sign_ins.passed(address, token)
+        return token
+
+    async def _is_valid(self, token: str) -> bool:
+        """Whether a token is good here. Raises `NotAllowedError` for one that is good for something else."""
+        access, tokens = self._row.access, self._api.tokens
+        if await tokens.allowed(token, access.scope):
+            return True
+        if await tokens.allowed(token, VIEWER):
             if self._least_scope == VIEWER:
-                return
+                return True
             raise NotAllowedError(
                 "this token may look, but not change anything",
                 where="Authorization header",
                 remedy=f"use one with the scope `{access.scope}`",
             )
-        if access is not Access.WORKER and await self._api.tokens.allowed(token, Access.WORKER):
+        if access is not Access.WORKER and await tokens.allowed(token, Access.WORKER):
             raise NotAllowedError(
                 "this token is for workers only",
                 where="Authorization header",
                 remedy="use one with the scope `admin`",
             )
-        raise UnauthenticatedError(
-            "the token is not valid", where="Authorization header", remedy="it may have been revoked; make a new one"
-        )
+        return False
+
+    def _check_owner(self, call: Call[object, msgspec.Struct], token: str) -> None:
+        """A session belongs to the token that opened it, and so does what joins again."""
+        owners = self._door.owners
+        if isinstance(call.body, WorkerOffer):
+            if call.body.instance:
+                owners.check(f"instance {call.body.instance}", token)
+        elif (session := call.path.get("session")) is not None:
+            owners.check(session, token)
 
     async def _call(self, request: Request) -> Call[object, msgspec.Struct]:
         query = decode_query(request.query_params.multi_items(), self._row.query)
@@ -128,3 +168,14 @@ class RouteApp:
     async def _stream(self, call: Call[object, msgspec.Struct], receive: Receive, send: Send) -> None:
         events = cast("Follow", self._row.handler)(self._api, call)
         await until_gone(receive, send_events(send, events, self._settings.heartbeat_s))
+
+
+def bearer(headers: Headers) -> str:
+    """The token of a request; empty = there is none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from."""
+    return request.client.host if request.client is not None else ""

@@ -15,9 +15,11 @@ from http.cookies import CookieError, SimpleCookie
 
 import msgspec
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
 from ostler.domain.errors import NotAllowedError
 from ostler.hub.api import HubApi
+from ostler.hub.sign_ins import SignIns
 from ostler.web.pages.view import Role
 
 COOKIE = "ostler_seat"
@@ -57,23 +59,35 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-async def role_of(api: HubApi, token: str) -> Role | None:
-    """What a token of the hub allows here; `None` = nothing."""
-    if not token or not token.isascii():
-        return None
-    if await api.tokens.allowed(token, "admin"):
-        return Role.OPERATOR
-    return Role.VIEWER if await api.tokens.allowed(token, "viewer") else None
+class Seats:
+    """Gives seats. `sign_in`: people have to hand in a token; `sign_ins`: what is known of who failed to."""
 
+    def __init__(self, api: HubApi, sign_ins: SignIns, *, sign_in: bool) -> None:
+        self._api = api
+        self._sign_ins = sign_ins
+        self._sign_in = sign_in
 
-async def seat_of(api: HubApi, headers: Headers, *, sign_in: bool) -> Seat | None:
-    """The seat of a request; `None` = it has to sign in first."""
-    secret = cookie_of(headers)
-    if not sign_in:
-        fresh = not secret
-        return Seat(secret=secret or secrets.token_urlsafe(_RANDOM_BYTES), role=Role.OPERATOR, fresh=fresh)
-    role = await role_of(api, secret)
-    return None if role is None else Seat(secret=secret, role=role, signed_in=True)
+    async def role_of(self, token: str, address: str) -> Role | None:
+        """What a token of the hub allows here; `None` = nothing. Raises `TooOftenError`."""
+        if not token or not token.isascii():
+            return None
+        self._sign_ins.check(address, token)
+        role = None
+        if await self._api.tokens.allowed(token, "admin"):
+            role = Role.OPERATOR
+        elif await self._api.tokens.allowed(token, "viewer"):
+            role = Role.VIEWER
+        (self._sign_ins.failed if role is None else self._sign_ins.passed)(address, token)
+        return role
+
+    async def of(self, request: Request) -> Seat | None:
+        """The seat of a request; `None` = it has to sign in first. Raises `TooOftenError`."""
+        secret = cookie_of(request.headers)
+        if not self._sign_in:
+            fresh = not secret
+            return Seat(secret=secret or secrets.token_urlsafe(_RANDOM_BYTES), role=Role.OPERATOR, fresh=fresh)
+        role = await self.role_of(secret, request.client.host if request.client is not None else "")
+        return None if role is None else Seat(secret=secret, role=role, signed_in=True)
 
 
 def cookie_of(headers: Headers) -> str:

@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from ostler.domain.errors import NotFoundError, OstlerError
 from ostler.hub.api import HubApi
+from ostler.hub.sign_ins import SignIns, TooOftenError
 from ostler.web.decode import form_fields
 from ostler.web.errors import TooLargeError
 from ostler.web.pages import calls, fleet, home, learning, money, pipelines, tasks
@@ -30,7 +31,7 @@ from ostler.web.pages.assets import asset
 from ostler.web.pages.live import Pulse, Told, changes, known_of
 from ostler.web.pages.look import Looks
 from ostler.web.pages.render import Renderer, way_up
-from ostler.web.pages.seat import COOKIE, Seat, role_of, seat_of
+from ostler.web.pages.seat import COOKIE, Seat, Seats
 from ostler.web.pages.view import PLACE_OF_TOKEN, Ask, Page, Role, View
 from ostler.web.stream import ClientGoneError, send_blocks, until_gone
 
@@ -84,9 +85,9 @@ PATHS: Mapping[str, Page] = {
 class Site:
     """The pages of one hub. `sign_in`: people have to, because other machines can reach the hub."""
 
-    def __init__(self, api: HubApi, *, sign_in: bool) -> None:
+    def __init__(self, api: HubApi, *, sign_in: bool, sign_ins: SignIns) -> None:
         self._api = api
-        self._sign_in = sign_in
+        self._seats = Seats(api, sign_ins, sign_in=sign_in)
         self._renderer = Renderer()
         self._looks = Looks(api, self._renderer)
         self._pulse = Pulse(api)
@@ -127,7 +128,7 @@ class Site:
         raise NotFoundError("there is no such page", where=path, remedy="the navigation leads to all there are")
 
     async def _page(self, request: Request) -> Response:
-        seat = await seat_of(self._api, request.headers, sign_in=self._sign_in)
+        seat = await self._seats.of(request)
         if seat is None:
             return self._to_login(request)
         page, ask = self._find(request.url.path, request.query_params, seat.role)
@@ -165,7 +166,7 @@ class Site:
         return response
 
     async def _login_page(self, request: Request) -> Response:
-        seat = await seat_of(self._api, request.headers, sign_in=self._sign_in)
+        seat = await self._seats.of(request)
         if seat is not None:
             return RedirectResponse("./", status_code=303, headers=HEADERS)
         return self._login_form("")
@@ -176,7 +177,12 @@ class Site:
 
     async def _login(self, request: Request) -> Response:
         token = (await _fields(request)).get("token", "").strip()
-        if await role_of(self._api, token) is None:
+        address = request.client.host if request.client is not None else ""
+        try:
+            role = await self._seats.role_of(token, address)
+        except TooOftenError as error:
+            return self._login_form(f"{error.what.capitalize()}: {error.remedy}.", error.http_status)
+        if role is None:
             return self._login_form(
                 "This token is not valid here. It may have been revoked, or be one for workers.", 401
             )
@@ -188,7 +194,7 @@ class Site:
         return response
 
     async def _logout(self, request: Request) -> Response:
-        seat = await seat_of(self._api, request.headers, sign_in=self._sign_in)
+        seat = await self._seats.of(request)
         if seat is not None:
             seat.check_form((await _fields(request)).get("form_token", ""))
         response = RedirectResponse("login", status_code=303, headers=HEADERS)
@@ -197,7 +203,7 @@ class Site:
 
     async def _act(self, request: Request) -> Response:
         """Do a verb, or ask whether it is meant."""
-        seat = await seat_of(self._api, request.headers, sign_in=self._sign_in)
+        seat = await self._seats.of(request)
         if seat is None:
             return self._to_login(request)
         fields = await _fields(request)
@@ -225,7 +231,7 @@ class Site:
 
     async def _poll(self, request: Request) -> Response:
         """What changed of a page since what the browser shows."""
-        seat = await seat_of(self._api, request.headers, sign_in=self._sign_in)
+        seat = await self._seats.of(request)
         if seat is None:
             return _json({"signed_out": True}, 401)
         told = await self._changed(request, seat)(known_of(request.query_params.get("known", "")))
@@ -248,13 +254,12 @@ class Site:
         return changed
 
     async def _stream(self, request: Request, receive: Receive, send: Send) -> None:
-        headers = request.headers
-        seat = await seat_of(self._api, headers, sign_in=self._sign_in)
 
         async def allowed() -> bool:
-            return await seat_of(self._api, headers, sign_in=self._sign_in) is not None
+            return await self._seats.of(request) is not None
 
         try:
+            seat = await self._seats.of(request)
             if seat is None:
                 await _json({"signed_out": True}, 401)(request.scope, receive, send)
                 return
