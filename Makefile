@@ -11,6 +11,8 @@ export PYTHON
 JOBS ?= 2
 # Seeds of `make simulate`.
 SEEDS ?= 1000
+# Length of `make fuzz`.
+SECONDS ?= 300
 # Set to run the tests without real agent command lines, where npm has no way to fetch them.
 export WITHOUT_AGENTS ?=
 # Set to run the tests without a browser, where none can be installed.
@@ -19,7 +21,7 @@ export WITHOUT_BROWSER ?=
 export WITH_AIDER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-engine simulate check format bench engine lock clean FORCE
+.PHONY: help run test test-engine simulate fuzz check format bench engine lock clean FORCE
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +37,9 @@ test-engine: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) eng
 
 simulate: $(VENV)/dev.stamp ## play SEEDS=1000 seeds of a world in which everything fails (ARGS=--seed N: one of them)
 	@$(BIN)/python -m tests.simulator --seeds $(SEEDS) $(ARGS)
+
+fuzz: $(VENV)/dev.stamp ## give hostile inputs to every reader for SECONDS=300 (ARGS=--only WORD: some of them)
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 check: $(VENV)/dev.stamp ## lint, format, types and the direction of imports
 	@$(BIN)/ruff check

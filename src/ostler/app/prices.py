@@ -29,7 +29,7 @@ def read_table(path: Path) -> PriceTable:
         return msgspec.json.decode(path.read_bytes(), type=PriceTable)
     except OSError as error:
         raise InvalidInputError(f"cannot read it: {error.strerror}", where=str(path)) from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         remedy = "it must look like the table that `ostler prices show --json` prints"
         raise InvalidInputError(f"it is no table of prices: {error}", where=str(path), remedy=remedy) from error
 

@@ -335,7 +335,7 @@ class TickScheduler:
             return Loop(name=self._file.path.stem, created_ms=self._now_ms(), schedule=schedule)
         try:
             return msgspec.json.decode(body, type=Loop)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StoreError(f"no state of a loop: {error}", where=str(self._file.path)) from error
 
     def _steer(self, step: Callable[[Loop, int], Step]) -> Loop:

@@ -113,5 +113,5 @@ class WorkingSet:
 def _state(body: bytes | None, path: Path) -> WorkingState:
     try:
         return WorkingState() if body is None else msgspec.json.decode(body, type=WorkingState)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(f"no working set: {error}", where=str(path)) from error

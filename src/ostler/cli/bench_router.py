@@ -111,7 +111,7 @@ def _rows(data: Path) -> "Sequence[PairRow | ManyRow]":
     for number, line in lines:
         try:
             rows.append(decoder.decode(line))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidInputError(str(error), where=f"{data}:{number}", remedy=HELP) from None
     if len(rows) < ROWS_MIN:
         what = f"{len(rows)} task{'' if len(rows) == 1 else 's'}: half is learned from, half is tested on"

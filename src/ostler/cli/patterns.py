@@ -229,7 +229,7 @@ def import_outcomes(client: "HubClient", *, file: Path, as_json: bool) -> None:
             continue
         try:
             found.append(msgspec.structs.replace(decoder.decode(line), origin=Origin.IMPORT))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             remedy = "each line is an outcome as `ostler patterns export` prints it"
             raise InvalidInputError(str(error), where=f"{file}:{number}", remedy=remedy) from None
     _tell(client.add_outcomes(found), "kept {} outcome{}", as_json=as_json)

@@ -12,6 +12,9 @@ from io import BufferedReader
 from urllib.parse import urlsplit
 
 LINE_MAX = 65_536
+BODY_BYTES_MAX = 1024 * 1024 * 1024
+PIECE_BYTES = 256 * 1024
+INTERIM_MAX = 100
 HEADERS_MAX = 200
 _CONTINUE = range(100, 200)
 
@@ -54,8 +57,14 @@ class Answer:
         self._reader = reader
 
     def read(self) -> bytes:
-        """The whole body. Raises `NotHttpError` when it breaks off."""
-        return b"".join(self._pieces())
+        """The whole body. Raises `NotHttpError` when it breaks off or is larger than `BODY_BYTES_MAX`."""
+        pieces, size = [], 0
+        for piece in self._pieces():
+            size += len(piece)
+            if size > BODY_BYTES_MAX:
+                raise NotHttpError(f"the answer is larger than {BODY_BYTES_MAX} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def lines(self) -> Iterator[bytes]:
         """Lines of the body as they come, without their line ends; a last line without one is broken and left out."""
@@ -70,17 +79,16 @@ class Answer:
         if "chunked" in self.headers.get("transfer-encoding", "").lower():
             yield from self._chunks()
         elif "content-length" in self.headers:
-            yield _exactly(self._reader, _number(self.headers["content-length"], 10))
+            yield from _exactly(self._reader, _number(self.headers["content-length"], 10))
         else:
             while piece := self._reader.read1():
                 yield piece
 
     def _chunks(self) -> Iterator[bytes]:
         while size := _number(_line(self._reader).partition(";")[0], 16):
-            yield _exactly(self._reader, size)
+            yield from _exactly(self._reader, size)
             _line(self._reader)
-        while _line(self._reader):  # what follows the last chunk means nothing to us
-            pass
+        _headers(self._reader)  # what follows the last chunk means nothing to us
 
 
 @contextmanager
@@ -94,8 +102,12 @@ def exchange(connection: socket.socket, request: bytes) -> Iterator[Answer]:
         connection.sendall(request)
         status = _status(reader)
         headers = _headers(reader)
-        while status in _CONTINUE:
+        for _ in range(INTERIM_MAX):
+            if status not in _CONTINUE:
+                break
             status, headers = _status(reader), _headers(reader)
+        else:
+            raise NotHttpError("it announces an answer without end")
         yield Answer(status, headers, reader)
 
 
@@ -138,11 +150,14 @@ def _line(reader: BufferedReader) -> str:
     return raw.rstrip(b"\r\n").decode("latin-1")
 
 
-def _exactly(reader: BufferedReader, size: int) -> bytes:
-    body = reader.read(size)
-    if len(body) < size:
-        raise NotHttpError("the answer broke off")
-    return body
+def _exactly(reader: BufferedReader, size: int) -> Iterator[bytes]:
+    """So many bytes, in pieces: what is said to come may be more than there is memory for."""
+    while size:
+        piece = reader.read(min(size, PIECE_BYTES))
+        if not piece:
+            raise NotHttpError("the answer broke off")
+        size -= len(piece)
+        yield piece
 
 
 def _number(text: str, base: int) -> int:

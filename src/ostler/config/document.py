@@ -21,6 +21,7 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
+from ruamel.yaml.reader import ReaderError
 
 from ostler.config.nodes import Located, Member, Node, Place, resolve_plain
 from ostler.domain.errors import Problem, ProfileError
@@ -39,9 +40,20 @@ def read_document(text: str, source: str) -> tuple[Node, list[Located]]:
         root = builder.root(YAML(typ="safe", pure=True).parse(text))
     except MarkedYAMLError as error:
         raise ProfileError([_syntax_problem(error, source)]) from None
+    except ReaderError as error:
+        raise ProfileError([_character_problem(error, text, source)]) from None
     except (YAMLError, YAMLStreamError, ValueError) as error:  # what its reader and number parsing raise
-        raise ProfileError([Problem(f"not YAML: {str(error).partition(chr(10))[0]}", where=source)]) from None
+        what, remedy = f"not YAML: {str(error).partition(chr(10))[0]}", "write it as plain YAML 1.2"
+        raise ProfileError([Problem(what, where=source, remedy=remedy)]) from None
     return root, builder.found
+
+
+def _character_problem(error: ReaderError, text: str, source: str) -> Problem:
+    """A character that YAML does not allow."""
+    before = text[: error.position]
+    where = f"{source}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+    code = ord(error.character) if isinstance(error.character, str) else error.character
+    return Problem(f"not YAML: the character U+{code:04X} is not allowed", where=where, remedy="leave it out")
 
 
 def _syntax_problem(error: MarkedYAMLError, source: str) -> Problem:

@@ -87,7 +87,7 @@ def _differences(row: rows.Row, names: list[str], bodies: _Bodies) -> Iterator[s
     body = row[names.index("body")]
     try:
         said = bodies.said(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         yield f"{table} {name} cannot be read: {error}"
         return
     # Not the body itself: the same value may be spelt in several ways.

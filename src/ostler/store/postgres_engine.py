@@ -96,7 +96,7 @@ def place_of(url: str, pool: str = DEFAULT_POOL) -> Place:
     """A checked address. Raises `InvalidInputError`."""
     try:
         parsed = sa.engine.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # a port that is no number
         remedy = "postgresql://USER@HOST:PORT/DATABASE"
         raise InvalidInputError("this is no address of a database", where="hub.database", remedy=remedy) from None
     if parsed.drivername not in {"postgresql", "postgres"}:

@@ -35,6 +35,8 @@ def decode_json(raw: bytes, kind: object) -> object:
         raise explained(str(error), kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"not valid JSON: {error}", where="body", remedy="send a JSON document") from None
+    except RecursionError:
+        raise InvalidInputError("it is nested too deeply", where="body", remedy="send it flatter") from None
 
 
 def decode_form(raw: bytes, kind: type[T]) -> T:

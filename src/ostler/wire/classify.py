@@ -149,7 +149,7 @@ def classify_stream_error(body: bytes, now_ms: int) -> Fault:
     details = ErrorDetails.parse(body)
     kind = _kind(details.status or 500, details)
     wait = None if kind in _NO_WAIT else retry_after_ms({}, now_ms, body_delay=details.delay)
-    return Fault(kind=kind, message=one_line(details.text or "the endpoint reported an error"), retry_after_ms=wait)
+    return Fault(kind=kind, message=one_line(details.text) or "the endpoint reported an error", retry_after_ms=wait)
 
 
 def classify_problem(problem: Problem, origin: str, detail: str = "") -> Fault:
