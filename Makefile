@@ -21,7 +21,7 @@ export WITHOUT_BROWSER ?=
 export WITH_AIDER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-engine simulate fuzz check format bench engine lock clean FORCE
+.PHONY: help run test test-engine simulate fuzz check format bench engine lock licences clean FORCE
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ engine: $(ENGINE_VENV)/engine.stamp ## compile llama.cpp once and install it int
 
 lock: $(VENV)/core.stamp ## rewrite requirements/*.lock from pyproject.toml (ARGS=--upgrade: newest versions)
 	@$(BIN)/python scripts/lock.py $(ARGS)
+
+licences: $(VENV)/dev.stamp ## write docs/reference/dependencies.md from what is installed
+	@$(BIN)/python scripts/licences.py
 
 clean: ## remove environments and caches of this folder (the compiled engine is kept in its cache)
 	@rm -rf $(VENV) $(ENGINE_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
