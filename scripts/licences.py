@@ -100,10 +100,9 @@ def licence_of(name: str) -> str:
         found = metadata.metadata(name)
     except metadata.PackageNotFoundError:
         return DECLARED[name]
-    expression = found.get("License-Expression")
-    if expression:
-        return str(expression)
-    written = str(found.get("License") or "").strip()
+    if "License-Expression" in found:
+        return str(found["License-Expression"])
+    written = found["License"].strip() if "License" in found else ""
     classifiers = [line.removeprefix("License :: ") for line in found.get_all("Classifier") or []]
     for said in (written, *classifiers):
         if said in ALLOWED:

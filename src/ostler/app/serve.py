@@ -235,7 +235,8 @@ def write_hub_file(settings: HubSettings, url: str) -> None:
     """Tell the command line where the hub is. Atomic: a reader sees the whole file or none."""
     folder = Path(settings.data_dir)
     partial = folder / f".{HUB_FILE}.{os.getpid()}"
-    partial.write_bytes(msgspec.json.encode({"url": url, "pid": os.getpid()}))
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.encode({"url": url, "pid": os.getpid()}))
     partial.replace(folder / HUB_FILE)
 
 

@@ -1,7 +1,7 @@
 """Every effective setting of a loaded profile, as a person would write it, with its origin.
 
 The names are those of the file, so that a row can be copied into it. Secrets are never settings; an address that holds
-a password all the same (a database) is shown without it.
+one all the same is shown without it: a password, what an option of that name says, the path of a webhook.
 """
 
 import re
@@ -26,7 +26,10 @@ _ROUTING_PATHS: Mapping[str, SettingPath] = {
 }
 """Where the file says what the policy keeps under another name."""
 _PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):\S*@")
-_PASSWORD_OPTION = re.compile(r"(?<=[?&]password=)[^&\s]*")
+_PASSWORD_OPTION = re.compile(
+    r"([?&](?:password|key|api[_-]?key|token|access_token|secret|sig|signature)=)[^&\s]*", re.IGNORECASE
+)
+_PATH = re.compile(r"(?<=[^:/])/\S+")
 
 
 class EffectiveSetting(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +107,9 @@ def _value(value: object, path: SettingPath, unit: Unit) -> Iterator[tuple[Setti
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _value(inner, (*path, str(key)), Unit.NONE)
+    elif path[:2] == ("alerts", "webhooks") and path[-1] == "url":
+        # Who knows the path of a webhook may tell there what they like: it is the secret of many services.
+        yield path, _PATH.sub("/***", value_text(value, unit), count=1)
     else:
         yield path, value_text(value, unit)
 
@@ -128,4 +134,4 @@ def value_text(value: object, unit: Unit = Unit.NONE) -> str:
         return writers.get(unit, str)(value)
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
-    return _PASSWORD_OPTION.sub("***", _PASSWORD.sub(r"\1:***@", str(value))) or '""'
+    return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", str(value))) or '""'

@@ -11,6 +11,7 @@ from ostler.domain.decision import Rejection
 from ostler.domain.errors import OstlerError
 from ostler.domain.live import CallAttempt, Denial
 from ostler.domain.states import FailureClass, WaitCode
+from ostler.hub.sign_ins import TooOftenError
 from ostler.wire.classify import one_line
 from ostler.wire.codec import Fault
 
@@ -97,7 +98,8 @@ def _lacks_room(denial: Denial) -> bool:
 
 def of_ours(error: OstlerError) -> Fault:
     """What we refuse ourselves."""
-    kind = _BY_HTTP.get(error.http_status, _F.SERVER)
+    often = isinstance(error, TooOftenError)
+    kind = _F.RATE_LIMIT if often else _BY_HTTP.get(error.http_status, _F.SERVER)
     retry_ms = getattr(error, "retry_after_ms", None)
     return Fault(kind=kind, status=error.http_status, message=str(error), code=error.code, retry_after_ms=retry_ms)
 

@@ -11,7 +11,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -45,6 +45,9 @@ class SpanExporter:
         every_s: float = EVERY_S,
     ) -> None:
         self._url = url.rstrip("/") + ("" if url.rstrip("/").endswith(PATH) else PATH)
+        parts = urlsplit(self._url)
+        self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        """Without what may be a secret."""
         self._service = service
         self._headers = {"Content-Type": "application/json", **headers_of(env.get(HEADERS_VARIABLE, ""))}
         self._count = count
@@ -121,7 +124,7 @@ class SpanExporter:
             if status not in _LATER:
                 break
         if not self._told:
-            self._log.warning("traces cannot be sent; spans are dropped", url=self._url, reason=reason)
+            self._log.warning("traces cannot be sent; spans are dropped", url=self._shown, reason=reason)
         self._told = True
         return False
 

@@ -18,6 +18,8 @@ from ostler.wire.error_body import ErrorDetails
 from ostler.wire.retry_after import retry_after_ms
 
 MAX_MESSAGE_CHARS = 300
+_MASKED = re.compile(r"[A-Za-z0-9_-]{1,40}\*{3,}[A-Za-z0-9_-]{1,40}")
+"""A key of which its server shows the two ends."""
 SEARCHED_CHARS = 500
 """Wordings are looked for no further on: some servers repeat the request they refuse, whose words mean nothing here."""
 
@@ -166,8 +168,12 @@ def one_line(text: str, limit: int = MAX_MESSAGE_CHARS) -> str:
 
 
 def redact(text: str, key: str) -> str:
-    """`text` without `key`: some servers echo the key they refuse."""
-    return text.replace(key, "[key]") if key else text
+    """`text` without `key`: some servers echo the key they refuse, whole or with stars in its middle.
+
+    >>> redact("bad key sk-abcdef: sk-a****cdef, sk-abcd...", "sk-abcdef")
+    'bad key [key]: [key], sk-abcd...'
+    """
+    return _MASKED.sub("[key]", text.replace(key, "[key]")) if key else text
 
 
 def _redirect(status: int) -> FailureClass | None:
