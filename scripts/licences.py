@@ -102,11 +102,11 @@ def licence_of(name: str) -> str:
         return DECLARED[name]
     if "License-Expression" in found:
         return str(found["License-Expression"])
-    written = found["License"].strip() if "License" in found else ""
-    classifiers = [line.removeprefix("License :: ") for line in found.get_all("Classifier") or []]
+    written = str(found["License"]).strip() if "License" in found else ""
+    classifiers = [str(line).removeprefix("License :: ") for line in found.get_all("Classifier") or []]
     for said in (written, *classifiers):
         if said in ALLOWED:
-            return said
+            return str(said)
         if said.lower() in _WORDS:
             return _WORDS[said.lower()]
     raise LookupError(f"{name} says no licence: {written!r} {classifiers}")

@@ -204,6 +204,7 @@ hub:
   lease: 10s
   requests_per_second: 50
   max_open_requests: 20
+  max_open_tasks: 5000
   sign_in_failures_per_minute: 5
 budget:
   monthly_hard_cap: 50

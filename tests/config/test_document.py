@@ -90,7 +90,7 @@ def test_every_node_knows_its_line() -> None:
         ("hub: {port: 1\n", "ostler.yaml:2:1", "not YAML"),
         ("hub:\n  a: b: c\n", "ostler.yaml:2:7", "not YAML"),
         ("a: 'open\n", "ostler.yaml:2:1", "not YAML"),
-        ("hub: {port: \x00}\n", "ostler.yaml", "not YAML"),
+        ("hub: {port: \x00}\n", "ostler.yaml:1:13", "not YAML"),
         ("a: *gone\n", "ostler.yaml:1", "&gone"),
         ("a: &me [*me]\n", "ostler.yaml:1", "&me"),
         ("a: !!python/name:os.system x\n", "ostler.yaml:1", "no meaning"),

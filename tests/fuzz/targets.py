@@ -1,11 +1,9 @@
 """Every reader of what others wrote, with good inputs to begin with: one row each."""
 
-import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,7 +16,6 @@ from ostler.config.agent_files import parse_agent
 from ostler.config.foreign import parse_foreign
 from ostler.config.importing import import_trees
 from ostler.config.load import load_text
-from ostler.domain.calls import CallError
 from ostler.domain.cron import following, parsed
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.sites import host_name, is_loopback, is_same_site
@@ -30,11 +27,7 @@ from ostler.web.call import Route
 from ostler.web.decode import decode_form, decode_json, decode_query
 from ostler.web.routes import hub_routes
 from ostler.wire.allowances import reported
-from ostler.wire.codec import Format
-from ostler.wire.embeddings import EmbedFormat, embed_codec
-from ostler.wire.formats import codec
 from ostler.wire.retry_after import retry_after_ms
-from ostler.wire.talk import Ask
 from ostler.workers import claims
 from ostler.workers.runners.agents.aider import AiderReader
 from ostler.workers.runners.agents.claude import ClaudeReader
@@ -44,11 +37,9 @@ from ostler.workers.runners.agents.lines import LineCutter
 from ostler.workers.runners.agents.opencode import OpencodeReader
 from tests.config.support import EVERYTHING, SOURCE
 from tests.config.test_import import CCPROXY, KNOWN, ORCHESTRA
-from tests.fuzz import http_targets
+from tests.fuzz import http_targets, wire_targets
 from tests.fuzz.mutate import HTTP_JUNK, YAML_JUNK, of_bytes, of_trees
 from tests.fuzz.play import Target
-from tests.gateway.dialects import DIALECTS
-from tests.wire.test_foreign_bytes import FORMATS, RICH
 
 ROOT = Path(__file__).parents[2]
 YAML, JSON, PLAIN = of_bytes(YAML_JUNK), of_trees(), of_bytes()
@@ -149,144 +140,6 @@ BODIES = (
 )
 
 
-# requests and answers of models
-
-
-PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-
-
-def asks() -> Sequence[bytes]:
-    told = codec(Format.OPENAI_CHAT).decode_ask(
-        json.dumps(
-            {
-                "model": "m",
-                "stream": True,
-                "max_tokens": 5,
-                "temperature": 0.5,
-                "stop": ["x"],
-                "seed": 1,
-                "user": "u",
-                "messages": [
-                    {"role": "system", "content": "s"},
-                    {"role": "user", "content": [{"type": "text", "text": "hi"}, PICTURE]},
-                    {"role": "assistant", "content": "x", "tool_calls": [CALL]},
-                    {"role": "tool", "tool_call_id": "c", "content": "r"},
-                    {"role": "user", "content": "go"},
-                ],
-                "tools": [
-                    {
-                        "type": "function",
-                        "function": {"name": "f", "description": "d", "parameters": {"type": "object"}},
-                    }
-                ],
-                "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
-            }
-        ).encode()
-    )
-    return [codec(form).encode_ask(told).body for form in Format]
-
-
-@cache
-def questions() -> Mapping[Format, Ask]:
-    """A request in each format, to which an answer is written."""
-    return {form: codec(form).decode_ask(body) for form, body in zip(Format, asks(), strict=True)}
-
-
-def ask(form: Format, data: bytes) -> object:
-    """As the gateway does: a look, the whole, the whole for each kind of endpoint, another name."""
-    spoken = codec(form)
-    peek = spoken.peek(data)
-    assert peek.prompt_chars >= 0
-    spoken.renamed(data, "another")
-    whole = spoken.decode_ask(data)
-    refused = None
-    for other in Format:
-        try:
-            sent = codec(other).encode_ask(whole)
-        except InvalidInputError as error:  # a format without a place for something says so
-            refused = error
-            continue
-        msgspec.json.decode(sent.body)
-    if refused is not None:
-        raise refused
-    return whole
-
-
-def _spoken() -> Iterator[tuple[Format, bytes, bytes]]:
-    """Whole answers and streams, in every format."""
-    question = codec(Format.OPENAI_CHAT).decode_ask(b'{"model":"m","messages":[{"role":"user","content":"hi"}]}')
-    for name, dialect in DIALECTS.items():
-        spoken = codec(FORMATS[name])
-        whole, stream = json.dumps(dialect.whole(RICH)).encode(), b"".join(dialect.frames(RICH))
-        yield FORMATS[name], whole, stream
-        reader = spoken.reader()
-        pieces = [*reader.feed(stream), *reader.end()]
-        for form in Format:
-            writer = codec(form).writer(question, "id-1", 1)
-            said = b"".join(writer.piece(piece) for piece in pieces) + writer.end()
-            answer = msgspec.structs.replace(spoken.decode_answer(whole), id="id-1", created_s=1, model="m")
-            yield form, codec(form).encode_answer(answer, question), said
-
-
-def answer(form: Format, data: bytes) -> object:
-    """A whole answer: read, looked at, told in every other format."""
-    question = questions()[form]
-    spoken = codec(form)
-    spoken.glance(data)
-    told = msgspec.structs.replace(spoken.decode_answer(data), id="id-1", created_s=1, model="m")
-    for other in Format:
-        msgspec.json.decode(codec(other).encode_answer(told, question))
-    return told
-
-
-def stream(form: Format, data: bytes) -> object:
-    """A streamed answer, cut in a way that the data itself decides: watched, read, and told in every other format."""
-    spoken = codec(form)
-    question = questions()[form]
-    step = 1 + sum(data[:64]) % 97 if len(data) < 20_000 else 997
-    writers = [codec(other).writer(question, "id-1", 1) for other in Format]
-    reader, tap = spoken.reader(), spoken.tap()
-    pieces = []
-    for at in range(0, len(data), step):
-        pieces += reader.feed(data[at : at + step])
-    pieces += reader.end()
-    for writer in writers:
-        for piece in pieces:
-            writer.piece(piece)
-        writer.end()
-    for at in range(0, len(data), step):
-        tap.feed(data[at : at + step])
-    whole = spoken.reader()
-    at_once = [*whole.feed(data), *whole.end()]
-    assert whole.done == reader.done, "where a stream was cut decides whether it is whole"
-    assert sum(map(_length, at_once)) == sum(map(_length, pieces)), "where a stream was cut decides what was said"
-    return pieces
-
-
-def _length(piece: object) -> int:
-    return len(getattr(piece, "text", "") or "")
-
-
-def embed(form: EmbedFormat, data: bytes) -> object:
-    spoken = embed_codec(form)
-    spoken.peek(data)
-    spoken.renamed(data, "another")
-    whole = spoken.decode_ask(data)
-    for other in EmbedFormat:
-        with suppress(InvalidInputError):  # a format without a place for something says so
-            embed_codec(other).encode_ask(whole)
-    return whole
-
-
-def embedded(form: EmbedFormat, data: bytes) -> object:
-    told = embed_codec(form).decode_answer(data)
-    for other in EmbedFormat:
-        question = embed_codec(other).decode_ask(b'{"model":"m","input":"x","prompt":"x"}')
-        embed_codec(other).encode_answer(msgspec.structs.replace(told), question)
-    return told
-
-
 def headers(data: bytes) -> object:
     """What endpoints, clients and browsers put into headers."""
     lines = [line.partition(": ") for line in data.decode("latin-1").split("\r\n")]
@@ -334,46 +187,6 @@ def _agents() -> Iterator[Target]:
         yield Target(name=f"agent {name}", read=partial(agent, make), seeds=seeds, mutate=JSON)
 
 
-def _wire() -> Iterator[Target]:
-    spoken = list(_spoken())
-    for form in Format:
-        wholes = [whole for other, whole, _ in spoken if other is form]
-        streams = [said for other, _, said in spoken if other is form]
-        yield Target(name=f"ask {form}", read=partial(ask, form), seeds=asks, mutate=JSON)
-        yield Target(
-            name=f"answer {form}",
-            read=partial(answer, form),
-            seeds=partial(list, wholes),
-            mutate=JSON,
-            errors=(CallError,),
-        )
-        yield Target(
-            name=f"stream {form}",
-            read=partial(stream, form),
-            seeds=partial(list, streams),
-            mutate=JSON,
-            errors=(CallError,),
-        )
-    asked = (
-        b'{"model":"m","input":["a","b"],"dimensions":3,"encoding_format":"base64"}',
-        b'{"model":"m","prompt":"a"}',
-    )
-    told = (
-        b'{"object":"list","data":[{"index":0,"embedding":[0.5,1]},{"index":1,"embedding":"AACAPwAAAMA="}],"model":"m"}',
-        b'{"embeddings":[[1,2],[3,4]],"model":"m","total_duration":5}',
-        b'{"embedding":[1.5,2]}',
-    )
-    for kind in EmbedFormat:
-        yield Target(name=f"embed ask {kind}", read=partial(embed, kind), seeds=lambda: asked, mutate=JSON)
-        yield Target(
-            name=f"embed answer {kind}",
-            read=partial(embedded, kind),
-            seeds=lambda: told,
-            mutate=JSON,
-            errors=(CallError,),
-        )
-
-
 def _people() -> Iterator[Target]:
     profiles = _files("src/ostler/config/profiles/*.yaml")
     yield Target(
@@ -403,6 +216,9 @@ def _people() -> Iterator[Target]:
         remedied=True,
         share=0.5,
     )
+
+
+def _more_of_people() -> Iterator[Target]:
     yield Target(
         name="agents",
         read=lambda data: parse_agent(data, "a.md"),
@@ -449,10 +265,11 @@ def targets() -> list[Target]:
     """All of them."""
     return [
         *_people(),
+        *_more_of_people(),
         Target(name="bodies", read=bodies, seeds=lambda: BODIES, mutate=JSON, share=0.5),
         Target(name="form", read=form, seeds=lambda: [b"from=a&to=b&host=c%20d"], mutate=PLAIN),
         Target(name="headers", read=headers, seeds=lambda: HEADERS, mutate=of_bytes(HTTP_JUNK)),
         *_agents(),
-        *_wire(),
+        *wire_targets.targets(),
         *http_targets.targets(),
     ]

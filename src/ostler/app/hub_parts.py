@@ -105,6 +105,7 @@ class HubParts:
             settings=tuple(setting_rows(chosen.profile)),
         )
         parts.hub = Hub(pump, store, parts.desk, parts.plans, info, work.next_seq, saved_by)
+        parts.hub.max_open_tasks = chosen.profile.hub.max_open_tasks
         if chosen.profile.telemetry.log_events:
             log = EventLog()
             pump.observers.append(lambda applied: log.write(events_of(applied)))

@@ -55,6 +55,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What one client may ask of the API and the pages, ten seconds of it at once; 0 = any number."""
     max_open_requests: Count = 1_000
     """So many requests of one client may be under way, streams and polls among them; 0 = any number."""
+    max_open_tasks: Count = 1_000_000
+    """So many tasks may not have ended; 0 = any number."""
     sign_in_failures_per_minute: Count = 10
     """So often an address may present a token that is not valid; 0 = any number of times."""
 

@@ -3,13 +3,13 @@
 All or none: one bad task refuses the whole batch, with the task named, before anything is written.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
 
 from ostler.domain.commands import NewTask
-from ostler.domain.errors import InvalidInputError, nearest
+from ostler.domain.errors import InvalidInputError, LimitReachedError, nearest
 from ostler.domain.event import Event
 from ostler.domain.policy import Policy
 from ostler.domain.states import TaskState, Wait, WaitCode
@@ -40,6 +40,9 @@ NO_FLEET = Fleet()
 MAX_ID_LENGTH = 128
 MAX_BATCH = 10_000
 MAX_TITLE_LENGTH = 80
+OPEN_TASKS_MAX = 1_000_000
+FULL_MS = 60_000
+"""After which one may ask again whether there is room."""
 HELD = "held; put into a batch (`ostler batch`) or resumed, it goes on"
 
 
@@ -65,6 +68,18 @@ def check_batch(specs: Sequence[TaskSpec], known: Mapping[str, object]) -> None:
                 remedy = nearest(need, others) if others else "'ostler tasks list' shows what there is"
                 raise InvalidInputError(f"there is no task {need}", where=where, remedy=remedy)
     check_cycle({spec.id: spec.needs for spec in specs})
+
+
+def check_room(specs: Sequence[TaskSpec], open_tasks: Container[str], count: int, most: int) -> None:
+    """Refuse tasks beyond `most` open ones. Those that are open are not counted again: a submit may be repeated.
+
+    `count`: open tasks. 0 = any number.
+    """
+    new = sum(spec.id not in open_tasks for spec in specs) if most else 0
+    if new and count + new > most:
+        what = f"{count} tasks have not ended, and no more than {most} may be open"
+        remedy = "hand them in when some have ended, or raise hub.max_open_tasks"
+        raise LimitReachedError(what, where="tasks", remedy=remedy, retry_after_ms=FULL_MS)
 
 
 def outside_needs(specs: Sequence[TaskSpec]) -> list[str]:

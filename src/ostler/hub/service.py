@@ -18,7 +18,17 @@ from ostler.domain.ports import HubLink, Store, TaskDetail, TaskQuery
 from ostler.domain.states import FailureClass, TaskState
 from ostler.domain.tasks import Task, TaskKind, TaskSpec
 from ostler.domain.trace import Trace
-from ostler.hub.accept import Fleet, as_it_runs, check_batch, disagreement, new_tasks, outside_needs, traced
+from ostler.hub.accept import (
+    OPEN_TASKS_MAX,
+    Fleet,
+    as_it_runs,
+    check_batch,
+    check_room,
+    disagreement,
+    new_tasks,
+    outside_needs,
+    traced,
+)
 from ostler.hub.alert_desk import AlertDesk
 from ostler.hub.attempt_keys import AttemptKeys
 from ostler.hub.batch_desk import BatchDesk
@@ -108,6 +118,7 @@ class Hub:
         self._link = LocalLink(pump)
         self._link.as_taken = self.attempt_keys.as_paid
         self.fellows: Fellows = self._alone
+        self.max_open_tasks = OPEN_TASKS_MAX
         self.signs = self._link.signs
         self.alerts = AlertDesk(pump, store, self.signs)
         self.metrics = MetricsDesk(pump, info, self.alerts)
@@ -142,6 +153,8 @@ class Hub:
         outside = outside_needs(specs)
         known = await self._store.states(outside) if outside else {}
         check_batch(specs, known)
+        taken = self._pump.scheduler.books.tasks
+        check_room(specs, taken, len(taken), self.max_open_tasks)
         settled = await settled_needs(self._store, known)
         outside_rows = await self._store.rows(outside) if outside else {}
         local = frozenset(name for name, row in outside_rows.items() if row.facts.local_only)

@@ -19,6 +19,8 @@ import httptools
 from ostler.server.head import DateLine, header_lines, status_line
 from ostler.server.request import BadBodyError, Request
 
+CONNECTIONS_MAX = 20_000
+"""At once; how many files a process may have open may be fewer."""
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_S = 10.0
 REST_S = 60.0
@@ -101,7 +103,10 @@ class Connection(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client came."""
+        """A client came. One too many is closed at once: there is nothing to answer it with yet."""
+        if len(self._house.connections) >= CONNECTIONS_MAX:
+            cast("asyncio.Transport", transport).abort()
+            return
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None

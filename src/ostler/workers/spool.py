@@ -51,7 +51,7 @@ class Spool:
                 if path.suffix == _SUFFIX:
                     found.append((changed_ns, path.name, msgspec.json.decode(path.read_bytes(), type=Finished)))
                     continue
-            except (OSError, msgspec.DecodeError):
+            except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
