@@ -14,6 +14,7 @@ from ostler.cli.submit import submit
 from ostler.cli.taskfields import FIELDS, MEANT, OWN
 from ostler.cli.taskfile import BYTES_MAX, TaskFileError, load_task_file, parse_task_file
 from ostler.domain.catalog import Capability
+from ostler.domain.talk import Message
 from ostler.domain.tasks import Complexity, Priority, ResultsRule, TaskKind, TaskSpec
 
 GOOD = """\
@@ -88,6 +89,12 @@ VALUES: list[tuple[str, str, str, object]] = [
     ("kind", "agent", "kind", TaskKind.AGENT),
     ("title", "a title", "title", "a title"),
     ("system", "'12'", "system", "12"),
+    (
+        "talk",
+        "[user: Name a horse., assistant: Bucephalus.]",
+        "talk",
+        (Message(role="user", text="Name a horse."), Message(role="assistant", text="Bucephalus.")),
+    ),
     ("cwd", "/src", "cwd", "/src"),
     ("env", "{CI: 'yes'}", "env", {"CI": "yes"}),
     ("timeout", "90s", "timeout_s", 90.0),
@@ -226,6 +233,21 @@ BAD: list[tuple[str, str, list[str]]] = [
         "a wrong choice",
         HEAD + "  - {id: a, prompt: x, priority: hihg}\n",
         ["f:2 a.priority: 'hihg' is no valid choice (did you mean 'high'?)"],
+    ),
+    (
+        "a talk that is a text",
+        "tasks:\n  - {id: a, prompt: x, talk: hello}\n",
+        ["f:2 a.talk: 'hello' is no talk (write a list of '- user: ...' and '- assistant: ...')"],
+    ),
+    (
+        "a message without a role",
+        "tasks:\n  - {id: a, prompt: x, talk: [hello]}\n",
+        ["f:2 a.talk: 'hello' is no message (write '- user: ...' or '- assistant: ...')"],
+    ),
+    (
+        "a wrong role",
+        "tasks:\n  - {id: a, prompt: x, talk: [usr: hello]}\n",
+        ["f:2 a.talk: 'usr' is no role (did you mean 'user'?)"],
     ),
     (
         "a wrong capability",

@@ -4,13 +4,13 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from ostler import ContextManager, ModelRouter, TaskType
-from ostler.app.model_router import NoAnswerError
+from ostler.app.model_router import NoAnswerError, _spec
 from ostler.context.manager import By
 from ostler.domain.errors import ConflictError, InvalidInputError
 from tests.library.simulated import ladder, machine
@@ -56,8 +56,31 @@ def test_what_is_said_beside_the_words_is_obeyed(router: ModelRouter) -> None:
     assert router.route("hello", recent_errors=("timed out",) * 3).tier == "local_strong"
 
 
-def test_messages_are_sent_as_a_system_prompt_and_a_transcript(router: ModelRouter) -> None:
-    """One message as it is."""
+def test_messages_are_sent_by_their_roles() -> None:
+    """The last one is the prompt. Only what a task cannot say, results of tools, becomes one transcript."""
+    talk: list[Mapping[str, object]] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Name a horse."},
+        {"role": "assistant", "content": [{"type": "text", "text": "Bucephalus."}]},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "Another one."},
+    ]
+    spec = _spec(talk, {"system": "You breed horses."})
+
+    assert (spec.system, spec.prompt) == ("You breed horses.\n\nBe brief.", "Another one.")
+    assert [(message.role, message.text) for message in spec.talk] == [
+        ("user", "Name a horse."),
+        ("assistant", "Bucephalus."),
+    ]
+    others: list[Mapping[str, object]] = [{"role": "tool", "content": "42"}, {"role": "assistant", "content": "And"}]
+    for other in others:
+        told = _spec([*talk, other], {})
+        assert told.talk == ()
+        assert "Bucephalus." in told.prompt
+
+
+def test_a_talk_is_read_whole(router: ModelRouter) -> None:
+    """The tokens show it."""
     talk = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Name a horse."},

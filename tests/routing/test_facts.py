@@ -4,6 +4,7 @@ import pytest
 
 from ostler.domain.catalog import DIRECT, Capability
 from ostler.domain.errors import InvalidInputError
+from ostler.domain.talk import Message
 from ostler.domain.tasks import Complexity, TaskFacts, TaskKind, TaskSpec
 from ostler.routing.facts import AGENT_CONTEXT_TOKENS, describe, estimate_tokens
 from ostler.routing.signature import signature
@@ -62,6 +63,9 @@ def test_model_and_tier_are_resolved(
         ({"kind": TaskKind.COMMAND, "argv": ("ls",), "endpoint": "x"}, "endpoint", "a command uses no endpoint"),
         ({"kind": TaskKind.COMMAND, "argv": ("ls",), "tier": "T1"}, "tier", "no tier but 'direct'"),
         ({"tier": DIRECT}, "tier", "there is none"),
+        ({"talk": (Message(role="usr", text="x"),)}, "talk[0].role", "'usr' is no role"),
+        ({"talk": (Message(role="user", text=" "),)}, "talk[0].text", "is empty"),
+        ({"talk": (Message(role="user", text="x"),), "kind": TaskKind.AGENT}, "talk", "kind 'agent' takes no talk"),
     ],
 )
 def test_what_cannot_run_is_refused(fields: dict[str, object], where: str, says: str) -> None:
@@ -167,3 +171,12 @@ def test_a_model_that_stands_in_may_be_named_by_its_tier() -> None:
     spec = TaskSpec(id="t", prompt="hello", model="qwen2.5:7b", fallback_models=("ds", "T3", "nobody"))
 
     assert describe(spec, FOUR_TIERS).fallback_models == ("deepseek-chat", "gpt-5.2", "nobody")
+
+
+def test_what_was_said_before_is_read_too() -> None:
+    """Its length counts towards prompt and window, as the same words in the prompt do."""
+    before = Message(role="user", text="a horse " * 400)
+    long, short = described(talk=(before,)), described()
+
+    assert long.prompt_tokens == short.prompt_tokens + estimate_tokens(before.text)
+    assert long.context_tokens == short.context_tokens + estimate_tokens(before.text)

@@ -125,6 +125,18 @@ async def test_the_call_says_what_the_task_and_the_route_say() -> None:
     )
 
 
+async def test_what_was_said_before_stands_between_system_and_prompt() -> None:
+    """By its roles, in its order."""
+    before = (Message(role="user", text="Name a horse."), Message(role="assistant", text="Bucephalus."))
+
+    _, driver = await ask(*says("x"), DONE, assignment=chat("Another.", system="be brief", talk=before, route=route()))
+
+    ((_, call),) = driver.asked
+    assert [message.role for message in call.messages] == ["system", "user", "assistant", "user"]
+    assert call.messages[1:3] == before
+    assert call.messages[3].text == "Another."
+
+
 async def test_a_tier_limits_what_a_task_may_ask() -> None:
     """A task cannot raise the route's limit, and without a system text there is no system message."""
     _, driver = await ask(

@@ -31,6 +31,7 @@ from ostler.domain.errors import OstlerError
 from ostler.domain.four_tiers import TaskType
 from ostler.domain.money import MICRO_USD_PER_USD
 from ostler.domain.states import TaskState
+from ostler.domain.talk import Message as Said
 from ostler.domain.tasks import TaskSpec
 from ostler.hub.views import TaskAnswer, Why
 from ostler.routing.classify import classify as by_words
@@ -134,7 +135,8 @@ class ModelRouter:
     def ask(self, question: str | Sequence[Message], **wish: Unpack[Wish]) -> Answer:
         """Ask, and wait for the answer. Raises `NoAnswerError`, `InvalidInputError`.
 
-        Several messages are sent as a system prompt and one transcript; what speaks to tools needs the gateway.
+        Messages are sent as they are, by their roles. A talk that does not end with the user, or has results of tools
+        in it, is sent as one transcript: what speaks to tools needs the gateway.
         """
         return self._wait(self._ask(question, wish))
 
@@ -264,8 +266,12 @@ def _spec(question: str | Sequence[Message], wish: Wish) -> TaskSpec:
     system = [text_of(message) for message in question if role_of(message) is Role.SYSTEM]
     talk = [message for message in question if role_of(message) is not Role.SYSTEM]
     fields["system"] = "\n\n".join([*filter(None, [fields.get("system")]), *system])
-    alone = len(talk) == 1
-    return TaskSpec(prompt=text_of(talk[0]) if alone else transcript(talk), **fields)
+    roles = [role_of(message) for message in talk]
+    if not roles or roles[-1] is not Role.USER or Role.RESULTS in roles:
+        return TaskSpec(prompt=transcript(talk), **fields)
+    said = [Said(role=role.value, text=text_of(message)) for role, message in zip(roles, talk, strict=True)]
+    before = tuple(message for message in said[:-1] if message.text.strip())
+    return TaskSpec(prompt=said[-1].text, talk=before, **fields)
 
 
 def _choice(runs: bool, decision: Decision, why: Why) -> Choice:  # noqa: FBT001 -- a field of the answer

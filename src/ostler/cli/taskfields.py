@@ -16,6 +16,7 @@ from ostler.config.nodes import Node
 from ostler.config.units import parse_duration_ms, parse_tokens
 from ostler.domain.catalog import Capability
 from ostler.domain.errors import nearest
+from ostler.domain.talk import ROLES, Message
 from ostler.domain.tasks import AGENT_NAMES, Complexity, ResultsRule, TaskKind
 
 Decoder = Callable[[Node], object]
@@ -141,6 +142,21 @@ def commands(node: Node) -> tuple[tuple[str, ...], ...]:
     return (command(node),)
 
 
+def talk(node: Node) -> tuple[Message, ...]:
+    """What was said before: a list of `ROLE: TEXT`."""
+    if not isinstance(node.value, list):
+        raise WrongValue(f"{named(node)} is no talk", "write a list of '- user: ...' and '- assistant: ...'")
+    said = []
+    for item in node.value:
+        if not isinstance(item.value, dict) or len(item.value) != 1:
+            raise WrongValue(f"{named(item)} is no message", "write '- user: ...' or '- assistant: ...'")
+        ((role, member),) = item.value.items()
+        if role not in ROLES:
+            raise WrongValue(f"'{role}' is no role", nearest(role, ROLES))
+        said.append(Message(role=role, text=text(member.node)))
+    return tuple(said)
+
+
 def choice(values: Mapping[str, object]) -> Decoder:
     """One of a few names."""
 
@@ -186,6 +202,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "title": Field("title", text),
         "prompt": Field("prompt", text),
         "system": Field("system", text),
+        "talk": Field("talk", talk),
         "command": Field("argv", command),
         "cwd": Field("cwd", text),
         "env": Field("env", pairs),

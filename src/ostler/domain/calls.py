@@ -6,14 +6,8 @@ import msgspec
 
 from ostler.domain.allowances import Reported
 from ostler.domain.states import FailureClass
+from ostler.domain.talk import Message as Message  # noqa: PLC0414 -- a call is made of them
 from ostler.domain.tasks import Usage
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn: role `system`, `user` or `assistant`, and text."""
-
-    role: str
-    text: str
 
 
 class ModelCall(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import msgspec
 
 from ostler.domain.catalog import Capability
 from ostler.domain.states import Failure, Outcome, TaskState, Wait
+from ostler.domain.talk import Message
 from ostler.domain.trace import Trace
 
 
@@ -101,6 +102,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     title: str = ""
     prompt: str = ""
     system: str = ""
+    talk: tuple[Message, ...] = ()
+    """What was said before the prompt, oldest first; for a direct call of a model."""
     argv: tuple[str, ...] = ()
     cwd: str | None = None
     env: Mapping[str, str] = {}

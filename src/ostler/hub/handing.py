@@ -14,7 +14,7 @@ from ostler.domain.ports import Store
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskKind, TaskSpec
 from ostler.domain.work import ModelRoute, NeedResult
-from ostler.routing.facts import CHARACTERS_PER_TOKEN, estimate_tokens
+from ostler.routing.facts import CHARACTERS_PER_TOKEN, estimate_tokens, read_tokens
 from ostler.routing.handing import common_length, cut, handed_needs, local_name, with_results
 
 MAX_CHARACTERS = 4 * 1024 * 1024
@@ -101,7 +101,7 @@ def _room(spec: TaskSpec, results: Sequence[NeedResult], model: str | None, poli
     if window is None:
         return MAX_CHARACTERS
     answer = spec.max_output_tokens or policy.routing.default_output_tokens
-    left = max(0, window - answer - estimate_tokens(spec.system) - estimate_tokens(spec.prompt))
+    left = max(0, window - answer - read_tokens(spec))
     total = sum(estimate_tokens(result.output or "") for result in results)
     share = 1.0 if total <= left else FILLED_SHARE
     return min(MAX_CHARACTERS, int(left * CHARACTERS_PER_TOKEN * share))

@@ -16,6 +16,7 @@ from ostler.domain.catalog import DIRECT, Capability, normal_model
 from ostler.domain.errors import InvalidInputError, NotFoundError, nearest
 from ostler.domain.fleet import EndpointView
 from ostler.domain.policy import Policy
+from ostler.domain.talk import ROLES
 from ostler.domain.tasks import AGENT_CAPABILITY, TaskFacts, TaskKind, TaskSpec
 from ostler.learning.kinds import Reader
 from ostler.routing.call_facts import ANSWER_ROOM_TOKENS, EXPLICIT, classify_call, step_up
@@ -170,6 +171,7 @@ def _named(model: str, policy: Policy, views: Mapping[str, EndpointView]) -> tup
 def _check_content(spec: TaskSpec) -> None:
     check_names(spec)
     _check_limits(spec)
+    _check_talk(spec)
     if spec.kind is TaskKind.COMMAND:
         if not spec.argv:
             remedy = "give the program and its arguments as a list, or use kind 'chat' or 'agent' with a prompt"
@@ -185,6 +187,19 @@ def _check_content(spec: TaskSpec) -> None:
     elif not spec.prompt.strip():
         remedy = "say what to do, or use kind 'command' with argv"
         raise InvalidInputError(f"kind '{spec.kind}' needs a prompt", where="prompt", remedy=remedy)
+
+
+def _check_talk(spec: TaskSpec) -> None:
+    """Refuse a talk that no model could be told, or that nobody would be."""
+    if spec.talk and spec.kind is not TaskKind.CHAT:
+        remedy = "put what it needs to know into the prompt, or use kind 'chat'"
+        raise InvalidInputError(f"kind '{spec.kind}' takes no talk", where="talk", remedy=remedy)
+    for at, message in enumerate(spec.talk):
+        if message.role not in ROLES:
+            remedy = nearest(message.role, ROLES)
+            raise InvalidInputError(f"'{message.role}' is no role", where=f"talk[{at}].role", remedy=remedy)
+        if not message.text.strip():
+            raise InvalidInputError("is empty", where=f"talk[{at}].text", remedy="leave the message out")
 
 
 def _check_limits(spec: TaskSpec) -> None:
@@ -254,6 +269,11 @@ def _type_ranks(policy: Policy, ladder: Ladder) -> dict[str, int] | None:
     return {name: ladder.position(tier.name) for name, tier in tiers if tier is not None} or None
 
 
+def read_tokens(spec: TaskSpec) -> int:
+    """Tokens of all that the model reads of a task itself, estimated; results of needs come on top."""
+    return sum(map(estimate_tokens, (spec.system, *(message.text for message in spec.talk), spec.prompt)))
+
+
 def _lengths(spec: TaskSpec, policy: Policy) -> tuple[int, int | None, int]:
     """Prompt, expected answer (`None` = as usual) and needed window.
 
@@ -264,7 +284,7 @@ def _lengths(spec: TaskSpec, policy: Policy) -> tuple[int, int | None, int]:
         return 0, None, spec.context_tokens or 0
     usual = policy.routing.default_output_tokens
     asked = spec.max_output_tokens
-    prompt = estimate_tokens(spec.system) + estimate_tokens(spec.prompt)
+    prompt = read_tokens(spec)
     room = asked if asked is not None else usual
     window = spec.context_tokens if spec.context_tokens is not None else prompt + room
     if spec.kind is TaskKind.AGENT and spec.context_tokens is None:

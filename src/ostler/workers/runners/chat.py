@@ -140,7 +140,7 @@ class _Answer:
 
 def model_call(spec: TaskSpec, route: ModelRoute) -> ModelCall:
     """The call for a task on a route. The smaller of the two limits on the answer holds."""
-    messages = [Message(role="user", text=spec.prompt)]
+    messages = [*spec.talk, Message(role="user", text=spec.prompt)]
     if spec.system:
         messages.insert(0, Message(role="system", text=spec.system))
     limit = route.max_output_tokens
