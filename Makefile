@@ -13,6 +13,8 @@ JOBS ?= 2
 SEEDS ?= 1000
 # Length of `make fuzz`.
 SECONDS ?= 300
+# How long `make soak` loads a hub.
+MINUTES ?= 60
 # Set to run the tests without real agent command lines, where npm has no way to fetch them.
 export WITHOUT_AGENTS ?=
 # Set to run the tests without a browser, where none can be installed.
@@ -21,7 +23,7 @@ export WITHOUT_BROWSER ?=
 export WITH_AIDER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-engine simulate fuzz check format bench engine lock licences clean FORCE
+.PHONY: help run test test-engine simulate soak fuzz check format bench engine lock licences clean FORCE
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +42,9 @@ simulate: $(VENV)/dev.stamp ## play SEEDS=1000 seeds of a world in which everyth
 
 fuzz: $(VENV)/dev.stamp ## give hostile inputs to every reader for SECONDS=300 (ARGS=--only WORD: some of them)
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+soak: $(VENV)/dev.stamp ## load a hub for MINUTES=60 and judge whether its memory or handles grow
+	@$(BIN)/python bench/soak.py --minutes $(MINUTES) $(ARGS)
 
 check: $(VENV)/dev.stamp ## lint, format, types and the direction of imports
 	@$(BIN)/ruff check

@@ -84,3 +84,11 @@ async def test_it_starts_and_stops_as_often_as_asked() -> None:
 
         assert keeper._sweeping is not None
         assert keeper._sweeping.done()
+
+
+def test_what_is_kept_for_a_short_time_is_looked_at_more_often() -> None:
+    """Every hour what is kept for days; else ten times in its time, and never more than every ten seconds."""
+    day_s, hour_s = 86_400, 3_600
+    kept = {30 * day_s: 3_600, 10 * hour_s: 3_600, hour_s: 360, 60: 10, 1: 10}
+
+    assert {keep_s: rules.sweep_every_s(keep_s * 1000) for keep_s in kept} == kept

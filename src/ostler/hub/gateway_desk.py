@@ -20,6 +20,7 @@ from ostler.domain.ports import CallQuery, Store
 from ostler.hub.call_book import CallBook
 from ostler.hub.call_explaining import call_headline, call_lines
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
+from ostler.hub.janitor import sweep_every_s
 from ostler.hub.key_ring import PREFIX, KeyRing
 from ostler.hub.pump import Pump
 from ostler.hub.tokens import token_hash
@@ -27,7 +28,6 @@ from ostler.hub.windows import DAY_MS, WINDOWS, window_of
 from ostler.routing.ladder import Ladder
 
 KEEP_CALLS_MS = 30 * DAY_MS
-PRUNE_EVERY_S = 3600.0
 PRUNE_BATCH = 500
 PRUNE_PAUSE_S = 0.02
 """Between two batches, so that the writer of the store serves others in between."""
@@ -149,7 +149,7 @@ class GatewayDesk:
         while True:
             with contextlib.suppress(OstlerError):  # a store that fails is told of by whoever must write
                 await self.prune()
-            await asyncio.sleep(PRUNE_EVERY_S)
+            await asyncio.sleep(sweep_every_s(self.keep_calls_ms))
 
     def _models(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Models by their own names."""

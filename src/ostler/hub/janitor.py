@@ -14,9 +14,16 @@ from ostler.domain.ports import Store
 from ostler.hub.pump import Pump
 
 KEEP_EVENTS_MS = 30 * 86_400_000
-EVERY_S = 3_600.0
+EVERY_S, OFTEN_S = 3_600.0, 10.0
+PART = 10
+"""What is kept for a short time is looked at so often in it: no more than a tenth of it is there too long."""
 STEP = 500
 PAUSE_S = 0.02
+
+
+def sweep_every_s(keep_ms: int) -> float:
+    """How long to wait between two sweeps of what is kept for so long: an hour, less where that is much of the time."""
+    return min(EVERY_S, max(OFTEN_S, keep_ms / 1000 / PART))
 
 
 class Janitor:
@@ -29,7 +36,7 @@ class Janitor:
         self._sweeping: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Sweep now, and then every hour."""
+        """Sweep now, and then every hour, or more often what is kept for less than ten."""
         self._sweeping = asyncio.create_task(self._sweep_for_ever(), name="janitor")
 
     async def stop(self) -> None:
@@ -55,4 +62,4 @@ class Janitor:
         while True:
             with contextlib.suppress(OstlerError):  # a store that fails is told of by whoever must write
                 await self.sweep()
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(sweep_every_s(self.keep_events_ms))

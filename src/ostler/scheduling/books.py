@@ -107,12 +107,7 @@ class Books:
         return FleetSnapshot(
             endpoints=self.endpoints.views,
             by_model=self.endpoints.by_model,
-            reports={
-                host: state.report
-                for state in self.workers.states.values()
-                if state.report is not None
-                for host in state.hosts()
-            },
+            reports=self.workers.reports,
             in_flight=self.in_flight,
             in_flight_by_model=self.in_flight_by_model,
             repo_hosts=self.repo_hosts,
@@ -140,7 +135,7 @@ class Books:
             self.in_flight_by_model[key] = self.in_flight_by_model.get(key, 0) + 1
 
     def free_slot(self, endpoint: str | None, model: str | None) -> None:
-        """An attempt ended; what waits for its endpoint is looked at again."""
+        """An attempt ended; its place is offered to what waits for its endpoint."""
         if endpoint is None:
             return
         self.in_flight[endpoint] -= 1
@@ -151,7 +146,7 @@ class Books:
             self.in_flight_by_model[key] -= 1
             if not self.in_flight_by_model[key]:
                 del self.in_flight_by_model[key]
-        self.queue.open_blocked_on(endpoint)
+        self.queue.free(endpoint)
 
 
 class Turn:

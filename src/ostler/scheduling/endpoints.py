@@ -11,6 +11,7 @@ Views are rebuilt only for an endpoint that changed. All methods are O(models of
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from ostler.domain.catalog import EndpointSpec, normal_model
 from ostler.domain.event import Event
@@ -102,6 +103,8 @@ class Endpoints:
         self.by_model: dict[str, tuple[str, ...]] = {}
         self.epoch = 0
         """Rises whenever a view becomes another one."""
+        self._changed: set[str] = set()
+        """Endpoints of which something changed that who waits for them may care about."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._states
@@ -124,6 +127,7 @@ class Endpoints:
         if self._states.pop(name, None) is None:
             return []
         self._index(name, self.views.pop(name).models, frozenset())
+        self._changed.discard(name)
         self.epoch += 1
         return [Event(name="endpoint.removed", at_ms=now_ms, metadata={"endpoint": name})]
 
@@ -290,7 +294,7 @@ class Endpoints:
             state.residents = tuple(anew if resident is known else resident for resident in state.residents)
         else:
             return
-        self._refresh(state)
+        self._refresh(state, heard=False)
 
     def set_usable(self, name: str, residents: tuple[Resident, ...], *, managed: bool = True) -> None:
         """Say which models of a managed endpoint may be used; with `managed` false, leave it to the listings again."""
@@ -299,6 +303,14 @@ class Endpoints:
             return
         state.managed, state.residents = managed, residents
         self._refresh(state)
+
+    def take_changed(self, name: str) -> bool:
+        """Whether anything became different since this was asked last that could end a wait: not when it was looked at,
+        nor what our own calls are about to load.
+        """
+        was_changed = name in self._changed
+        self._changed.discard(name)
+        return was_changed
 
     def is_usable(self, name: str) -> bool:
         """Whether calls may go there, slots aside."""
@@ -331,12 +343,16 @@ class Endpoints:
         self._refresh(state)
         return events
 
-    def _refresh(self, state: EndpointState) -> None:
+    def _refresh(self, state: EndpointState, *, heard: bool = True) -> None:
+        """Rebuild the view. `heard`: from what was said or done there, not from what we are about to do."""
         name = state.spec.name
-        before = self.views[name].models if name in self.views else frozenset[str]()
+        known = self.views.get(name)
+        before = known.models if known is not None else frozenset[str]()
         view = state.view()
-        if self.views.get(name) == view:
+        if known == view:
             return
+        if heard and (known is None or view != replace(known, checked_ms=view.checked_ms, message=view.message)):
+            self._changed.add(name)
         self.epoch += 1
         self.views[name] = view
         if view.models != before:

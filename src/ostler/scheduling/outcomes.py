@@ -26,7 +26,7 @@ from ostler.scheduling.failures import DEFAULT_BLOCK_MS, RULES, Move, NextStep, 
 from ostler.scheduling.intake import end, forget, hold_back, place, settle_dependents
 from ostler.scheduling.loading import call_measured
 from ostler.scheduling.noting import note
-from ostler.scheduling.queue import WORKERS
+from ostler.scheduling.queue import slot_of
 from ostler.scheduling.timers import TimerKind
 
 AGENT_REPEATS = 2
@@ -309,7 +309,7 @@ def blame(turn: Turn, name: str | None, failure: Failure) -> None:
 
 
 def touched(turn: Turn, name: str, events: list[Event]) -> None:
-    """An endpoint may have changed: publish, set its timer, look again at what waits for it."""
+    """An endpoint may have changed: publish, set its timer, look again at what waits for it if it did."""
     books = turn.books
     turn.emit(*events)
     due_ms = books.endpoints.next_due_ms(name)
@@ -317,7 +317,8 @@ def touched(turn: Turn, name: str, events: list[Event]) -> None:
         books.timers.cancel(TimerKind.ENDPOINT, name)
     else:
         books.timers.set(TimerKind.ENDPOINT, name, due_ms)
-    books.queue.open_blocked_on(name)
+    if books.endpoints.take_changed(name):
+        books.queue.open_blocked_on(name)
 
 
 def release(turn: Turn, task: Task) -> None:
@@ -337,7 +338,7 @@ def release(turn: Turn, task: Task) -> None:
         books.hosts.call_ended(ModelAt(task.endpoint, task.model), task.id, turn.now_ms)
     if task.session is not None:
         books.workers.release(task.session, task.facts.kind, task.id)
-    books.queue.open_blocked_on(WORKERS)
+        books.queue.free(slot_of(task.facts.kind), task.session)
 
 
 def take_back(turn: Turn, task: Task, reason: str, *, stop: bool) -> None:

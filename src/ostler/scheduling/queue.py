@@ -5,8 +5,12 @@ keeps one heap, ordered by (priority, arrival). A class is *open* (to be looked 
 head could not run; `hold` says why, and what it is blocked on). A task that waits for its own fallback instant is
 *parked* beside the heap with its own wait.
 
+Two things end a hold. What it is blocked on *changed*: the class is opened. Or a place there became *free*: the class
+is *offered* the place and stays held until its turn, for those before it may take the place (`rounds`). So an attempt
+that ends costs the decisions of those who can take its place, not one for each class that waits for it.
+
 Invariants: a task is in at most one class; entries of the heap that are no longer queued are skipped when they surface.
-Cost: push and pop O(log n) of the class; opening what an endpoint blocks, O(classes blocked on it).
+Cost: push and pop O(log n) of the class; opening or offering, O(classes blocked on the name).
 """
 
 import heapq
@@ -16,16 +20,22 @@ import msgspec
 
 from ostler.domain.decision import Hold
 from ostler.domain.states import Wait
+from ostler.domain.tasks import TaskKind
 
 ClassKey = Hashable
 Head = tuple[int, int, str]
 """(priority, arrival, task id): the order of service."""
 
 WORKERS = "\0workers"
-"""Pseudo-resource: classes blocked on it wait for a worker slot, not for an endpoint."""
+"""Pseudo-resource: classes blocked on it wait for another worker to join, not for an endpoint."""
 
 BUDGET = "\0budget"
 """Pseudo-resource: classes blocked on it wait for room below a limit of the budget."""
+
+
+def slot_of(kind: TaskKind) -> str:
+    """The pseudo-resource that tasks wait for while every worker slot for their kind is taken."""
+    return f"\0workers {kind.value}"
 
 
 class PendingFallback(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +82,8 @@ class WaitingQueue:
         """The place of each waiting task: an entry of a heap that says another one is stale."""
         self._open: set[ClassKey] = set()
         self._blocked: dict[str, set[ClassKey]] = {}
+        self._free: dict[str, set[str]] = {}
+        """Names with a place that became free -> whose it is."""
         self.wishing: dict[ClassKey, None] = {}
         """Held classes that could use a place on a managed host (`Hold.wishes`)."""
         self.wishes_changed = False
@@ -186,6 +198,32 @@ class WaitingQueue:
                 self._unpark(task_class, pending)
             self.open(key)
 
+    def free(self, name: str, whose: str = "") -> None:
+        """A place at an endpoint, or of a worker (`whose`), became free: have the next round offer it to the classes
+        that wait for it. Those with parked tasks are opened: these wait for more than a place.
+        """
+        blocked = self._blocked.get(name, ())
+        parking = [key for key in blocked if self.classes[key].parked]
+        if len(blocked) > len(parking):
+            self._free.setdefault(name, set()).add(whose)
+        for key in parking:
+            for pending in tuple(self.classes[key].parked.values()):
+                self._unpark(self.classes[key], pending)
+            self.open(key)
+
+    def take_free(self) -> dict[str, set[str]]:
+        """The places to offer."""
+        free, self._free = self._free, {}
+        return free
+
+    def blocked_on(self, name: str) -> frozenset[ClassKey]:
+        """The classes that wait for something."""
+        return frozenset(self._blocked.get(name, ()))
+
+    def wake(self, key: ClassKey) -> None:
+        """The hold of a class ends, as its head is looked at now."""
+        self._release(self.classes[key])
+
     def open_all(self) -> None:
         """Open every class: the rules or the fleet changed as a whole."""
         for key, task_class in self.classes.items():
@@ -195,12 +233,12 @@ class WaitingQueue:
 
     @property
     def is_open(self) -> bool:
-        """Whether any class is to be looked at."""
-        return bool(self._open)
+        """Whether any class is to be looked at, or any place to be offered."""
+        return bool(self._open or self._free)
 
     def is_quiet(self, key: ClassKey) -> bool:
         """Whether nothing of a class waits, and no class is to be looked at: who comes now is the first in line."""
-        return not self._open and key not in self.classes
+        return not self.is_open and key not in self.classes
 
     def take_open(self) -> set[ClassKey]:
         """The classes to look at; they are closed by `hold`, or left idle when they run empty."""

@@ -1,7 +1,8 @@
 """The scheduling round: give waiting work to free places, best head first.
 
-    1. Take the open classes; serve them in the order of their heads (priority, then arrival). Tasks that calls of the
-       gateway have passed too often go first, once (`turns`).
+    1. Take the open classes, and those that wait for a place that became free; serve them in the order of their heads
+       (priority, then arrival). Tasks that calls of the gateway have passed too often go first, once (`turns`).
+       A class that is only offered a place stays held, undecided, when those before it have taken the place.
     2. Decide for the head: route, or hold.
     3. Routed: match a worker. None free or suitable: hold the class for workers.
     4. Held for its fallback: park this task until its instant, go on with the next of the class.
@@ -9,7 +10,11 @@
        Held otherwise: close the class; what it is blocked on opens it again.
     6. Matched: assign, take the slots, go on with the next of the class.
 
-Cost: one decision for each assignment, and one for each class that stays behind: independent of how many tasks wait.
+Step 1 leaves nobody out: such a class was held while all that it waits for was taken, and all of it is taken now. Where
+hosts are managed every class is decided anew, because what they wish for there changes with each call.
+
+Cost: one decision for each assignment, for each class that stays behind of those that were opened, and for each one
+that was offered a place and could not use it: independent of how many tasks wait, or how many classes wait for a place.
 """
 
 import heapq
@@ -30,7 +35,8 @@ from ostler.scheduling.effects import Assign
 from ostler.scheduling.engine_terms import engine_terms
 from ostler.scheduling.guiding import not_before_ms
 from ostler.scheduling.intake import forget, hold_back, route_request
-from ostler.scheduling.queue import BUDGET, WORKERS, ClassKey, PendingFallback
+from ostler.scheduling.offering import Offers
+from ostler.scheduling.queue import BUDGET, WORKERS, ClassKey, PendingFallback, slot_of
 from ostler.scheduling.residency import about_to_run, wishes_of
 from ostler.scheduling.timers import TimerKind
 
@@ -53,11 +59,11 @@ STORED_CODES = frozenset(
 def run_round(turn: Turn) -> None:
     """Serve all open classes until nothing more can start."""
     queue = turn.books.queue
-    opened = queue.take_open()
-    if not opened:
+    opened, offers = queue.take_open(), Offers(turn.books)
+    if not (opened or offers.keys):
         return
-    fleet = _Fleet(turn)
-    order = [(head, key) for key in opened if (head := queue.head(key)) is not None]
+    fleet = _Fleet(turn, offers)
+    order = [(head, key) for key in opened | offers.keys if (head := queue.head(key)) is not None]
     through = turns.give(turn.books, order, lambda key, head: _serve(turn, fleet, key, head[2]))
     order = [(head, key) for _, key in order if key != through and (head := queue.head(key)) is not None]
     heap = [(head, index) for index, (head, _) in enumerate(order)]
@@ -88,9 +94,10 @@ def _serve_noted(turn: Turn, fleet: "_Fleet", key: ClassKey, name: str, order: t
 class _Fleet:
     """The fleet as it is in one round, looked at when the first decision needs it."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, offers: Offers) -> None:
         self._turn = turn
         self._seen: FleetSnapshot | None = None
+        self.offers = offers
 
     def snapshot(self) -> FleetSnapshot:
         """The same in the whole round."""
@@ -102,6 +109,8 @@ class _Fleet:
 def _serve(turn: Turn, fleet: _Fleet, key: ClassKey, task_id: str) -> bool:
     """Try one head; whether the next of its class should be tried."""
     books = turn.books
+    if not fleet.offers.taken_up(key):
+        return False
     if task_id in books.calls.waiting:
         return live.serve(turn, fleet.snapshot, key, task_id)
     task = books.tasks[task_id]
@@ -121,7 +130,8 @@ def _serve(turn: Turn, fleet: _Fleet, key: ClassKey, task_id: str) -> bool:
         hold = _worker_hold(turn, task, verdict.decision)
         _note(turn, task, hold.wait)
         # A worker may free up, or the route may move to an endpoint whose host has one.
-        books.queue.hold(key, hold, (WORKERS, *hold.blocked_on))
+        joins = (WORKERS,) if hold.wait.code is WaitCode.NO_WORKER else ()
+        books.queue.hold(key, hold, (slot_of(task.facts.kind), *joins, *hold.blocked_on))
         return False
     _assign(turn, task, verdict.decision, session_id, decided_us)
     return True

@@ -25,7 +25,7 @@ from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Apply
 from ostler.scheduling.intake import CANCEL_GRACE_MS, Settled, accept
 from ostler.scheduling.outcomes import adopt, take_back
-from ostler.scheduling.queue import WORKERS
+from ostler.scheduling.queue import WORKERS, slot_of
 from ostler.scheduling.timers import TimerKind
 from ostler.scheduling.workers import WorkerState
 
@@ -43,7 +43,14 @@ def joined(turn: Turn, session: Session) -> None:
     else:
         _resumed(turn, known, holds)
     _watch(turn, session.id)
-    books.queue.open_blocked_on(WORKERS)
+    _welcome(turn, session)
+
+
+def _welcome(turn: Turn, session: Session) -> None:
+    """There is a worker more: for those that waited for any, and for those that wait for a free slot."""
+    turn.books.queue.open_blocked_on(WORKERS)
+    for kind in session.offer.slots:
+        turn.books.queue.free(slot_of(kind), session.id)
 
 
 def _resumed(turn: Turn, state: WorkerState, holds: frozenset[tuple[str, int]]) -> None:
@@ -66,10 +73,10 @@ def renewed(turn: Turn, session_id: str, report: HostReport | None) -> None:
         return
     silent_ms, state.seen_ms = turn.now_ms - state.seen_ms, turn.now_ms
     if report is not None:
-        state.report = report
+        books.workers.reported(session_id, report)
     if state.suspect:
         books.workers.set_suspect(session_id, None)
-        books.queue.open_blocked_on(WORKERS)
+        _welcome(turn, state.session)
         counts = {"silent_ms": silent_ms, "attempts": len(state.attempts)}
         turn.emit(_event("worker.returned", turn.now_ms, state.session, counts))
 

@@ -2,9 +2,11 @@
 
 Invariants: `busy` counts attempts from assignment until they end; a slot is never given twice. Matching prefers the
 worker on the decided endpoint's host, then the one that last worked on the repo, then the one with most free slots,
-then by name, so that equal states give equal matches. O(workers with a free slot of the kind).
+then by name, so that equal states give equal matches. O(workers on that host, and those with a free slot that come
+before the first one that suits).
 """
 
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,6 +14,7 @@ import msgspec
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.fleet import HostReport, Session, WorkerOffer
 from ostler.domain.tasks import TaskFacts, TaskKind
+from ostler.scheduling.free_workers import FreeWorkers
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -47,7 +50,10 @@ class Workers:
 
     def __init__(self) -> None:
         self.states: dict[str, WorkerState] = {}
-        self._free: dict[TaskKind, dict[str, None]] = {kind: {} for kind in TaskKind}
+        self.reports: dict[str, HostReport] = {}
+        """The newest report of each host, by all names of it."""
+        self._free = {kind: FreeWorkers() for kind in TaskKind}
+        self._instances: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self.states)
@@ -56,21 +62,33 @@ class Workers:
         """Add a session, or refresh what a known one offers."""
         known = self.states.get(session.id)
         if known is not None:
+            self._forget(session.id)
             known.session, known.seen_ms, known.suspect_since_ms = session, now_ms, None
+            if known.report is not None:
+                self.reported(session.id, known.report)
         else:
             self.states[session.id] = WorkerState(session=session, busy={}, attempts={}, seen_ms=now_ms)
+        if session.offer.instance:
+            self._instances[session.offer.instance] = session.id
         self._index(session.id)
 
     def of_instance(self, instance: str) -> WorkerState | None:
         """The session of a daemon that goes by this lasting name; `None`: it has none, or says no name."""
-        states = (state for state in self.states.values() if state.session.offer.instance == instance)
-        return next(states, None) if instance else None
+        session_id = self._instances.get(instance)
+        return None if session_id is None else self.states[session_id]
+
+    def reported(self, session_id: str, report: HostReport) -> None:
+        """A worker told the load of its machine."""
+        state = self.states[session_id]
+        state.report = report
+        self.reports.update((host, report) for host in state.hosts())
 
     def leave(self, session_id: str) -> WorkerState | None:
         """Remove a session; returns its books (the attempts to take back)."""
-        for free in self._free.values():
-            free.pop(session_id, None)
-        return self.states.pop(session_id, None)
+        if session_id not in self.states:
+            return None
+        self._forget(session_id)
+        return self.states.pop(session_id)
 
     def take(self, session_id: str, kind: TaskKind, task_id: str, generation: int) -> None:
         """Give a slot to an attempt."""
@@ -90,22 +108,25 @@ class Workers:
 
     def match(self, facts: TaskFacts, endpoint: EndpointSpec | None, repo_host: str | None) -> str | None:
         """The session that should run it now, or `None`."""
-        best: tuple[bool, bool, int, str, str] | None = None
-        for session_id in self._free[facts.kind]:
-            state = self.states[session_id]
-            if not _suits(state, facts, endpoint):
-                continue
-            hosts = state.hosts()
-            rank = (
-                endpoint is None or endpoint.host not in hosts,
-                repo_host is None or repo_host not in hosts,
-                -state.free(facts.kind),
-                state.session.offer.name,
-                session_id,
-            )
-            if best is None or rank < best:
-                best = rank
-        return None if best is None else best[-1]
+        free = self._free[facts.kind]
+        for host in (endpoint.host if endpoint is not None else None, repo_host):
+            ranked = [
+                ((repo_host is None or repo_host not in self.states[one].hosts(), *place), one)
+                for one, place in (free.on(host) if host is not None else ())
+                if _suits(self.states[one], facts, endpoint)
+            ]
+            if ranked:
+                return min(ranked)[1]
+        return next((one for one in free.in_order() if _suits(self.states[one], facts, endpoint)), None)
+
+    def any_suits(self, facts: TaskFacts) -> bool:
+        """Whether any session with a free slot could run it, wherever its model is. O(those that could not)."""
+        return any(_suits(self.states[one], facts, None) for one in self._free[facts.kind].in_order())
+
+    def suits(self, session_id: str, facts: TaskFacts) -> bool:
+        """Whether a session has a free slot and could run it, wherever its model is."""
+        state = self.states.get(session_id)
+        return state is not None and session_id in self._free[facts.kind] and _suits(state, facts, None)
 
     def could_match(self, facts: TaskFacts, endpoint: EndpointSpec | None) -> bool:
         """Whether any joined worker could run it once it has a free slot."""
@@ -122,10 +143,18 @@ class Workers:
     def _index(self, session_id: str) -> None:
         state = self.states[session_id]
         for kind, free in self._free.items():
-            if state.free(kind) > 0 and not state.suspect:
-                free[session_id] = None
-            else:
-                free.pop(session_id, None)
+            slots = 0 if state.suspect else state.free(kind)
+            free.put(session_id, slots, state.session.offer.name, state.hosts())
+
+    def _forget(self, session_id: str) -> None:
+        state = self.states[session_id]
+        for free in self._free.values():
+            free.put(session_id, 0, "", state.hosts())
+        for host in state.hosts():
+            if state.report is not None and self.reports.get(host) is state.report:
+                del self.reports[host]
+        if self._instances.get(state.session.offer.instance) == session_id:
+            del self._instances[state.session.offer.instance]
 
     def set_suspect(self, session_id: str, since_ms: int | None) -> None:
         """A silent worker gets no new work; a heartbeat clears it."""
@@ -149,4 +178,10 @@ def _suits(state: WorkerState, facts: TaskFacts, endpoint: EndpointSpec | None) 
     if endpoint is None or offer.builtin or not endpoint.local:
         return True
     # A loopback address means another machine to every worker but those of its host (and the hub's own).
-    return urlsplit(endpoint.url).hostname not in LOOPBACK or endpoint.host in state.hosts()
+    return endpoint.host in state.hosts() or not _is_loopback(endpoint.url)
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(url: str) -> bool:
+    """Asked for each worker that is looked at."""
+    return urlsplit(url).hostname in LOOPBACK
