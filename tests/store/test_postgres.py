@@ -16,6 +16,7 @@ from ostler.domain.commands import Applied, LateReport, PutKey, Reserve, Settle
 from ostler.domain.errors import InvalidInputError, OstlerError
 from ostler.domain.ledger import Amount, LedgerQuery, Scopes
 from ostler.domain.states import TaskState
+from ostler.store import postgres_engine
 from ostler.store.errors import FencedError, StoreError
 from ostler.store.postgres import PostgresStore
 from ostler.store.postgres_engine import connect, place_of
@@ -188,8 +189,12 @@ async def test_a_right_that_is_lost_without_the_database_ends_the_waiting(postgr
     assert run_sql(postgres_url, "SELECT id FROM ostler.task") == [("t1",)]
 
 
-async def test_what_a_writer_has_locked_is_free_again_when_its_wire_is_cut(postgres_url: str) -> None:
-    """In the middle of a transaction, and in the middle of a statement: the server itself lets go in seconds."""
+async def test_what_a_writer_has_locked_is_free_again_when_it_says_no_more(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a transaction: the server itself lets go of it."""
+    assert postgres_engine.FROZEN_MS == 10_000
+    monkeypatch.setattr(postgres_engine, "FROZEN_MS", 1_000)
     with relay(f"http://{postgres_url.partition('@')[2].partition('/')[0]}") as wire:
         cut = postgres_url.replace(postgres_url.partition("@")[2].partition("/")[0], wire.url.removeprefix("http://"))
         store = await PostgresStore.open(cut)

@@ -4,6 +4,8 @@
     lead:      run the hub over the store, and renew the lease at a third of its length; without it, stand by again
     stop:      give the lease back, so that another one leads at once
 
+A hub older than the schema goes on while it leads, because newer schemas only add; it does not lead anew.
+
 A leader trusts its lease from the moment it *asked* for it, by its own steady clock, less a margin. Beyond that it
 answers nobody, and its writes are refused by the database anyway once another hub has taken over: the one keeps it from
 acting on old knowledge, the other from harm if it does.
@@ -114,6 +116,8 @@ class _Turns:
         self._holder: Holder | None = None
         self._blind = ""
         """Why the database does not tell who leads; empty while it does."""
+        self._outdated = False
+        """Whether the pool has a schema that only newer hubs know: one of them is to lead."""
 
     async def run(self) -> None:
         announcing = asyncio.create_task(self._announce())
@@ -134,6 +138,11 @@ class _Turns:
 
     async def _taken(self, lease_ms: int) -> int | None:
         try:
+            if not await self._seat.knows_schema():
+                if not self._outdated:
+                    say(f"hub {self._row.name} leads no more: a newer version has brought the database up to date")
+                self._outdated = True
+                return None
             return await self._seat.take(self._row.name, self._row.url, lease_ms)
         except StoreError as error:
             structlog.get_logger("ostler.hub").warning("the database does not answer", error=str(error))
@@ -188,9 +197,11 @@ class _Turns:
                     self._blind = error.what
                 else:
                     self._blind = ""
-                    if self._holder.left_ms <= 0:
+                    if self._holder.left_ms <= 0 and not self._outdated:
                         return
-                    if told != self._holder.owner:
+                    if self._holder.left_ms <= 0:
+                        self._holder, told = None, ""
+                    elif told != self._holder.owner:
                         told = self._holder.owner
                         await relay.cut()  # what goes to another leader goes nowhere
                         say(f"hub {self._row.name} stands by at {self._door.url}; {told} leads{self._unreached()}")

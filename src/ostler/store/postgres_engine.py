@@ -55,6 +55,10 @@ SERVER_NOTICES = (
 """The same on the server's side, where half of a statement, or none of its answer, may have come through: what the
 transaction has locked is free again in seconds. A pooler keeps it, which does no harm.
 """
+FROZEN_MS = 10_000
+"""How long a transaction may be silent while its wire is whole: longer than a batch of any size takes to be thought
+over on a busy machine. A hub that freezes in the middle holds the writer's row no longer than this.
+"""
 POOL = re.compile(r"[a-z][a-z0-9_]{0,30}")
 DEFAULT_POOL = "default"
 
@@ -144,8 +148,7 @@ def begin_text(place: Place, kind: str = "") -> str:
         f'BEGIN {kind}; SET LOCAL search_path TO "{place.schema}";'
         # A plan made for the values at hand: the generic one is several times slower on lists of ids.
         " SET LOCAL plan_cache_mode = force_custom_plan;"
-        # A hub that freezes or is cut off in the middle holds the writer's row no longer than this.
-        " SET LOCAL idle_in_transaction_session_timeout = 3000"
+        f" SET LOCAL idle_in_transaction_session_timeout = {FROZEN_MS}"
     )
 
 

@@ -364,8 +364,12 @@ spending = sa.Table(
     sa.Column("grain", BIG, primary_key=True, autoincrement=False),
     sa.Column("start_ms", BIG, primary_key=True, autoincrement=False),
     sa.Column("entries", BIG, nullable=False),
-    *(sa.Column(f"used_{name}", BIG, nullable=False) for name in COUNTS),
-    *(sa.Column(f"held_{name}", BIG, nullable=False) for name in COUNTS),
+    *(
+        # What came later has a default, for rows of code from before it.
+        sa.Column(f"{part}_{name}", BIG, nullable=False, server_default="0" if name == "covered_micro_usd" else None)
+        for part in ("used", "held")
+        for name in COUNTS
+    ),
     *(
         sa.CheckConstraint(
             # Reasoning is a part of the output, and no limit counts it.

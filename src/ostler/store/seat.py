@@ -19,6 +19,7 @@ import msgspec
 import psycopg
 
 from ostler.domain.hubs import HubRow
+from ostler.store.migrate import REVISIONS
 from ostler.store.postgres_engine import CONNECT, NOW_MS, Place, explained
 
 T = TypeVar("T")
@@ -84,6 +85,13 @@ class Seat:
         text = f"UPDATE {self._writer} SET until_ms = 0, owner = '', url = '' WHERE epoch = %s"  # noqa: S608 - our own names
         await self._ask(text, (epoch,))
         await self._ask("SELECT pg_notify(%s, '')", (self._channel,))
+
+    async def knows_schema(self) -> bool:
+        """Whether this code can write in the pool as it is now: a newer version may have brought it up to date while
+        this one stood by. Raises `StoreError`.
+        """
+        ((revision,),) = await self._ask(f'SELECT version_num FROM "{self._place.schema}".alembic_version', ())  # noqa: S608 - our own names
+        return revision in REVISIONS
 
     async def holder(self) -> Holder:
         """Who leads. Raises `StoreError`."""

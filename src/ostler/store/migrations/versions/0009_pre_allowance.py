@@ -16,8 +16,14 @@ _BEFORE = (
     "reasoning_tokens",
     "requests",
 )
-_COUNTS = (*_BEFORE, "covered_micro_usd")
+_NEW = "covered_micro_usd"
+_COUNTS = (*_BEFORE, _NEW)
 _KEY = ("scope", "value", "grain", "start_ms", "entries")
+
+
+def _count(name: str) -> sa.Column[int]:
+    """Code of before goes on writing rows without the new ones."""
+    return sa.Column(name, _BIG, nullable=False, server_default="0" if name.endswith(_NEW) else None)
 
 
 def upgrade() -> None:
@@ -39,8 +45,8 @@ def upgrade() -> None:
         sa.Column("grain", _BIG, primary_key=True, autoincrement=False),
         sa.Column("start_ms", _BIG, primary_key=True, autoincrement=False),
         sa.Column("entries", _BIG, nullable=False),
-        *(sa.Column(f"used_{name}", _BIG, nullable=False) for name in _COUNTS),
-        *(sa.Column(f"held_{name}", _BIG, nullable=False) for name in _COUNTS),
+        *(_count(f"used_{name}") for name in _COUNTS),
+        *(_count(f"held_{name}") for name in _COUNTS),
         *(
             sa.CheckConstraint(
                 " AND ".join(f"{part}_{name} >= 0" for name in _COUNTS if name != "reasoning_tokens"),
