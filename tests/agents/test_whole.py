@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from ostler.domain.errors import InvalidInputError
 from ostler.domain.states import FailureClass, Outcome, TaskState, WaitCode
 from tests.agents.barn import LARGE, SMALL, Barn, agent, delegates_in_tree, open_barn, writes_in_tree
 from tests.agents.command_lines import needs_agents, needs_aider
@@ -148,14 +149,18 @@ def test_a_question_is_answered_in_the_next_attempt(barn: Barn) -> None:
     asked = barn.run(agent("asks", runner="codex"))
     assert asked.task.state is TaskState.NEEDS_HUMAN, asked
     assert asked.task.failure is not None
-    assert asked.task.failure.message == "Oats or hay? [oats | hay]"
+    assert asked.task.failure.message == "Oats or hay?"
+    (question,) = barn.hub.client.questions().questions
+    assert (question.task, question.choices, question.default) == ("asks", ("oats", "hay"), None)
+    with pytest.raises(InvalidInputError, match="'oat' is none of the choices"):
+        barn.hub.client.answer("asks", "oat")
 
     barn.upstream.forget()
     barn.upstream.script(then=writes_in_tree("note.txt", NOTE))
-    barn.hub.client.answer("asks", "oats, as always")
+    barn.hub.client.answer("asks", "Oats")
     until(lambda: barn.task("asks").state is TaskState.SUCCEEDED, "it is done", 60)
 
-    assert b"Oats or hay? [oats | hay] The answer: oats, as always" in barn.upstream.calls[0].body
+    assert b"Oats or hay? The answer: oats" in barn.upstream.calls[0].body
     assert barn.task("asks").attempts_used == 0
 
 

@@ -42,6 +42,7 @@ def test_the_figures_are_those_that_were_asked_for() -> None:
         "no_worker",
         "tier_down",
         "budget_hard",
+        "unanswered",
     }
     cool = {"queue_growing": 300, "failure_share": 600, "errors": 300, "tier_down": 300}
     assert {name: EVERY[name].cooldown_ms for name in cool} == {name: 1_000 * s for name, s in cool.items()}
@@ -147,6 +148,17 @@ def test_a_person_is_called_as_soon_as_one_task_waits_for_one() -> None:
     ]
 
 
+def test_each_task_that_nobody_answered_in_time_is_told_of() -> None:
+    """With whom it had asked, if anybody."""
+    found = seen("unanswered", unanswered={"t-2": "", "t-1": "ada"})
+
+    assert [(one.subject, one.message) for one in found] == [
+        ("t-1", "ada has not answered t-1 in time; it waits on"),
+        ("t-2", "nobody has answered t-2 in time; it waits on"),
+    ]
+    assert seen("unanswered") == []
+
+
 def test_lost_records_are_told_of() -> None:
     """Any number of them."""
     assert firing("records_lost", records_lost=1)
@@ -165,6 +177,7 @@ def test_every_rule_of_the_catalogue_has_a_look_of_its_own_bound() -> None:
         queued=9,
         worker_needed=True,
         needs_human=1,
+        unanswered={"t": "ada"},
         stuck={"t": 10**6},
         tiers_down={"standard": 0},
         failed=100,

@@ -134,15 +134,20 @@ class Stage:
         """Hand in a task."""
         self.hub.client.submit([msgspec.convert({"id": task_id, "prompt": "Name a horse."} | fields, TaskSpec)])
 
-    def ask_a_person(self, task_id: str, title: str) -> None:
-        """A task that a worker could not finish without a person: the worker speaks HTTP, as any other."""
+    def ask_a_person(self, task_id: str, title: str, *choices: str, default: str | None = None) -> None:
+        """A task that a worker could not finish without a person: the worker speaks HTTP, as any other. `choices`: what
+        it asks for, of ada and within an hour; without any, its key is refused.
+        """
         if not self._worker_token:
             self._worker_token = self.hub.client.make_token("scripted", "worker").token
-        self.submit(task_id, title=title, kind="command", argv=["true"], prompt="", requires=["scripted"])
+        asked = {"owner": "ada", "answer_within_ms": 3_600_000} if choices else {}
+        self.submit(task_id, title=title, kind="command", argv=["true"], prompt="", requires=["scripted"], **asked)
         offer = {"name": "scripted", "host": "far", "slots": {"command": 1}, "capabilities": ["scripted"]}
         session = self._worker("join", offer)["id"]
         (assignment,) = self._worker(f"{session}/poll", {"wait_ms": 5_000})["assignments"]
-        failure = {"kind": "auth", "message": "which one?", "at_ms": 1}
+        failure: dict[str, Any] = {"kind": "auth", "message": "which one?", "at_ms": 1}
+        if choices:
+            failure |= {"kind": "question", "question": {"choices": choices, "default": default}}
         names = {"task_id": task_id, "generation": assignment["generation"], "at_ms": 1}
         self._worker(f"{session}/reports", [{"type": "finished", **names, "ok": False, "failure": failure}])
         self._worker(f"{session}/leave", None)

@@ -120,6 +120,27 @@ def test_a_question_is_answered_where_it_stands(chrome: Browser, stage: Stage) -
     stage.hub.client.cancel("asks")
 
 
+def test_a_choice_is_one_click_with_its_owner_deadline_and_default_beside_it(chrome: Browser, stage: Stage) -> None:
+    """On the start page and on the task's own. Another answer can be typed; whoever types one means it."""
+    for name, title in (("clicked", "Which colour?"), ("typed", "Which gate?")):
+        stage.ask_a_person(name, title, "left", "right", default="right")
+    page = opened(chrome, stage.url)
+    need = page.locator("#need-task-clicked")
+    expect(need).to_contain_text("for ada", timeout=PATIENT)
+    expect(need).to_contain_text("then “right” is taken")
+    need.get_by_role("button", name="left: Which colour?").click()
+    expect(page.get_by_text("clicked goes on with your answer")).to_be_visible()
+    until(lambda: [one.text for one in stage.hub.client.task("clicked").task.answers] == ["left"], "it is answered")
+
+    page.goto(f"{stage.url}/tasks/typed")
+    expect(page.get_by_role("group", name="Answers to Which gate?").get_by_role("button")).to_have_count(2)
+    page.get_by_label("Another answer to Which gate?").fill("over the wall")
+    page.get_by_role("button", name="Answer", exact=True).click()
+    until(lambda: [one.text for one in stage.hub.client.task("typed").task.answers] == ["over the wall"], "answered")
+    for name in ("clicked", "typed"):
+        stage.hub.client.cancel(name)
+
+
 def test_a_lost_connection_is_told_and_made_good(chrome: Browser, stage: Stage) -> None:
     """Without a stream the page asks every few seconds; without an answer it says that it is lost, and keeps what it
     shows; when it is answered again it catches up with what it missed.

@@ -82,6 +82,7 @@ CALLS: dict[str, tuple[Ask, object]] = {
     "revoke_key": (lambda hub: hub.revoke_key("old"), call_samples.GONE),
     "calls": (lambda hub: hub.calls(CallQuery(key="a b", failed=True)), call_samples.CALLS),
     "call": (lambda hub: hub.call(call_samples.CALL_ID), call_samples.CALL),
+    "questions": (lambda hub: hub.questions("ada"), host_samples.QUESTIONS),
     "answer": (lambda hub: hub.answer("t-one", "green").state, "queued"),
     "make_batch": (lambda hub: hub.make_batch("nightly", ["a"], 2), host_samples.BATCH),
     "batches": (lambda hub: hub.batches(), host_samples.BATCHES),

@@ -55,6 +55,8 @@ FLAGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--timeout", "1.5m"), {"timeout_s": 90.0}),
     (("--ttl", "10m"), {"ttl_ms": 600_000}),
     (("--max-attempts", "1"), {"max_attempts": 1}),
+    (("--owner", "ada"), {"owner": "ada"}),
+    (("--answer-within", "4h"), {"answer_within_ms": 14_400_000}),
     (("--session", "s"), {"session": "s"}),
     (("--tick", "7"), {"tick": "7"}),
     (("--agent", "reviewer"), {"agent": "reviewer", "kind": TaskKind.AGENT}),

@@ -126,6 +126,8 @@ VALUES: list[tuple[str, str, str, object]] = [
     ("recent_errors", "[one, two]", "recent_errors", ("one", "two")),
     ("max_attempts", "1", "max_attempts", 1),
     ("ttl", "1.5h", "ttl_ms", 5_400_000),
+    ("owner", "ada", "owner", "ada"),
+    ("answer_within", "4h", "answer_within_ms", 14_400_000),
     ("session", "s", "session", "s"),
     ("tick", "'7'", "tick", "7"),
     ("agent", "reviewer", "agent", "reviewer"),

@@ -149,6 +149,9 @@ scheduler:
   session_dead: 12s
   assign_timeout: 50s
   stuck: 11m
+  owner: ada
+  answer_within: 2h
+  unanswered: fail
   tier_alert: 2m
   tier_alert_cooldown: 6m
   probe_interval: 20s

@@ -65,10 +65,10 @@ def another_try(rig: Rig) -> None:
     rig.finish("a", FailureClass.COMMAND)
 
 
-def person(rig: Rig) -> None:
+def person(rig: Rig, kind: FailureClass = FailureClass.POLICY) -> None:
     rig.worker()
     rig.command("a")
-    rig.finish("a", FailureClass.POLICY, "which key?")
+    rig.finish("a", kind, "which key?")
 
 
 SCENES: dict[str, tuple[Scene, str, str]] = {
@@ -131,6 +131,14 @@ def test_tasks_behind_one_that_needs_a_person_are_counted() -> None:
 
     assert found.sentence == "a needs a person (which key?), and 2 wait behind"
     assert "ostler tasks retry a" in found.remedy
+
+
+def test_what_asks_is_to_be_answered_not_retried() -> None:
+    """A question is not mended by asking it again."""
+    rig = Rig()
+    person(rig, FailureClass.QUESTION)
+
+    assert why(rig).remedy == "'ostler answer a TEXT'"
 
 
 def test_of_several_reasons_the_one_that_holds_most_is_named() -> None:

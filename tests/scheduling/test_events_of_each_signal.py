@@ -110,6 +110,13 @@ def retried(rig: Rig) -> None:
     rig.tell(sig.Retry(task=rig.rows["t"]))
 
 
+def unanswered(rig: Rig) -> None:
+    rules = msgspec.structs.replace(rig.policy.scheduler, answer_within_ms=1_000)
+    rig.tell(sig.PolicyChanged(policy=msgspec.structs.replace(rig.policy, scheduler=rules)))
+    needs_human(rig)
+    rig.pass_ms(1_000)
+
+
 def answered(rig: Rig) -> None:
     _one_chat(rig)
     rig.finish("t", FailureClass.QUESTION)
@@ -306,6 +313,7 @@ SCENES: dict[str, Scene] = {
     "task.paused": paused_and_resumed,
     "task.resumed": paused_and_resumed,
     "task.retried": retried,
+    "task.unanswered": unanswered,
     "task.answered": answered,
     "task.late_report": late,
     "scheduler.route": assigned,

@@ -10,7 +10,7 @@ from tests.scheduling.rig import Rig, cloud, local, three_tiers
 
 def rig_with(**rules: int) -> Rig:
     """A rig whose alerts follow other rules."""
-    return Rig(msgspec.structs.replace(three_tiers(), scheduler=SchedulerPolicy(**rules)))
+    return Rig(msgspec.structs.replace(three_tiers(), scheduler=msgspec.structs.replace(SchedulerPolicy(), **rules)))
 
 
 def alerts(rig: Rig) -> list[tuple[str, object, object]]:

@@ -1,11 +1,29 @@
 """Samples of what the hub says of work on many hosts: late results, batches, the pulse."""
 
-from ostler.domain.states import Outcome, TaskState
+from ostler.domain.states import FailureClass, Outcome, TaskState
 from ostler.hub.batch_views import BatchAnswer, BatchList, BatchRow
 from ostler.hub.late_views import LateAnswer, LateList, LateRow, LateStanding
+from ostler.hub.people_views import Asked, QuestionList
 from ostler.hub.pulse_views import Idle, PulsePerson, PulseReport, PulseRun, PulseWorker
 from tests.web.samples import NOW_MS, task
 
+QUESTIONS = QuestionList(
+    questions=(
+        Asked(
+            task="t-asks",
+            title="Repaint the barn",
+            kind=FailureClass.QUESTION,
+            asked="Which colour?",
+            since_ms=NOW_MS - 60_000,
+            owner="ada",
+            choices=("red", "green"),
+            default="red",
+            deadline_ms=NOW_MS + 3_600_000,
+        ),
+        Asked(task="t-key", kind=FailureClass.AUTH, asked="the key is refused", since_ms=NOW_MS - 7_200_000),
+    ),
+    now_ms=NOW_MS,
+)
 LATE = LateList(
     late=(
         LateRow(

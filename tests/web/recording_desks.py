@@ -12,6 +12,7 @@ from ostler.hub.batch_views import BatchAnswer, BatchList, BatchRow, BatchWish
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, KeyRow, KeyWish
 from ostler.hub.late_views import LateAnswer, LateList
+from ostler.hub.people_views import QuestionList
 from ostler.hub.plan_views import RunPlan
 from ostler.hub.pulse_views import Idle, PulseReport
 from ostler.hub.views import (
@@ -107,8 +108,12 @@ class RecordingLate(Desk):
 
 
 class RecordingPeople(Desk):
-    async def answer(self, task_id: str, text: str) -> Task:
-        self._hub.record("answer", task_id, text)
+    async def questions(self, owner: str | None = None) -> QuestionList:
+        self._hub.record("questions", owner)
+        return host_samples.QUESTIONS
+
+    async def answer(self, task_id: str, text: str, *, other: bool = False) -> Task:
+        self._hub.record("answer", task_id, text, *(["other"] if other else []))
         return samples.task(task_id, TaskState.QUEUED)
 
 

@@ -89,6 +89,8 @@ READING: list[tuple[str, tuple[Any, ...], object]] = [
     ("/hub/hosts", ("hosts", True), samples.HOSTS),
     ("/hub/hosts?saved=false", ("hosts", False), samples.HOSTS),
     ("/hub/models", ("models",), samples.MODELS),
+    ("/hub/questions", ("questions", None), host_samples.QUESTIONS),
+    ("/hub/questions?owner=ada", ("questions", "ada"), host_samples.QUESTIONS),
     ("/hub/workers", ("workers",), samples.WORKERS),
     ("/hub/hubs", ("hubs",), hub_samples.HUBS),
     ("/hub/config", ("settings",), samples.SETTINGS),
@@ -195,6 +197,7 @@ CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
         KeyMade,
     ),
     ("POST", "/hub/tasks/t-one/answer", {"text": "the green one"}, 200, ("answer", "t-one", "the green one"), Task),
+    ("POST", "/hub/tasks/t-one/answer", {"text": "no", "other": True}, 200, ("answer", "t-one", "no", "other"), Task),
     (
         "POST",
         "/hub/batches/nightly",

@@ -42,6 +42,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Work is open, or a worker was here before."""
     needs_human: int = 0
     needs_human_example: str = ""
+    unanswered: Mapping[str, str] = {}
+    """Tasks that nobody answered in time and that name no default -> who was to answer; empty = anybody."""
     stuck: Mapping[str, int] = {}
     """Tasks that run or are judged -> how long without any sign of life."""
     tiers_down: Mapping[str, int] = {}

@@ -104,6 +104,12 @@ def _needs_human(facts: Facts, _trend: Trend, above: float) -> Iterator[Finding]
     yield from _over("needs_human", facts.needs_human, above, f"{facts.needs_human} {noun} for a person{such}")
 
 
+def _unanswered(facts: Facts, _trend: Trend, _above: float) -> Iterator[Finding]:
+    for task, owner in sorted(facts.unanswered.items()):
+        message = f"{owner or 'nobody'} has {'not ' if owner else ''}answered {task} in time; it waits on"
+        yield Finding(rule="unanswered", subject=task, message=message)
+
+
 def _records_lost(facts: Facts, _trend: Trend, above: float) -> Iterator[Finding]:
     yield from _over("records_lost", facts.records_lost, above, f"{facts.records_lost} records of calls were lost")
 
@@ -121,6 +127,7 @@ _LOOKS: Mapping[str, Look] = MappingProxyType(
         "budget_hard": _budget("budget_hard", exhausted=True),
         "subscription": _subscription,
         "needs_human": _needs_human,
+        "unanswered": _unanswered,
         "records_lost": _records_lost,
     }
 )

@@ -145,10 +145,11 @@ def _alert(row: "AlertRow", now_ms: int) -> Row:
 
 def _asking(task: Task, now_ms: int) -> Row:
     why = task.failure.message if task.failure is not None else "it asks for a person"
+    terms = words.question_text(task.failure.question, now_ms) if task.failure is not None else ""
     return Row(
         kind=Kind.TASK,
         id=task.id,
-        cells=(_name(task), words.ago(task.updated_ms, now_ms), line(why, 300)),
+        cells=(_name(task), words.ago(task.updated_ms, now_ms), line(f"{why} ({terms})" if terms else why, 300)),
         acts=(Act.ANSWER, Act.RETRY, Act.CANCEL),
         mark="needs_human",
     )

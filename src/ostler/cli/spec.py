@@ -65,6 +65,8 @@ _OPTIONS = (
     click.option("--timeout", metavar="DURATION", help="Longest run of one attempt, such as `90s`."),
     click.option("--ttl", metavar="DURATION", help="Longest wait in the queue, such as `10m`."),
     click.option("--max-attempts", type=click.IntRange(min=1), help="Attempts before it is given up."),
+    click.option("--owner", metavar="NAME", help="Who is asked when it needs a person."),
+    click.option("--answer-within", metavar="DURATION", help="How long an answer is waited for then, such as `4h`."),
     click.option("--session", metavar="NAME", help="Conversation it belongs to."),
     click.option("--tick", metavar="NAME", help="Step of its session."),
     click.option("--label", metavar="NAME=VALUE", multiple=True, help="Note to keep with it.  [several times]"),
@@ -107,12 +109,14 @@ def build_spec(task_id: str, words: tuple[str, ...], fields: Mapping[str, Any]) 
         "max_output_tokens": fields["max_output"],
         "temperature": fields["temperature"],
         "max_attempts": fields["max_attempts"],
+        "owner": fields["owner"],
         "session": fields["session"],
         "tick": fields["tick"],
         "complexity": Complexity(fields["complexity"]) if fields["complexity"] else None,
         "priority": PRIORITIES[fields["priority"]] if fields["priority"] else None,
         "timeout_s": _duration(fields, "timeout", 1000),
         "ttl_ms": _duration(fields, "ttl", 1),
+        "answer_within_ms": _duration(fields, "answer_within", 1),
     }
     return TaskSpec(
         id=task_id,

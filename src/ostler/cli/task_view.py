@@ -74,6 +74,7 @@ def facts(answer: TaskAnswer) -> list[tuple[str, str]]:
         ("state", task.state + (" (paused)" if task.paused else "") + (f", {task.outcome}" if task.outcome else "")),
         ("waits", wait_text(task.wait, now_ms) if task.wait else ""),
         ("failure", f"{task.failure.kind}: {task.failure.message}" if task.failure else ""),
+        ("answer", words.question_text(task.failure.question, now_ms) if task.failure else ""),
         ("asked", words.ago(task.created_ms, now_ms)),
         ("work", f"{spec.kind}, priority {task.priority.name.lower()}" + (", optional" if task.optional else "")),
         ("needs", words.words(task.needs) if task.needs else ""),

@@ -236,6 +236,8 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "recent_errors": Field("recent_errors", texts),
         "max_attempts": Field("max_attempts", count),
         "ttl": Field("ttl_ms", milliseconds),
+        "owner": Field("owner", text),
+        "answer_within": Field("answer_within_ms", milliseconds),
         "session": Field("session", text),
         "tick": Field("tick", text),
         "role": Field("role", text),

@@ -1,6 +1,7 @@
 """Numbers in the words of people: instants, durations, money, sizes. Pure."""
 
 from ostler.domain.money import exact_usd_text, usd_text
+from ostler.domain.states import Question
 
 NONE = "-"
 """What stands where nothing is known."""
@@ -43,6 +44,35 @@ def ago(at_ms: int | None, now_ms: int) -> str:
     if at_ms > now_ms:
         return f"in {duration((at_ms - now_ms) // 1000 * 1000)}"
     return f"{duration((now_ms - at_ms) // 1000 * 1000)} ago"
+
+
+def question_text(question: Question | None, now_ms: int) -> str:
+    """What can be answered, who is to answer, until when, and what becomes of it without an answer.
+
+    >>> question_text(Question(choices=("left", "right"), owner="ada", default="left", deadline_ms=60_000), 0)
+    "left | right, for ada, within 1 min, else 'left'"
+    """
+    if question is None:
+        return ""
+    parts = (
+        " | ".join(question.choices),
+        f"for {question.owner}" if question.owner else "",
+        deadline_text(question.default, question.deadline_ms, now_ms),
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def deadline_text(default: str | None, deadline_ms: int | None, now_ms: int) -> str:
+    """Until when an answer is waited for, and what is taken else.
+
+    >>> deadline_text("left", 60_000, 0), deadline_text("left", None, 0), deadline_text(None, 60_000, 61_000)
+    ("within 1 min, else 'left'", "default 'left'", 'overdue')
+    """
+    if deadline_ms is None:
+        return f"default '{default}'" if default is not None else ""
+    left_ms = deadline_ms - now_ms
+    within = f"within {duration(left_ms)}" if left_ms > 0 else "overdue"
+    return within if default is None else f"{within}, else '{default}'"
 
 
 def money(micro_usd: int | None) -> str:

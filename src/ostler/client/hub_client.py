@@ -24,6 +24,7 @@ from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, Key
 from ostler.hub.late_views import LateAnswer, LateList
 from ostler.hub.loop_views import RECENT_SHOWN, LoopAnswer, LoopHistory, LoopList, LoopWish, ScheduleChange
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
+from ostler.hub.people_views import QuestionList
 from ostler.hub.plan_views import RunPlan
 from ostler.hub.pulse_views import Idle, PulseReport
 from ostler.hub.spending_views import Spending, SpendingNoted
@@ -249,9 +250,13 @@ class HubClient:
         path = _patterns("/hub/patterns", task_type, model, tier, version)
         return self._decoded(self._transport.ask("DELETE", path), PatternChange)
 
-    def answer(self, task_id: str, text: str) -> Task:
+    def questions(self, owner: str | None = None) -> QuestionList:
+        """What needs a person, the most urgent first."""
+        return self._get(with_query("/hub/questions", owner=owner), QuestionList)
+
+    def answer(self, task_id: str, text: str, *, other: bool = False) -> Task:
         """Let a task that needs a person go on with an answer."""
-        return self._post(f"/hub/tasks/{_part(task_id)}/answer", {"text": text}, Task)
+        return self._post(f"/hub/tasks/{_part(task_id)}/answer", {"text": text, "other": other}, Task)
 
     def make_batch(self, name: str, tasks: Sequence[str] = (), concurrency: int | None = None) -> BatchRow:
         """Put tasks into a batch, or change how many of it run at once."""

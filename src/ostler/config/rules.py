@@ -16,6 +16,7 @@ from ostler.domain.tasks import AGENT_NAMES, Complexity, TaskKind
 
 MAY_BE_ZERO = frozenset(
     {
+        "answer_within",
         "task_ttl",
         "retry_base",
         "retry_cap",

@@ -105,6 +105,11 @@ RULES: Mapping[str, RuleKind] = MappingProxyType(
         "needs_human": RuleKind(
             doc="More tasks than this wait for a person.", unit="tasks", cooldown_ms=5 * _MINUTE_MS
         ),
+        "unanswered": RuleKind(
+            doc="Nobody answered a task within its time, and it names no default.",
+            subject="task",
+            severity=Severity.CRITICAL,
+        ),
         "records_lost": RuleKind(
             doc="Records of gateway calls were lost in the last hour; what they cost was counted.", unit="records"
         ),

@@ -60,7 +60,11 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             (),
             (*_ATTEMPT, "reason"),
         ),
-        "task.needs_human": EventKind("A person must act.", (), (*_TASK, "failure", "message")),
+        "task.needs_human": EventKind(
+            "A person must act; `deadline_ms` is the instant from which a default is taken for the answer.",
+            (),
+            (*_TASK, "failure", "message", "owner", "choices", "default", "deadline_ms"),
+        ),
         "task.failed": EventKind("It failed for good.", (), (*_TASK, "failure", "message"), ("failure",)),
         "task.dead_letter": EventKind(
             "Its attempts are used up.", ("attempts",), (*_TASK, "failure", "message"), ("failure",)
@@ -77,7 +81,16 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
         ),
         "task.paused": EventKind("A person paused it.", (), _TASK),
         "task.resumed": EventKind("A person resumed it.", (), _TASK),
-        "task.answered": EventKind("A person answered what it had asked; it goes on.", ("answers",), _TASK),
+        "task.unanswered": EventKind(
+            "Nobody answered in time and no default is named; `action` says whether it goes on waiting or fails.",
+            (),
+            (*_TASK, "owner", "action"),
+        ),
+        "task.answered": EventKind(
+            "What it had asked is answered, by a person or (`by_default`) because nobody did in time; it goes on.",
+            ("answers",),
+            (*_TASK, "by_default"),
+        ),
         "task.retried": EventKind("A person sent it back to the queue.", (), _TASK),
         "task.results_trimmed": EventKind(
             "Results of needed tasks were cut to fit into the window of the model that they were handed to.",

@@ -14,6 +14,15 @@ from ostler.domain.catalog import Catalog
 from ostler.domain.limits import BudgetPolicy
 
 
+class Unanswered(StrEnum):
+    """What becomes of a question that nobody answered in time and that names no default. It is told in any case."""
+
+    WAIT = "wait"
+    """The task goes on waiting for its person."""
+    FAIL = "fail"
+    """The task fails."""
+
+
 class FallbackDirection(StrEnum):
     """Where the one step of an outage goes."""
 
@@ -80,6 +89,14 @@ class SchedulerPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """An assignment nobody started by then goes back to the queue."""
     stuck_ms: int = 600_000
     """A running attempt without any sign of life (progress, heartbeat of its worker) for this long is taken back."""
+    owner: str = ""
+    """Who answers what needs a person, where the task names nobody."""
+    answer_within_ms: int = 0
+    """How long an answer of a person is waited for, where the task does not say; then a default that the question
+    names is taken. 0 = for ever.
+    """
+    unanswered: Unanswered = Unanswered.WAIT
+    """What becomes of a question without a default when nobody has answered in time."""
     tier_alert_ms: int = 60_000
     tier_alert_cooldown_ms: int = 300_000
     probe_interval_ms: int = 30_000

@@ -169,6 +169,19 @@ class FailureClass(StrEnum):
     TTL = "ttl"
 
 
+class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What belongs to the question beside its words. The asker says `choices` and `default`, the hub the others."""
+
+    choices: tuple[str, ...] = ()
+    """Answers that come into question; another one is taken only from who says that it is meant to be another."""
+    default: str | None = None
+    """Taken for the answer when the deadline has passed without one."""
+    owner: str = ""
+    """Who is to answer; empty = anybody."""
+    deadline_ms: int | None = None
+    """Until when an answer is waited for; then the default is taken, or what `SchedulerPolicy.unanswered` says."""
+
+
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """One failure as stored and shown."""
 
@@ -177,3 +190,5 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     retry_after_ms: int | None = None
     """Set when the other side said how long to wait (a duration, not an instant)."""
+    question: Question | None = None
+    """Of what needs a person: who is to answer, until when, and what can be answered."""

@@ -149,6 +149,10 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_attempts: int | None = None
     ttl_ms: int | None = None
     not_before_ms: int | None = None
+    owner: str | None = None
+    """Who is asked when it needs a person; unset = as the hub's profile says."""
+    answer_within_ms: int | None = None
+    """How long an answer is waited for then; 0 = for ever, unset = as the hub's profile says."""
     held: bool = False
     """It waits until it is put into a batch, or resumed by hand."""
     batch: str | None = None
@@ -198,6 +202,8 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None = None
     repo: str | None = None
     critical: bool = False
+    owner: str = ""
+    answer_within_ms: int | None = None
     recent_errors: tuple[str, ...] = ()
     batch: str | None = None
     batch_limit: int | None = None
@@ -226,6 +232,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     asked: str
     text: str
     at_ms: int
+    by_default: bool = False
+    """Nobody answered in time; the default that the question had named was taken."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,6 +73,7 @@ def facts_of(
         worker_needed=worker_seen or bool(tasks),
         needs_human=len(asking),
         needs_human_example=min((task.id for task in asking), default=""),
+        unanswered=dict(_unanswered(asking, now_ms)),
         stuck={task.id: _silent_ms(task, signs, now_ms) for task in tasks if task.state in _SILENT},
         tiers_down=dict(books.tier_down_since),
         succeeded=hour[SUCCEEDED],
@@ -82,6 +83,13 @@ def facts_of(
         limits=tuple(_limits(books, now_ms, limits_known)),
         allowances=tuple(_allowances(books, now_ms)),
     )
+
+
+def _unanswered(asking: Iterable[Task], now_ms: int) -> Iterator[tuple[str, str]]:
+    for task in asking:
+        question = task.failure.question if task.failure is not None else None
+        if question is not None and question.default is None and (question.deadline_ms or now_ms + 1) <= now_ms:
+            yield task.id, question.owner
 
 
 def _silent_ms(task: Task, signs: LifeSigns, now_ms: int) -> int:

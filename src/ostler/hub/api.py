@@ -23,6 +23,7 @@ from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, Key
 from ostler.hub.late_views import LateAnswer, LateList
 from ostler.hub.loop_views import LoopAnswer, LoopHistory, LoopList, LoopWish, ScheduleChange
 from ostler.hub.pattern_views import ObservationList, PatternChange, PatternReport
+from ostler.hub.people_api import PeopleApi
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.pulse_views import Idle, PulseReport
 from ostler.hub.spending_views import Spending, SpendingNoted
@@ -118,14 +119,6 @@ class LateApi(Protocol):
 
     async def adopt(self, task_id: str, generation: int) -> Task:
         """Take it for the result of its task. Refused when that has one, or another attempt is under way."""
-        ...
-
-
-class PeopleApi(Protocol):
-    """What people answer."""
-
-    async def answer(self, task_id: str, text: str) -> Task:
-        """Let a task that needs a person go on; its next attempt is told. Refused when it asks nobody."""
         ...
 
 

@@ -124,7 +124,9 @@ class AttemptKeys:
         notes = [_note(attempt) for attempt in earlier if attempt.failure is not None]
         if notes and output:
             notes[-1] += f" Its last words: {output[-NOTE_CHARACTERS:]}"
-        notes += [f"A person was asked: {one.asked} The answer: {one.text}" for one in task.answers]
+        for one in task.answers:
+            how = "Nobody answered in time, the default is" if one.by_default else "The answer"
+            notes.append(f"A person was asked: {one.asked} {how}: {one.text}")
         return tuple(notes)
 
 

@@ -16,6 +16,7 @@ from ostler.domain.managed import ModelQueue
 from ostler.domain.states import LEASED_STATES, TaskState, WaitCode
 from ostler.domain.tasks import Attempt, Task
 from ostler.hub.board_views import Home, Need, NeedKind, RunningRow, WaitingRow
+from ostler.hub.people_views import asked_of, urgency
 from ostler.hub.views import HubStatus, WaitGroup
 from ostler.scheduling.books import Books
 from ostler.scheduling.host_views import HostView, host_views, model_queues
@@ -53,14 +54,15 @@ def home(books: Books, status: HubStatus, given_up: Sequence[Task], now_ms: int)
 
 
 def _asking(stuck: list[Task]) -> Iterable[Need]:
-    """Tasks that a person must decide about, the longest waiting first."""
-    for task in heapq.nsmallest(ROWS_MAX, stuck, key=lambda task: (task.updated_ms, task.id)):
+    """Tasks that a person must decide about, the most urgent first."""
+    for task in heapq.nsmallest(ROWS_MAX, stuck, key=lambda task: urgency(asked_of(task))):
         yield Need(
             kind=NeedKind.TASK,
             name=task.id,
             title=task.title or task.id,
             detail=task.failure.message if task.failure is not None else "",
             since_ms=task.updated_ms,
+            question=task.failure.question if task.failure is not None else None,
         )
 
 

@@ -12,7 +12,7 @@ from ostler.budget.burn import Burn
 from ostler.budget.limits import Standing
 from ostler.budget.subscriptions import SubscriptionStanding
 from ostler.domain.event import Event
-from ostler.domain.states import TaskState, Wait
+from ostler.domain.states import Question, TaskState, Wait
 from ostler.domain.tasks import Task, TaskKind
 from ostler.hub.views import HubStatus
 
@@ -45,6 +45,8 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     since_ms: int | None = None
     count: int = 1
+    question: Question | None = None
+    """Of a task: who is to answer, until when, and what."""
     where: str = ""
     """Of a load: the host. Of a tier: an endpoint of it to look at."""
 

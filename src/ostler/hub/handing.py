@@ -90,8 +90,11 @@ def _answered(spec: TaskSpec, task: Task) -> TaskSpec:
     """A prompt with what people answered; an agent is told in its notes."""
     if spec.kind is not TaskKind.CHAT or not task.answers:
         return spec
-    told = "\n".join(f"- asked: {one.asked}\n  answered: {one.text}" for one in task.answers)
-    return msgspec.structs.replace(spec, prompt=f"{spec.prompt}\n\nA person was asked:\n{told}")
+    told = []
+    for one in task.answers:
+        how = "nobody answered in time, the default is" if one.by_default else "answered"
+        told.append(f"- asked: {one.asked}\n  {how}: {one.text}")
+    return msgspec.structs.replace(spec, prompt="\n".join([spec.prompt, "", "A person was asked:", *told]))
 
 
 def _room(spec: TaskSpec, results: Sequence[NeedResult], model: str | None, policy: Policy) -> int:

@@ -8,7 +8,7 @@ reasons the one that holds the most work, those behind it included, is named. O(
 from collections import Counter
 from collections.abc import Iterable
 
-from ostler.domain.states import LEASED_STATES, TaskState, Wait, WaitCode
+from ostler.domain.states import LEASED_STATES, FailureClass, TaskState, Wait, WaitCode
 from ostler.domain.tasks import Task, TaskKind
 from ostler.hub.pulse_views import Idle
 from ostler.scheduling.books import Books
@@ -88,7 +88,9 @@ def _person(books: Books, held: dict[str, int], running: int) -> Idle:
     others = f"{len(held)} tasks need" if len(held) > 1 else f"{name} needs"
     first = f" (first {name}: {why})" if len(held) > 1 else f" ({why})"
     sentence = f"{_running(running)}{others} a person{first}{behind}"
-    return Idle(code="needs_human", sentence=sentence, remedy=f"'ostler why {name}', then 'ostler tasks retry {name}'")
+    asks = task.failure is not None and task.failure.kind is FailureClass.QUESTION
+    then = f"'ostler answer {name} TEXT'" if asks else f"'ostler why {name}', then 'ostler tasks retry {name}'"
+    return Idle(code="needs_human", sentence=sentence, remedy=then)
 
 
 def _reason(books: Books, waiting: dict[str, int], running: int) -> Idle:

@@ -88,6 +88,8 @@ def describe(
         takes=handed_needs(spec) if spec.kind is not TaskKind.COMMAND else (),
         requires=_requires(spec),
         worker=spec.worker,
+        owner=spec.owner or "",
+        answer_within_ms=spec.answer_within_ms,
         repo=spec.repo,
         critical=spec.critical,
         session=spec.session,

@@ -32,6 +32,7 @@ from ostler.scheduling.intake import (
     place,
 )
 from ostler.scheduling.outcomes import failed, quiet_due, refused, release, reported, take_back, touched
+from ostler.scheduling.people import answer_due
 from ostler.scheduling.rounds import fallback_event, run_round
 from ostler.scheduling.sessions import after_pause, joined, left, renewed, restore, session_due
 from ostler.scheduling.swap_costs import SwapCosts
@@ -225,8 +226,8 @@ class Scheduler:
                 self._time_came(turn, name)
             case TimerKind.ASSIGN | TimerKind.CANCEL:
                 self._never_answered(turn, kind, name)
-            case TimerKind.SESSION | TimerKind.QUIET:
-                (session_due if kind is TimerKind.SESSION else quiet_due)(turn, name)
+            case TimerKind.SESSION | TimerKind.QUIET | TimerKind.ANSWER:
+                _LOOKS[kind](turn, name)
             case TimerKind.ENDPOINT:
                 touched(turn, name, books.endpoints.advance(name, turn.now_ms))
                 watch_tiers(turn)
@@ -274,6 +275,10 @@ class Scheduler:
         if attempt is not None:
             attempt = msgspec.structs.replace(attempt, finished_ms=turn.now_ms, ok=False, failure=failure)
         failed(turn, task, failure, attempt)
+
+
+_LOOKS = {TimerKind.SESSION: session_due, TimerKind.QUIET: quiet_due, TimerKind.ANSWER: answer_due}
+"""Timers that have something looked at, by the name that is their key."""
 
 
 def _serve(turn: Turn) -> None:

@@ -95,8 +95,17 @@ def accept(turn: Turn, tasks: Sequence[Task], settled: Settled, plan_by_ms: int 
     for task in tasks:
         expect(books, task, settled)
     for task in tasks:
-        if task.id in books.tasks and task.state is not TaskState.NEEDS_HUMAN:
+        if task.state is TaskState.NEEDS_HUMAN:
+            await_answer(books, task)
+        elif task.id in books.tasks:
             place(turn, books.tasks[task.id])
+
+
+def await_answer(books: Books, task: Task) -> None:
+    """Look at a task that needs a person again when its deadline has passed, if it has one."""
+    question = task.failure.question if task.failure is not None else None
+    if question is not None and question.deadline_ms is not None:
+        books.timers.set(TimerKind.ANSWER, task.id, question.deadline_ms)
 
 
 def expect(books: Books, task: Task, settled: Settled) -> None:
@@ -208,7 +217,7 @@ def forget(turn: Turn, task: Task) -> None:
     books.queue.remove(task.id)
     books.fallback_emitted.discard(task.id)
     books.handed.pop(task.id, None)
-    for kind in (TimerKind.FALLBACK, TimerKind.TTL, TimerKind.NOT_BEFORE, TimerKind.RETRY):
+    for kind in (TimerKind.FALLBACK, TimerKind.TTL, TimerKind.NOT_BEFORE, TimerKind.RETRY, TimerKind.ANSWER):
         books.timers.cancel(kind, task.id)
 
 

@@ -26,6 +26,7 @@ from ostler.scheduling.failures import DEFAULT_BLOCK_MS, RULES, Move, NextStep, 
 from ostler.scheduling.intake import end, forget, hold_back, place, settle_dependents
 from ostler.scheduling.loading import call_measured
 from ostler.scheduling.noting import note
+from ostler.scheduling.people import ask
 from ostler.scheduling.queue import slot_of
 from ostler.scheduling.timers import TimerKind
 
@@ -209,9 +210,7 @@ def failed(turn: Turn, task: Task, failure: Failure, attempt: Attempt | None) ->
     elif step.move is Move.FAIL:
         end(turn, task, TaskState.FAILED, failure, "task.failed", attempt=attempt)
     elif step.move is Move.HUMAN:
-        after = turn.moved(task, TaskState.NEEDS_HUMAN, failure=failure)
-        detail = {"failure": failure.kind.value, "message": failure.message}
-        turn.apply(turn.store(task, after, turn.task_event("task.needs_human", after, {}, **detail), attempt=attempt))
+        ask(turn, task, failure, attempt)
     elif step.exhausted:
         tried = f" ({'; '.join(task.tried)})" if task.tried else ""
         message = f"{step.exhausted}{tried}; the last one: {failure.message}"

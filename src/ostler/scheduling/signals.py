@@ -239,6 +239,8 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
     task: Task
     text: str
+    other: bool = False
+    """It is meant to be none of the choices."""
     settled: Mapping[str, bool] = {}
     lengths: Mapping[str, int] = {}
 

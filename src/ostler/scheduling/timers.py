@@ -27,6 +27,8 @@ class TimerKind(StrEnum):
     QUIET = "quiet"
     """A running attempt shows no sign of life."""
     RESIDENCY = "residency"
+    ANSWER = "answer"
+    """A person was to answer by then."""
     CALL = "call"
     """A live call is to have begun by then."""
 

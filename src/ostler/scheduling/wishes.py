@@ -13,7 +13,7 @@ Wish = sig.Cancel | sig.Pause | sig.Resume | sig.Retry | sig.Answered | sig.Adop
 
 
 def told(turn: Turn, wish: Wish) -> None:
-    """Do what a person wants. Raises `NotFoundError` or `ConflictError`."""
+    """Do what a person wants. Raises `NotFoundError` `ConflictError` or `InvalidInputError`."""
     match wish:
         case sig.Cancel():
             cancel(turn, wish.task_id, wish.reason)
@@ -24,7 +24,7 @@ def told(turn: Turn, wish: Wish) -> None:
         case sig.Retry():
             retry(turn, wish.task, Settled(wish.settled, wish.lengths))
         case sig.Answered():
-            answered(turn, wish.task, wish.text, Settled(wish.settled, wish.lengths))
+            answered(turn, wish.task, wish.text, Settled(wish.settled, wish.lengths), other=wish.other)
         case sig.AdoptLate():
             late.adopt(turn, wish.task, wish.attempt, wish.report)
         case sig.Gather():

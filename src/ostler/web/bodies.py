@@ -66,6 +66,14 @@ class AnswerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What a person answers to a task."""
 
     text: str
+    other: bool = False
+    """It is meant to be none of the choices."""
+
+
+class QuestionQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose questions; none: all."""
+
+    owner: str | None = None
 
 
 class BatchQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

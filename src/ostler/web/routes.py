@@ -27,6 +27,7 @@ def hub_routes() -> tuple[Route, ...]:
         route("POST", "/hub/tasks/{id}/cancel", on.cancel),
         route("POST", "/hub/tasks/{id}/retry", on.retry),
         route("POST", "/hub/tasks/{id}/answer", people.answer),
+        route("GET", "/hub/questions", people.questions),
         route("POST", "/hub/tasks/{id}/pause", on.pause),
         route("POST", "/hub/tasks/{id}/resume", on.resume),
         route("GET", "/hub/tasks/{id}/why", on.why),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from ostler.domain.clock import Clock
-from ostler.domain.states import Failure, FailureClass
+from ostler.domain.states import Failure, FailureClass, Question
 from ostler.domain.tasks import Usage
 from ostler.domain.work import Assignment, Finished, Progress, Report
 
@@ -115,6 +115,7 @@ class Run:
         message: str,
         *,
         retry_after_ms: int | None = None,
+        question: Question | None = None,
         partial: Finished | None = None,
     ) -> Finished:
         """The end of work that failed; `partial` lends its output, exit code and usage."""
@@ -125,7 +126,7 @@ class Run:
             generation=generation,
             at_ms=at_ms,
             ok=False,
-            failure=Failure(kind=kind, message=message, at_ms=at_ms, retry_after_ms=retry_after_ms),
+            failure=Failure(kind=kind, message=message, at_ms=at_ms, retry_after_ms=retry_after_ms, question=question),
             output=partial.output if partial else "",
             output_bytes=partial.output_bytes if partial else 0,
             exit_code=partial.exit_code if partial else None,

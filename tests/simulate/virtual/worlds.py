@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from random import Random
 
+from msgspec.structs import replace
+
 from ostler.domain.catalog import (
     Catalog,
     CostClass,
@@ -86,7 +88,7 @@ def policy(hosts: Mapping[str, int] | None = None, *, slots: int = 2, cloud: boo
         endpoints={spec.name: spec for spec in endpoints},
         hosts={name: HostSpec(name=name, memory_bytes=memory * GB) for name, memory in hosts.items()},
     )
-    scheduler = SchedulerPolicy(task_ttl_ms=0, **rules) if "task_ttl_ms" not in rules else SchedulerPolicy(**rules)
+    scheduler = replace(SchedulerPolicy(task_ttl_ms=0), **rules)
     return Policy(catalog=catalog, scheduler=scheduler, version="test", profile="test")
 
 

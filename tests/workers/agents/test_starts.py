@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ostler.domain.errors import InvalidInputError, NotAllowedError
+from ostler.domain.states import Question
 from ostler.domain.tasks import AGENT_NAMES, TaskKind, TaskSpec
 from ostler.workers.runners.agents.contract import Job
-from ostler.workers.runners.agents.prompting import ASKS, prompt_of, question_of
+from ostler.workers.runners.agents.prompting import ASKS, parted, prompt_of, question_of
 from ostler.workers.runners.agents.shelf import ADAPTERS, DEFAULT, adapter_named
 
 KEY = "ost-secret"
@@ -141,6 +142,42 @@ def test_a_question_is_the_last_line_and_begins_as_the_prompt_says(text: str, qu
     """Anything else is no question, or one that the agent answered itself."""
     assert question_of(text) == question
     assert ASKS in prompt_of(TaskSpec(id="t", kind=TaskKind.AGENT, prompt="x"), ())
+
+
+@pytest.mark.parametrize(
+    ("asked", "words", "choices", "default"),
+    [
+        ("Which one? [left | right]", "Which one?", ("left", "right"), None),
+        ("Which one? [left | right] (default: right)", "Which one?", ("left", "right"), "right"),
+        ("Which one? [Left|Right] default: LEFT", "Which one?", ("Left", "Right"), "Left"),
+        ("Which one? [ a | a | b | ] (Default:  b )", "Which one?", ("a", "b"), "b"),
+        ("Which name? (default: shop)", "Which name?", (), "shop"),
+        ("Which of [left | right] first?", "Which of [left | right] first?", (), None),
+        ("What is in [this]?", "What is in [this]?", (), None),
+        ("What of [this]", "What of [this]", (), None),
+        ("Which one? [left | right] (default: up)", "Which one? [left | right] (default: up)", ("left", "right"), None),
+        ("[left | right]", "[left | right]", (), None),
+        ("(default: x)", "(default: x)", (), None),
+        ("Keep the default: yes or no?", "Keep the default: yes or no?", (), None),
+    ],
+)
+def test_choices_and_default_stand_behind_the_question(
+    asked: str, words: str, choices: tuple[str, ...], default: str | None
+) -> None:
+    """As the prompt says. What is not understood stays in the words, where a person reads it."""
+    question = Question(choices=choices, default=default) if choices or default else None
+    assert parted(asked) == (words, question)
+
+
+@given(st.text(alphabet="ab [|](:) default", max_size=60))
+def test_no_question_loses_its_words(asked: str) -> None:
+    """Whatever an agent writes: there are words to show, and a default is one of the choices."""
+    words, question = parted(asked)
+
+    assert bool(words) == bool(asked.strip()), "words were lost"
+    if question is not None and question.choices:
+        assert len(question.choices) > 1, "one is no choice"
+        assert question.default in (None, *question.choices), "a default that is no choice"
 
 
 def test_earlier_attempts_in_the_same_folder_are_told_as_such() -> None:

@@ -103,7 +103,7 @@ async def retry(api: HubApi, fields: Fields) -> Done:
 
 async def answer(api: HubApi, fields: Fields) -> Done:
     """Let a task that asks go on with an answer."""
-    await api.people.answer(fields["name"], fields["text"])
+    await api.people.answer(fields["name"], fields["text"], other=fields.get("other") == "yes")
     return Done(f"{fields['name']} goes on with your answer")
 
 

@@ -20,7 +20,7 @@ ADVICE = {
 }
 """What binds when nothing runs: in words, where to look, and what that link says."""
 
-SHOWN_ANYWAY = frozenset({"budget_hard", "budget_soft", "needs_human", "tier_down"})
+SHOWN_ANYWAY = frozenset({"budget_hard", "budget_soft", "needs_human", "tier_down", "unanswered"})
 """Rules of alerts whose subject has a row of its own, with a better answer than to acknowledge it."""
 
 

@@ -29,7 +29,7 @@ from ostler.workers.run import Run
 from ostler.workers.runners.agents.contract import Adapter, Job, Verdict
 from ostler.workers.runners.agents.judging import Ask, Opinion, opinion_of, question
 from ostler.workers.runners.agents.process import AgentProcess, Ended
-from ostler.workers.runners.agents.prompting import PROMPT_BYTES_MAX, prompt_of, question_of
+from ostler.workers.runners.agents.prompting import PROMPT_BYTES_MAX, parted, prompt_of, question_of
 from ostler.workers.runners.agents.shelf import adapter_named
 from ostler.workers.runners.agents.versions import version_of
 from ostler.workers.runners.agents.watch import Limits
@@ -201,7 +201,9 @@ class AgentRunner:
             return run.failed(kind, verdict.message, retry_after_ms=verdict.retry_after_ms, partial=partial)
         question = question_of(verdict.text)
         if question is not None:
-            return run.failed(FailureClass.QUESTION, one_line(question, QUESTION_CHARACTERS), partial=partial)
+            words, choices = parted(question)
+            asked = one_line(words, QUESTION_CHARACTERS)
+            return run.failed(FailureClass.QUESTION, asked, question=choices, partial=partial)
         if run.spec.repo is not None and not verdict.tool_calls:
             message = "the agent called no tool, so it cannot have worked on the repository"
             return run.failed(FailureClass.CAPABILITY, message, partial=partial)
