@@ -200,6 +200,7 @@ class Anthropic(AnswerDialect):
         "filter": "invalid_request_error",
         "invalid": "invalid_request_error",
         "server": "api_error",
+        "overloaded": "overloaded_error",
     }
 
     def fixed(self, method: str, path: str, body: bytes) -> Json | None:

@@ -90,6 +90,7 @@ CASES = [
     (400, ollama('"gemma" does not support tools'), F.CAPABILITY),
     (503, ollama("server busy, please try again.  maximum pending requests exceeded"), F.OVERLOADED),
     (404, "404 page not found", F.MALFORMED),
+    (503, "no model could take the call: model small is not available: barn is down", F.SERVER),
     # llama.cpp, llama-cpp-python, vLLM
     (400, NESTED, F.CONTEXT_TOO_LONG),
     (503, '{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}', F.OVERLOADED),

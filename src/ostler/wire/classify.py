@@ -133,6 +133,11 @@ _BY_STATUS: Mapping[int, FailureClass] = {
 _STATUS_WINS = frozenset({401, 407})
 """Whatever the words: an unknown key cannot be out of quota. 403 is less clear: it also carries moderation."""
 
+_FOR_NOW = 503
+"""Says that it will pass: a model that is not available now, as a gateway says of one whose places are down, is not one
+that does not exist.
+"""
+
 _NO_WAIT = frozenset({_F.AUTH, _F.CONTEXT_TOO_LONG, _F.MODEL_MISSING, _F.REFUSAL, _F.OUT_OF_MEMORY, _F.CAPABILITY})
 """Waiting changes nothing here, so a wait is not reported even when a proxy added one."""
 
@@ -189,7 +194,7 @@ def _kind(status: int, details: ErrorDetails) -> FailureClass:
             return kind
     said = details.text[:SEARCHED_CHARS]
     for kind, pattern in _BY_TEXT:
-        if pattern.search(said):
+        if pattern.search(said) and not (kind is _F.MODEL_MISSING and status == _FOR_NOW):
             return kind
     if status in _BY_STATUS:
         return _BY_STATUS[status]
