@@ -15,6 +15,9 @@ SEEDS ?= 1000
 SECONDS ?= 300
 # How long `make soak` loads a hub.
 MINUTES ?= 60
+# Tasks and seed of `make crash`.
+TASKS ?= 10000
+SEED ?= 1
 # Set to run the tests without real agent command lines, where npm has no way to fetch them.
 export WITHOUT_AGENTS ?=
 # Set to run the tests without a browser, where none can be installed.
@@ -23,7 +26,7 @@ export WITHOUT_BROWSER ?=
 export WITH_AIDER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-engine simulate soak fuzz check format bench engine lock licences clean FORCE
+.PHONY: help run test test-engine simulate crash soak fuzz check format bench engine lock licences clean FORCE
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +48,11 @@ fuzz: $(VENV)/dev.stamp ## give hostile inputs to every reader for SECONDS=300 (
 
 soak: $(VENV)/dev.stamp ## load a hub for MINUTES=60 and judge whether its memory or handles grow
 	@$(BIN)/python bench/soak.py --minutes $(MINUTES) $(ARGS)
+
+crash: $(VENV)/dev.stamp ## TASKS=10000 through real processes that are really killed, on each store (SEED=1)
+	@for store in sqlite postgres; do \
+		$(BIN)/python -m tests.crash --store $$store --tasks $(TASKS) --seed $(SEED) $(ARGS) || exit 1; \
+	done
 
 check: $(VENV)/dev.stamp ## lint, format, types and the direction of imports
 	@$(BIN)/ruff check

@@ -45,13 +45,21 @@ def free_port() -> int:
 
 class PostgresServer:
     """One server. `durable`: as for users, with every commit synced; else as fast as tests like it. `prefix`: put
-    before each of its commands, where it runs elsewhere and as whom it should; `address`: where it listens.
+    before each of its commands, where it runs elsewhere and as whom it should; `address`: where it listens. `data`:
+    where its files are, a folder that is not there yet; its own folder when nobody says.
     """
 
-    def __init__(self, *, durable: bool = False, prefix: tuple[str, ...] = (), address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        *,
+        durable: bool = False,
+        prefix: tuple[str, ...] = (),
+        address: str = "127.0.0.1",
+        data: Path | None = None,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ostler-pg-"))
         self.port = free_port()
-        self._data = self.folder / "data"
+        self._data = data or self.folder / "data"
         self._bin = programs()
         self._durable = durable
         self._databases = 0

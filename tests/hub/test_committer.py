@@ -1,6 +1,7 @@
 """The road to the store: order, retries, and what happens when the store gives up."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from typing import cast
 
@@ -108,6 +109,31 @@ async def test_a_store_that_gives_up_tells_every_waiter_and_the_hub_once() -> No
     await committer.stop()
 
     assert len(fatal) == 1
+
+
+async def test_after_the_end_every_batch_is_told_at_once_and_nobody_is_told_by_a_traceback() -> None:
+    """Whoever comes after a store that gave up does not wait for ever; a failure that nobody waits for is no error of
+    the program.
+    """
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    ends: list[BaseException] = []
+    committer = Committer(cast("Store", Flaky(1_000)), ends.append)
+    committer.start()
+    for number in range(3):
+        _ = committer.apply(note(str(number)), must=True)  # nobody waits for them
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+    late = committer.apply(note("late"), must=True)
+    with pytest.raises(OSError, match="No space left"):
+        await asyncio.wait_for(late, 1.0)
+    assert len(ends) == 1
+    del committer, late
+    gc.collect()
+    await asyncio.sleep(0)
+
+    assert complaints == []
 
 
 async def test_stopping_commits_what_waits() -> None:

@@ -40,6 +40,7 @@ class Committer:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("ostler.store")
+        self._given_up: BaseException | None = None
         self.failing = ""
         """Why nothing is durable at this moment; empty when all is well."""
 
@@ -49,8 +50,13 @@ class Committer:
             self._task = asyncio.create_task(self._run(), name="committer")
 
     def apply(self, commands: Sequence[Command], *, must: bool = False) -> asyncio.Future[list[Result]]:
-        """Queue a batch; the future has its results once they are durable. `must`: the books are ahead already."""
+        """Queue a batch; the future has its results once they are durable. `must`: the books are ahead already. After
+        the store gave up it has why.
+        """
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+        if self._given_up is not None:
+            _fail(future, self._given_up)
+            return future
         self._waiting.append(Batch(commands=commands, must=must, future=future))
         self._wake.set()
         return future
@@ -79,12 +85,12 @@ class Committer:
             try:
                 await self._settle_all(batches, answers)
             except Exception as error:  # boundary: whatever a store raises, the hub cannot go on without it
+                self._given_up = error
                 for batch in (*batches, *self._waiting):
-                    if not batch.future.done():
-                        batch.future.set_exception(error)
+                    _fail(batch.future, error)
                 self._waiting = []
                 self._on_fatal(error)
-                raise
+                return
 
     async def _settle_all(self, batches: Sequence[Batch], answers: Sequence[list[Result] | BaseException]) -> None:
         """In order. What came after a batch that failed was judged without it: where something of it was refused, it is
@@ -116,7 +122,13 @@ class Committer:
             if not batch.future.done():
                 batch.future.set_result(answer)
             return
-        if not batch.future.done():
-            batch.future.set_exception(answer)
+        _fail(batch.future, answer)
         if batch.must:
             raise answer
+
+
+def _fail(future: asyncio.Future[list[Result]], error: BaseException) -> None:
+    """Tell who waits, if anybody does: `on_fatal` tells the hub."""
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # looked at
