@@ -50,9 +50,9 @@ async def test_one_of_many_takes_a_free_lease(postgres_url: str) -> None:
 async def test_a_lease_that_ended_goes_to_the_next(seats: tuple[Seat, Seat]) -> None:
     """Whoever had it cannot renew it, and gives nothing back that is another's."""
     first, second = seats
-    assert await first.take("a", "http://a", 500) == 1
+    assert await first.take("a", "http://a", 1_000) == 1
     assert await second.take("b", "http://b", LONG_MS) is None
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.1)
     assert (await second.holder()).left_ms <= 0
 
     assert await second.take("b", "http://b", LONG_MS) == 2
@@ -66,10 +66,10 @@ async def test_a_lease_that_ended_goes_to_the_next(seats: tuple[Seat, Seat]) -> 
 async def test_a_lease_that_is_renewed_stays(seats: tuple[Seat, Seat]) -> None:
     """For as long as it is."""
     first, second = seats
-    assert await first.take("a", "http://a", 300) == 1
+    assert await first.take("a", "http://a", 1_000) == 1
     for _ in range(6):
-        await asyncio.sleep(0.1)
-        assert await first.renew(1, 300)
+        await asyncio.sleep(0.25)
+        assert await first.renew(1, 1_000)
         assert await second.take("b", "http://b", LONG_MS) is None
 
 
