@@ -27,6 +27,7 @@ def set_up(level: str, *, json: bool = False) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True)
             if as_json
             else structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            *(() if as_json else (_one_line_each,)),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -34,6 +35,17 @@ def set_up(level: str, *, json: bool = False) -> None:
         # Loggers that were asked before this call obey it, too; they are few, and never on a path that is hot.
         cache_logger_on_first_use=False,
     )
+
+
+def _one_line_each(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What others wrote neither steers a terminal nor looks like a line of its own: it is written as Python writes it.
+
+    Spans of several lines are what we log ourselves (`exception`).
+    """
+    for name, value in line.items():
+        if isinstance(value, str) and name != "exception" and not value.isprintable():
+            line[name] = repr(value)
+    return line
 
 
 def _text(line: object, **_options: Any) -> str:  # noqa: ANN401 - structlog hands over options of the json module

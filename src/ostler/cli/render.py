@@ -13,7 +13,8 @@ import click
 import msgspec
 
 CELL_WIDTH_MAX = 60
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What steers a terminal, and what shows text in another order than it is in."""
 
 Row = Sequence[str]
 

@@ -5,6 +5,7 @@ take. Here a request is sent whole, the connection is closed after the answer, a
 length, by chunks, or with the connection. Everything that was not said completely is an error, never a short answer.
 """
 
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ LINE_MAX = 65_536
 BODY_BYTES_MAX = 1024 * 1024 * 1024
 PIECE_BYTES = 256 * 1024
 INTERIM_MAX = 100
+_LINES = re.compile(r"[\r\n\0]")
+_BREAKS = re.compile(r"[\s\0]")
 HEADERS_MAX = 200
 _CONTINUE = range(100, 200)
 
@@ -112,9 +115,11 @@ def exchange(connection: socket.socket, request: bytes) -> Iterator[Answer]:
 
 
 def request_text(site: Site, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    """A whole request. Headers and path must hold no line breaks, which their makers have to see to."""
+    """A whole request. Raises `NotHttpError` for a path or a header that would be more than one line, or two words."""
     lines = [f"{method} {site.prefix}{path} HTTP/1.1", f"Host: {site.name}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
+    if _BREAKS.search(path) or any(_LINES.search(line) for line in lines):
+        raise NotHttpError("a name in the question cannot stand in an address")
     if body is not None or method == "POST":
         lines.append(f"Content-Length: {len(body or b'')}")
     return "\r\n".join([*lines, "", ""]).encode("ascii") + (body or b"")

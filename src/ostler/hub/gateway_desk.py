@@ -23,7 +23,7 @@ from ostler.hub.gateway_views import CallAnswer, CallList, KeyList, KeyMade, Key
 from ostler.hub.janitor import sweep_every_s
 from ostler.hub.key_ring import PREFIX, KeyRing
 from ostler.hub.pump import Pump
-from ostler.hub.tokens import token_hash
+from ostler.hub.tokens import NAME_LENGTH_MAX, token_hash
 from ostler.hub.windows import DAY_MS, WINDOWS, window_of
 from ostler.routing.ladder import Ladder
 
@@ -203,8 +203,9 @@ def _once(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _check_wish(wish: KeyWish) -> None:
-    if not wish.name or not wish.name.isprintable():
-        raise InvalidInputError("a key needs a name", where="name", remedy="say who will use it")
+    if not wish.name or not wish.name.isprintable() or len(wish.name) > NAME_LENGTH_MAX:
+        remedy = f"say who will use it, in at most {NAME_LENGTH_MAX} characters"
+        raise InvalidInputError("a key needs a name", where="name", remedy=remedy)
     if wish.limit_window not in WINDOWS:
         raise InvalidInputError(
             f"no window {wish.limit_window!r}", where="limit_window", remedy=nearest(wish.limit_window, WINDOWS)

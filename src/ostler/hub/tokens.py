@@ -12,6 +12,7 @@ from ostler.hub.pump import Pump
 from ostler.hub.views import TokenMade
 
 SCOPES = ("admin", "viewer", "worker")
+NAME_LENGTH_MAX = 200
 
 
 def token_hash(token: str) -> str:
@@ -30,8 +31,9 @@ class TokenDesk:
         """A new token under a name that is free."""
         if scope not in SCOPES:
             raise InvalidInputError(f"no scope {scope!r}", where="scope", remedy=nearest(scope, SCOPES))
-        if not name or not name.isprintable():
-            raise InvalidInputError("a token needs a name", where="name", remedy="say who will use it")
+        if not name or not name.isprintable() or len(name) > NAME_LENGTH_MAX:
+            remedy = f"say who will use it, in at most {NAME_LENGTH_MAX} characters"
+            raise InvalidInputError("a token needs a name", where="name", remedy=remedy)
         token = f"ostler-{scope}-{secrets.token_urlsafe(32)}"
         command = PutToken(name=name, token_hash=token_hash(token), scope=scope, created_ms=self._pump.clock.now_ms())
         (result,) = await self._pump.apply([command])
