@@ -261,20 +261,31 @@ async def test_a_leader_that_is_not_reached_is_not_taken_for_none(monkeypatch: p
         writer.close()
 
 
-async def test_who_comes_while_a_relay_stops_is_not_left_waiting(leader: Leader) -> None:
-    """A connection that was accepted in that very moment ends; its client comes again, to who serves then."""
-    served = Served(bound(), leader.address)
+async def test_who_waits_when_a_relay_stops_is_served_by_the_next_leader(leader: Leader) -> None:
+    """Also by the hub that was relaying until now: a connection that nobody has answered yet loses nothing by it."""
+    served = Served(bound(), None)
     await served.relay.start(served._listener)
     reader, writer = await asyncio.open_connection(*served.address)
-    ours, theirs = socket.socketpair()
-    late_reader, late_writer = await asyncio.open_connection(sock=ours)
-    other_reader, other_writer = await asyncio.open_connection(sock=theirs)
+    writer.write(ASKED)
+    await asyncio.sleep(0.1)
 
-    served.relay._accepted(late_reader, late_writer)
+    await served.relay.stop(for_good=False)
+    served.to = leader.address
+
+    assert await asyncio.wait_for(reader.readexactly(5), 5) == b"hello"
+    writer.close()
     await served.relay.stop()
 
-    assert await asyncio.wait_for(other_reader.read(), 5) == b""
-    served.relay._accepted(late_reader, late_writer)
+
+async def test_a_relay_that_stops_for_good_leaves_nobody_waiting() -> None:
+    """The hub goes, and so does every connection to it."""
+    served = Served(bound(), None)
+    await served.relay.start(served._listener)
+    reader, writer = await asyncio.open_connection(*served.address)
+    writer.write(ASKED)
+    await asyncio.sleep(0.1)
+
+    await served.relay.stop()
+
+    assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
-    other_writer.close()
-    assert reader is not None

@@ -35,24 +35,26 @@ class Relay:
         self._no_way = no_way
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._passing: set[asyncio.Task[None]] = set()
+        """Those of them whose leader was reached."""
 
     async def start(self, listener: socket.socket) -> None:
         """Accept on a bound socket, which is the relay's from now on."""
         self._server = await asyncio.start_server(self._accepted, sock=listener, limit=PIECE_BYTES)
 
-    async def stop(self) -> None:
-        """Accept nothing more and cut what is open: its leader is gone, or this hub is. Safe to repeat."""
-        if self._server is None:
-            return
-        self._server.close()
-        self._server = None  # and who was just accepted is refused
-        await self.cut()
+    async def stop(self, *, for_good: bool = True) -> None:
+        """Accept nothing more and cut what is passed on: its leader is gone, or this hub is. Safe to repeat.
+
+        Unless `for_good`, those who wait for a leader go on waiting for it, which may be this very hub.
+        """
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await (_ended(self._open) if for_good else self.cut())
 
     async def cut(self) -> None:
-        """End every connection, and wait until that is done."""
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        """End every connection that is passed on, and wait until that is done."""
+        await _ended(self._passing)
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve((reader, writer)))
@@ -68,6 +70,10 @@ class Relay:
                 await _refuse(client[1], self._no_way() or (NO_LEADER if self._leader() is None else NOT_REACHED))
                 return
             passage = _Passage(client, leader)
+            task = asyncio.current_task()
+            if task is not None:
+                self._passing.add(task)
+                task.add_done_callback(self._passing.discard)
             try:
                 async with asyncio.TaskGroup() as both:
                     both.create_task(passage.up())
@@ -86,16 +92,22 @@ class Relay:
         """A connection to the leader, as soon as there is one; `None` when there is none in time."""
         until_s = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
-            address = self._leader() if self._server is not None else None
+            address = self._leader()
             if address is not None:
                 with contextlib.suppress(OSError, TimeoutError):
                     async with asyncio.timeout(CONNECT_S):
                         reached = await asyncio.open_connection(*address, limit=PIECE_BYTES)
                         _watch(reached[1])
                         return reached
-            if self._server is None or self._no_way() or asyncio.get_running_loop().time() >= until_s:
+            if self._no_way() or asyncio.get_running_loop().time() >= until_s:
                 return None
             await asyncio.sleep(LOOK_S)
+
+
+async def _ended(tasks: "set[asyncio.Task[None]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Passage:

@@ -116,6 +116,7 @@ class _Turns:
         self._holder: Holder | None = None
         self._blind = ""
         """Why the database does not tell who leads; empty while it does."""
+        self._leads = False
         self._outdated = False
         """Whether the pool has a schema that only newer hubs know: one of them is to lead."""
 
@@ -154,7 +155,7 @@ class _Turns:
         settings = self._chosen.profile.hub
         say(f"hub {self._row.name} leads the pool {settings.pool}")
         said = ""
-        self._holder = None
+        self._holder, self._leads = None, True
         self._door.closed_because = lease.closed_because
         holding = asyncio.create_task(lease.hold())
         try:
@@ -176,6 +177,7 @@ class _Turns:
                 raise
             said = f": {error.what}"
         finally:
+            self._leads = False
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
             with contextlib.suppress(StoreError):
@@ -208,10 +210,13 @@ class _Turns:
                 left_s = self._holder.left_ms / 1000 if self._holder is not None else LOOK_S
                 await self._first_of(self._stop.wait(), self._seat.freed(max(0.05, min(LOOK_S, left_s))))
         finally:
-            await relay.stop()
+            await relay.stop(for_good=self._stop.is_set())
 
     def _leader(self) -> tuple[str, int] | None:
-        """Where the leader is reached, if it can be."""
+        """Where the leader is reached, if it can be; this hub itself for who waited here until it led."""
+        if self._leads:
+            url = urlsplit(self._door.url)
+            return url.hostname or "", url.port or 80
         if self._holder is None or self._unreached():
             return None
         url = urlsplit(self._holder.url)

@@ -1,0 +1,164 @@
+"""What is limited stays within its limits over several real hubs: slots of an endpoint, and how much may be asked for.
+
+The server behind them is real HTTP and counts for itself what it is given.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.e2e.process import HubProcess, until
+from tests.e2e.upstream import MODEL, Counts, upstream
+
+LASTS_S = 0.3
+SLOTS = 2
+PROFILE = """\
+routing:
+  tiers:
+    standard: {{models: [{model}]}}
+providers:
+  counted: {{kind: openai, base_url: {url}/v1, api_key_env: COUNTED_KEY, slots: {slots}}}
+models:
+  {model}: {{provider: counted, context: 128k, input_usd_per_mtok: 1, output_usd_per_mtok: 1}}
+budget:
+  limits:
+    calls: {{window: day, unit: requests, hard: {hard}}}
+hub:
+  port: 0
+  lease: 3s
+  database: {database}
+  name: {name}
+  pool: {pool}
+"""
+
+
+class Ground(NamedTuple):
+    """Where hubs are made, and what their server counts."""
+
+    folder: Path
+    database: str
+    server: str
+    counts: Counts
+
+    def hub(self, name: str, *, pool: str = "default", slots: int = SLOTS, hard: int = 10_000) -> HubProcess:
+        """A hub of a pool."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        profile = PROFILE.format(
+            model=MODEL, url=self.server, slots=slots, hard=hard, database=self.database, name=name, pool=pool
+        )
+        return HubProcess(folder, "--no-worker", profile=profile, env={"COUNTED_KEY": "sk-counted"})
+
+
+def called(url: str) -> int:
+    """The status of one call through a hub; 0: it broke off."""
+    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "say hello"}], "max_tokens": 10})
+    with closing(HTTPConnection(url.removeprefix("http://"), timeout=40)) as connection:
+        try:
+            connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+            return connection.getresponse().status
+        except (OSError, HTTPException):
+            return 0
+
+
+class Callers:
+    """Call hubs in turn, several at once, until they are told to stop."""
+
+    def __init__(self, urls: list[str], count: int, each: int) -> None:
+        self.statuses: list[int] = []
+        self._threads = [
+            threading.Thread(target=self._call, args=(urls[number % len(urls)], each), daemon=True)
+            for number in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _call(self, url: str, each: int) -> None:
+        for _ in range(each):
+            self.statuses.append(called(url))
+
+    def all(self) -> dict[int, int]:
+        """How often each status came, when all are done."""
+        for thread in self._threads:
+            thread.join(120)
+            assert not thread.is_alive()
+        return {status: self.statuses.count(status) for status in set(self.statuses)}
+
+
+@pytest.fixture
+def ground(tmp_path: Path, postgres_url: str) -> Iterator[Ground]:
+    with upstream(LASTS_S) as (url, counts):
+        yield Ground(tmp_path, postgres_url, url, counts)
+
+
+def end(hubs: list[HubProcess]) -> None:
+    """Kill what is left."""
+    for hub in hubs:
+        if hub.popen.poll() is None:
+            hub.kill()
+
+
+def found(hub: HubProcess) -> None:
+    until(lambda: hub.client.status().endpoints_up == 1, "the server is found")
+
+
+def test_hubs_of_a_pool_together_never_send_more_than_the_slots(ground: Ground) -> None:
+    """Calls come in at three hubs at once, and the leader is killed in the middle: the server never has more of them
+    at once than it has slots, and what broke off is all that was not answered.
+    """
+    hubs = [ground.hub(name) for name in "abc"]
+    try:
+        found(hubs[1])
+        callers = Callers([hubs[1].url, hubs[2].url], 6, 5)
+        until(lambda: ground.counts.ended >= 4, "some calls are answered")
+        hubs[0].kill()
+        statuses = callers.all()
+
+        assert ground.counts.most == SLOTS
+        assert statuses[200] >= 30 - 6  # each caller may have had one on its way
+        assert statuses.keys() <= {200, 503}
+        assert ground.counts.now == 0
+    finally:
+        end(hubs)
+
+
+def test_a_limit_holds_for_all_hubs_of_a_pool_over_a_killed_leader(ground: Ground) -> None:
+    """So many requests may be made in a day, whichever hub is asked and whoever leads: not one more reaches the server;
+    what was held for a call whose end nobody knows counts.
+    """
+    hard = 9
+    hubs = [ground.hub(name, hard=hard) for name in "abc"]
+    try:
+        found(hubs[1])
+        first = Callers([hubs[1].url, hubs[2].url], 2, 2).all()
+        assert first == {200: 4}
+        callers = Callers([hubs[1].url, hubs[2].url], 4, 6)
+        until(lambda: ground.counts.begun >= 6, "calls are on their way")
+        hubs[0].kill()
+        statuses = callers.all()
+
+        assert ground.counts.begun <= hard
+        assert ground.counts.begun >= hard - SLOTS  # of those that broke off
+        assert statuses.get(429, 0) > 0
+    finally:
+        end(hubs)
+
+
+def test_pools_that_divide_the_slots_of_a_server_never_pass_them(ground: Ground) -> None:
+    """Pools know nothing of each other, so each is given its share: two and one are never more than three."""
+    hubs = [ground.hub("a", slots=2), ground.hub("b", pool="lab", slots=1)]
+    try:
+        for hub in hubs:
+            found(hub)
+        assert Callers([hub.url for hub in hubs], 8, 3).all() == {200: 24}
+
+        assert ground.counts.most == 3
+        assert {len(hub.client.hubs().hubs) for hub in hubs} == {1}
+    finally:
+        end(hubs)
