@@ -88,7 +88,7 @@ class SchedulerPolicy(msgspec.Struct, frozen=True, kw_only=True):
     assign_timeout_ms: int = 60_000
     """An assignment nobody started by then goes back to the queue."""
     stuck_ms: int = 600_000
-    """A running attempt without any sign of life (progress, heartbeat of its worker) for this long is taken back."""
+    """A running attempt without any sign of life for this long is told of; its own time or its worker ends it."""
     owner: str = ""
     """Who answers what needs a person, where the task names nobody."""
     answer_within_ms: int = 0

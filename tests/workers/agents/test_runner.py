@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from ostler.domain.errors import NotAllowedError, OstlerError
-from ostler.domain.states import FailureClass, Outcome
+from ostler.domain.states import FailureClass, Outcome, Question
 from ostler.domain.work import Progress
 from ostler.workers.timing import SystemTiming
 from tests.agents.barn import git
@@ -155,12 +155,13 @@ async def test_a_run_that_does_not_end_is_ended_by_rule(bench: Bench, body: str,
 
 async def test_an_agent_may_ask_a_person(bench: Bench) -> None:
     """Its last line is the question: no check runs, its work until then is kept."""
-    body = GOOD.replace("work()", 'work("I began.\\nNEEDS_HUMAN: Which oats? [rolled | cut]")')
+    body = GOOD.replace("work()", 'work("I began.\\nNEEDS_HUMAN: Which oats? [rolled | cut] (default: cut)")')
     finished = await bench.ran(body, verify=(("grep", "-q", "Hay", "note.txt"),))
 
     assert kind_of(finished) is FailureClass.QUESTION, finished
     assert finished.failure is not None
-    assert finished.failure.message == "Which oats? [rolled | cut]"
+    assert finished.failure.message == "Which oats?"
+    assert finished.failure.question == Question(choices=("rolled", "cut"), default="cut")
     assert git(bench.repo, "show", "ostler/t1.1:note.txt") == "Oats."
 
 
