@@ -101,7 +101,7 @@ def _charges(evidence: Evidence) -> Iterator[str]:
             yield f"attempt {attempt} asked {len(calls)} times"
         yield from (f"attempt {attempt} {what}" for what in _wrong(entries, calls[0] if calls else None))
         row = evidence.database.tasks.get(task)
-        if row is not None and row.generation == int(generation):
+        if row is not None and row.state is TaskState.SUCCEEDED and row.generation == int(generation):
             yield from _winner(attempt, entries, calls)
     for span in sorted(by_span.keys() - known):
         yield f"a call for {by_span[span][0].task} was made without a reservation"

@@ -40,7 +40,7 @@ def drawn(seed: int, tasks: int, kinds: list[Kind], every: int) -> list[Fault]:
         if not bag:
             bag = rng.sample(kinds, len(kinds))
         after = rng.randint(max(1, every // 2), every + every // 2)
-        lasts_s = rng.uniform(4.5, 6.0) if bag[-1] in {Kind.HUB_FROZEN, Kind.WORKER_FROZEN} else rng.uniform(0.0, 2.0)
+        lasts_s = rng.uniform(5.5, 7.0) if bag[-1] in {Kind.HUB_FROZEN, Kind.WORKER_FROZEN} else rng.uniform(0.0, 2.0)
         found.append(Fault(bag.pop(), rng.randrange(1000), after, round(lasts_s, 2)))
         left -= after
     return found

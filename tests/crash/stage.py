@@ -30,8 +30,8 @@ budget:
   per_session_cap: 100000
   per_tick_cap: 100000
 scheduler:
-  heartbeat: 500ms
-  session_dead: 1500ms
+  heartbeat: 1s
+  session_dead: 5s
   retry_base: 100ms
   retry_cap: 1s
   max_attempts: 20

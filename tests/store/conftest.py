@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,8 @@ from ostler.domain.ports import Store
 from ostler.store.memory import MemoryStore
 from ostler.store.postgres import PostgresStore
 from ostler.store.sqlite import SqliteStore
+from tests.pooler import Pooler, program
+from tests.postgres_server import PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +33,16 @@ def database(empty_database: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(empty_database, tmp_path / "ostler.db"))
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(scope="session")
+def pooler(postgres: PostgresServer) -> Iterator[Pooler]:
+    """A pooler before the server of this process."""
+    if program() is None:
+        pytest.skip("no pgbouncer here; OSTLER_PGBOUNCER names one")
+    with Pooler(postgres.port) as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres", "pooled"])
 def empty_store(request: pytest.FixtureRequest) -> Callable[[], Awaitable[Store]]:
     """How an empty store of each kind is opened. What a kind needs is made for its own tests only."""
     if request.param == "memory":
@@ -40,6 +51,8 @@ def empty_store(request: pytest.FixtureRequest) -> Callable[[], Awaitable[Store]
         database: Path = request.getfixturevalue("database")
         return lambda: SqliteStore.open(database)
     url: str = request.getfixturevalue("postgres_url")
+    if request.param == "pooled":
+        url = request.getfixturevalue("pooler").url(url)
     return lambda: PostgresStore.open(url)
 
 

@@ -18,10 +18,13 @@ from tests.postgres_server import PostgresServer
 LONG_MS = 60_000
 
 
-@pytest.fixture
-async def seats(postgres_url: str) -> AsyncIterator[tuple[Seat, Seat]]:
-    """The same lease as two processes see it."""
-    both = Seat.at(place_of(postgres_url)), Seat.at(place_of(postgres_url), postgres_url)
+@pytest.fixture(params=["direct", "pooled"])
+async def seats(request: pytest.FixtureRequest, postgres_url: str) -> AsyncIterator[tuple[Seat, Seat]]:
+    """The same lease as two processes see it, also through a pooler that keeps no session for anybody."""
+    url = postgres_url
+    if request.param == "pooled":
+        url = request.getfixturevalue("pooler").url(url)
+    both = Seat.at(place_of(url), postgres_url), Seat.at(place_of(url), postgres_url)
     yield both
     for seat in both:
         await seat.close()
