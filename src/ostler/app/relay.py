@@ -97,8 +97,10 @@ class Relay:
                 with contextlib.suppress(OSError, TimeoutError):
                     async with asyncio.timeout(CONNECT_S):
                         reached = await asyncio.open_connection(*address, limit=PIECE_BYTES)
+                    if self._leader() == address:
                         _watch(reached[1])
                         return reached
+                    reached[1].close()  # it was replaced meanwhile, and what goes to it would not be cut any more
             if self._no_way() or asyncio.get_running_loop().time() >= until_s:
                 return None
             await asyncio.sleep(LOOK_S)

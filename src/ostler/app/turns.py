@@ -200,6 +200,7 @@ class _Turns:
                 else:
                     self._blind = ""
                     if self._holder.left_ms <= 0 and not self._outdated:
+                        self._holder = None
                         return
                     if self._holder.left_ms <= 0:
                         self._holder, told = None, ""
