@@ -11,6 +11,8 @@ export PYTHON
 JOBS ?= 2
 # Seeds of `make simulate`.
 SEEDS ?= 1000
+# Seeds of a night; each night plays others.
+NIGHTLY_SEEDS ?= 20000
 # Length of `make fuzz`.
 SECONDS ?= 300
 # How long `make soak` loads a hub.
@@ -26,7 +28,7 @@ export WITHOUT_BROWSER ?=
 export WITH_AIDER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-engine simulate crash soak fuzz check format bench engine lock licences clean FORCE
+.PHONY: help run test test-engine simulate simulate-nightly crash soak fuzz check format bench engine lock licences clean FORCE
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +42,11 @@ test: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) $(if $(WIT
 test-engine: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) engine ## run the tests against a real llama.cpp
 	@$(BIN)/pytest -m engine $(ARGS)
 
-simulate: $(VENV)/dev.stamp ## play SEEDS=1000 seeds of a world in which everything fails (ARGS=--seed N: one of them)
+simulate: $(VENV)/dev.stamp ## play SEEDS=1000 seeds of worlds in which everything fails (ARGS=--seed N: one of them)
 	@$(BIN)/python -m tests.simulator --seeds $(SEEDS) $(ARGS)
+
+simulate-nightly: $(VENV)/dev.stamp ## play NIGHTLY_SEEDS=20000 seeds that no night before has played
+	@$(BIN)/python -m tests.simulator --first $$(date -u +%Y%m%d00000) --seeds $(NIGHTLY_SEEDS) $(ARGS)
 
 fuzz: $(VENV)/dev.stamp ## give hostile inputs to every reader for SECONDS=300 (ARGS=--only WORD: some of them)
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)

@@ -27,6 +27,7 @@ from ostler.fleet.drivers import DriverSet
 from ostler.hub.accept import new_tasks
 from ostler.hub.gateway_views import KeyWish
 from ostler.hub.link import LocalLink
+from ostler.store.errors import StoreError
 from ostler.store.memory import MemoryStore
 from ostler.workers.timing import SystemTiming
 from tests.scheduling.rig import local, three_tiers
@@ -152,6 +153,30 @@ async def test_stopping_twice_is_stopping_once() -> None:
     await asyncio.wait_for(parts.stop(), 5)
 
     assert len(await events(store, "hub.stopped")) == 1
+
+
+class NoMore(KeptStore):
+    """From some moment on it takes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses = False
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        if self.refuses:
+            raise StoreError("the database does not answer")
+        return await super().apply(commands)
+
+
+async def test_a_hub_that_cannot_say_that_it_stopped_stops_all_the_same() -> None:
+    """Its store is out of reach: connections are given back, and whoever leads after it says the rest."""
+    store, drivers = NoMore(), Drivers()
+    parts = await started(store, drivers)
+    store.refuses = True
+    await asyncio.wait_for(parts.stop(), 10)
+
+    assert await events(store, "hub.stopped") == []
+    assert (drivers.closed, store.closings) == (1, 1)
 
 
 async def test_work_in_every_state_goes_on() -> None:

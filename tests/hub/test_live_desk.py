@@ -172,6 +172,23 @@ async def test_calls_wait_for_no_commit() -> None:
         await posted
 
 
+async def test_a_hub_that_may_have_been_replaced_lets_nothing_go() -> None:
+    """Neither what waited in its line nor what comes now; what it let go before ends as ever, no slot stays taken."""
+    async with Desk() as desk:
+        first = await desk.desk.admit(desk.call("c1"))
+        waiting = await desk.waits("c2")
+        desk.pump.closed_because = lambda: "another hub may lead"
+        desk.desk.ended(LiveEnded(call_id=first.call_id, attempt=1))
+        for refused in (waiting, desk.desk.admit(desk.call("c3"))):
+            with pytest.raises(DeniedError, match="another hub may lead") as denied:
+                await refused
+            assert denied.value.denial.retry_after_ms is not None
+        assert (desk.in_flight(), list(desk.pump.scheduler.books.calls.known)) == (0, [])
+
+        desk.pump.closed_because = str
+        assert (await desk.desk.admit(desk.call("c4"))).endpoint == "gpu1"
+
+
 async def test_a_closed_desk_denies_what_waits_and_what_comes() -> None:
     """With a time to come back, and nothing stays in the books."""
     async with Desk() as desk:

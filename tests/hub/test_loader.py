@@ -54,14 +54,14 @@ class Engine:
 
 
 async def carried_out(
-    effect: LoadModel | UnloadModel, engine: Engine, *, known: bool = True
+    effect: LoadModel | UnloadModel, engine: Engine, *, known: bool = True, closed: str = ""
 ) -> LoadEnded | UnloadEnded:
     told: asyncio.Future[LoadEnded | UnloadEnded] = asyncio.get_running_loop().create_future()
 
     async def post(signal: LoadEnded | UnloadEnded) -> None:
         told.set_result(signal)
 
-    loader = Loader(engine, lambda name: local(name) if known else None, post, Clock())
+    loader = Loader(engine, lambda name: local(name) if known else None, post, Clock(), lambda: closed)
     loader.begin(effect)
     signal = await told
     await loader.close()
@@ -122,6 +122,16 @@ async def test_an_endpoint_that_was_removed_meanwhile() -> None:
     told = await carried_out(LOAD, engine, known=False)
 
     assert (engine.asked, told.failure.message if told.failure else "") == ([], "endpoint box was removed")
+
+
+@pytest.mark.parametrize("effect", [LOAD, UnloadModel(host="box", endpoint="box", model="new")])
+async def test_a_hub_that_may_have_been_replaced_touches_no_engine(effect: LoadModel | UnloadModel) -> None:
+    """What is in use there may be another hub's by now; the books are told that nothing came of it."""
+    engine = Engine()
+
+    told = await carried_out(effect, engine, closed="another hub may lead")
+
+    assert (engine.asked, told.failure.message if told.failure else "") == ([], "another hub may lead")
 
 
 async def test_an_unload_alone_is_timed_and_told() -> None:

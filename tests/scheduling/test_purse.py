@@ -1,9 +1,11 @@
 """Money of attempts: held with the assignment, charged at the end, and a limit that is reached makes work wait."""
 
+import pytest
 from msgspec.structs import replace
 
 from ostler.budget.windows import LATEST_MS
-from ostler.domain.ledger import Basis, EntryKind, LedgerEntry, Span
+from ostler.domain.commands import Reserve
+from ostler.domain.ledger import Amount, Basis, EntryKind, LedgerEntry, Scopes, Span
 from ostler.domain.limits import BudgetPolicy, Limit, Price, ScopeKind, UnknownPrice, Window, WindowKind
 from ostler.domain.policy import Policy
 from ostler.domain.states import FailureClass, TaskState, WaitCode
@@ -321,6 +323,43 @@ def test_a_task_that_is_too_dear_for_what_is_left_does_not_stop_a_cheaper_one_be
 
     assert (made.state(dear), made.state(cheap)) == (TaskState.QUEUED, TaskState.ASSIGNED)
     assert made.wait_code(dear) == "budget"
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_task_that_waits_for_money_has_a_time_to_live(alone: bool) -> None:
+    """It could run but for a limit: by itself or with its class, it expires with that reason, and not before. Looks at
+    it in between give it no new time.
+    """
+    made = rig(month(ESTIMATE if alone else 1))
+    ttl_ms = 4 * RETRY_MS + 10_000
+    dear = made.chat("dear", tier="complex", prompt="x" * 40_000, ttl_ms=ttl_ms)
+    for _ in range(4):
+        made.pass_ms(RETRY_MS)
+        assert made.state(dear) is TaskState.QUEUED
+    made.pass_ms(9_999)
+    assert made.wait_code(dear) == "budget"
+
+    made.pass_ms(1)
+
+    failure = made.rows[dear].failure
+    assert made.state(dear) is TaskState.EXPIRED
+    assert failure is not None
+    assert "last reason: budget" in failure.message
+
+
+def test_a_task_that_the_store_refuses_for_a_limit_has_a_time_to_live_too() -> None:
+    """Another hub, or a charge of which this one had not heard, had used the limit up."""
+    made = rig(month(10**9))
+    elsewhere = Amount(micro_usd=10**9)
+    made.ledger.apply(
+        Reserve(attempt="else/1", at_ms=made.now_ms, amount=elsewhere, basis=Basis.ESTIMATED, scopes=Scopes())
+    )
+    dear = made.chat("dear", tier="complex", ttl_ms=RETRY_MS + 5_000)
+    assert made.wait_code(dear) == "budget"
+
+    made.pass_ms(RETRY_MS + 5_000)
+
+    assert made.state(dear) is TaskState.EXPIRED
 
 
 def test_room_that_an_end_makes_is_used_at_once() -> None:

@@ -32,6 +32,8 @@ class Eye:
         self._charged: Counter[str] = Counter()
         self._entries = 0
         self._rows: dict[str, Task] = {}
+        self._numbers: dict[tuple[str, int], int] = {}
+        """(task, generation) -> when it was handed out."""
         disk.watch = self._committed
         floor.is_final = lambda task: self._ended.get(task) is TaskState.SUCCEEDED
 
@@ -53,6 +55,8 @@ class Eye:
         if before is TaskState.SUCCEEDED and self._rows[task.id] != task:  # the same once more is no change
             self._floor.say(f"{task.id} had succeeded and became {task.state.value}")
         self._rows[task.id] = task
+        if task.state is TaskState.ASSIGNED:
+            self._began(task)
         if task.state in FINAL_STATES:
             self._ended[task.id] = task.state
         else:
@@ -60,11 +64,22 @@ class Eye:
         if task.state is TaskState.SUCCEEDED and (task.id, task.generation) not in self._floor.done:
             self._floor.say(f"{task.id} succeeded with attempt {task.generation}, which never did")
 
+    def _began(self, task: Task) -> None:
+        """Nothing begins before what it needs is done, nor while it is paused, nor under a number it had before."""
+        records = self._disk.truth._records
+        for need in task.needs:
+            if records[need].task.state is not TaskState.SUCCEEDED:
+                self._floor.say(f"{task.id} began before {need}, which it needs, was done")
+        if task.paused:
+            self._floor.say(f"{task.id} began while it was paused")
+        if self._numbers.setdefault((task.id, task.generation), task.updated_ms) != task.updated_ms:
+            self._floor.say(f"attempt {task.generation} of {task.id} was handed out twice")
+
     def _counted(self) -> None:
         """The sums of the ledger, and each entry once."""
         spent = self._disk.truth._ledger.spent(ALL_TIME)
         total = spent.used.micro_usd + spent.held.micro_usd
-        if total > self._hard_cap:
+        if total > self._allowed():
             self._floor.say(f"{total} micro-dollars used and held of {self._hard_cap}")
         entries = self._disk.truth._ledger.entries
         for entry in entries[self._entries :]:
@@ -72,6 +87,10 @@ class Eye:
             if self._charged[entry.attempt] > 1:
                 self._floor.say(f"{entry.attempt} was charged {self._charged[entry.attempt]} times")
         self._entries = len(entries)
+
+    def _allowed(self) -> int:
+        """Micro-dollars that may be used and held: here answers never come to more than was held for them."""
+        return self._hard_cap
 
     async def at_the_end(self, acknowledged: set[str], cancelled: set[str]) -> None:
         """Everything that was promised is there and over."""
@@ -90,7 +109,7 @@ class Eye:
             elif name in cancelled and task.state not in FINAL_STATES:
                 self._floor.say(f"{name} was cancelled and is {task.state.value}")
         (spent,) = await self._disk.truth.spent([ALL_TIME])
-        if spent.used.micro_usd + spent.held.micro_usd > self._hard_cap:
+        if spent.used.micro_usd + spent.held.micro_usd > self._allowed():
             self._floor.say(f"{spent.used.micro_usd + spent.held.micro_usd} spent of {self._hard_cap}")
         for entry in await self._disk.truth.open_reservations():
             self._floor.say(f"{entry.attempt} still holds money")

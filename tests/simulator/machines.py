@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.fleet import Probe, ProbeStatus, Resident
 from ostler.domain.states import FailureClass
-from ostler.domain.tasks import Usage
+from ostler.domain.tasks import TaskKind, Usage
 from ostler.domain.work import Finished
 from ostler.workers.run import Run
 from tests.simulator.story import Job
@@ -38,6 +38,15 @@ class Floor:
         self.is_final: Callable[[str], bool] = lambda _task: False
         self.down: set[str] = set()
         self.storms: set[str] = set()
+        self.at: dict[str, tuple[str, str]] = {}
+        """Task -> endpoint and model that it uses now."""
+        self.used: Callable[[str, str], None] = lambda _endpoint, _model: None
+        """Told of each model call of a task."""
+        self.check_slots: Callable[[str], None] = self._check_slots
+        self.frozen: set[str] = set()
+        """Workers that are frozen: what they run does not go on."""
+        self.ghosts: set[tuple[str, str, int]] = set()
+        """(worker, task, generation) of runs that were taken back while they were frozen."""
 
     def say(self, problem: str) -> None:
         """Something is wrong."""
@@ -47,6 +56,8 @@ class Floor:
     def start(self, worker: str, run: Run, endpoint: str | None) -> None:
         """A run begins."""
         task, generation = run.key
+        if task in self.running and self.running[task][0] in self.frozen:
+            self._as_ghost(task)
         if task in self.running:
             other, before = self.running[task]
             self.say(f"{task} runs twice at once: {worker} began {generation} while {other} runs {before}")
@@ -55,17 +66,41 @@ class Floor:
         self.running[task] = (worker, generation)
         self.starts[task] += 1
         if endpoint is not None:
+            route = run.assignment.route
+            self.at[task] = (endpoint, route.model if route is not None else "")
             self.busy[endpoint] += 1
-            if self.busy[endpoint] > SLOTS[endpoint]:
-                self.say(f"{endpoint} has {self.busy[endpoint]} calls and {SLOTS[endpoint]} slots")
+            self.check_slots(endpoint)
+            self.used(*self.at[task])
+
+    def _check_slots(self, endpoint: str) -> None:
+        if self.busy[endpoint] > SLOTS[endpoint]:
+            self.say(f"{endpoint} has {self.busy[endpoint]} calls and {SLOTS[endpoint]} slots")
+
+    def is_frozen(self, task: str) -> bool:
+        """Whether what runs a task is frozen."""
+        return task in self.running and self.running[task][0] in self.frozen
+
+    def _as_ghost(self, task: str) -> None:
+        worker, generation = self.running.pop(task)
+        self.ghosts.add((worker, task, generation))
+        if task in self.at:
+            self.busy[self.at.pop(task)[0]] -= 1
 
     def end(self, worker: str, run: Run, endpoint: str | None) -> None:
         """A run is over, however."""
         task, generation = run.key
+        if (worker, task, generation) in self.ghosts:
+            self.ghosts.discard((worker, task, generation))
+            return
         if self.running.get(task) == (worker, generation):
             del self.running[task]
         if endpoint is not None:
+            self.at.pop(task, None)
             self.busy[endpoint] -= 1
+
+    def job(self, task: str) -> Job:
+        """What is to be done; a task that nobody drew is a short command."""
+        return self.jobs.get(task) or Job(name=task, at_s=0.0, takes_s=0.5, chat=False, priority=2)
 
 
 class SimulatedRunner:
@@ -78,7 +113,8 @@ class SimulatedRunner:
     async def run(self, run: Run) -> Finished:
         """See the port."""
         route = run.assignment.route
-        endpoint = route.endpoint.name if route is not None else None
+        calls_itself = run.spec.kind is not TaskKind.AGENT  # an agent's calls take their slots one by one
+        endpoint = route.endpoint.name if route is not None and calls_itself else None
         floor = self._floor
         floor.start(self._worker, run, endpoint)
         try:
@@ -88,7 +124,7 @@ class SimulatedRunner:
 
     async def _work(self, run: Run, endpoint: str | None) -> Finished:
         floor = self._floor
-        job = floor.jobs[run.key[0]]
+        job = floor.job(run.key[0])
         if endpoint in floor.down:
             await asyncio.sleep(0.1)
             return run.failed(FailureClass.NETWORK, "nobody answers")

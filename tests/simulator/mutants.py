@@ -14,8 +14,8 @@ from ostler.store import guards, memory
 from ostler.workers.attempts import AttemptPool
 from ostler.workers.lease import TrustWindow
 from tests.simulator.disk import Disk, Handle
+from tests.simulator.playing import instead
 from tests.simulator.story import Kind
-from tests.simulator.world import instead
 
 
 def _no_fence(self: Handle) -> bool:

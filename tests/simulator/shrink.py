@@ -1,4 +1,4 @@
-"""A story that goes wrong, made smaller: fewer faults and fewer jobs, as long as something still goes wrong with it."""
+"""A story that goes wrong, made smaller: fewer faults, jobs, calls and acts, as long as it still goes wrong."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -26,6 +26,10 @@ def shrunk(story: Story, is_wrong: Wrong, *, tries: int = 200) -> Story:
         story = msgspec.structs.replace(story, faults=tuple(faults))
         jobs = _fewer(story.jobs, lambda some, now=story: asked(msgspec.structs.replace(now, jobs=tuple(some))))  # type: ignore[misc]
         story = msgspec.structs.replace(story, jobs=tuple(jobs))
+        calls = _fewer(story.calls, lambda some, now=story: asked(msgspec.structs.replace(now, calls=tuple(some))))  # type: ignore[misc]
+        story = msgspec.structs.replace(story, calls=tuple(calls))
+        acts = _fewer(story.acts, lambda some, now=story: asked(msgspec.structs.replace(now, acts=tuple(some))))  # type: ignore[misc]
+        story = msgspec.structs.replace(story, acts=tuple(acts))
     return story
 
 

@@ -45,6 +45,20 @@ class Kind(StrEnum):
     """Every call to an endpoint fails with a server error or a rate limit."""
     CLOCK = "clock"
     """The wall clock of the hub jumps."""
+    RESTART_DATABASE = "restart database"
+    """The database answers nobody, neither writes nor reads; of what was under way some had happened."""
+    SLOW_PROVIDER = "slow provider"
+    """Everything at the endpoints takes several times as long."""
+    HOST_DEATH = "host death"
+    """A machine is gone with all that is on it: a worker and the engine beside it."""
+    WORKER_CLOCK = "worker clock"
+    """The wall clock of a worker jumps."""
+    FREEZE_WORKER = "freeze worker"
+    """A machine with a worker is suspended and goes on later, as if no time had passed."""
+
+
+BASIC = tuple(Kind)[: tuple(Kind).index(Kind.RESTART_DATABASE)]
+"""What can go wrong where one hub is alone."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +89,35 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """So many attempts fail before one succeeds."""
     needs: tuple[str, ...] = ()
     cancelled_s: float | None = None
+    agent: bool = False
+    """An agent, which makes `calls` calls of models by itself."""
+    calls: int = 0
+    asks: bool = False
+    """It goes no further without the answer of a person."""
+    tier: str | None = None
+    batch: str | None = None
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A live call that a client makes."""
+
+    name: str
+    at_s: float
+    takes_s: float
+    model: str
+    streams: bool = False
+    leaves_s: float | None = None
+    """After so long the client hangs up."""
+    poor: bool = False
+    """With the key that may spend little."""
+
+
+class Act(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person does."""
+
+    at_s: float
+    verb: str
+    whom: str
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +126,10 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     jobs: tuple[Job, ...]
     faults: tuple[Fault, ...]
+    calls: tuple[Call, ...] = ()
+    acts: tuple[Act, ...] = ()
+    whole: bool = False
+    """Several hubs, live calls, agents, people and a loop, too."""
 
 
 def draw(seed: int, *, jobs: int = 24, faults: int = 10) -> Story:
@@ -111,7 +158,7 @@ def _job(rng: random.Random, number: int) -> Job:
 
 
 def _fault(rng: random.Random) -> Fault:
-    kind = rng.choice(list(Kind))
+    kind = rng.choice(list(BASIC))
     at_s = rng.uniform(0, FAULTS_UNTIL_S)
     for_s = min(rng.choice((0.2, 2.0, 6.0, 20.0, 60.0)) * rng.uniform(0.5, 1.5), FAULTS_UNTIL_S - at_s)
     who = ""

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from tests.simulator.mutants import MUTANTS, RESTART_MUTANTS
+from tests.simulator.playing import live
 from tests.simulator.shrink import shrunk
 from tests.simulator.story import FAULTS_UNTIL_S, WORKERS, Fault, Kind, Story, draw
 from tests.simulator.virtual_loop import StuckError
-from tests.simulator.world import live
 
-SEEDS = 16
+SEEDS = 12
 """More of them: `make simulate SEEDS=1000`."""
 FOUND = (10, 27, 54, 116, 134, 210, 2174)
 """Seeds that once went wrong: each was a mistake of the program."""

@@ -1,11 +1,15 @@
 """An event loop in virtual time: when nothing can run, time jumps to the next timer, so an hour takes as long as what
-happens in it. Threads and sockets do not exist here: work for a thread is done on the spot.
+happens in it. Threads and sockets do not exist here: work for a thread is done on the spot. What belongs to a process
+that is frozen is held back until it is thawed: its tasks take no step, its timers ring late.
 """
 
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
+
+from tests.simulator.owners import Owner, owner_in
 
 T = TypeVar("T")
 TICK_S = 1e-6
@@ -48,6 +52,49 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Seconds since the beginning of the world."""
         return self._time.now_s
+
+    def call_soon(  # type: ignore[override]
+        self,
+        callback: Any,  # noqa: ANN401 - as the base
+        *args: Any,  # noqa: ANN401 - as the base
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        """As the base does, unless it is for a process that is frozen."""
+        owner = owner_in(context)
+        if owner is None or not owner.frozen:
+            return super().call_soon(callback, *args, context=context)
+        handle = asyncio.Handle(callback, args, self, context)
+        owner.held.append((handle.cancelled, handle))
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Any,  # noqa: ANN401 - as the base
+        *args: Any,  # noqa: ANN401 - as the base
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As above."""
+        owner = owner_in(context)
+        if owner is None:
+            return super().call_at(when, callback, *args, context=context)
+
+        def ring() -> None:
+            if owner.frozen:
+                owner.held.append((timer.cancelled, asyncio.Handle(callback, args, self, context)))
+            else:
+                callback(*args)
+
+        timer = super().call_at(when, ring, context=context)
+        return timer
+
+    def thaw(self, owner: Owner) -> None:
+        """All that was held back happens now, in its order."""
+        owner.frozen = False
+        held, owner.held = owner.held, []
+        for given_up, handle in held:
+            if not given_up():
+                super().call_soon(handle._run)
 
     def run_in_executor(self, _executor: object, func: Callable[..., T], *args: object) -> "asyncio.Future[T]":
         """Work for a thread, on the spot."""

@@ -6,15 +6,12 @@ killing it stops exactly what its process would have done, at whatever await tha
 
 import asyncio
 import contextlib
-import contextvars
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
-import msgspec
-
-from ostler.app import hub_parts
 from ostler.app.hub_parts import HubParts
 from ostler.app.profiles import Chosen
 from ostler.config.load import load_text
@@ -27,7 +24,6 @@ from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Priority, TaskKind, TaskSpec
 from ostler.domain.work import Poll, Report
 from ostler.fleet.drivers import DriverSet
-from ostler.hub import link as link_module
 from ostler.workers.attempts import Abilities
 from ostler.workers.daemon import Worker, WorkerSettings
 from ostler.workers.guard import NoGuard
@@ -36,8 +32,9 @@ from tests.simulator.checks import Eye
 from tests.simulator.disk import Disk
 from tests.simulator.machines import Floor, SimulatedDrivers, SimulatedRunner
 from tests.simulator.net import NetLink, Wire
+from tests.simulator.owners import Owner
 from tests.simulator.story import END_S, FAULTS_UNTIL_S, WORKERS, Fault, Job, Kind, Story
-from tests.simulator.virtual_loop import VirtualTiming, run
+from tests.simulator.virtual_loop import VirtualTiming
 
 T = TypeVar("T")
 
@@ -59,40 +56,26 @@ scheduler: {heartbeat: 2s, session_dead: 6s, retry_base: 500ms, probe_interval: 
 worker: {allow: [command, chat], commands: ["*"]}
 """
 HARD_CAP_MICRO_USD = 4_000
-_MARK: "contextvars.ContextVar[Process | None]" = contextvars.ContextVar("hub", default=None)
 
 
-def marked(loop: asyncio.AbstractEventLoop, coro: Any, context: contextvars.Context | None = None) -> asyncio.Task[Any]:  # noqa: ANN401 - the interface of a task factory
-    """Makes tasks, and gives each to the hub in whose context it begins."""
-    task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, context=context)
-    owner = _MARK.get() if context is None else context.get(_MARK)
-    if owner is not None:
-        owner.tasks[task] = None
-        task.add_done_callback(lambda done: owner.tasks.pop(done, None))
-    return task
-
-
-def profile() -> LoadedProfile:
+def profile(text: str = PROFILE) -> LoadedProfile:
     """The profile of every hub."""
     source = Source(path=Path("/simulated/ostler.yaml"), label="simulated", name="simulated")
-    return load_text(PROFILE, source, {"HOME": "/nowhere"}, Path("/"))
+    return load_text(text, source, {"HOME": "/nowhere"}, Path("/"))
 
 
-class Process:
+class Process(Owner):
     """A hub as a process: started, and gone whenever it has to be."""
 
     def __init__(self, world: "World", number: int) -> None:
-        self.number = number
+        super().__init__(f"hub {number}")
         self.handle = world.disk.handle()
         self.parts: HubParts | None = None
         self._world = world
-        self._context = contextvars.copy_context()
-        self._context.run(_MARK.set, self)
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.dead = False
-        self.tasks: dict[asyncio.Task[Any], None] = {}
-        self._starting = asyncio.get_running_loop().create_task(self._start(), context=self._context)
+        self._starting = self.begin(self._start())
 
     async def _start(self) -> None:
         world = self._world
@@ -105,7 +88,7 @@ class Process:
         await self.thawed.wait()
         if self.dead or self.parts is None:
             raise UnreachableError("nobody listens")
-        task = asyncio.get_running_loop().create_task(_run(work, self.parts), context=self._context)
+        task = self.begin(_run(work, self.parts))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -136,6 +119,16 @@ class Process:
             task.cancel()
 
 
+class Reached(Protocol):
+    """A hub as it is asked from outside."""
+
+    dead: bool
+
+    async def within(self, work: Callable[[HubParts], Awaitable[T]]) -> T:
+        """See `Process.within`."""
+        ...
+
+
 async def _run(work: Callable[[HubParts], Awaitable[T]], parts: HubParts) -> T:
     return await work(parts)
 
@@ -143,7 +136,7 @@ async def _run(work: Callable[[HubParts], Awaitable[T]], parts: HubParts) -> T:
 class ProcessLink:
     """The link of a hub process, as a request from outside reaches it."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Reached) -> None:
         self._process = process
 
     async def join(self, offer: WorkerOffer) -> Session:
@@ -168,6 +161,10 @@ class ProcessLink:
 class World:
     """See the module."""
 
+    slots: Mapping[TaskKind, int] = {TaskKind.COMMAND: 2, TaskKind.CHAT: 3}
+    """Of each worker."""
+    capabilities: frozenset[str] = frozenset()
+
     def __init__(self, story: Story) -> None:
         self.story = story
         self.rng = random.Random(story.seed ^ 0x5EED)
@@ -178,15 +175,21 @@ class World:
         self.eye = Eye(self.disk, self.floor, HARD_CAP_MICRO_USD)
         self.hub: Process | None = None
         self.hubs = 0
-        self.wires = {name: Wire(self.rng, self._link) for name in WORKERS}
+        self.wires = {name: Wire(self.rng, partial(self._link, name)) for name in WORKERS}
         self.workers: dict[str, asyncio.Task[None]] = {}
         self.daemons: dict[str, Worker] = {}
         self.starts = dict.fromkeys(WORKERS, 0)
         self.acknowledged: set[str] = set()
         self.cancelled: set[str] = set()
 
-    def _link(self) -> HubLink | None:
-        return None if self.hub is None or self.hub.dead else ProcessLink(self.hub)
+    def reached(self, who: str) -> Reached | None:
+        """The hub that somebody reaches now."""
+        del who
+        return self.hub
+
+    def _link(self, who: str) -> HubLink | None:
+        hub = self.reached(who)
+        return None if hub is None or hub.dead else ProcessLink(hub)
 
     async def live(self) -> None:
         """From the first second to the last."""
@@ -196,13 +199,22 @@ class World:
         acting = [asyncio.ensure_future(self._suffer(fault)) for fault in self.story.faults]
         client = asyncio.ensure_future(self._hand_in())
         keeper = asyncio.ensure_future(self._keep_a_hub())
+        others = asyncio.ensure_future(self._others())
         loop = asyncio.get_running_loop()
         while loop.time() < END_S and not (loop.time() > FAULTS_UNTIL_S and client.done() and self._all_over()):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(5.0)
-        for task in (keeper, client, *acting, *self.workers.values()):
+        for task in (keeper, client, others, *acting, *self.workers.values()):
             task.cancel()
-        await asyncio.gather(keeper, client, *acting, *self.workers.values(), return_exceptions=True)
+        await asyncio.gather(keeper, client, others, *acting, *self.workers.values(), return_exceptions=True)
         await self.eye.at_the_end(self.acknowledged, self.cancelled)
+
+    async def _others(self) -> None:
+        """Whoever else there is: nobody."""
+
+    def end(self) -> None:
+        """The world is over."""
+        if self.hub is not None:
+            self.hub.kill()
 
     def _all_over(self) -> bool:
         records = self.disk.truth._records.values()
@@ -231,18 +243,19 @@ class World:
         offer = WorkerOffer(
             name=name,
             host=name,
-            slots={TaskKind.COMMAND: 2, TaskKind.CHAT: 3},
+            slots=self.slots,
+            capabilities=self.capabilities,
             instance=f"instance-of-{name}",
             starts=self.starts[name],
         )
-        runner = SimulatedRunner(self.floor, name)
-        rules = WorkerRules(kinds=frozenset({TaskKind.COMMAND, TaskKind.CHAT}), commands=("*",))
+        runner = self.runner(name)
+        rules = WorkerRules(kinds=frozenset(self.slots), commands=("*",))
         daemon = Worker(
             NetLink(self.wires[name]),
             offer,
-            Abilities(rules=rules, runners={TaskKind.COMMAND: runner, TaskKind.CHAT: runner}),
+            Abilities(rules=rules, runners=dict.fromkeys(self.slots, runner)),
             WorkerSettings(identity=name, poll_wait_ms=2_000),
-            timing=self.timing,
+            timing=self.clock_of(name),
             guard=NoGuard(),
         )
 
@@ -257,32 +270,48 @@ class World:
                     daemon._main.cancel()
                     await asyncio.gather(daemon._main, return_exceptions=True)
 
-        self.workers[name] = asyncio.ensure_future(serve())
+        self.workers[name] = self.run_worker(name, serve())
+
+    def runner(self, name: str) -> SimulatedRunner:
+        """What does the work of a worker."""
+        return SimulatedRunner(self.floor, name)
+
+    def clock_of(self, _name: str) -> VirtualTiming:
+        """The clock of a machine; here all have one."""
+        return self.timing
+
+    def run_worker(self, _name: str, serving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A daemon begins."""
+        return asyncio.ensure_future(serving)
 
     async def _hand_in(self) -> None:
         """The client: one job after the other, each until it is acknowledged, cancellations at their time."""
         cancelling = []
         for job in sorted(self.story.jobs, key=lambda job: job.at_s):
             await asyncio.sleep(max(0.0, job.at_s - asyncio.get_running_loop().time()))
-            spec = _spec(job, {need for need in job.needs if need in self.acknowledged})
-            await self._until_answered(lambda parts, spec=spec: parts.hub.submit([spec]))  # type: ignore[misc]
+            spec = self.spec(job, {need for need in job.needs if need in self.acknowledged})
+            await self.until_answered(lambda parts, spec=spec: parts.hub.submit([spec]))  # type: ignore[misc]
             self.acknowledged.add(job.name)
             if job.cancelled_s is not None:
                 cancelling.append(asyncio.ensure_future(self._cancel(job)))
         await asyncio.gather(*cancelling)
 
+    def spec(self, job: Job, needs: set[str]) -> TaskSpec:
+        """What is handed in for a job."""
+        return _spec(job, needs)
+
     async def _cancel(self, job: Job) -> None:
         await asyncio.sleep(max(0.0, cast("float", job.cancelled_s) - asyncio.get_running_loop().time()))
         try:
-            await self._until_answered(lambda parts: parts.hub.cancel(job.name, "a person says so"))
+            await self.until_answered(lambda parts: parts.hub.cancel(job.name, "a person says so"))
         except ConflictError:
             return  # it has ended
         self.cancelled.add(job.name)
 
-    async def _until_answered(self, work: Callable[[HubParts], Awaitable[T]]) -> T:
+    async def until_answered(self, work: Callable[[HubParts], Awaitable[T]]) -> T:
         """Ask again until there is an answer: one that says no is raised."""
         while True:
-            hub = self.hub
+            hub = self.reached("client")
             try:
                 if hub is not None:
                     async with asyncio.timeout(20):
@@ -365,63 +394,3 @@ def _spec(job: Job, needs: set[str]) -> TaskSpec:
     if job.chat:
         return TaskSpec(prompt="write a function that adds two numbers", **common)
     return TaskSpec(kind=TaskKind.COMMAND, argv=("true",), **common)
-
-
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a story."""
-
-    wrong: tuple[str, ...]
-    states: dict[str, str]
-    commits: int
-    hubs: int
-    starts: int
-    until_s: float
-
-
-def live(story: Story) -> Seen:
-    """Play a story. Equal stories come to equal ends."""
-    rng = random.Random(story.seed ^ 0xC0DE)
-    seeded = _Seeded(rng)
-    with instead(hub_parts, "random", seeded), instead(link_module, "secrets", seeded):
-        return run(_lived(story))
-
-
-@contextlib.contextmanager
-def instead(owner: object, name: str, other: object) -> Iterator[None]:
-    """Something else in the place of a piece of the program, for a while."""
-    before = getattr(owner, name)
-    setattr(owner, name, other)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
-class _Seeded:
-    """In the place of the modules that roll dice."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-
-    def Random(self) -> random.Random:  # noqa: N802 - the name of what it replaces
-        return self._rng
-
-    def token_hex(self, size: int) -> str:
-        return f"{self._rng.getrandbits(8 * size):0{2 * size}x}"
-
-
-async def _lived(story: Story) -> Seen:
-    asyncio.get_running_loop().set_task_factory(marked)
-    world = World(story)
-    await world.live()
-    if world.hub is not None:
-        world.hub.kill()
-    records = sorted(world.disk.truth._records.items())
-    return Seen(
-        wrong=tuple(world.floor.wrong),
-        states={name: record.task.state.value for name, record in records},
-        commits=world.disk.commits,
-        hubs=world.hubs,
-        starts=world.floor.starts.total(),
-        until_s=asyncio.get_running_loop().time(),
-    )

@@ -44,7 +44,7 @@ from ostler.scheduling.intake import Settled
 from ostler.scheduling.purse import name_of
 from ostler.scheduling.signals import Probed, Restored
 from ostler.solver.searching import search_in_process
-from ostler.store.errors import FencedError
+from ostler.store.errors import StoreError
 from ostler.telemetry.durable import events_of
 from ostler.telemetry.event_log import EventLog
 from ostler.version import __version__
@@ -68,7 +68,7 @@ class HubParts:
         self.prober = prober
         self.pump = pump
         self.desk = desk
-        self.loader = Loader(drivers, self._spec_of, pump.post, pump.clock)
+        self.loader = Loader(drivers, self._spec_of, pump.post, pump.clock, pump.why_closed)
         self.plans = PlanDesk(pump, store, search_in_process)
         self.hub: Hub
         self.alerts: AlertParts
@@ -230,7 +230,7 @@ class HubParts:
         await self.hub.gateway.stop()
         if self.pump.fatal is None or not self.pump.fatal.done():
             event = Event(name="hub.stopped", at_ms=self.pump.clock.now_ms())
-            with contextlib.suppress(FencedError):  # another hub leads by now, and says nothing of this one
+            with contextlib.suppress(StoreError):  # full, out of reach, or another hub's by now: it stops all the same
                 await self.pump.apply([AppendEvents(events=(event,))])
         await self.pump.stop()
         await self.traces.stop()

@@ -96,6 +96,8 @@ async def run_hub(
     parts = await HubParts.start(chosen, store, drivers, timing)
     if fellows is not None:
         parts.hub.fellows = fellows
+    if door.closed_because is not None:
+        parts.pump.closed_because = door.closed_because
     guards = Guards.of(chosen.profile.hub, parts.hub.metrics.metering.refused)
     gateway = GatewayParts(parts, chosen.profile.gateway, timing, limits, public=door.public, sign_ins=guards.sign_ins)
     front = gateway.front() if chosen.profile.gateway.enabled else None

@@ -6,6 +6,9 @@ its answer was on its way already, so that no slot is held for somebody who has 
 
 Nothing is stored of a call that costs nothing. A paid one is let go when the money it holds is durable: when a limit
 was reached meanwhile it is denied, and nothing is held.
+
+A call that waited in line at a hub which another one may have replaced meanwhile is denied when its turn comes: the
+slot that it would get may be another's by now.
 """
 
 import asyncio
@@ -51,6 +54,10 @@ class LiveDesk:
             raise DeniedError(answer.denial)
         if answer.money is not None:
             await self._hold(call, answer.money)
+        closed = self._pump.closed_because()
+        if closed:
+            self.withdraw(call.id)
+            raise _stopping(call.id, call.attempt, closed)
         return answer.dispatch
 
     async def _hold(self, call: LiveCall, money: Reserve) -> None:
@@ -116,6 +123,6 @@ class LiveDesk:
                 future.set_exception(_stopping(call_id, 1))
 
 
-def _stopping(call_id: str, attempt: int) -> DeniedError:
-    wait = Wait(code=WaitCode.CAPACITY, since_ms=0, detail="the hub is stopping")
+def _stopping(call_id: str, attempt: int, detail: str = "the hub is stopping") -> DeniedError:
+    wait = Wait(code=WaitCode.CAPACITY, since_ms=0, detail=detail)
     return DeniedError(Denial(call_id=call_id, attempt=attempt, wait=wait, retry_after_ms=STOPPING_RETRY_MS))

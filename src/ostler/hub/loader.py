@@ -42,11 +42,15 @@ Post = Callable[[LoadEnded | UnloadEnded], Coroutine[None, None, None]]
 class Loader:
     """Runs loads and unloads until it is closed."""
 
-    def __init__(self, drivers: Drivers, spec_of: SpecOf, post: Post, clock: Clock) -> None:
+    def __init__(
+        self, drivers: Drivers, spec_of: SpecOf, post: Post, clock: Clock, closed_because: Callable[[], str] = str
+    ) -> None:
         self._drivers = drivers
         self._spec_of = spec_of
         self._post = post
         self._clock = clock
+        self._closed_because = closed_because
+        """Why nothing may be begun at an engine; empty while it may."""
         self._running: set[asyncio.Task[None]] = set()
 
     def begin(self, effect: LoadModel | UnloadModel) -> None:
@@ -133,6 +137,9 @@ class Loader:
         gone.append(Unloaded(endpoint=at.endpoint, model=at.model, unload_ms=took_ms))
 
     def _spec(self, endpoint: str) -> EndpointSpec:
+        closed = self._closed_because()
+        if closed:
+            raise CallError(FailureClass.ENVIRONMENT, closed)
         spec = self._spec_of(endpoint)
         if spec is None:
             raise CallError(FailureClass.ENDPOINT_DOWN, f"endpoint {endpoint} was removed")

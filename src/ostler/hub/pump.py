@@ -55,6 +55,10 @@ async def _nothing(_task: Task, _route: ModelRoute | None) -> Equipment:
     return NO_EQUIPMENT
 
 
+def _open() -> str:
+    return ""
+
+
 Observer = Callable[[Sequence[tuple[Command, Applied]]], None]
 
 
@@ -84,6 +88,10 @@ class Pump:
         """Told of what is durable, after it is. They are quick; what one raises is logged and stops nothing."""
         self.traces = False
         """Whether attempts hand on a trace of ours where their submitter has none."""
+        self.closed_because: Callable[[], str] = _open
+        """Why this hub may begin nothing at an endpoint; empty while it may. One of several hubs must not once another
+        one may lead: what waits in its memory is no longer its own to let go.
+        """
         self.fatal: asyncio.Future[BaseException] | None = None
         self.news = asyncio.Condition()
         """Notified whenever new events are durable."""
@@ -95,6 +103,10 @@ class Pump:
         self._alarm_ms = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
+
+    def why_closed(self) -> str:
+        """See `closed_because`."""
+        return self.closed_because()
 
     def start(self) -> None:
         """Start committing."""

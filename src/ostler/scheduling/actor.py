@@ -27,9 +27,9 @@ from ostler.scheduling.intake import (
     Settled,
     accept,
     class_key,
+    delay_over,
     expire,
     needs_detail,
-    place,
 )
 from ostler.scheduling.outcomes import failed, quiet_due, refused, release, reported, take_back, touched
 from ostler.scheduling.people import answer_due
@@ -241,7 +241,7 @@ class Scheduler:
     def _time_came(self, turn: Turn, task_id: str) -> None:
         task = self.books.tasks.get(task_id)
         if task is not None and task.state in (TaskState.SCHEDULED, TaskState.RETRY_WAIT, TaskState.QUEUED):
-            place(turn, task)
+            delay_over(turn, task)
 
     def _fallback(self, turn: Turn, task_id: str) -> None:
         """A fallback instant has come: announce it and let the round use the tier beside."""

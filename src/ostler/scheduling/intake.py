@@ -186,8 +186,36 @@ def enqueue(turn: Turn, task: Task) -> None:
     books.queue.push(
         task.id, class_key(books, task), int(task.priority), place_of(books.following, task, books.paths.place(task))
     )
-    if task.ttl_ms and task.facts.kind is not TaskKind.COMMAND:
-        books.timers.set(TimerKind.TTL, task.id, (task.eligible_ms or now_ms) + task.ttl_ms)
+    ttl_due_ms = _ttl_due_ms(task, now_ms)
+    if ttl_due_ms is not None:
+        books.timers.set(TimerKind.TTL, task.id, ttl_due_ms)
+
+
+def _ttl_due_ms(task: Task, now_ms: int) -> int | None:
+    """When the time to live of a task is over; `None` = never."""
+    if not task.ttl_ms or task.facts.kind is TaskKind.COMMAND:
+        return None
+    return (task.eligible_ms if task.eligible_ms is not None else now_ms) + task.ttl_ms
+
+
+def wait_for_money(turn: Turn, task: Task, wait: Wait, due_ms: int) -> None:
+    """Have a task wait by itself until there may be money for it, and be looked at again then. Its time to live goes
+    on: only a limit keeps it from running.
+    """
+    ttl_due_ms = _ttl_due_ms(task, turn.now_ms)
+    due_ms = due_ms if ttl_due_ms is None else min(due_ms, ttl_due_ms)
+    turn.books.timers.set(TimerKind.NOT_BEFORE, task.id, due_ms)
+    hold_back(turn, task, msgspec.structs.replace(wait, next_check_ms=due_ms))
+
+
+def delay_over(turn: Turn, task: Task) -> None:
+    """A delay of a task is over: it goes where it belongs, or to its end when it has waited for money long enough."""
+    ttl_due_ms = _ttl_due_ms(task, turn.now_ms)
+    waits_for_money = task.state is TaskState.QUEUED and task.wait is not None and task.wait.code is WaitCode.BUDGET
+    if waits_for_money and ttl_due_ms is not None and ttl_due_ms <= turn.now_ms:
+        _give_up(turn, task, task.wait)
+    else:
+        place(turn, task)
 
 
 def end(
@@ -276,7 +304,11 @@ def expire(turn: Turn, task_id: str) -> None:
     wait = books.queue.wait_of(task_id) or task.wait
     if wait is not None and _waits_its_turn(books, task, wait):
         books.timers.set(TimerKind.TTL, task_id, turn.now_ms + task.ttl_ms)
-        return
+    else:
+        _give_up(turn, task, wait)
+
+
+def _give_up(turn: Turn, task: Task, wait: Wait | None) -> None:
     waited_for = turn.wait(wait) if wait is not None else "unknown"
     seconds = task.ttl_ms / 1000
     message = f"waited longer than its time to live of {seconds:g} s; last reason: {waited_for}"

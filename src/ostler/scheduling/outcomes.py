@@ -23,7 +23,7 @@ from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Apply, ProbeNow, Stop
 from ostler.scheduling.escalating import advise
 from ostler.scheduling.failures import DEFAULT_BLOCK_MS, RULES, Move, NextStep, exclusion, next_step
-from ostler.scheduling.intake import end, forget, hold_back, place, settle_dependents
+from ostler.scheduling.intake import end, forget, place, settle_dependents, wait_for_money
 from ostler.scheduling.loading import call_measured
 from ostler.scheduling.noting import note
 from ostler.scheduling.people import ask
@@ -386,10 +386,8 @@ def refused(turn: Turn, task_id: str, generation: int, result: Refused) -> None:
     books.tasks[task_id] = row
     if row.session is None and result.limit:
         due_ms = purse.look_again_ms(books, result.limit, turn.now_ms)
-        books.timers.set(TimerKind.NOT_BEFORE, task_id, due_ms)
         since_ms = row.queued_ms if row.queued_ms is not None else turn.now_ms
-        wait = Wait(code=WaitCode.BUDGET, since_ms=since_ms, detail=reason, next_check_ms=due_ms)
-        hold_back(turn, row, wait)
+        wait_for_money(turn, row, Wait(code=WaitCode.BUDGET, since_ms=since_ms, detail=reason), due_ms)
     elif row.session is None:
         place(turn, row)
 

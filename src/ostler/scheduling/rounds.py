@@ -34,7 +34,7 @@ from ostler.scheduling.books import Turn
 from ostler.scheduling.effects import Assign
 from ostler.scheduling.engine_terms import engine_terms
 from ostler.scheduling.guiding import not_before_ms
-from ostler.scheduling.intake import forget, hold_back, route_request
+from ostler.scheduling.intake import forget, route_request, wait_for_money
 from ostler.scheduling.offering import Offers
 from ostler.scheduling.queue import BUDGET, WORKERS, ClassKey, PendingFallback, slot_of
 from ostler.scheduling.residency import about_to_run, wishes_of
@@ -238,8 +238,7 @@ def _hold(turn: Turn, key: ClassKey, task: Task, hold: Hold) -> bool:
 def _set_aside(turn: Turn, task: Task, wait: Wait) -> None:
     """Its own estimate is too large for what is left below a limit: it waits by itself, others of its class go on."""
     due_ms = min(turn.now_ms + purse.RETRY_MS, wait.next_check_ms or turn.now_ms + purse.RETRY_MS)
-    turn.books.timers.set(TimerKind.NOT_BEFORE, task.id, due_ms)
-    hold_back(turn, task, msgspec.structs.replace(wait, next_check_ms=due_ms))
+    wait_for_money(turn, task, wait, due_ms)
 
 
 def _note(turn: Turn, task: Task, wait: Wait) -> None:
