@@ -162,6 +162,28 @@ async def test_a_poll_that_comes_twice_takes_no_stop_away() -> None:
         assert (await link.poll(session, 0)).cancel == ()
 
 
+async def test_a_stop_waits_for_a_worker_that_has_not_polled_since_the_hub_started() -> None:
+    """The session outlived the hub's process, its mail did not: what is for it now is kept until it asks."""
+    async with house() as built:
+        session = await running(built, FIRST)
+        built.pump.outboxes.clear()  # as after a start: sessions are read from the store
+
+        await built.hub.cancel("t1", "a person says so")
+
+        assert (await built.hub.link.poll(session, 0)).cancel == (("t1", 1),)
+
+
+async def test_an_assignment_waits_for_a_worker_that_has_not_polled_since_the_hub_started() -> None:
+    """It is handed out with the first poll, not after a time-out."""
+    async with house() as built:
+        session = await running(built, FIRST)
+        built.pump.outboxes.clear()
+
+        await built.hub.submit([TaskSpec(id="t2", kind=TaskKind.COMMAND, argv=("true",))])
+
+        assert [one.task_id for one in (await built.hub.link.poll(session, 1_000)).assignments] == ["t2"]
+
+
 async def test_a_late_word_of_an_older_attempt_is_no_sign_of_the_newer() -> None:
     """Neither its progress nor its end."""
     async with house() as built:

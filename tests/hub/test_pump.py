@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -26,12 +27,15 @@ SESSION = Session(id="s", offer=OFFER, joined_ms=1, renewed_ms=1)
 
 
 class Scripted:
-    """An actor that answers every signal with what it was given, and wants to be woken when it was told to."""
+    """An actor that answers every signal with what it was given, and wants to be woken when it was told to. It knows of
+    no session.
+    """
 
     def __init__(self, *effects: Effect) -> None:
         self.effects = list(effects)
         self.heard: list[Signal] = []
         self.due_ms: int | None = None
+        self.books = SimpleNamespace(workers=SimpleNamespace(states={}))
 
     def handle(self, signal: Signal, now_ms: int) -> list[Effect]:
         self.heard.append(signal)

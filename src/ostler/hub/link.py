@@ -53,16 +53,14 @@ class LocalLink:
 
     async def poll(self, session_id: str, wait_ms: int) -> Poll:
         """Fetch the mail of a session."""
-        self._known(session_id)
-        outbox = self._pump.outboxes.setdefault(session_id, Outbox())
+        outbox = self._known(session_id)
         return await outbox.fetch(min(max(0, wait_ms), MAX_POLL_MS), self._lease_ms())
 
     async def report(self, session_id: str, reports: Sequence[Report]) -> None:
         """Take reports in; they are durable when this returns. Of attempts that were given to others since, they are
         kept as late reports: a worker sends them under its next session.
         """
-        self._known(session_id)
-        outbox = self._pump.outboxes.setdefault(session_id, Outbox())
+        outbox = self._known(session_id)
         for report in reports:
             outbox.confirm(report.task_id, report.generation, ended=isinstance(report, Finished))
             self.signs.heard(report, self._pump.clock.now_ms())
@@ -86,10 +84,14 @@ class LocalLink:
     def _lease_ms(self) -> int:
         return self._pump.scheduler.books.policy.scheduler.session_dead_ms
 
-    def _known(self, session_id: str) -> None:
+    def _known(self, session_id: str) -> Outbox:
+        """The mail of a session. Raises `NotFoundError` when there is no such session."""
         if session_id not in self._pump.scheduler.books.workers.states:
             self._pump.outboxes.pop(session_id, None)
+        outbox = self._pump.outbox_of(session_id)
+        if outbox is None:
             raise NotFoundError(f"no worker session {session_id}", remedy="join again")
+        return outbox
 
 
 def _is_overtaken(offer: WorkerOffer, newest: WorkerOffer) -> bool:

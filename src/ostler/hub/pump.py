@@ -202,11 +202,22 @@ class Pump:
         await self._tell(results)
         await self._deliver_all(stored, results)
 
+    def outbox_of(self, session_id: str) -> Outbox | None:
+        """The mail of a session; `None` when there is no such session.
+
+        Sessions outlive the hub's process and their mail does not, so it is made for the first who needs it: a worker
+        that polls, or what is to be told to it.
+        """
+        found = self.outboxes.get(session_id)
+        if found is None and session_id in self.scheduler.books.workers.states:
+            found = self.outboxes[session_id] = Outbox()
+        return found
+
     def _hand_on(self, effect: Stop | ProbeNow | LoadModel | UnloadModel | Replan) -> None:
         """An effect that stores nothing: somebody else's to carry out."""
         match effect:
             case Stop():
-                outbox = self.outboxes.get(effect.session_id)
+                outbox = self.outbox_of(effect.session_id)
                 if outbox is not None:
                     outbox.stop(effect.task_id, effect.generation)
             case ProbeNow():
@@ -291,7 +302,7 @@ class Pump:
         return task is not None and (task.generation, task.session) == (assigned.generation, effect.session_id)
 
     def _deliver(self, effect: Assign, handed: Handed, equipment: Equipment = NO_EQUIPMENT) -> None:
-        outbox = self.outboxes.get(effect.session_id)
+        outbox = self.outbox_of(effect.session_id)
         if outbox is None or not self._is_held(effect):
             return  # the session ended, or its worker came back without it: the attempt was taken back
         outbox.assign(
