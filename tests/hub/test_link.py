@@ -1,5 +1,6 @@
 """The hub's own link passes the suite of all links."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,7 +13,9 @@ from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.domain.work import Assignment, Finished, Progress, Started
 from ostler.hub.link import LocalLink
 from ostler.scheduling.signals import Cancel, WorkerLeft
+from ostler.store.errors import StoreError
 from tests.hub.house import House, house
+from tests.hub.stores import HeldStore
 from tests.workers.link_conformance import LinkConformance
 
 
@@ -182,6 +185,40 @@ async def test_an_assignment_waits_for_a_worker_that_has_not_polled_since_the_hu
         await built.hub.submit([TaskSpec(id="t2", kind=TaskKind.COMMAND, argv=("true",))])
 
         assert [one.task_id for one in (await built.hub.link.poll(session, 1_000)).assignments] == ["t2"]
+
+
+async def test_a_repeated_report_is_acknowledged_when_the_first_is_durable() -> None:
+    """It changes nothing more, but the worker forgets the end once it is told that it has arrived."""
+    store = HeldStore()
+    async with house(store) as built:
+        session = await running(built, FIRST)
+        ends = [Finished(task_id="t1", generation=1, at_ms=1, ok=True)]
+        store.hold()
+        first = asyncio.create_task(built.hub.link.report(session, ends))
+        await store.came(len(store.asked) + 1)
+        again = asyncio.create_task(built.hub.link.report(session, ends))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not again.done()
+
+        await store.let()
+        await asyncio.gather(first, again)
+        detail = await store.task("t1")
+        assert detail is not None
+        assert detail.task.state is TaskState.SUCCEEDED
+
+
+async def test_a_repeated_report_is_refused_once_the_store_has_given_up() -> None:
+    """The hub stops, and the next one must hear of the end: the worker has to keep it."""
+    async with house() as built:
+        session = await running(built, FIRST)
+        ends = [Finished(task_id="t1", generation=1, at_ms=1, ok=True)]
+        built.pump.committer._given_up = StoreError("the disk is full")
+
+        for _ in range(2):
+            with pytest.raises(StoreError, match="the disk is full"):
+                await built.hub.link.report(session, ends)
+        built.pump.committer._given_up = None
 
 
 async def test_a_late_word_of_an_older_attempt_is_no_sign_of_the_newer() -> None:

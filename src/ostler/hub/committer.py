@@ -61,6 +61,17 @@ class Committer:
         self._wake.set()
         return future
 
+    async def settled(self) -> None:
+        """Wait until all that the books ran ahead with is stored: an answer that says only what they say rests on it.
+
+        Raises what the store gave up for.
+        """
+        ahead = [batch.future for batch in (*self._under_way, *self._waiting) if batch.must and not batch.future.done()]
+        if ahead:
+            await asyncio.wait(ahead)
+        if self._given_up is not None:
+            raise self._given_up
+
     async def stop(self) -> None:
         """Commit what waits or is under way, then stop."""
         if self._task is None:

@@ -68,6 +68,8 @@ class LocalLink:
         carried = [self._pump.start_signal(Reported(session_id=session_id, report=report)) for report in taken]
         for task in carried:
             await task
+        # One that came before stores nothing, but what it did may not be stored yet, and the worker forgets it now.
+        await self._pump.committer.settled()
 
     async def leave(self, session_id: str, life: str = "") -> None:
         """Close a session in good order. From a process that another one has followed it is no news."""
