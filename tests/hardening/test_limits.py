@@ -206,9 +206,9 @@ def _token_name() -> None:
 def _in_line() -> None:
     hub = SimpleNamespace(settings=CALLS, views=dict, key_needed=False)
     gateway, head = Gateway(cast("Any", hub), Door()), Head(method="POST", path="/v1/messages")
-    gateway.open = set(range(CALLS.max_waiting - 1))  # type: ignore[arg-type]
+    gateway.open = dict.fromkeys(cast("Any", range(CALLS.max_waiting - 1)))
     assert gateway.key_of(head) is None
-    gateway.open.add(cast("Any", "one more"))
+    gateway.open[cast("Any", "one more")] = None
     with pytest.raises(BusyError) as caught:
         gateway.key_of(head)
     assert (caught.value.http_status, caught.value.retry_after_ms) == (503, 1_000)

@@ -36,15 +36,15 @@ def main() -> int:
     cli.add_argument("--first", type=int, default=0)
     cli.add_argument("--seed", type=int, help="this one alone, with its story")
     cli.add_argument("--world", choices=("both", *WORLDS), default="both", help="one hub alone, or everything")
-    cli.add_argument("--jobs", type=int, default=24)
-    cli.add_argument("--faults", type=int, default=12)
+    cli.add_argument("--tasks", type=int, default=24, help="how many a story has")
+    cli.add_argument("--faults", type=int, default=12, help="how many a story has")
     cli.add_argument("--shrink", action="store_true", help="look for the smallest story that is still wrong")
     told = cli.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what dies with a process is retrieved by nobody
     worlds = list(WORLDS) if told.world == "both" else [told.world]
     if told.seed is not None:
-        stories = [WORLDS[world](told.seed, jobs=told.jobs, faults=told.faults) for world in worlds]
+        stories = [WORLDS[world](told.seed, jobs=told.tasks, faults=told.faults) for world in worlds]
         return max(_one(story, shrink=told.shrink) for story in stories)
     began = told_s = time.monotonic()
     wrong = 0
@@ -53,7 +53,7 @@ def main() -> int:
             told_s = time.monotonic()
             say(f"... {played} seeds, {wrong} wrong")
         for world in worlds:
-            problems = _wrong(WORLDS[world](seed, jobs=told.jobs, faults=told.faults))
+            problems = _wrong(WORLDS[world](seed, jobs=told.tasks, faults=told.faults))
             if problems:
                 wrong += 1
                 say(f"seed {seed} of the {world} world: {'; '.join(problems[:3])}")

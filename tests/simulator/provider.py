@@ -8,6 +8,9 @@ answer takes stands in the prompt. `Floor` counts who uses what; what ought not 
 """
 
 import asyncio
+import math
+from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import msgspec
@@ -25,6 +28,8 @@ LISTED = {"box": ("small", "other"), "cloud": ("large",)}
 LOAD_S, UNLOAD_S = 3.0, 0.5
 PIECES = 4
 RETRY_AFTER_S = 2
+HEARD_S = 0.001
+"""So long an answer takes to who asked, at the most."""
 ANSWER = "so it is"
 
 
@@ -40,6 +45,8 @@ class House:
         """So many times as long as usual."""
         self.leads: Any = lambda _process: True
         """Whether a process may act."""
+        self.term: Callable[[], int] = int
+        """Which term of which leader it is."""
 
     def begin(self, call: object, endpoint: str, model: str, by: object) -> None:
         """A call arrives."""
@@ -62,15 +69,28 @@ class House:
     def use(self, endpoint: str, model: str) -> None:
         """An engine loads what it is asked for, whatever it throws out."""
         if endpoint == "box" and self.resident != model:
-            self.out("a call")
+            self.out("a call", self.term())
             self.resident = model
 
-    def out(self, who: str) -> None:
-        """The model in memory has to go."""
-        busy = [by for at, model, by in self.calls.values() if (at, model) == ("box", self.resident)]
+    def load(self, model: str, ordered: int) -> None:
+        """A model comes; what is there has to go."""
+        if self.resident not in (None, model):
+            self.out("a load", ordered)
+        self.resident = model
+
+    def unload(self, model: str, ordered: int) -> None:
+        """A model goes, if it is there."""
+        if self.resident == model:
+            self.out("an unload", ordered)
+
+    def out(self, who: str, ordered: int) -> None:
+        """The model in memory has to go. What was ordered in an earlier term is nobody's fault: who leads now cannot
+        call it back.
+        """
+        busy = [caller for at, model, caller in self.calls.values() if (at, model) == ("box", self.resident)]
         using = [name for name, at in self.floor.at.items() if at == ("box", self.resident)]
         tasks = [name for name in using if not self.floor.is_frozen(name)]
-        if tasks or any(self.leads(by) for by in busy):
+        if ordered == self.term() and (tasks or any(self.leads(caller) for caller in busy)):
             self.floor.say(f"{who} threw {self.resident} out of memory while it was in use")
         self.resident = None
 
@@ -87,8 +107,8 @@ class SimulatedUpstream:
     def __init__(self, house: House, timing: Timing) -> None:
         self._house = house
         self._timing = timing
-        self._blocked: dict[str, int] = {}
-        """Endpoint -> until when, by the clock of this hub, it was told to stay away."""
+        self._blocked: dict[str, tuple[int, float]] = {}
+        """Endpoint -> until when, by the clock of this hub, it was told to stay away, and the true time of that."""
 
     async def send(self, spec: EndpointSpec, request: UpstreamRequest) -> "Answer":
         """See the port."""
@@ -96,9 +116,7 @@ class SimulatedUpstream:
         asked = msgspec.json.decode(request.body)
         takes_s = float(asked["messages"][-1]["content"].split()[-1]) * house.slow
         answer = Answer(house, spec, asked, takes_s)
-        early_ms = self._blocked.get(spec.name, 0) - self._timing.now_ms()
-        if early_ms > 0:
-            house.floor.say(f"{spec.name} was called {early_ms} ms before it said to come back")
+        self._not_early(spec.name)
         house.begin(answer, spec.name, asked["model"], by)
         try:
             await asyncio.sleep(0.005)
@@ -117,8 +135,18 @@ class SimulatedUpstream:
             return
         if floor.rng.random() < 0.5:
             raise CallError(FailureClass.SERVER, "internal error")
-        self._blocked[endpoint] = self._timing.now_ms() + RETRY_AFTER_S * 1_000
+        until_ms = self._timing.now_ms() + RETRY_AFTER_S * 1_000
+        self._blocked[endpoint] = until_ms, asyncio.get_running_loop().time()
         raise CallError(FailureClass.RATE_LIMIT, "too many", retry_after_ms=RETRY_AFTER_S * 1_000)
+
+    def _not_early(self, endpoint: str) -> None:
+        """Nobody comes before it was told to, whichever clock it goes by: its own may have jumped. Who comes
+        while the refusal is on its way has not heard of it.
+        """
+        until_ms, said_s = self._blocked.get(endpoint, (0, -math.inf))
+        gone_s = asyncio.get_running_loop().time() - said_s
+        if until_ms > self._timing.now_ms() and HEARD_S < gone_s < RETRY_AFTER_S:
+            self._house.floor.say(f"{endpoint} was called {gone_s:.3f} s after it said to wait {RETRY_AFTER_S} s")
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -219,20 +247,31 @@ class HouseDrivers(SimulatedDrivers):
 
     async def load(self, spec: EndpointSpec, model: str, context_tokens: int | None = None) -> Resident | None:
         """See the port."""
-        await self._reached(spec, LOAD_S)
-        if self.house.resident not in (None, model):
-            self.house.out("a load")
-        self.house.resident = model
+        term = self.house.term()
+        await self._ordered(spec, LOAD_S, lambda: self.house.load(model, term))
         return Resident(model=model, context_tokens=context_tokens)
 
     async def unload(self, spec: EndpointSpec, model: str) -> bool:
         """See the port."""
-        await self._reached(spec, UNLOAD_S)
-        if self.house.resident == model:
-            self.house.out("an unload")
+        term = self.house.term()
+        await self._ordered(spec, UNLOAD_S, lambda: self.house.unload(model, term))
         return True
 
-    async def _reached(self, spec: EndpointSpec, takes_s: float) -> None:
-        await asyncio.sleep(takes_s * self.house.slow)
-        if spec.name in self.house.floor.down:
-            raise CallError(FailureClass.NETWORK, "nobody answers")
+    def _ordered(self, spec: EndpointSpec, takes_s: float, work: Callable[[], None]) -> asyncio.Future[None]:
+        """The answer of the engine. It does what it was asked also when who asked is frozen or gone by then."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] = loop.create_future()
+
+        def ended() -> None:
+            is_down = spec.name in self.house.floor.down
+            if not is_down:
+                work()
+            if answer.done():
+                return
+            if is_down:
+                answer.set_exception(CallError(FailureClass.NETWORK, "nobody answers"))
+            else:
+                answer.set_result(None)
+
+        loop.call_later(takes_s * self.house.slow, ended, context=Context())
+        return answer

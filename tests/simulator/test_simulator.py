@@ -17,7 +17,7 @@ FOUND = (10, 27, 54, 116, 134, 210, 2174, 20184)
 """Seeds that once went wrong: each was a mistake of the program."""
 
 
-BITING = (0, 4, 8, 9, 11, 13)
+BITING = (0, 4, 8, 9, 11, 13, 311)
 
 
 @pytest.mark.parametrize("seed", [*FOUND, *(1_000 + number for number in range(SEEDS))])

@@ -74,6 +74,7 @@ class WholeWorld(World):
         self.clocks = {name: VirtualTiming() for name in (*SITES, *self.wires)}
         self.house = House(self.floor)
         self.house.leads = self._leads
+        self.house.term = lambda: self.disk.epoch
         self.floor.used, self.floor.check_slots = self.house.use, self.house.check_slots
         self.eye: WholeEye = WholeEye(self, WHOLE_CAP_MICRO_USD)
         self.sites: dict[str, Site] = {}

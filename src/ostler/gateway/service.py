@@ -65,7 +65,7 @@ class Gateway:
     def __init__(self, hub: Hub, door: Door) -> None:
         self.hub = hub
         self.door = door
-        self.open: set[Watch] = set()
+        self.open: dict[Watch, None] = {}
         """Calls under way."""
         self._names = DecisionNames()
         self._manners = Manners()
@@ -118,13 +118,13 @@ class Gateway:
         story.trace = hub.trace_of(story.id, story.key, story.head.traceparent)
         call = self._call(story, wish, terms)
         watch = Watch(line, terms.deadline_s)
-        self.open.add(watch)
+        self.open[watch] = None
         self._idle.clear()
         try:
             run = CallRun(hub, story, exchange, terms, asked=asked, watch=watch, outlet=Outlet(line, watch))
             await run.run(call)
         finally:
-            self.open.discard(watch)
+            self.open.pop(watch, None)
             watch.close()
             if not self.open:
                 self._idle.set()

@@ -51,18 +51,18 @@ class Loader:
         self._clock = clock
         self._closed_because = closed_because
         """Why nothing may be begun at an engine; empty while it may."""
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], None] = {}
 
     def begin(self, effect: LoadModel | UnloadModel) -> None:
         """Start to carry an effect out."""
         work = self._load(effect) if isinstance(effect, LoadModel) else self._unload(effect)
         task = asyncio.ensure_future(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running[task] = None
+        task.add_done_callback(self._running.pop)
 
     async def close(self) -> None:
         """Stop waiting for what is under way."""
-        for task in self._running:
+        for task in tuple(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
