@@ -1,8 +1,10 @@
 """The mirror of the ledger: it says what the store says, from the start on and after every command."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ostler.budget import mirror as rules
 from ostler.budget.book import LedgerBook
 from ostler.budget.mirror import QUARTERS_KEPT_MS, Mirror, since_needed
 from ostler.budget.windows import DAY_MS, LATEST_MS
@@ -118,3 +120,38 @@ def test_quarters_of_long_ago_are_forgotten_and_their_days_are_not() -> None:
     quarters_kept = 4 * (QUARTERS_KEPT_MS // DAY_MS + 2)
     assert len(mirror) <= days + 1 + quarters_kept
     assert mirror.spent(ALL).used.micro_usd == 4 * days * 10_000
+
+
+def of_task(name: str) -> Span:
+    """All that a task has come to."""
+    return Span(scope=ScopeKind.TASK, value=name, start_ms=0, end_ms=LATEST_MS)
+
+
+def test_sums_of_single_tasks_are_kept_of_the_newest_and_of_those_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that runs for a year has charged a million tasks; only what is still of use is remembered of them."""
+    monkeypatch.setattr(rules, "KEPT_SINGLE", 5)
+    mirror = Mirror()
+    mirror.take(Reserve(attempt="long/1", at_ms=NOW_MS, amount=usd(1), scopes=Scopes(task="long", batch="b")))
+    for number in range(50):
+        scopes = Scopes(task=f"t{number}", batch="b")
+        mirror.take(Settle(attempt=f"t{number}/1", at_ms=NOW_MS, amount=usd(0.5), scopes=scopes))
+        assert mirror.spent(of_task(f"t{number}")).used.micro_usd == 500_000
+        assert len(mirror) <= 5 + 2 * 3 + 1, "six rows of all and of the batch, and those of single tasks"
+
+    assert mirror.spent(of_task("long")).held.micro_usd == 1_000_000
+    assert mirror.spent(of_task("t49")).used.micro_usd == 500_000
+    assert mirror.spent(of_task("t3")).used.micro_usd == 0, "forgotten, also where it was asked before"
+    batch = Span(scope=ScopeKind.BATCH, value="b", start_ms=0, end_ms=LATEST_MS)
+    assert mirror.spent(batch).used.micro_usd == 25_000_000, "what has few values is not forgotten"
+
+
+def test_a_task_that_is_charged_again_counts_as_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So one that goes on for long is not forgotten for its age."""
+    monkeypatch.setattr(rules, "KEPT_SINGLE", 3)
+    mirror = Mirror()
+    for number in range(12):
+        for name in ("old", f"t{number}"):
+            scopes = Scopes(task=name)
+            mirror.take(Settle(attempt=f"{name}/{number}", at_ms=NOW_MS, amount=usd(0.25), scopes=scopes))
+
+    assert mirror.spent(of_task("old")).used.micro_usd == 12 * 250_000

@@ -209,6 +209,7 @@ hub:
   max_open_requests: 20
   max_open_tasks: 5000
   sign_in_failures_per_minute: 5
+  keep_tasks: 45d
 budget:
   monthly_hard_cap: 50
   monthly_soft_cap: 45.5

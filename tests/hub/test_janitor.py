@@ -92,3 +92,36 @@ def test_what_is_kept_for_a_short_time_is_looked_at_more_often() -> None:
     kept = {30 * day_s: 3_600, 10 * hour_s: 3_600, hour_s: 360, 60: 10, 1: 10}
 
     assert {keep_s: rules.sweep_every_s(keep_s * 1000) for keep_s in kept} == kept
+
+
+async def test_tasks_that_ended_long_ago_go_unless_an_open_one_needs_them() -> None:
+    """With what they said; the young and the open stay, and what is needed is still handed over."""
+    async with house() as built:
+        names = ("old", "needed", "waits", "last")
+        for name in names:
+            needs = ("needed",) if name == "waits" else ()
+            await built.hub.submit(
+                [TaskSpec(id=name, kind=TaskKind.COMMAND, argv=("true",), needs=needs, held=name == "waits")]
+            )
+        for name in ("old", "last"):
+            await built.hub.cancel(name)
+        built.clock.pass_ms(91 * DAY_MS)
+        await built.hub.submit([TaskSpec(id="young", kind=TaskKind.COMMAND, argv=("true",))])
+        await built.hub.cancel("young")
+
+        looked = await Janitor(built.pump, built.store).sweep_tasks()
+
+        left = await built.store.rows([*names, "young"])
+        assert looked >= len(names)
+        assert set(left) == {"needed", "waits", "young"}
+
+
+async def test_what_is_looked_at_ends_with_the_first_young_task() -> None:
+    """However many came after it: a sweep of a store in which nothing is old costs one look."""
+    async with house() as built:
+        await built.hub.submit([TaskSpec(id=f"t{n}", kind=TaskKind.COMMAND, argv=("true",)) for n in range(250)])
+
+        assert await Janitor(built.pump, built.store).sweep_tasks() == 0
+        built.clock.pass_ms(91 * DAY_MS)
+        assert await Janitor(built.pump, built.store).sweep_tasks() == 250
+        assert len(await built.store.rows(["t0", "t249"])) == 2

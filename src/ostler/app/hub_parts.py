@@ -15,8 +15,10 @@ from ostler.app.kinds import shipped_kinds
 from ostler.app.loop_rules import loop_rules
 from ostler.app.profiles import Chosen, setting_rows
 from ostler.app.trace_parts import TraceParts
+from ostler.budget.buckets import TIMELESS, Grain
 from ostler.budget.mirror import since_needed
 from ostler.budget.recovery import recovered
+from ostler.budget.windows import EARLIEST_MS, LATEST_MS
 from ostler.config.agent_files import read_agents
 from ostler.config.settings import AgentSettings, HubSettings, LoadedProfile
 from ostler.domain.allowances import Reported
@@ -25,9 +27,10 @@ from ostler.domain.commands import AppendEvents, Release, Settle
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
-from ostler.domain.ledger import LedgerQuery
+from ostler.domain.ledger import LedgerQuery, Span, Spent, Summed, tick_name
 from ostler.domain.limits import ScopeKind
 from ostler.domain.ports import OpenWork, Store
+from ostler.domain.tasks import Task
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.prober import Prober
 from ostler.hub.board_views import Savings
@@ -123,6 +126,7 @@ class HubParts:
         await parts.hub.alerts.start()
         parts.hub.metrics.enabled = chosen.profile.telemetry.metrics
         parts.janitor.keep_events_ms = chosen.profile.telemetry.keep_events_ms
+        parts.janitor.keep_tasks_ms = chosen.profile.hub.keep_tasks_ms
         parts.janitor.start()
         parts.hub.loops.runner.rules = loop_rules(chosen.profile)
         await parts.hub.loops.runner.start()
@@ -144,7 +148,7 @@ class HubParts:
             metadata={"version": __version__, "recovered_tasks": self.recovered},
         )
         await self.pump.apply([AppendEvents(events=(event,)), *await self._money_taken_back(work)])
-        await self._take_up_money(work.allowances)
+        await self._take_up_money(work.allowances, work.tasks)
         settled = await self._settled(work)
         self.prober.start()
         for spec in declared:
@@ -172,10 +176,24 @@ class HubParts:
         alive = {name_of(task.id, task.generation) for task in work.tasks if task.session is not None}
         return recovered(await self.store.open_reservations(), self.pump.clock.now_ms(), alive=alive)
 
-    async def _take_up_money(self, reports: Sequence[Reported]) -> None:
+    async def _spent_by_open(self, tasks: Sequence[Task]) -> list[Summed]:
+        """What open tasks that ran before, and their ticks, have come to: of others nobody asks. O(those)."""
+        tried = [task for task in tasks if task.generation]
+        ticks = {tick_name(task.facts.session or "", task.facts.tick) for task in tried if task.facts.tick}
+        whose = [(ScopeKind.TASK, task.id) for task in tried] + [(ScopeKind.TICK, name) for name in sorted(ticks)]
+        spans = [Span(scope=kind, value=name, start_ms=EARLIEST_MS, end_ms=LATEST_MS) for kind, name in whose]
+        found = await self.store.spent(spans) if spans else []
+        return [
+            Summed(scope=span.scope.value, value=span.value, grain=int(Grain.ALL), start_ms=0, spent=spent)
+            for span, spent in zip(spans, found, strict=True)
+            if spent != Spent()
+        ]
+
+    async def _take_up_money(self, reports: Sequence[Reported], tasks: Sequence[Task]) -> None:
         """What is used and held by now, for the choice of a route."""
         since_ms = since_needed(self.pump.scheduler.books.policy.budget.limits, self.pump.clock.now_ms())
-        sums = await self.store.sums(tuple(ScopeKind), since_ms)
+        kinds = tuple(kind for kind in ScopeKind if kind not in TIMELESS)
+        sums = [*await self.store.sums(kinds, since_ms), *await self._spent_by_open(tasks)]
         lately = await self.store.ledger(LedgerQuery(newest_first=True, limit=LEARNED_FROM_ENTRIES))
         reserved, now_ms = await self.store.open_reservations(), self.pump.clock.now_ms()
         self.pump.scheduler.restore_money(sums, reserved, lately, now_ms=now_ms, reports=reports)

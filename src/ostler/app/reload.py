@@ -26,6 +26,7 @@ async def watch_profile(parts: HubParts, profile: LoadedProfile, path: str | Non
         parts.alerts.follow(loaded)
         parts.hub.metrics.enabled = loaded.telemetry.metrics
         parts.janitor.keep_events_ms = loaded.telemetry.keep_events_ms
+        parts.janitor.keep_tasks_ms = loaded.hub.keep_tasks_ms
         parts.hub.gateway.keep_calls_ms = loaded.gateway.keep_calls_ms
         parts.follow_agents(loaded.agents)
         parts.hub.loops.runner.rules = loop_rules(loaded)

@@ -2,15 +2,17 @@
 
 It is taken up from the store once, and then told of every command that goes there, in the order in which they go: it
 says what the store will say when they are durable. What another program writes into the same ledger it does not see;
-the store does, and has the last word when it reserves.
+the store does, and has the last word when it reserves. For the same reason it may forget: what single tasks and ticks
+have come to is kept of the newest `KEPT_SINGLE` of them, and of those that hold something; there is no end to them.
 
 Cost: a question that was asked before is a look-up; a new one adds up at most 190 quarters and the days between. A
 command changes the sums it is counted in, and the answers that are kept of them.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
-from ostler.budget.buckets import BucketKey, Grain, Piece, buckets, pieces
+from ostler.budget.buckets import TIMELESS, BucketKey, Grain, Piece, buckets, pieces
 from ostler.budget.ledger import Account, Change, change, entry_for, follow, plus
 from ostler.budget.windows import DAY_MS, EARLIEST_MS, QUARTER_MS, extent
 from ostler.domain.commands import LedgerCommand, Reserve
@@ -19,10 +21,13 @@ from ostler.domain.limits import Limit, ScopeKind, Unit
 
 KEPT_ANSWERS = 4_096
 KEPT_UNSURE = 4_096
+KEPT_SINGLE = 10_000
+"""So many tasks and ticks."""
 QUARTERS_KEPT_MS = 70 * DAY_MS
 """Longer than a month in any time zone: what is older is counted by the day."""
 _STEP_MS = {Grain.ALL: 1, Grain.QUARTER: QUARTER_MS, Grain.DAY: DAY_MS}
 _NONE = Spent()
+_SINGLE = frozenset(kind.value for kind in TIMELESS)
 
 
 class Mirror:
@@ -30,6 +35,8 @@ class Mirror:
 
     def __init__(self) -> None:
         self._sums: dict[BucketKey, Spent] = {}
+        self._single: OrderedDict[BucketKey, None] = OrderedDict()
+        """Sums of tasks and ticks, those that were charged last at the end."""
         self._open: dict[str, Account] = {}
         self._unsure: dict[str, Account] = {}
         """Attempts whose end nobody told: a late report of it is still charged. The oldest are forgotten."""
@@ -46,7 +53,7 @@ class Mirror:
     ) -> None:
         """Take up what the store holds. `lately`: its newest entries, the newest first."""
         for row in sums:
-            self._sums[BucketKey(row.scope, row.value, row.grain, row.start_ms)] = row.spent
+            self._keep(BucketKey(row.scope, row.value, row.grain, row.start_ms), row.spent)
         for entry in reserved:
             self._open[entry.attempt] = follow(None, entry)
         ended: set[str] = set()
@@ -126,12 +133,31 @@ class Mirror:
         if charged_ms - self._day_ms >= DAY_MS:
             self._next_day(charged_ms - charged_ms % DAY_MS)
         for key in buckets(scopes, charged_ms):
-            self._sums[key] = _sum(self._sums.get(key, _NONE), step.used, step.held)
+            self._keep(key, _sum(self._sums.get(key, _NONE), step.used, step.held))
         for kind in ScopeKind:
             answers = self._answers.get((kind, scopes.of(kind)), {})
             for span, known in answers.items():
                 if span.counts(scopes, charged_ms):
                     answers[span] = _sum(known, step.used, step.held)
+
+    def _keep(self, key: BucketKey, spent: Spent) -> None:
+        self._sums[key] = spent
+        if key.scope not in _SINGLE:
+            return
+        self._single[key] = None
+        self._single.move_to_end(key)
+        for _ in range(2):  # twice, so that what was passed by for being held is made up for
+            if len(self._single) > KEPT_SINGLE:
+                self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        oldest = next(iter(self._single))
+        if self._sums[oldest].held.requests:  # it still runs
+            self._single.move_to_end(oldest)
+            return
+        del self._single[oldest], self._sums[oldest]
+        gone = self._answers.pop((ScopeKind(oldest.scope), oldest.value), {})
+        self._kept -= len(gone)
 
     def _next_day(self, day_ms: int) -> None:
         """Forget quarters that no window begins or ends in any more. Once a day."""

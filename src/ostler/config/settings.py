@@ -59,6 +59,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """So many tasks may not have ended; 0 = any number."""
     sign_in_failures_per_minute: Count = 10
     """So often an address may present a token that is not valid; 0 = any number of times."""
+    keep_tasks_ms: Milliseconds = 90 * 86_400_000
+    """How long tasks are kept after they ended, and their batch with them."""
 
 
 class WorkerSlots(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -225,6 +225,20 @@ class PruneEvents(msgspec.Struct, frozen=True, kw_only=True, tag="prune_events")
     to_seq: int
 
 
+class PruneTasks(msgspec.Struct, frozen=True, kw_only=True, tag="prune_tasks"):
+    """Forget tasks that ended before an instant, of those numbered above `after_seq` up to `to_seq`, with their specs,
+    attempts, decisions, outputs and late reports. A batch goes together: none of it while one of its tasks is open, or
+    ended later; its plans go with its last task. The newest task of all stays, so that no number is given twice.
+    Outcomes, charges and sums of events are kept.
+    """
+
+    before_ms: int
+    after_seq: int
+    to_seq: int
+    keep: tuple[str, ...] = ()
+    """Ids that stay all the same: others need them."""
+
+
 class PutAlerts(msgspec.Struct, frozen=True, kw_only=True, tag="put_alerts"):
     """Insert or replace alerts, by rule and subject."""
 
@@ -288,6 +302,7 @@ Command = (
     | PutCalls
     | PruneCalls
     | PruneEvents
+    | PruneTasks
     | PutAlerts
     | PutObservations
     | ForgetObservations

@@ -64,6 +64,8 @@ class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
     batch: str | None = None
     limit: int = 100
     before_seq: int | None = None
+    after_seq: int | None = None
+    """List those above this number instead, oldest first, whatever their state and batch."""
 
 
 class CallQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ostler.budget.buckets import pieces
 from ostler.budget.ledger import Account, follow
-from ostler.domain.commands import Command, PruneCalls, PruneEvents, PutObservations, Result
+from ostler.domain.commands import Command, PruneCalls, PruneEvents, PruneTasks, PutObservations, Result
 from ostler.domain.event_totals import totals_of
 from ostler.domain.ledger import Span, Spent
 from ostler.domain.live import GatewayKey
@@ -250,7 +250,10 @@ class Flusher:
         self._many(sql.put_plan, list(registry.plans.values()))
         self._many(sql.put_alert, list(registry.alerts.values()))
         for pruning in registry.prunings:
-            self._prune_events(pruning)
+            if isinstance(pruning, PruneTasks):
+                self._prune_tasks(pruning)
+            else:
+                self._prune_events(pruning)
         for step in registry.observations:
             if isinstance(step, PutObservations):
                 self._many(sql.insert_observation, list(map(rows.observation_row, step.observations)))
@@ -258,6 +261,21 @@ class Flusher:
                 self._many(sql.drop_observation, [(name,) for name in step.ids])
             else:
                 self._cursor.execute(sql.forget_observations, rows.observation_query(step.which))
+
+    def _prune_tasks(self, step: PruneTasks) -> None:
+        """After the tasks of this flush are written, as below. O(tasks in the span + tasks of their batches)."""
+        sql, execute = self._sql, self._cursor.execute
+        found = execute(sql.old_tasks, (step.after_seq, step.to_seq, step.before_ms)).fetchall()
+        batches = {batch for _, _, batch in found if batch is not None}
+        going_on = {
+            batch for batch in sorted(batches) if execute(sql.batch_goes_on, (batch, step.before_ms)).fetchone()
+        }
+        stays = frozenset(step.keep)
+        gone = [(seq,) for seq, name, batch in found if batch not in going_on and name not in stays]
+        for text in sql.drop_tasks:
+            self._many(text, gone)
+        empty = [batch for batch in sorted(batches - going_on) if not execute(sql.batch_is_there, (batch,)).fetchone()]
+        self._many(sql.drop_plans, [(batch,) for batch in empty])
 
     def _prune_events(self, step: PruneEvents) -> None:
         """After the tasks of this flush are written: one that it opened again keeps its events."""

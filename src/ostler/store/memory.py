@@ -31,6 +31,7 @@ from ostler.domain.commands import (
     NewTask,
     PruneCalls,
     PruneEvents,
+    PruneTasks,
     PutAlerts,
     PutAllowances,
     PutCalls,
@@ -68,6 +69,7 @@ from ostler.store.guards import is_repeated, submit_problem, token_problem, upda
 from ostler.store.memory_events import MemoryEvents
 from ostler.store.memory_gateway import MemoryGateway
 from ostler.store.memory_loops import MemoryLoops
+from ostler.store.memory_tasks import listed, prunable
 
 _Registered = (
     PutSessions
@@ -173,15 +175,7 @@ class MemoryStore:
     async def tasks(self, query: TaskQuery) -> list[Task]:
         """See the port."""
         self._must_be_open()
-        found = [
-            record.task
-            for record in self._records.values()
-            if (not query.states or record.task.state in query.states)
-            and (query.batch is None or record.task.batch == query.batch)
-            and (query.before_seq is None or record.task.seq < query.before_seq)
-        ]
-        found.sort(key=lambda task: task.seq, reverse=True)
-        return found[: max(0, query.limit)]
+        return listed([record.task for record in self._records.values()], query)
 
     async def events(self, *, after_seq: int = 0, limit: int = 500, task_id: str | None = None) -> list[Event]:
         """See the port."""
@@ -401,13 +395,27 @@ class MemoryStore:
                 self._observations.pop(key, None)
         return Applied()
 
-    def _others(self, command: _Registered | PutObservations | ForgetObservations | PutAlerts | PruneEvents) -> Result:
+    def _others(
+        self, command: _Registered | PutObservations | ForgetObservations | PutAlerts | PruneEvents | PruneTasks
+    ) -> Result:
+        if isinstance(command, PruneTasks):
+            return self._prune_tasks(command)
         if isinstance(command, PutObservations | ForgetObservations):
             return self._observe(command)
         if isinstance(command, PutAlerts | PruneEvents):
             self._events.change(command, self._ended_ms)
             return Applied()
         return self._register(command)
+
+    def _prune_tasks(self, step: PruneTasks) -> Result:
+        gone = prunable([record.task for record in self._records.values()], step)
+        for task in gone:
+            record = self._records.pop(task.id)
+            late = {id(one) for one in record.late_reports}
+            self._late_reports = [one for one in self._late_reports if id(one) not in late]
+        empty = {task.batch for task in gone} - {record.task.batch for record in self._records.values()}
+        self._plans = {key: plan for key, plan in self._plans.items() if key[0] not in empty}
+        return Applied()
 
     def _ended_ms(self, task_id: str) -> int | None:
         """When a task ended: 0 for one that is not known, `None` for one that is open."""

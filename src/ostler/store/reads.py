@@ -57,6 +57,8 @@ class Queries(NamedTuple):
     decisions: str
     outputs: str
     late_reports: str
+    tasks_above: str
+    """seq, body: above this number, oldest first, at most so many."""
     newest_tasks: str
     """seq, body: below this number, at most so many."""
     newest_of_batch: str
@@ -122,6 +124,7 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         decisions=by_generation(schema.decision),
         outputs=by_generation(schema.output),
         late_reports=text(sa.select(late.c.body).where(late.c.task_seq == sa.bindparam("seq")).order_by(late.c.id)),
+        tasks_above=text(at_most(_tasks_above())),
         newest_tasks=text(newest.where(below)),
         newest_of_batch=text(newest.where(task.c.batch == sa.bindparam("batch"), below, any_state)),
         newest_ended=text(newest.where(below, task.c.state == sa.bindparam("state"), ended)),
@@ -139,6 +142,11 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         gateway=compile_call_queries(dialect),
         ledger=compile_ledger_queries(dialect),
     )
+
+
+def _tasks_above() -> sa.Select[*tuple[Any, ...]]:
+    task = schema.task
+    return sa.select(task.c.seq, task.c.body).where(task.c.seq > sa.bindparam("above")).order_by(task.c.seq)
 
 
 def _observations() -> sa.Select[*tuple[Any, ...]]:
@@ -257,6 +265,8 @@ def tasks(run: Run, queries: Queries, query: TaskQuery) -> list[Task]:
     tasks of each final state, one over the open tasks for the others, then the newest of all of them.
     """
     limit = max(0, query.limit)
+    if query.after_seq is not None:
+        return [rows.decode_task(text) for _seq, text in run(queries.tasks_above, (query.after_seq, limit))]
     below = query.before_seq if query.before_seq is not None else _ABOVE_ALL
     wanted = frozenset(query.states)
     if query.batch is not None:  # 1

@@ -11,6 +11,7 @@ from ostler.domain.commands import (
     DropToken,
     ForgetObservations,
     PruneEvents,
+    PruneTasks,
     PutAlerts,
     PutAllowances,
     PutEndpoint,
@@ -41,6 +42,7 @@ RegistryCommand = (
     | PutPlan
     | PutAlerts
     | PruneEvents
+    | PruneTasks
 )
 
 _APPLIED = Applied()
@@ -59,7 +61,7 @@ class RegistryPlan:
         self.observations: list[PutObservations | ForgetObservations] = []
         self.plans: dict[tuple[str, int], rows.Row] = {}
         self.alerts: dict[tuple[str, str], rows.Row] = {}
-        self.prunings: list[PruneEvents] = []
+        self.prunings: list[PruneEvents | PruneTasks] = []
 
     def add(self, command: RegistryCommand) -> Result:
         """Judge and note one command.
@@ -82,7 +84,7 @@ class RegistryPlan:
             return self._drop_token(command.name)
         elif isinstance(command, PutObservations | ForgetObservations):
             self.observations.append(command)
-        elif isinstance(command, PutAlerts | PruneEvents):
+        elif isinstance(command, PutAlerts | PruneEvents | PruneTasks):
             self._observed(command)
         elif isinstance(command, PutMeasurements | PutAllowances | PutPlan):
             self._put(command)
@@ -90,7 +92,7 @@ class RegistryPlan:
             assert_never(command)
         return _APPLIED
 
-    def _observed(self, command: PutAlerts | PruneEvents) -> None:
+    def _observed(self, command: PutAlerts | PruneEvents | PruneTasks) -> None:
         if isinstance(command, PutAlerts):
             self.alerts.update(((one.rule, one.subject), rows.alert_row(one)) for one in command.alerts)
         else:

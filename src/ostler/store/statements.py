@@ -5,7 +5,7 @@ costs several times the statement when there is one row, and a store with one ca
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -82,6 +82,16 @@ class Statements(NamedTuple):
     forget_observations: str
     drop_observation: str
     put_alert: str
+    old_tasks: str
+    """seq, id, batch: above a number, up to another, ended before an instant; never the newest of all."""
+    batch_goes_on: str
+    """A row if a task of this batch is open, or ended at an instant or later."""
+    batch_is_there: str
+    """A row if a task of this batch is kept."""
+    drop_tasks: tuple[str, ...]
+    """Everything about a task by its number, in an order in which nothing refers to what is gone."""
+    drop_plans: str
+    """By batch."""
     old_events: str
     """Columns of an event: above a number, up to another, before an instant, of no task or of one that ended before."""
     drop_event: str
@@ -145,6 +155,7 @@ def compile_statements(dialect: Dialect, upsert: Upsert) -> Statements:
         forget_observations=text(sa.delete(schema.observation).where(*observations_named())),
         drop_observation=_delete(dialect, schema.observation.c.id),
         put_alert=_upsert(dialect, upsert, schema.alert),
+        **_pruning_of_tasks(text),
         old_events=text(_old_events()),
         drop_event=text(sa.delete(event).where(event.c.seq == sa.bindparam("key"))),
         add_total=_add_total(dialect, upsert),
@@ -248,6 +259,32 @@ def chunks(values: Collection[Value]) -> Iterator[tuple[int, list[Value]]]:
 
 def _insert(dialect: Dialect, table: sa.Table, columns: tuple[str, ...]) -> str:
     return str(sa.insert(table).compile(dialect=dialect, column_keys=list(columns)))
+
+
+def _pruning_of_tasks(text: Callable[[sa.ClauseElement], str]) -> dict[str, Any]:
+    task, plan = schema.task, schema.plan
+    last = sa.select(sa.func.max(task.c.seq)).scalar_subquery()
+    old = sa.select(task.c.seq, task.c.id, task.c.batch).where(
+        task.c.seq > sa.bindparam("above"),
+        task.c.seq <= sa.bindparam("up_to"),
+        task.c.finished_ms < sa.bindparam("before"),
+        task.c.seq < last,
+    )
+    of_batch = sa.select(task.c.seq).where(task.c.batch == sa.bindparam("batch"), task.c.batch.is_not(None))
+    going_on = sa.or_(task.c.finished_ms.is_(None), task.c.finished_ms >= sa.bindparam("before"))
+    parts = (schema.late_report, schema.output, schema.decision, schema.attempt, schema.task_spec)
+    # Both written out: for either alone, SQLite's dialect would add a parameter.
+    one, none = (sa.literal_column(text, sa.Integer) for text in ("1", "0"))
+    return {
+        "old_tasks": text(old.order_by(task.c.seq)),
+        "batch_goes_on": text(of_batch.where(going_on).limit(one).offset(none)),
+        "batch_is_there": text(of_batch.limit(one).offset(none)),
+        "drop_tasks": (
+            *(text(sa.delete(part).where(part.c.task_seq == sa.bindparam("key"))) for part in parts),
+            text(sa.delete(task).where(task.c.seq == sa.bindparam("key"))),
+        ),
+        "drop_plans": text(sa.delete(plan).where(plan.c.batch == sa.bindparam("key"))),
+    }
 
 
 def _old_events() -> sa.Select[*tuple[Any, ...]]:
