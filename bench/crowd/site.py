@@ -47,7 +47,7 @@ def gauges(pid: int) -> Gauges:
     )
 
 
-def profile(endpoints: int, endpoint_port: int, *, extra: str = "") -> str:
+def profile(endpoints: int, endpoint_port: int, *, extra: str = "", hub: str = "") -> str:
     """Two tiers over simulated endpoints, each on a machine of its own; every fifth costs money, below a limit."""
     small = [number for number in range(endpoints) if number % CLOUD_EVERY]
     large = [number for number in range(endpoints) if not number % CLOUD_EVERY]
@@ -81,7 +81,7 @@ def profile(endpoints: int, endpoint_port: int, *, extra: str = "") -> str:
             "    a-day: {scope: all, window: day, hard: 50000}",
             "    a-batch: {scope: batch, window: none, hard: 100}",
             "scheduler: {task_ttl: 0, session_dead: 1m}",
-            "hub: {port: 0}",
+            f"hub:\n  port: 0\n{hub}",
             extra,
         )
     )
@@ -90,12 +90,12 @@ def profile(endpoints: int, endpoint_port: int, *, extra: str = "") -> str:
 class Site:
     """The hub of a folder; it may be stopped and started again over the same one."""
 
-    def __init__(self, folder: Path, endpoints: int, *, extra: str = "", nice: int = 0) -> None:
+    def __init__(self, folder: Path, endpoints: int, *, extra: str = "", hub: str = "", nice: int = 0) -> None:
         self._folder = folder
         self._nice = nice
         port = free_port()
         self.endpoints = Program([sys.executable, "-m", "bench.crowd.endpoints", str(port)], folder, rig_env())
-        (folder / "ostler.yaml").write_text(profile(endpoints, port, extra=extra), encoding="utf-8")
+        (folder / "ostler.yaml").write_text(profile(endpoints, port, extra=extra, hub=hub), encoding="utf-8")
         self.data = folder / "data"
         self.hub: Program | None = None
         self._token = ""
@@ -187,9 +187,9 @@ class Workers:
 
 
 @contextlib.contextmanager
-def site(folder: Path, endpoints: int, *, extra: str = "", nice: int = 0) -> Iterator[Site]:
+def site(folder: Path, endpoints: int, *, extra: str = "", hub: str = "", nice: int = 0) -> Iterator[Site]:
     """A site for as long as the block."""
-    made = Site(folder, endpoints, extra=extra, nice=nice)
+    made = Site(folder, endpoints, extra=extra, hub=hub, nice=nice)
     try:
         yield made
     finally:
