@@ -26,17 +26,17 @@ SHAPES = {"first": TinyShape(layers=4, width=256, seed=1), "second": TinyShape(l
 PROFILE = """\
 routing:
   tiers:
-    first: {{provider: llamacpp, models: [first], max_output_tokens: 8}}
-    second: {{provider: llamacpp, models: [second], max_output_tokens: 8}}
+    one: {{provider: llamacpp, models: [first], max_output_tokens: 8}}
+    two: {{provider: llamacpp, models: [second], max_output_tokens: 8}}
 endpoints:
   - {{name: router, provider: llamacpp, url: "{url}", local: true, slots: 1, host: box}}
 hosts:
-  box: {{memory: 100MiB, reserve: 0}}
+  box: {{memory: 20MiB, reserve: 0}}
 models:
-  first: {{provider: llamacpp, context: 512, memory: 80MiB}}
-  second: {{provider: llamacpp, context: 512, memory: 80MiB}}
+  first: {{provider: llamacpp, context: 512, memory: 11MiB}}
+  second: {{provider: llamacpp, context: 512, memory: 11MiB}}
 residency: {{patience: 1s, min_residence: 0s}}
-scheduler: {{probe_interval: 500ms}}
+scheduler: {{probe_interval: 500ms, probe_timeout: 500ms}}
 hub: {{port: 0}}
 """
 
@@ -149,13 +149,15 @@ async def test_orders_for_what_is_so_already_are_done(router: EndpointSpec, driv
 
     assert await drivers.load(router, "first") == first
     assert await drivers.unload(router, "second") is True
-    with pytest.raises(CallError, match="not found"):
+    with pytest.raises(CallError, match="no model third"):
         await drivers.load(router, "third")
 
 
 async def test_the_scheduler_decides_what_is_loaded(router: EndpointSpec, tmp_path: Path) -> None:
     """Two models exclude each other; work for both ends, each on its own model, and the books know what is held."""
-    async with hub_with(PROFILE.format(url=router.url), tmp_path / "hub") as hub:
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    async with hub_with(PROFILE.format(url=router.url), folder) as hub:
         asked = ("first", "second", "first", "second")
         answers = await run(hub, [task(f"t{at}", model) for at, model in enumerate(asked)])
 
