@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ostler.domain.commands import Applied, Command, Result, UpdateTask
-from ostler.domain.ledger import EntryKind, Span
+from ostler.domain.ledger import EntryKind, LedgerEntry, Span
 from ostler.domain.limits import ScopeKind
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Task
@@ -77,16 +77,19 @@ class Eye:
 
     def _counted(self) -> None:
         """The sums of the ledger, and each entry once."""
+        entries = self._disk.truth._ledger.entries
+        for entry in entries[self._entries :]:
+            self._entered(entry)
+        self._entries = len(entries)
         spent = self._disk.truth._ledger.spent(ALL_TIME)
         total = spent.used.micro_usd + spent.held.micro_usd
         if total > self._allowed():
             self._floor.say(f"{total} micro-dollars used and held of {self._hard_cap}")
-        entries = self._disk.truth._ledger.entries
-        for entry in entries[self._entries :]:
-            self._charged[entry.attempt] += entry.kind is EntryKind.SETTLE
-            if self._charged[entry.attempt] > 1:
-                self._floor.say(f"{entry.attempt} was charged {self._charged[entry.attempt]} times")
-        self._entries = len(entries)
+
+    def _entered(self, entry: LedgerEntry) -> None:
+        self._charged[entry.attempt] += entry.kind is EntryKind.SETTLE
+        if self._charged[entry.attempt] > 1:
+            self._floor.say(f"{entry.attempt} was charged {self._charged[entry.attempt]} times")
 
     def _allowed(self) -> int:
         """Micro-dollars that may be used and held: here answers never come to more than was held for them."""

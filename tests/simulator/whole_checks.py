@@ -8,11 +8,12 @@ ever, and the loop has done each of its ticks once.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ostler.domain.commands import Applied, Command, Result, UpdateTask
-from ostler.domain.ledger import Span
+from ostler.domain.ledger import EntryKind, LedgerEntry, Span
 from ostler.domain.limits import ScopeKind
 from ostler.domain.loops import LoopStatus
 from ostler.domain.states import FailureClass, TaskState, WaitCode
@@ -24,8 +25,8 @@ from tests.simulator.story import FAULTS_UNTIL_S
 if TYPE_CHECKING:
     from tests.simulator.whole import WholeWorld
 
-ERROR_MICRO_USD = 300
-"""By so much answers under way may come to more than was held for them, all together."""
+MISJUDGED = 2
+"""No answer of this world comes to more than what was held for it and this part of it again."""
 WAIT_BOUND_S = 240.0
 """How long what could run waits at most, once nothing goes wrong any more."""
 POOR = Span(scope=ScopeKind.KEY, value="poor", start_ms=0, end_ms=2**52)
@@ -40,6 +41,12 @@ class WholeEye(Eye):
         self._world = world
         self.highest = 0
         """What was ever used and held, at most."""
+        self._held: dict[str, int] = {}
+        """Attempt -> what was held for it."""
+        self._beyond: Counter[str] = Counter()
+        """Key -> by how much answers came to more than was held for them: their lengths are estimates. A cap may be
+        passed by this alone, for nothing was begun beyond it. Of the key "" are all.
+        """
         self._ends: dict[tuple[str, int], float] = {}
         self._blocked: dict[tuple[int, str], tuple[int, int]] = {}
         """(epoch, endpoint) -> heard when, and until when nobody should be sent there."""
@@ -54,14 +61,24 @@ class WholeEye(Eye):
         total = self._disk.truth._ledger.spent(ALL_TIME)
         self.highest = max(self.highest, total.used.micro_usd + total.held.micro_usd)
         poor = self._disk.truth._ledger.spent(POOR)
-        if poor.used.micro_usd + poor.held.micro_usd > POOR_MICRO_USD + ERROR_MICRO_USD:
+        if poor.used.micro_usd + poor.held.micro_usd > POOR_MICRO_USD + self._beyond["poor"]:
             self._floor.say(f"a key spent {poor.used.micro_usd + poor.held.micro_usd} of {POOR_MICRO_USD}")
         for command, result in zip(commands, results, strict=True):
             if isinstance(command, UpdateTask) and isinstance(result, Applied):
                 self._routed(command)
 
     def _allowed(self) -> int:
-        return self._hard_cap + ERROR_MICRO_USD
+        return self._hard_cap + self._beyond[""]
+
+    def _entered(self, entry: LedgerEntry) -> None:
+        super()._entered(entry)
+        if entry.kind is EntryKind.RESERVE:
+            self._held[entry.attempt] = entry.amount.micro_usd
+        elif entry.kind is EntryKind.SETTLE:
+            held = self._held.get(entry.attempt, 0)
+            beyond = max(0, min(entry.amount.micro_usd - held, held // MISJUDGED))
+            for key in {"", entry.scopes.key}:
+                self._beyond[key] += beyond
 
     def _routed(self, command: UpdateTask) -> None:
         """Whether an endpoint is left alone for as long as it said."""

@@ -100,7 +100,9 @@ async def load(model: str, order: Order, listing: Listing) -> Resident:
         if found is not None and state in _HELD:
             return found.resident
         if found is None and refused is not None:  # its refusal says only that something was not found
-            raise CallError(refused.kind, f"llama.cpp has no model {model} to load; `ostler models` tells what it lists")
+            raise CallError(
+                refused.kind, f"llama.cpp has no model {model} to load; `ostler models` tells what it lists"
+            )
         if state not in _COMING:
             raise refused or CallError(FailureClass.SERVER, _not_loaded(model, found))
         await asyncio.sleep(POLL_S)
