@@ -208,6 +208,23 @@ async def test_a_repeated_report_is_acknowledged_when_the_first_is_durable() -> 
         assert detail.task.state is TaskState.SUCCEEDED
 
 
+async def test_what_a_report_brought_about_goes_on_when_the_worker_hangs_up() -> None:
+    """The next task is handed out all the same: only the answer is for nobody."""
+    store = HeldStore()
+    async with house(store) as built:
+        session = await running(built, replace(FIRST, slots={TaskKind.COMMAND: 1}))
+        await built.hub.submit([TaskSpec(id="t2", kind=TaskKind.COMMAND, argv=("true",))])
+        store.hold()
+        ends = [Finished(task_id="t1", generation=1, at_ms=1, ok=True)]
+        reporting = asyncio.create_task(built.hub.link.report(session, ends))
+        await store.came(len(store.asked) + 1)
+        reporting.cancel()
+        await asyncio.gather(reporting, return_exceptions=True)
+
+        await store.let()
+        assert [item.task_id for item in (await built.hub.link.poll(session, 1_000)).assignments] == ["t2"]
+
+
 async def test_a_repeated_report_is_refused_once_the_store_has_given_up() -> None:
     """The hub stops, and the next one must hear of the end: the worker has to keep it."""
     async with house() as built:

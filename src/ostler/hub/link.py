@@ -1,5 +1,6 @@
 """The hub's side of a worker's link, called directly by the built-in worker and by the HTTP routes for remote ones."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 
@@ -67,7 +68,7 @@ class LocalLink:
         taken = [self.as_taken(report) for report in reports]
         carried = [self._pump.start_signal(Reported(session_id=session_id, report=report)) for report in taken]
         for task in carried:
-            await task
+            await asyncio.shield(task)  # what it brings about goes on when the worker hangs up
         # One that came before stores nothing, but what it did may not be stored yet, and the worker forgets it now.
         await self._pump.committer.settled()
 
