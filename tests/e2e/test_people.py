@@ -79,7 +79,8 @@ def test_a_question_is_listed_answered_and_survives_its_hub(tmp_path: Path) -> N
         assert ostler(hub, "answer", "by-hand", "Right").returncode == 0
         with pytest.raises(urllib.error.HTTPError) as refused:
             call(hub, "/hub/tasks/by-api/answer", {"text": "rihgt"})
-        assert refused.value.code == 400
+        with refused.value as answer:
+            assert answer.code == 400
         call(hub, "/hub/tasks/by-api/answer", {"text": "back", "other": True})
 
         assert [one.text for one in hub.client.task("by-hand").task.answers] == ["right"]
