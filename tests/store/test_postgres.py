@@ -18,7 +18,7 @@ from ostler.domain.ledger import Amount, LedgerQuery, Scopes
 from ostler.domain.states import TaskState
 from ostler.store import postgres_engine
 from ostler.store.errors import FencedError, StoreError
-from ostler.store.postgres import PostgresStore
+from ostler.store.postgres import PostgresStore, prepare
 from ostler.store.postgres_engine import connect, place_of
 from ostler.store.postgres_sets import ZERO_SHOWN
 from tests.e2e.relay import relay
@@ -270,6 +270,26 @@ async def test_a_database_that_is_not_there_is_named(postgres: PostgresServer) -
     """The message names it and says what to do."""
     with pytest.raises(OstlerError, match=r"absent.*does not exist"):
         await PostgresStore.open(postgres.url("absent"))
+
+
+def test_a_user_who_may_make_no_schema_is_told_so(postgres_url: str) -> None:
+    """And no connection is left behind, whoever keeps the error."""
+    name = f"guest_{postgres_url.rpartition('/')[2]}"
+    with psycopg.connect(postgres_url, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {name} LOGIN".encode())
+        owner.execute(f"GRANT CONNECT ON DATABASE {postgres_url.rpartition('/')[2]} TO {name}".encode())
+        try:
+            with pytest.raises(StoreError, match="permission denied") as told:
+                prepare(place_of(postgres_url.replace("ostler@", f"{name}@"), "other"))
+            assert "let the user create a schema" in str(told.value)
+            left = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{name}'"  # noqa: S608 - our own names
+            deadline = time.monotonic() + 5
+            while owner.execute(left.encode()).fetchone() != (0,):
+                assert time.monotonic() < deadline, "a connection is left open"
+                time.sleep(0.02)
+        finally:
+            owner.execute(f"DROP OWNED BY {name}".encode())
+            owner.execute(f"DROP ROLE {name}".encode())
 
 
 def test_a_place_is_shown_without_its_password() -> None:

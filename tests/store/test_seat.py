@@ -200,6 +200,29 @@ async def test_who_gives_up_waiting_spoils_nothing_for_the_next(postgres_url: st
         assert time.monotonic() - began < 5
 
 
+async def test_what_is_answered_after_the_end_keeps_no_connection(postgres_url: str) -> None:
+    """Whoever asked has the answer; the seat stays closed."""
+    name = f"application_name = 'ostler seat' AND datname = '{postgres_url.rpartition('/')[2]}'"
+    with silent_wire(postgres_url) as (url, wire):
+        seat = Seat.at(place_of(url), url)
+        await seat.holder()
+        wire.is_cut = True
+        asking, listening = asyncio.ensure_future(seat.holder()), asyncio.ensure_future(seat.freed(0.05))
+        await asyncio.sleep(0.05)
+        await seat.close()
+        wire.is_cut = False
+
+        assert (await asking).owner == ""
+        await listening
+        assert (await seat.holder()).owner == ""
+    with psycopg.connect(postgres_url) as other:
+        count = f"SELECT count(*) FROM pg_stat_activity WHERE {name}"  # noqa: S608 - our own names
+        async with asyncio.timeout(10):
+            while other.execute(count.encode()).fetchone() != (0,):
+                await asyncio.sleep(0.02)
+                other.rollback()
+
+
 async def test_a_row_that_a_lost_leader_has_locked_is_not_waited_for(
     seats: tuple[Seat, Seat], postgres_url: str
 ) -> None:

@@ -322,8 +322,12 @@ def migrating_engine(place: Place) -> sa.Engine:
 
 def _for_core(place: Place) -> Connection:
     connection = connect(place)
-    connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{place.schema}"')
-    connection.execute(f'SET search_path TO "{place.schema}"')
+    try:
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{place.schema}"')
+        connection.execute(f'SET search_path TO "{place.schema}"')
+    except psycopg.Error:
+        connection.close()
+        raise
     connection.autocommit = False
     return connection
 

@@ -49,6 +49,7 @@ class Seat:
         self._direct = direct
         self._limit_s = limit_s
         self._behind: set[asyncio.Task[None]] = set()
+        self._is_closed = False
         self._connection: Connection | None = None
         self._listener: Connection | None = None
         self._lock = asyncio.Lock()
@@ -129,6 +130,8 @@ class Seat:
         with suppress(psycopg.Error):
             if self._listener is None or self._listener.closed:
                 self._listener = await self._in_time(_listening(self._direct, self._channel), _close)
+                if self._is_closed:
+                    await self._let_go()
                 return  # it may have been given back before we listened
             async for _ in self._listener.notifies(timeout=wait_s, stop_after=1):
                 pass
@@ -136,15 +139,21 @@ class Seat:
         await asyncio.sleep(wait_s)  # without notifications: look again a little later
 
     async def close(self) -> None:
-        """Close all connections; a lease that is held ends by itself. Safe to repeat."""
-        for connection in (self._connection, self._listener):
-            if connection is not None:
-                await connection.close()
-        self._connection = self._listener = None
+        """Close all connections, also those of questions that are still to be answered; a lease that is held ends by
+        itself. Safe to repeat.
+        """
+        self._is_closed = True
+        await self._let_go()
         behind = tuple(self._behind)
         for task in behind:
             task.cancel()
         await asyncio.gather(*behind, return_exceptions=True)
+
+    async def _let_go(self) -> None:
+        for connection in (self._connection, self._listener):
+            if connection is not None:
+                await connection.close()
+        self._connection = self._listener = None
 
     async def _ask(self, text: str, values: tuple[object, ...]) -> list[Row]:
         async with self._lock:
@@ -154,6 +163,8 @@ class Seat:
             except (psycopg.Error, OSError) as error:
                 raise explained(error, self._place) from error
             self._connection, rows = answer
+            if self._is_closed:
+                await self._let_go()
             return rows
 
     async def _in_time(self, asking: Coroutine[Any, Any, T], close: Callable[[T], Awaitable[None]]) -> T:
