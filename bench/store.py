@@ -137,7 +137,45 @@ def make_event(name: str, task: Task) -> Event:
     return Event(name=name, at_ms=START_MS, task_id=task.id, measurements={"wait_ms": 5}, metadata=metadata)
 
 
-# --- the prototype -------------------------------------------------------------------------------------------------
+class Rows(NamedTuple):
+    """What a transaction writes, by hand: for each statement its rows."""
+
+    inserts: list[tuple[object, ...]]
+    specs: list[tuple[object, ...]]
+    updates: list[tuple[object, ...]]
+    ends: list[tuple[object, ...]]
+    events: list[tuple[object, ...]]
+
+
+def rows_of(commands: Sequence[Command], event_seq: int) -> Rows:
+    """The rows of commands of `make_life`; `event_seq` is the last number that was given."""
+    encode = msgspec.json.encode
+    rows = Rows([], [], [], [], [])
+    for number, command in enumerate(commands, event_seq + 1):
+        if isinstance(command, UpdateTask):
+            task = command.task
+            assert task.prev_state is not None
+            head = (task.state.value, task.prev_state.value, task.generation, int(task.priority))
+            guard = (task.seq, command.expect_states[0].value, command.expect_generation)
+            tail = (task.session, None, task.created_ms, task.updated_ms)
+            body = encode(task).decode()
+            if task.finished_ms is None:
+                rows.updates.append((*head, *tail, body, *guard))
+            else:
+                rows.ends.append((*head, task.batch, *tail, task.finished_ms, body, *guard))
+            event = command.events[0]
+        else:
+            assert isinstance(command, SubmitTasks)
+            new = command.tasks[0]
+            task, event = new.task, new.event
+            rows.inserts.append((
+                task.seq, task.id, task.state.value, None, 0, int(task.priority), task.batch, None, "ready",
+                task.created_ms, task.updated_ms, None, encode(task).decode(),
+            ))  # fmt: skip
+            rows.specs.append((task.seq, encode(new.spec).decode()))
+        body = encode((event.measurements, event.metadata)).decode()
+        rows.events.append((number, event.at_ms, event.name, task.seq, event.task_id, body))
+    return rows
 
 
 class Prototype:
@@ -188,59 +226,32 @@ class Prototype:
         connection.close()
 
     def _write(self, cursor: sqlite3.Cursor, commands: list[Command]) -> None:
-        encode = msgspec.json.encode
-        inserts, specs, updates, ends, events = [], [], [], [], []
-        for command in commands:
-            if isinstance(command, UpdateTask):
-                task = command.task
-                assert task.prev_state is not None
-                head = (task.state.value, task.prev_state.value, task.generation, int(task.priority))
-                guard = (task.seq, command.expect_states[0].value, command.expect_generation)
-                tail = (task.session, None, task.created_ms, task.updated_ms)
-                body = encode(task).decode()
-                if task.finished_ms is None:
-                    updates.append((*head, *tail, body, *guard))
-                else:
-                    ends.append((*head, task.batch, *tail, task.finished_ms, body, *guard))
-                event = command.events[0]
-            elif isinstance(command, SubmitTasks):
-                new = command.tasks[0]
-                task, event = new.task, new.event
-                inserts.append((
-                    task.seq, task.id, task.state.value, None, 0, int(task.priority), task.batch, None, "ready",
-                    task.created_ms, task.updated_ms, None, encode(task).decode(),
-                ))  # fmt: skip
-                specs.append((task.seq, encode(new.spec).decode()))
-            self._event_seq += 1
-            body = encode((event.measurements, event.metadata)).decode()
-            events.append((self._event_seq, event.at_ms, event.name, task.seq, event.task_id, body))
-        if inserts:
-            cursor.executemany("INSERT INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", inserts)
-            cursor.executemany("INSERT INTO task_spec VALUES (?, ?)", specs)
-        if updates:
+        rows = rows_of(commands, self._event_seq)
+        self._event_seq += len(rows.events)
+        if rows.inserts:
+            cursor.executemany("INSERT INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.inserts)
+            cursor.executemany("INSERT INTO task_spec VALUES (?, ?)", rows.specs)
+        if rows.updates:
             cursor.executemany(
                 "UPDATE task SET state = ?, prev_state = ?, generation = ?, priority = ?, session = ?, wait_code = ?,"
                 " created_ms = ?, updated_ms = ?, body = ? WHERE seq = ? AND state = ? AND generation = ?",
-                updates,
+                rows.updates,
             )
-            assert cursor.rowcount == len(updates)
-        if ends:
+            assert cursor.rowcount == len(rows.updates)
+        if rows.ends:
             cursor.executemany(
                 "UPDATE task SET state = ?, prev_state = ?, generation = ?, priority = ?, batch = ?, session = ?,"
                 " wait_code = ?, created_ms = ?, updated_ms = ?, finished_ms = ?, body = ?"
                 " WHERE seq = ? AND state = ? AND generation = ?",
-                ends,
+                rows.ends,
             )
-            assert cursor.rowcount == len(ends)
-        cursor.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", events)
+            assert cursor.rowcount == len(rows.ends)
+        cursor.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", rows.events)
 
     @staticmethod
     def _resolve(calls: list[tuple[Sequence[Command], "asyncio.Future[list[Result]]"]]) -> None:
         for commands, future in calls:
             future.set_result([Applied()] * len(commands))
-
-
-# --- measuring -----------------------------------------------------------------------------------------------------
 
 
 async def drive(apply: Apply, lives: list[Life], in_flight: int) -> Run:

@@ -125,9 +125,12 @@ def test_a_deaf_child_is_stopped_by_force(
     assert until(lambda: is_gone(child.pid))
 
 
-def test_a_power_cut_takes_the_whole_group(processes: Processes, tmp_path: Path) -> None:
-    """SIGKILL reaches the children of a child too; afterwards it can be started again under the same name."""
-    child = started(processes, tmp_path, HAS_A_CHILD.replace("SESSION", "False").replace("ENV", "None"))
+@pytest.mark.parametrize("session", ["False", "True"])
+def test_a_power_cut_takes_the_whole_machine(processes: Processes, tmp_path: Path, session: str) -> None:
+    """SIGKILL reaches the children of a child too, in a session of their own as well: a worker's companion says nothing
+    of its end. Afterwards it can be started again under the same name.
+    """
+    child = started(processes, tmp_path, HAS_A_CHILD.replace("SESSION", session).replace("ENV", "None"))
     grandchild = int(child.wait_for_line(r"child is (\d+)", WITHIN_S))
 
     processes.kill(child)

@@ -207,7 +207,7 @@ def test_a_worker_killed_while_its_work_runs(ground: Ground) -> None:
     first.kill()
     ground.worker("w1")
     until(lambda: ground.runs("t1") == 2, "it is run again")
-    assert ground.events("worker.lost") == [], "not after the grace: the daemon said that it is gone"
+    assert ground.events("worker.suspect") == [], "not after a silence: its companion or the next daemon said so"
     assert pid not in {proc.pid for proc in reaper.processes()}
     assert ground.succeeds("t1") == 2
     assert ground.client.task("t1").task.attempts_used == 0

@@ -96,9 +96,10 @@ def test_an_alert_is_told_once_remembered_over_a_kill_and_cleared(tmp_path: Path
         with last:
             until(lambda: not last.client.alerts().alerts, "a worker clears it")
             until(lambda: len(remembered.said) > 1, "the end is told")
+            told = [one["event"] for one in remembered.said]  # a hub that stops has no worker for a moment
             assert last.stop() == 0
 
-    assert [one["event"] for one in remembered.said] == ["alert.raised", "alert.cleared"]
+    assert told == ["alert.raised", "alert.cleared"]
 
 
 def test_no_word_of_a_prompt_is_in_logs_events_metrics_or_alerts(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from ostler.hub.gateway_views import KeyWish
 from ostler.hub.tokens import NAME_LENGTH_MAX
 from ostler.server.head import header_lines
 from ostler.workers.results import file_name, variable
-from ostler.workers.spool import Spool
+from ostler.workers.spool import JOURNAL, Spool
 from tests.config.support import problems
 from tests.hub.house import house
 from tests.web.asking import ask
@@ -66,8 +66,8 @@ def test_the_file_of_an_end_is_in_its_folder(tmp_path_factory: pytest.TempPathFa
     spool = Spool(folder / "ends")
     spool.put(Finished(task_id=name, generation=number, at_ms=1, ok=True))
 
-    assert [path.parent for path in folder.rglob("*.json")] == [folder / "ends"]
-    assert [end.task_id for end in spool.load()] == [name]
+    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / "ends" / JOURNAL]
+    assert [end.task_id for end in Spool(folder / "ends").load()] == [name]
 
 
 @pytest.mark.parametrize("data", [b'{"task_id":"\xff"}', b"[" * 100_000, b'{"x":' * 100_000, b"", b"null"])

@@ -123,6 +123,23 @@ async def test_who_left_late_ends_nothing_of_the_process_after_it() -> None:
         assert (await built.hub.task("t1")).task.state is not TaskState.RUNNING
 
 
+async def test_a_companion_that_is_late_ends_nothing_of_the_process_after_its_daemon() -> None:
+    """What it says of an earlier one is no news; for that whose companion it is, it ends the session, once."""
+    async with house() as built:
+        link = built.hub.link
+        session = await running(built, SECOND)
+
+        await link.leave(session, FIRST.life, died=True)
+        assert (await built.hub.task("t1")).task.state is TaskState.RUNNING
+
+        await link.leave(session, SECOND.life, died=True)
+        await link.leave(session, SECOND.life, died=True)
+        assert (await built.hub.task("t1")).task.state is TaskState.QUEUED
+        events = [event.name for event in (await built.hub.events(0, 100)).events]
+        assert events.count("worker.lost") == 1
+        assert "worker.left" not in events
+
+
 async def test_a_late_join_of_an_earlier_process_is_refused() -> None:
     """It takes nothing back from the one that works. When that one has left, any may join: a folder from a backup
     counts its starts from an earlier one on.

@@ -1,13 +1,14 @@
 """Plans of runs: made from how things are, kept, followed, made anew, shown beside what happened."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
 
-from ostler.domain.commands import PutPlan
+from ostler.domain.commands import AppendEvents, Applied, Command, PutPlan
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from ostler.domain.event import Event
 from ostler.domain.fleet import Probe, ProbeStatus, Resident
 from ostler.domain.states import Failure, FailureClass
 from ostler.domain.tasks import TaskSpec
@@ -68,6 +69,12 @@ async def until(built: House, is_so: Callable[[], bool]) -> None:
     """Wait for what some commit will bring."""
     async with asyncio.timeout(10), built.pump.news:
         await built.pump.news.wait_for(is_so)
+
+
+def of_plans(stored: Sequence[tuple[Command, Applied]]) -> list[Event]:
+    """What was said of plans that are kept."""
+    events = [event for command, _ in stored if isinstance(command, AppendEvents) for event in command.events]
+    return [event for event in events if event.name == "plan.kept"]
 
 
 def near(value: int | None) -> object:
@@ -176,13 +183,13 @@ async def test_a_plan_that_cannot_be_made_anew_is_followed_on_and_that_is_said()
         await built.hub.plans.make("r", strategy="portfolio", seconds=1.0)
         built.pump.replan = PlanDesk(built.pump, built.store, refuse).ask
         await made.loaded()
+        said: list[Event] = []
+        built.pump.observers.append(lambda stored: said.extend(of_plans(stored)))
         await run_one(built, session, ok=False)
-        seen = built.pump.last_seq
-        await until(built, lambda: built.pump.last_seq > seen)
-        events = await built.hub.events(0, 1000)
+        await until(built, lambda: bool(said))
         assert built.pump.scheduler.books.following["r"].guide.version == 1
 
-    (event,) = [event for event in events.events if event.name == "plan.kept"]
+    (event,) = said
     assert "nobody searches today" in str(event.metadata["reason"])
 
 

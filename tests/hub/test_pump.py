@@ -111,7 +111,7 @@ async def test_what_needs_no_store_is_done_at_once() -> None:
     assert posted.done()
 
 
-async def joined(built: House) -> asyncio.Task[None]:
+async def joined(built: House) -> asyncio.Task[bool]:
     """A worker joins; its session has an outbox as the link would give it one."""
     built.pump.outboxes["s"] = Outbox()
     return built.pump.start_signal(WorkerJoined(session=SESSION))

@@ -4,7 +4,7 @@ import pytest
 
 from ostler.domain.catalog import DIRECT, Catalog, TierSpec
 from ostler.domain.errors import InvalidInputError
-from ostler.routing.ladder import Ladder
+from ostler.routing.ladder import Ladder, ladder_of
 from tests.routing.fleets import FOUR_TIERS, with_tier
 
 
@@ -83,3 +83,19 @@ def test_higher_compares_ranks_of_disabled_tiers_too() -> None:
     """Minimums are compared on the whole ladder."""
     rungs = ladder("T2")
     assert rungs.higher(rungs.resolve("T2"), rungs.resolve("T1")).name == "T2"
+
+
+def test_a_catalogue_has_one_ladder_for_as_long_as_it_is_in_use() -> None:
+    """It is built once; another catalogue, even an equal one, has its own, so no change of a profile is overlooked."""
+    catalog = FOUR_TIERS.catalog
+    assert ladder_of(catalog) is ladder_of(catalog)
+    changed = with_tier(FOUR_TIERS, "T1", enabled=False).catalog
+    assert names(ladder_of(changed).steps) == names(Ladder(changed).steps) != names(ladder_of(catalog).steps)
+    assert names(ladder_of(catalog).steps) == names(Ladder(catalog).steps)
+
+
+def test_many_profiles_after_one_another_are_never_mistaken() -> None:
+    """Also when those of the past are gone and another one stands where they stood."""
+    for number in range(50):
+        catalog = Catalog(tiers=(TierSpec(name=f"only{number}", rank=1),))
+        assert names(ladder_of(catalog).steps) == [DIRECT, f"only{number}"]

@@ -103,6 +103,22 @@ def test_a_joined_session_is_stored_and_one_that_left_is_dropped() -> None:
     assert [event.name for event in rig.events] == ["worker.joined", "worker.left"]
 
 
+def test_what_a_killed_worker_ran_is_given_out_at_once() -> None:
+    """Its companion says that nothing of it lives: nobody waits for the end of the lease, and it is told as a loss."""
+    rig = Rig()
+    session = rig.worker("w")
+    rig.command("t")
+    rig.start("t")
+    other = rig.worker("other")
+
+    rig.tell(sig.WorkerLeft(session_id=session, died=True))
+
+    assert (rig.state("t"), rig.rows["t"].session) == (TaskState.ASSIGNED, other)
+    (lost,) = rig.named("worker.lost")
+    assert lost.measurements == {"attempts": 1}
+    assert rig.named("worker.left") == []
+
+
 def test_the_record_of_an_attempt_that_was_lost_for_the_last_time_says_how_it_ended() -> None:
     """It is not under way for ever, and does not count against the task."""
     rig = Rig()

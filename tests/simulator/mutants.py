@@ -41,7 +41,7 @@ def _does_not_remember(self: AttemptPool, key: tuple[str, int]) -> None:
     del self, key
 
 
-async def _any_leave(self: link.LocalLink, session_id: str, life: str = "") -> None:
+async def _any_leave(self: link.LocalLink, session_id: str, life: str = "", *, died: bool = False) -> None:
     """Who left ends the session of the process after it."""
     del life
     await _LEAVE(self, session_id)
@@ -100,10 +100,6 @@ MUTANTS: dict[str, tuple[Mutant, frozenset[Kind]]] = {
         lambda: instead(AttemptPool, "_remember", _does_not_remember),
         frozenset({Kind.LOSE, Kind.DOUBLE, Kind.SLOW_NET}),
     ),
-    "what was judged too early stays refused": (
-        lambda: instead(committer.Committer, "_settle_all", _out_of_order),
-        frozenset({Kind.FULL_DISK, Kind.SLOW_DISK}),
-    ),
     "a task whose commit was not heard of is lost sight of": (
         lambda: instead(service, "lost_sight_of", _sees_nothing_lost),
         frozenset({Kind.UNKNOWN_COMMIT}),
@@ -114,6 +110,11 @@ MUTANTS: dict[str, tuple[Mutant, frozenset[Kind]]] = {
     ),
 }
 """What is taken away, and the faults under which that must show."""
+
+DISK_MUTANTS: dict[str, Mutant] = {
+    "what was judged too early stays refused": lambda: instead(committer.Committer, "_settle_all", _out_of_order),
+}
+"""What is taken away, and must show where the disk is full again and again while much is under way."""
 
 RESTART_MUTANTS: dict[str, Mutant] = {
     "who left late ends the session of the next one": lambda: instead(link.LocalLink, "leave", _any_leave),

@@ -83,9 +83,9 @@ class NetLink:
         """See the port."""
         await self._wire.send(lambda hub: hub.report(session_id, reports))
 
-    async def leave(self, session_id: str, life: str = "") -> None:
+    async def leave(self, session_id: str, life: str = "", *, died: bool = False) -> None:
         """See the port."""
-        await self._wire.send(lambda hub: hub.leave(session_id, life))
+        await self._wire.send(lambda hub: hub.leave(session_id, life, died=died))
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -5,7 +5,7 @@ import random
 import msgspec
 import pytest
 
-from tests.simulator.mutants import MUTANTS, RESTART_MUTANTS
+from tests.simulator.mutants import DISK_MUTANTS, MUTANTS, RESTART_MUTANTS
 from tests.simulator.playing import live
 from tests.simulator.shrink import shrunk
 from tests.simulator.story import FAULTS_UNTIL_S, WORKERS, Fault, Kind, Story, draw
@@ -17,7 +17,7 @@ FOUND = (10, 27, 54, 116, 134, 210, 2174, 20184)
 """Seeds that once went wrong: each was a mistake of the program."""
 
 
-BITING = (0, 4, 8, 9, 11, 13, 311)
+BITING = (2, 11, 13)
 
 
 @pytest.mark.parametrize("seed", [*FOUND, *(1_000 + number for number in range(SEEDS))])
@@ -107,9 +107,34 @@ def test_what_comes_late_of_an_earlier_process_harms_nobody(seed: int) -> None:
 def test_a_guard_between_processes_is_missed(name: str) -> None:
     """Within a few such stories something runs twice without it."""
     with RESTART_MUTANTS[name]():
-        noticed = next(
-            (seed for seed in (10, *range(10)) if goes_wrong(restarts(seed))), None
-        )  # 10 is known to show both
+        noticed = next((seed for seed in (23, *range(20)) if goes_wrong(restarts(seed))), None)  # 23 shows both
+
+    assert noticed is not None
+
+
+def full_disks(seed: int) -> Story:
+    """A story whose disk is slow, and full for a moment every few seconds, while workers repeat what is lost: updates
+    of one task that rest on each other are under way at once, and the first of them fails.
+    """
+    rng = random.Random(seed)
+    lost = [Fault(kind=Kind.LOSE, at_s=0.0, for_s=FAULTS_UNTIL_S, who=name, size=0.3) for name in WORKERS]
+    slow = Fault(kind=Kind.SLOW_DISK, at_s=0.0, for_s=FAULTS_UNTIL_S, size=1.0)
+    instants = sorted((rng.uniform(1.0, FAULTS_UNTIL_S - 1.0), rng.uniform(0.2, 1.0)) for _ in range(40))
+    full = [Fault(kind=Kind.FULL_DISK, at_s=at_s, for_s=for_s) for at_s, for_s in instants]
+    return msgspec.structs.replace(draw(seed, jobs=40), faults=(slow, *lost, *full))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_rests_on_a_commit_that_failed_is_judged_again(seed: int) -> None:
+    """Whatever of it was refused meanwhile, the story comes to its end."""
+    assert live(full_disks(seed)).wrong == ()
+
+
+@pytest.mark.parametrize("name", list(DISK_MUTANTS))
+def test_a_guard_on_a_disk_that_fails_is_missed(name: str) -> None:
+    """Within a few such stories a task never ends, or ends otherwise than its worker was told."""
+    with DISK_MUTANTS[name]():
+        noticed = next((seed for seed in range(30) if goes_wrong(full_disks(seed))), None)
 
     assert noticed is not None
 

@@ -151,8 +151,8 @@ class ProcessLink:
     async def report(self, session_id: str, reports: Sequence[Report]) -> None:
         await self._process.within(lambda parts: parts.hub.link.report(session_id, reports))
 
-    async def leave(self, session_id: str, life: str = "") -> None:
-        await self._process.within(lambda parts: parts.hub.link.leave(session_id, life))
+    async def leave(self, session_id: str, life: str = "", *, died: bool = False) -> None:
+        await self._process.within(lambda parts: parts.hub.link.leave(session_id, life, died=died))
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -178,6 +178,7 @@ class World:
         self.wires = {name: Wire(self.rng, partial(self._link, name)) for name in WORKERS}
         self.workers: dict[str, asyncio.Task[None]] = {}
         self.daemons: dict[str, Worker] = {}
+        self.companions: list[asyncio.Task[None]] = []
         self.starts = dict.fromkeys(WORKERS, 0)
         self.acknowledged: set[str] = set()
         self.cancelled: set[str] = set()
@@ -334,16 +335,27 @@ class World:
             await asyncio.sleep(fault.for_s)
             sick.discard(fault.who)
         elif fault.kind is Kind.KILL_WORKER:
+            session, life = self.daemons[fault.who].session, self.daemons[fault.who]._life
             if round(fault.at_s * 1_000) % 2:  # every other one is asked to stop, and leaves
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(5.0):
                         await self.daemons[fault.who].stop(grace_s=1.0)
             self.workers[fault.who].cancel()
             await asyncio.gather(self.workers[fault.who], return_exceptions=True)
+            if (
+                session is not None and round(fault.at_s * 1_000) % 4 == 0
+            ):  # of the others every other one has a companion
+                self.companions.append(asyncio.ensure_future(self._say_farewell(fault.who, session.id, life)))
             await asyncio.sleep(fault.for_s)
             self.start_worker(fault.who)
         else:
             await self._hurt_wire(fault)
+
+    async def _say_farewell(self, name: str, session: str, life: str) -> None:
+        """The companion of a killed daemon tells the hub, over a wire that may lose, double or delay what it says."""
+        with contextlib.suppress(OstlerError, TimeoutError):
+            async with asyncio.timeout(20):
+                await NetLink(self.wires[name]).leave(session, life, died=True)
 
     async def _hurt_hub(self, fault: Fault) -> None:
         hub = self.hub

@@ -96,8 +96,8 @@ class RecordingLink:
     async def report(self, session_id: str, reports: Sequence[Report]) -> None:
         self._hub.record("report", session_id, tuple(reports))
 
-    async def leave(self, session_id: str, life: str = "") -> None:
-        self._hub.record("leave", session_id, *([life] if life else []))
+    async def leave(self, session_id: str, life: str = "", *, died: bool = False) -> None:
+        self._hub.record("leave", session_id, *([life] if life else []), *(["died"] if died else []))
 
     async def close(self) -> None:
         raise NotImplementedError

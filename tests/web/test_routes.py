@@ -301,6 +301,7 @@ WORKER_SIDE: list[tuple[str, bytes | None, tuple[Any, ...], object]] = [
     ("s-1/reports", msgspec.json.encode(REPORTS), ("report", "s-1", REPORTS), Done()),
     ("s-1/leave", None, ("leave", "s-1"), Done()),
     ("s-1/leave", b"{}", ("leave", "s-1"), Done()),
+    ("s-1/leave", b'{"life": "l", "died": true}', ("leave", "s-1", "l", "died"), Done()),
 ]
 
 

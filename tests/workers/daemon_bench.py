@@ -30,7 +30,7 @@ class RecordingGuard(NoGuard):
     async def clean(self) -> None:
         self.said.append("clean")
 
-    def open(self, session_id: str) -> None:
+    def open(self, session_id: str, life: str = "") -> None:
         self.is_lost = False
         self.said.append(f"open {session_id}")
 

@@ -158,7 +158,7 @@ class FakeLink:
         for report in reports:
             self._hub.hear(session_id, report)
 
-    async def leave(self, session_id: str, life: str = "") -> None:
+    async def leave(self, session_id: str, life: str = "", *, died: bool = False) -> None:
         await self._hub.enter("leave")
         self._hub.left.append(session_id)
         if session_id in self._hub.sessions:

@@ -1,8 +1,11 @@
 """Ends that outlive their daemon: on disk before they are told, gone when the hub has them."""
 
 import asyncio
+import os
 from pathlib import Path
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +16,7 @@ from ostler.workers.daemon import Worker, WorkerSettings
 from ostler.workers.delivery import Delivery
 from ostler.workers.guard import NoGuard
 from ostler.workers.rules import WorkerRules
-from ostler.workers.spool import Spool
+from ostler.workers.spool import JOURNAL, Spool
 from tests.workers.fake_hub import FakeHub, FakeLink
 from tests.workers.timing_by_hand import HandTiming
 from tests.workers.work_made import OFFER, command
@@ -54,6 +57,103 @@ def test_a_folder_that_cannot_be_written_keeps_nobody_from_working(tmp_path: Pat
     spool.drop([end()])
 
     assert not (tmp_path / "ended").exists()
+
+
+def test_ends_of_an_earlier_version_are_taken_over(tmp_path: Path) -> None:
+    """It kept each in a file of its own; they come before what is new, and are dropped as all others."""
+    for number, name in enumerate(("late", "early")):
+        path = tmp_path / f"{name}.json"
+        path.write_bytes(msgspec.json.encode(end(name)))
+        os.utime(path, ns=(10**18 - number, 10**18 - number))
+
+    assert [one.task_id for one in Spool(tmp_path).load()] == ["early", "late"]
+    again = Spool(tmp_path)
+    assert [one.task_id for one in again.load()] == ["early", "late"]
+    again.drop([end("early"), end("late")])
+    assert Spool(tmp_path).load() == []
+
+
+def test_what_was_written_half_costs_nothing_else(tmp_path: Path) -> None:
+    """A disk that was full for a moment, or a kill in the middle: ends before and after it come back."""
+    spool = Spool(tmp_path)
+    spool.put(end("a"))
+    with (tmp_path / JOURNAL).open("ab") as journal:
+        journal.write(b"\n" + msgspec.json.encode(end("torn"))[:-7])
+    spool.put(end("b"))
+    with (tmp_path / JOURNAL).open("ab") as journal:
+        journal.write(b'\n[["a", 1')
+
+    assert [one.task_id for one in Spool(tmp_path).load()] == ["a", "b"]
+
+
+def test_a_spool_with_nothing_to_tell_takes_no_room(tmp_path: Path) -> None:
+    """Its companion sees by that whether the next daemon has anything to tell."""
+    spool = Spool(tmp_path)
+    for name in ("a", "b"):
+        spool.put(end(name, output="x" * 1_000))
+    spool.drop([end("a")])
+    assert (tmp_path / JOURNAL).stat().st_size > 2_000
+    spool.drop([end("b")])
+
+    assert (tmp_path / JOURNAL).stat().st_size == 0
+    assert (tmp_path / JOURNAL).stat().st_mode & 0o077 == 0, "outputs of tasks are nobody else's"
+
+
+def test_a_journal_that_never_rests_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One end that cannot be told stays, thousands come and go beside it: the size stays within twice what waits."""
+    monkeypatch.setattr("ostler.workers.spool.LARGE_BYTES", 10_000)
+    spool = Spool(tmp_path)
+    spool.put(end("stays", output="y" * 2_000))
+    for number in range(300):
+        spool.put(end(f"t{number}", output="x" * 500))
+        spool.drop([end(f"t{number}")])
+
+    assert (tmp_path / JOURNAL).stat().st_size < 12_000
+    assert [one.task_id for one in Spool(tmp_path).load()] == ["stays"]
+
+
+def test_a_journal_of_much_that_waits_is_not_written_anew_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at again when it has doubled."""
+    monkeypatch.setattr("ostler.workers.spool.LARGE_BYTES", 1_000)
+    spool = Spool(tmp_path)
+    for number in range(40):
+        spool.put(end(f"stays{number}", output="y" * 100))
+    inode = (tmp_path / JOURNAL).stat().st_ino
+    spool.put(end("goes"))
+    for _ in range(3):
+        spool.drop([end("goes")])
+        spool.put(end("goes"))
+
+    assert (tmp_path / JOURNAL).stat().st_ino == inode
+    assert len(Spool(tmp_path).load()) == 41
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["put", "drop", "restart"]), st.sampled_from("abc"), st.integers(1, 3)), max_size=40
+    )
+)
+@settings(max_examples=30)
+def test_after_any_history_the_disk_holds_what_was_put_and_not_dropped(
+    tmp_path_factory: object, steps: list[tuple[str, str, int]]
+) -> None:
+    """Whoever reads it next finds just that, in the order in which it came."""
+    folder = tmp_path_factory.mktemp("spool")  # type: ignore[attr-defined]
+    spool, waiting = Spool(folder), dict[tuple[str, int], Finished]()
+    for verb, name, generation in steps:
+        if verb == "put":
+            waiting.setdefault((name, generation), end(name, generation))
+            spool.put(end(name, generation))
+        elif verb == "drop":
+            waiting.pop((name, generation), None)
+            spool.drop([end(name, generation)])
+        else:
+            spool = Spool(folder)
+            spool.load()
+
+    assert Spool(folder).load() == list(waiting.values())
 
 
 @given(task_id=st.text(min_size=1, max_size=300), generation=st.integers(1, 10**6), output=st.text(max_size=200))

@@ -28,6 +28,7 @@ from ostler.workers.claiming import ClaimingRunner
 from ostler.workers.commands import CommandHost
 from ostler.workers.daemon import HostReporter, Worker, WorkerSettings
 from ostler.workers.guard import ReaperGuard
+from ostler.workers.link_http import HttpLink
 from ostler.workers.rules import WorkerRules
 from ostler.workers.run import Runner
 from ostler.workers.runners.agents import versions
@@ -128,7 +129,9 @@ def build(
         agents=installed_agents(section) if TaskKind.AGENT in joined.slots else (),
         repos=section.repo_paths(),
     )
-    guard = ReaperGuard(identity)
+    # Only a daemon with a lasting name can go on with what an earlier one held.
+    folder = spool_folder(identity) if joined.instance else None
+    guard = ReaperGuard(identity, link.farewell if isinstance(link, HttpLink) else None, folder)
     host = CommandHost(rules, guard, environ=os.environ)
     runners: Mapping[TaskKind, Runner] = {
         TaskKind.COMMAND: CommandRunner(host),
@@ -143,9 +146,7 @@ def build(
         verifier=Verifier(host),
         self_checked=frozenset({TaskKind.AGENT}),
     )
-    # Only a daemon with a lasting name can go on with what an earlier one held.
-    spool = Spool(spool_folder(identity)) if joined.instance else None
-    settings = WorkerSettings(identity=identity, spool=spool)
+    settings = WorkerSettings(identity=identity, spool=Spool(folder) if folder is not None else None)
     return Worker(link, joined, abilities, settings, timing=timing, guard=guard, host_reporter=reporter)
 
 

@@ -153,9 +153,12 @@ class Processes:
                 raise child.failure("ended by itself")
 
     def kill(self, *children: Child) -> None:
-        """Switch off, as a power cut does: SIGKILL to the groups, nobody is asked."""
+        """Switch off, as a power cut does: SIGKILL to all that runs, nobody is asked or says goodbye."""
         for child in children:
-            self._remember(child)
+            child.signal(signal.SIGSTOP)  # so that nobody sees another one end
+        for process in [process for child in children for process in self._remember(child)]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         for child in children:
             child.signal(signal.SIGKILL)
         for child in children:
@@ -188,11 +191,14 @@ class Processes:
                 process.kill()
         return tuple(told)
 
-    def _remember(self, child: Child) -> None:
-        """Keep the descendants in mind: some leave the group and the tag behind on purpose."""
+    def _remember(self, child: Child) -> list[psutil.Process]:
+        """The descendants, which are kept in mind: some leave the group and the tag behind on purpose."""
+        found = []
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(child.pid).children(recursive=True):
                 self._seen.add((process.pid, process.create_time()))
+                found.append(process)
+        return found
 
     def _survivors(self) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():

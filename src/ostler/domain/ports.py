@@ -281,8 +281,10 @@ class HubLink(Protocol):
         """Hand over reports; returns when they are durable. Safe to repeat."""
         ...
 
-    async def leave(self, session_id: str, life: str = "") -> None:
-        """Close a session in good order. `life`: of the process that leaves (`WorkerOffer.life`)."""
+    async def leave(self, session_id: str, life: str = "", *, died: bool = False) -> None:
+        """Close a session in good order. `life`: of the process that leaves (`WorkerOffer.life`). `died`: it and all
+        that it ran is dead, says its companion.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,6 +1,7 @@
 """Names of sites in `Host` and `Origin` headers: what keeps pages of other sites away from a hub on loopback."""
 
 import ipaddress
+from functools import lru_cache
 
 
 def host_name(host: str) -> str:
@@ -14,6 +15,7 @@ def host_name(host: str) -> str:
     return host.partition(":")[0].lower().rstrip(".")
 
 
+@lru_cache(maxsize=256)
 def is_loopback(name: str) -> bool:
     """Whether a name or address means this machine.
 

@@ -19,7 +19,7 @@ from ostler.learning.kinds import Reader
 from ostler.routing.aim import find_aim
 from ostler.routing.facts import describe
 from ostler.routing.handing import handed_needs
-from ostler.routing.ladder import Ladder
+from ostler.routing.ladder import ladder_of
 from ostler.scheduling.dependencies import check_cycle
 from ostler.scheduling.intake import Settled
 
@@ -154,7 +154,7 @@ def as_it_runs(spec: TaskSpec, policy: Policy, fleet: Fleet) -> tuple[TaskSpec, 
         raise InvalidInputError(error.what, where=where, remedy=error.remedy) from None
     if facts.kind is TaskKind.COMMAND or not spec.argv:
         return spec, facts
-    if not find_aim(facts, quality_steps=0, errors=(), policy=policy, ladder=Ladder(policy.catalog)).direct:
+    if not find_aim(facts, quality_steps=0, errors=(), policy=policy, ladder=ladder_of(policy.catalog)).direct:
         return spec, facts
     kind = TaskKind.COMMAND
     return msgspec.structs.replace(spec, kind=kind), msgspec.structs.replace(facts, kind=kind)

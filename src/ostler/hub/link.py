@@ -1,6 +1,5 @@
 """The hub's side of a worker's link, called directly by the built-in worker and by the HTTP routes for remote ones."""
 
-import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 
@@ -10,7 +9,7 @@ from ostler.domain.work import Finished, Poll, Report
 from ostler.hub.life_signs import LifeSigns
 from ostler.hub.outbox import Outbox
 from ostler.hub.pump import Pump
-from ostler.scheduling.signals import Reported, WorkerJoined, WorkerLeft, WorkerRenewed
+from ostler.scheduling.signals import Reported, ReportsCame, WorkerJoined, WorkerLeft, WorkerRenewed
 
 MAX_POLL_MS = 30_000
 
@@ -65,20 +64,25 @@ class LocalLink:
         for report in reports:
             outbox.confirm(report.task_id, report.generation, ended=isinstance(report, Finished))
             self.signs.heard(report, self._pump.clock.now_ms())
-        taken = [self.as_taken(report) for report in reports]
-        carried = [self._pump.start_signal(Reported(session_id=session_id, report=report)) for report in taken]
-        for task in carried:
-            await asyncio.shield(task)  # what it brings about goes on when the worker hangs up
-        # One that came before stores nothing, but what it did may not be stored yet, and the worker forgets it now.
-        await self._pump.committer.settled()
+        taken = tuple(self.as_taken(report) for report in reports)
+        if not taken:
+            return
+        signal = (
+            Reported(session_id=session_id, report=taken[0])
+            if len(taken) == 1
+            else ReportsCame(session_id=session_id, reports=taken)
+        )
+        if not await self._pump.post(signal):
+            # All of it came before, but what it did may not be stored yet, and the worker forgets it now.
+            await self._pump.committer.settled()
 
-    async def leave(self, session_id: str, life: str = "") -> None:
-        """Close a session in good order. From a process that another one has followed it is no news."""
+    async def leave(self, session_id: str, life: str = "", *, died: bool = False) -> None:
+        """Close a session. From a process that another one has followed it is no news."""
         state = self._pump.scheduler.books.workers.states.get(session_id)
         if state is not None:
             if life and life != state.session.offer.life:
                 return
-            await self._pump.post(WorkerLeft(session_id=session_id))
+            await self._pump.post(WorkerLeft(session_id=session_id, died=died))
         self._pump.outboxes.pop(session_id, None)
 
     async def close(self) -> None:

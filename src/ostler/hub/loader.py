@@ -7,7 +7,7 @@ unanswered: the load goes on at the engine, and the next hub sees it in its firs
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -36,7 +36,7 @@ class Drivers(Protocol):
 
 SpecOf = Callable[[str], EndpointSpec | None]
 """The endpoint of a name, `None` when it was removed meanwhile."""
-Post = Callable[[LoadEnded | UnloadEnded], Coroutine[None, None, None]]
+Post = Callable[[LoadEnded | UnloadEnded], Coroutine[Any, Any, object]]
 
 
 class Loader:

@@ -101,7 +101,7 @@ class Pump:
         """Set before the faces stop: followers end instead of being cut."""
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_ms = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[bool]] = set()
         self._stopped = False
 
     def why_closed(self) -> str:
@@ -126,12 +126,14 @@ class Pump:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.committer.stop()
 
-    async def post(self, signal: Signal) -> None:
-        """Handle a signal and wait until its effects are durable. Raises what the actor refuses."""
-        await asyncio.shield(self.start_signal(signal))
+    async def post(self, signal: Signal) -> bool:
+        """Handle a signal and wait until its effects are durable, and with them all that came before; whether there was
+        anything to store. Raises what the actor refuses.
+        """
+        return await asyncio.shield(self.start_signal(signal))
 
-    def start_signal(self, signal: Signal) -> asyncio.Task[None]:
-        """Handle a signal now; its effects are carried out by the returned task."""
+    def start_signal(self, signal: Signal) -> asyncio.Task[bool]:
+        """Handle a signal now; its effects are carried out by the returned task, which tells what `post` does."""
         return self._carry_on(self._handle(signal))
 
     def tell(self, signal: Signal) -> None:
@@ -154,13 +156,13 @@ class Pump:
                 others.append(effect)
         return others
 
-    def _carry_on(self, effects: list[Effect]) -> asyncio.Task[None]:
+    def _carry_on(self, effects: list[Effect]) -> asyncio.Task[bool]:
         task = asyncio.create_task(self._carry_out(effects))
         self._tasks.add(task)
         task.add_done_callback(self._carried)
         return task
 
-    def _carried(self, task: asyncio.Task[None]) -> None:
+    def _carried(self, task: asyncio.Task[bool]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # a store that gave up is reported once, through `fatal`
@@ -172,7 +174,7 @@ class Pump:
         await self._tell(results)
         return results
 
-    async def _carry_out(self, effects: list[Effect]) -> None:
+    async def _carry_out(self, effects: list[Effect]) -> bool:
         commands: list[Command] = []
         stored: list[Effect] = []  # the effect of each command, at the same index
         for effect in effects:
@@ -194,13 +196,14 @@ class Pump:
                 case _:
                     self._hand_on(effect)
         if not commands:
-            return
+            return False
         results = await self.committer.apply(commands, must=True)
         self._observed(commands, results)
         for effect, result in zip(stored, results, strict=True):
             self._after(effect, result)
         await self._tell(results)
         await self._deliver_all(stored, results)
+        return True
 
     def outbox_of(self, session_id: str) -> Outbox | None:
         """The mail of a session; `None` when there is no such session.

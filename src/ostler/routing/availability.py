@@ -5,7 +5,7 @@ from ostler.domain.decision import Rejection
 from ostler.domain.fleet import EndpointView, FleetSnapshot
 from ostler.domain.policy import Policy
 from ostler.routing.filters import outage
-from ostler.routing.ladder import Ladder
+from ostler.routing.ladder import ladder_of
 
 
 def available_tiers(snapshot: FleetSnapshot, policy: Policy, now_ms: int) -> dict[str, bool]:
@@ -15,7 +15,7 @@ def available_tiers(snapshot: FleetSnapshot, policy: Policy, now_ms: int) -> dic
     is not down either. Cost: at most one look at each (tier, endpoint).
     """
     answer: dict[str, bool] = {}
-    for tier in Ladder(policy.catalog).models:
+    for tier in ladder_of(policy.catalog).models:
         for view in _places(tier, snapshot):
             if outage(view, now_ms) in (None, Rejection.UNCHECKED):
                 answer[tier.name] = True

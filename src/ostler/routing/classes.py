@@ -21,12 +21,12 @@ from ostler.domain.policy import Policy
 from ostler.domain.tasks import Task, TaskFacts
 from ostler.routing.aim import find_aim
 from ostler.routing.effective import effective
-from ostler.routing.ladder import Ladder
+from ostler.routing.ladder import Ladder, ladder_of
 
 
 def route_class(facts: TaskFacts, task: Task, policy: Policy) -> tuple[Hashable, ...]:
     """The key of a task. Valid under this policy version only: a changed profile means new keys."""
-    ladder = Ladder(policy.catalog)
+    ladder = ladder_of(policy.catalog)
     asked, facts = facts, effective(facts, model_step=task.model_step, handed_tokens=task.handed_tokens)
     aim = find_aim(facts, quality_steps=task.quality_steps, errors=task.errors, policy=policy, ladder=ladder)
     if aim.direct:

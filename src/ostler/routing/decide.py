@@ -36,7 +36,7 @@ from ostler.routing.aim import find_aim
 from ostler.routing.effective import chain, step_of
 from ostler.routing.fallback import Fallback, Target, find_fallback
 from ostler.routing.filters import Screen, screen
-from ostler.routing.ladder import Ladder
+from ostler.routing.ladder import Ladder, ladder_of
 from ostler.routing.question import Question, ask
 from ostler.routing.record import Detour, Record
 from ostler.routing.spending import below, within_limits
@@ -50,7 +50,7 @@ def decide(request: RouteRequest, snapshot: FleetSnapshot, policy: Policy, *, la
     the results of needed tasks, they are cut. Both only when there is no route otherwise. `ladder`: that of
     the policy, for who has it already.
     """
-    ladder = ladder or Ladder(policy.catalog)
+    ladder = ladder or ladder_of(policy.catalog)
     models = chain(request.facts)
     step = step_of(request.facts, request.model_step)
     passed: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from ostler.routing.call_facts import ANSWER_ROOM_TOKENS, EXPLICIT, classify_cal
 from ostler.routing.classify import classify
 from ostler.routing.handing import check_names, handed_needs
 from ostler.routing.keywords import KEYWORDS, Keywords
-from ostler.routing.ladder import Ladder
+from ostler.routing.ladder import Ladder, ladder_of
 from ostler.routing.signature import signature
 
 CHARACTERS_PER_TOKEN = 4
@@ -63,7 +63,7 @@ def describe(
     Raises `InvalidInputError` for a task that cannot be run as written; `where` is the field.
     """
     _check_content(spec)
-    ladder = Ladder(policy.catalog)
+    ladder = ladder_of(policy.catalog)
     tier, model = _target(spec, policy, ladder)
     if spec.endpoint is not None and spec.endpoint not in policy.catalog.endpoints and spec.endpoint not in endpoints:
         remedy = nearest(spec.endpoint, (*policy.catalog.endpoints, *endpoints))
@@ -132,7 +132,9 @@ def describe_call(wish: CallWish, policy: Policy, views: Mapping[str, EndpointVi
     return TaskFacts(
         id=CALL,
         kind=TaskKind.CHAT,
-        classification=classify_call(wish.text, _type_ranks(policy, Ladder(policy.catalog))) if is_open else EXPLICIT,
+        classification=classify_call(wish.text, _type_ranks(policy, ladder_of(policy.catalog)))
+        if is_open
+        else EXPLICIT,
         tier=tier,
         model=model,
         local_only=wish.local_only,
@@ -154,7 +156,7 @@ def _named(model: str, policy: Policy, views: Mapping[str, EndpointView]) -> tup
     own = catalog.model_aliases.get(name)
     if own is not None:
         return own, None
-    tier = Ladder(catalog).find(name.removeprefix(TIER_PREFIX))
+    tier = ladder_of(catalog).find(name.removeprefix(TIER_PREFIX))
     if tier is not None and tier.name != DIRECT:
         return None, tier.name
     if name.lower() == AUTO:

@@ -127,9 +127,12 @@ class Scheduler:
             case sig.WorkerRenewed():
                 renewed(turn, signal.session_id, signal.report)
             case sig.WorkerLeft():
-                left(turn, signal.session_id)
+                left(turn, signal.session_id, died=signal.died)
             case sig.Reported():
                 reported(turn, signal.session_id, signal.report)
+            case sig.ReportsCame():
+                for report in signal.reports:
+                    reported(turn, signal.session_id, report)
             case sig.Probed():
                 self._probed(turn, signal)
             case sig.EndpointAdded():

@@ -24,7 +24,7 @@ from ostler.learning.evidence import Counts
 from ostler.learning.verifier import Check
 from ostler.routing.aim import find_aim, is_open
 from ostler.routing.history import cost_of, learned_of, option_of
-from ostler.routing.ladder import Ladder
+from ostler.routing.ladder import Ladder, ladder_of
 
 JUDGED = frozenset({FailureClass.VERIFICATION, FailureClass.CAPABILITY, FailureClass.MALFORMED})
 """Failures that say something about what to try next."""
@@ -53,7 +53,7 @@ def advise(task: Task, kind: FailureClass, policy: Policy) -> Advice | None:
     is_mute = policy.learning.history is not HistoryRule.POSTERIOR or kind not in JUDGED or not is_open(facts)
     if is_mute or facts.fallback_models or learned is None or not learned.arms or task.tier is None:
         return None
-    ladder = Ladder(policy.catalog)
+    ladder = ladder_of(policy.catalog)
     start = find_aim(facts, quality_steps=0, errors=(), policy=policy, ladder=ladder).start
     first, here = ladder.index(start.name) if start is not None else None, ladder.index(task.tier)
     if first is None or here is None:

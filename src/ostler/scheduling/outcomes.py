@@ -16,7 +16,7 @@ from ostler.domain.work import Finished, Report, Started
 from ostler.routing.aim import find_aim
 from ostler.routing.effective import chain, effective, step_of
 from ostler.routing.facts import estimate_tokens
-from ostler.routing.ladder import Ladder
+from ostler.routing.ladder import ladder_of
 from ostler.routing.signature import signature
 from ostler.scheduling import allowances, purse
 from ostler.scheduling.books import Books, Turn
@@ -231,7 +231,7 @@ def _repeats(task: Task, policy: Policy) -> int:
 
 def _can_rise(task: Task, policy: Policy) -> bool:
     """Whether one more step for lack of quality would lead to another tier. Not for commands, not for pinned models."""
-    ladder = Ladder(policy.catalog)
+    ladder = ladder_of(policy.catalog)
     facts = effective(task.facts, model_step=task.model_step)
     here, above = (
         find_aim(facts, quality_steps=steps, errors=(), policy=policy, ladder=ladder).start

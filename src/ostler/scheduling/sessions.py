@@ -164,13 +164,16 @@ def _lost(turn: Turn, session_id: str, silent_ms: int) -> None:
     _drop(turn, state, reason)
 
 
-def left(turn: Turn, session_id: str) -> None:
-    """A worker left in good order."""
+def left(turn: Turn, session_id: str, *, died: bool) -> None:
+    """A worker left in good order, or was killed: then its companion tells, when nothing of what it ran lives."""
     state = turn.books.workers.states.get(session_id)
     if state is None:
         return
-    turn.emit(_event("worker.left", turn.now_ms, state.session))
-    _drop(turn, state, f"worker {state.session.offer.name} left")
+    if died:
+        turn.emit(_event("worker.lost", turn.now_ms, state.session, {"attempts": len(state.attempts)}))
+    else:
+        turn.emit(_event("worker.left", turn.now_ms, state.session))
+    _drop(turn, state, f"worker {state.session.offer.name} {'died' if died else 'left'}")
 
 
 def _drop(turn: Turn, state: WorkerState, reason: str) -> None:

@@ -56,6 +56,8 @@ class WorkerLeft(msgspec.Struct, frozen=True, kw_only=True):
     """A worker said goodbye; what it still held is taken back."""
 
     session_id: str
+    died: bool = False
+    """It was killed and its companion says goodbye: nothing that it ran lives."""
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +65,13 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
 
     session_id: str
     report: Report
+
+
+class ReportsCame(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker reports about several attempts at once: one round serves all the slots that become free."""
+
+    session_id: str
+    reports: tuple[Report, ...]
 
 
 class CallOffered(msgspec.Struct, frozen=True, kw_only=True):
@@ -278,6 +287,7 @@ Signal = (
     | WorkerRenewed
     | WorkerLeft
     | Reported
+    | ReportsCame
     | CallOffered
     | CallWithdrawn
     | CallEnded

@@ -11,7 +11,7 @@ from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.planning.problem import Wanted
 from ostler.routing.aim import find_aim
 from ostler.routing.facts import describe
-from ostler.routing.ladder import Ladder
+from ostler.routing.ladder import Ladder, ladder_of
 
 
 def wanted(spec: TaskSpec, policy: Policy, endpoints: frozenset[str] = frozenset()) -> Wanted:
@@ -20,7 +20,7 @@ def wanted(spec: TaskSpec, policy: Policy, endpoints: frozenset[str] = frozenset
     Raises `InvalidInputError` for a task that cannot be run as written, or whose tier is disabled.
     """
     facts = describe(spec, policy, endpoints=endpoints)
-    ladder = Ladder(policy.catalog)
+    ladder = ladder_of(policy.catalog)
     aim = find_aim(facts, quality_steps=0, errors=(), policy=policy, ladder=ladder)
     if facts.kind is TaskKind.COMMAND or aim.direct:
         return Wanted(spec=spec)

@@ -23,6 +23,7 @@ from ostler.web.errors import (
     on_unexpected_error,
 )
 from ostler.web.guard import SiteGuard
+from ostler.web.lane import Lane
 from ostler.web.openapi import describe
 from ostler.web.pages_door import FORMS, PAGE_PATHS, PagesDoor
 from ostler.web.routes import OPENAPI_PATH, hub_routes
@@ -48,7 +49,8 @@ def build_app(
     door = door or Door()
     serve = msgspec.structs.replace(settings or ServeSettings(require_token=require_token), require_token=require_token)
     rows = hub_routes()
-    routes = [StarletteRoute(row.path, RouteApp(row, api, serve, door), methods=[row.method]) for row in rows]
+    served = [(row, RouteApp(row, api, serve, door)) for row in rows]
+    routes = [StarletteRoute(row.path, app, methods=[row.method]) for row, app in served]
 
     async def description(_request: Request) -> Response:
         return Response(msgspec.json.encode(describe(rows, others)), media_type=JSON)
@@ -56,15 +58,11 @@ def build_app(
     routes.append(StarletteRoute(OPENAPI_PATH, description, methods=["GET"]))
     pages = PagesDoor(api, sign_in=require_token, sign_ins=door.sign_ins)
     routes += [StarletteRoute(path, pages, methods=list(methods)) for path, methods in PAGE_PATHS.items()]
+    names = hosts if require_token else tuple(hosts or ())
+    forms = [*FORMS, *(row.path for row in rows if row.takes_forms)]
     app = Starlette(
         routes=routes,
-        middleware=[
-            Middleware(
-                SiteGuard,
-                hosts=hosts if require_token else tuple(hosts or ()),
-                forms=[*FORMS, *(row.path for row in rows if row.takes_forms)],
-            )
-        ],
+        middleware=[Middleware(SiteGuard, hosts=names, forms=forms)],
         exception_handlers={
             404: _unknown(pages),
             405: _wrong_method,
@@ -74,6 +72,8 @@ def build_app(
         },
     )
     app.router.redirect_slashes = False
+    stack = app.build_middleware_stack()
+    app.middleware_stack = Lane(stack, SiteGuard(stack, names, forms), served)
     return app
 
 

@@ -60,6 +60,8 @@ class LeaveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Which process of a daemon leaves."""
 
     life: str = ""
+    died: bool = False
+    """It was killed, and all that it ran is dead: its companion says so."""
 
 
 class AnswerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ does. Cost: nothing for valid input, one walk along the path for invalid input.
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import TypeVar, Union, get_args, get_origin
 from urllib.parse import parse_qsl
 
@@ -61,7 +62,7 @@ def decode_query(pairs: Iterable[tuple[str, str]], kind: type[T]) -> T:
 
 
 def _decode_pairs(pairs: Iterable[tuple[str, str]], kind: type[T], part: str, whole: str) -> T:
-    lists = {field.encode_name for field in msgspec.structs.fields(kind) if get_origin(field.type) is tuple}
+    lists = _lists(kind)
     values: dict[str, object] = {}
     for name, text in pairs:
         if name in values:
@@ -74,6 +75,12 @@ def _decode_pairs(pairs: Iterable[tuple[str, str]], kind: type[T], part: str, wh
         place = explanation.where.removeprefix("$").removeprefix(".")
         where = f"{part} `{place}`" if place else whole
         raise InvalidInputError(explanation.what, where=where, remedy=explanation.remedy) from None
+
+
+@cache
+def _lists(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Fields that hold several values."""
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind) if get_origin(field.type) is tuple)
 
 
 def explained(message: str, kind: object) -> InvalidInputError:

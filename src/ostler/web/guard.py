@@ -37,12 +37,13 @@ class SiteGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on or refuse it."""
-        if scope["type"] == "http" and (refusal := self._refusal(scope, Headers(scope=scope))):
+        if scope["type"] == "http" and (refusal := self.refusal(scope, Headers(scope=scope))):
             await error_response(refusal)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> OstlerError | None:
+    def refusal(self, scope: Scope, headers: Headers) -> OstlerError | None:
+        """Why a request is not passed on; `None` = it is."""
         host = headers.get("host", "")
         if self._hosts is not None and not self._is_ours(host_name(host)):
             return WrongSiteError(

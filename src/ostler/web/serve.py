@@ -8,7 +8,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from ostler.domain.errors import NotAllowedError
 from ostler.domain.fleet import WorkerOffer
@@ -76,8 +76,7 @@ class RouteApp:
             return
         under_way = self._row.later and getattr(answer, "under_way", False)
         status = ACCEPTED if under_way else self._row.status
-        response = Response(self._encoder.encode(answer), status_code=status, media_type=JSON)
-        await response(scope, receive, send)
+        await _answer(send, status, self._encoder.encode(answer))
 
     @property
     def _least_scope(self) -> str:
@@ -141,7 +140,8 @@ class RouteApp:
             owners.check(session, token)
 
     async def _call(self, request: Request) -> Call[object, msgspec.Struct]:
-        query = decode_query(request.query_params.multi_items(), self._row.query)
+        pairs = request.query_params.multi_items() if request.scope["query_string"] else ()
+        query = decode_query(pairs, self._row.query)
         body = self._decoded(await self._body(request), request.headers) if self._row.takes_body else None
         return Call(request.path_params, query, body, request.headers)
 
@@ -152,18 +152,26 @@ class RouteApp:
 
     async def _body(self, request: Request) -> bytes:
         limit = self._settings.max_body_bytes
-        too_large = TooLargeError(
-            f"the body is larger than {limit} bytes", where="body", remedy="send less at once, in several requests"
-        )
         said = request.headers.get("content-length", "")
         if said.isdecimal() and int(said) > limit:
-            raise too_large
-        body = bytearray()
-        async for piece in request.stream():
-            body += piece
+            raise _too_large(limit)
+        first = await _piece(request)
+        if not first.get("more_body", False):
+            body: bytes = first.get("body", b"")
             if len(body) > limit:
-                raise too_large
-        return bytes(body)
+                raise _too_large(limit)
+            return body
+        pieces = bytearray(first.get("body", b""))
+        more = True
+        while more:
+            if len(pieces) > limit:
+                raise _too_large(limit)
+            message = await _piece(request)
+            pieces += message.get("body", b"")
+            more = message.get("more_body", False)
+        if len(pieces) > limit:
+            raise _too_large(limit)
+        return bytes(pieces)
 
     async def _stream(self, call: Call[object, msgspec.Struct], receive: Receive, send: Send) -> None:
         events = cast("Follow", self._row.handler)(self._api, call)
@@ -179,3 +187,23 @@ def bearer(headers: Headers) -> str:
 def address_of(request: Request) -> str:
     """Where a request comes from."""
     return request.client.host if request.client is not None else ""
+
+
+async def _piece(request: Request) -> Message:
+    """The next piece of a body. Raises `ClientDisconnect`."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message
+
+
+def _too_large(limit: int) -> TooLargeError:
+    what = f"the body is larger than {limit} bytes"
+    return TooLargeError(what, where="body", remedy="send less at once, in several requests")
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    """A whole JSON answer."""
+    headers = [(b"content-length", str(len(body)).encode()), (b"content-type", JSON.encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

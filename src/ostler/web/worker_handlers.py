@@ -34,5 +34,6 @@ async def report(api: HubApi, call: Call[tuple[Report, ...], NoQuery]) -> Done:
 
 async def leave(api: HubApi, call: Call[LeaveBody | None, NoQuery]) -> Done:
     """Leave in good order; changes nothing when a later process of the same daemon has joined."""
-    await api.link.leave(call.path["session"], call.body.life if call.body is not None else "")
+    body = call.body or LeaveBody()
+    await api.link.leave(call.path["session"], body.life, died=body.died)
     return Done()

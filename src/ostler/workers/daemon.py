@@ -167,7 +167,7 @@ class Worker:
         self._trust = TrustWindow(session.heartbeat_ms)
         self._note(f"joined as session {session.id}")
         try:
-            self._guard.open(session.id)
+            self._guard.open(session.id, self._life)
             await self._loops(session.id)
         except (SessionLostError, NotFoundError, GuardLostError) as error:
             reason = "the process guard is gone" if isinstance(error, GuardLostError) else str(error)

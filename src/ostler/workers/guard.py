@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ostler.workers import reaper
 
@@ -22,6 +22,16 @@ TASK_TAG = "OSTLER_TASK"
 ATTEMPT_TAG = "OSTLER_ATTEMPT"
 
 _EXIT_LIMIT_S = 10.0
+
+
+class Farewell(NamedTuple):
+    """The hub of a daemon, for its companion; the authorization is shown nowhere."""
+
+    url: str
+    authorization: str
+
+    def __repr__(self) -> str:
+        return f"Farewell({self.url!r})"
 
 
 class GuardLostError(Exception):
@@ -35,8 +45,8 @@ class ProcessGuard(Protocol):
         """Kill what earlier daemons of this worker left."""
         ...
 
-    def open(self, session_id: str) -> None:
-        """A session begins; its tag is this id."""
+    def open(self, session_id: str, life: str = "") -> None:
+        """A session begins; its tag is this id. `life`: of this process, as it said when it joined."""
         ...
 
     def beat(self, window_ms: int) -> None:
@@ -66,7 +76,7 @@ class NoGuard:
     async def clean(self) -> None:
         """Nothing to do."""
 
-    def open(self, session_id: str) -> None:
+    def open(self, session_id: str, life: str = "") -> None:
         """Nothing to do."""
 
     def beat(self, window_ms: int) -> None:
@@ -89,11 +99,14 @@ class ReaperGuard:
     """Guards with a reaper process.
 
     `identity` marks everything this worker starts, over restarts: it must be unique on the machine for each (hub,
-    worker), because a daemon that starts kills whatever carries its identity.
+    worker), because a daemon that starts kills whatever carries its identity. `farewell`: whom to tell when this
+    process was killed; `spool`: where it keeps ends that the hub does not have yet.
     """
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, farewell: Farewell | None = None, spool: Path | None = None) -> None:
         self._identity = identity
+        self._farewell = farewell
+        self._spool = spool
         self._reaper: subprocess.Popen[bytes] | None = None
         self._retired: list[subprocess.Popen[bytes]] = []
         """Reapers that were given up; one that has fired is left to end its sweep."""
@@ -108,13 +121,15 @@ class ReaperGuard:
         own = reaper.Target(tags=frozenset({frozenset({f"{WORKER_TAG}={self._identity}"})}))
         await asyncio.to_thread(reaper.sweep, own)
 
-    def open(self, session_id: str) -> None:
+    def open(self, session_id: str, life: str = "") -> None:
         """Start the reaper if there is none, and name the session. Raises `GuardLostError`."""
         if self._reaper is not None and self._reaper.poll() is not None:
             self._retire()
         self._retired = [process for process in self._retired if process.poll() is None]
         if self._reaper is None:
             self._reaper = _start()
+        if self._farewell is not None:
+            self._say("farewell", *self._farewell, life, str(self._spool or ""), os.getpid())
         self._say("session", session_id)
 
     def beat(self, window_ms: int) -> None:

@@ -22,6 +22,7 @@ from ostler.domain.errors import (
 )
 from ostler.domain.fleet import HostReport, Session, WorkerOffer
 from ostler.domain.work import Poll, Report
+from ostler.workers.guard import Farewell
 
 if TYPE_CHECKING:
     import aiohttp
@@ -89,6 +90,11 @@ class HttpLink:
         self._client: aiohttp.ClientSession | None = None
         self._is_closed = False
 
+    @property
+    def farewell(self) -> Farewell:
+        """For the companion of a daemon on this link."""
+        return Farewell(self._base_url, self._headers.get("Authorization", ""))
+
     def __repr__(self) -> str:
         return f"HttpLink({self._base_url!r})"
 
@@ -110,9 +116,10 @@ class HttpLink:
         """Hand over reports; returns when the hub has them for good."""
         await self._post(_route(session_id, "reports"), list(reports), _Nothing)
 
-    async def leave(self, session_id: str, life: str = "") -> None:
-        """End the session in good order."""
-        await self._post(_route(session_id, "leave"), {"life": life} if life else None, _Nothing)
+    async def leave(self, session_id: str, life: str = "", *, died: bool = False) -> None:
+        """End the session."""
+        said = ({"life": life} if life else {}) | ({"died": True} if died else {})
+        await self._post(_route(session_id, "leave"), said or None, _Nothing)
 
     async def close(self) -> None:
         """Give back the connections. Safe to repeat; no call can be made after it."""

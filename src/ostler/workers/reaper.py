@@ -6,13 +6,18 @@ emptied environment alone escapes; both together do only when the parent has end
 
 As a program (started once by each daemon, see `guard`) it reads one JSON list per line from standard input:
 
-    ["session", id]   sweep processes with this session's tag, too
+    ["session", id]   a session began; sweep processes with its tag, too
     ["add", group]    a process group runs           ["remove", group]  it is gone
     ["beat", ms]      the daemon lives; kill everything unless another beat comes within `ms`
-    ["rest"]          nothing runs that would have to be killed; no beat is expected
+    ["rest"]          the session is over: nothing runs that would have to be killed; no beat is expected
+    ["farewell", ...] whom to tell when the daemon dies within a session (`Farewell`)
 
 It kills everything when a beat is overdue (the daemon is frozen or hangs) and when its input ends (the daemon is dead,
-or closed it), then exits. Its exit is a fence: a frozen daemon that wakes up again cannot register a process any more.
+or closed it), then exits. When the daemon died within a session, and nothing that it ran lives any more, it tells the
+hub, which need not wait then until the lease is over. It keeps silent where ends of attempts are still on the disk,
+because the next daemon goes on with those. Its exit is a fence: a frozen daemon that wakes up again cannot register a
+process any more.
+
 Between the start of a process and its registration nothing is lost, because the tags are in its environment from its
 first instruction; the sweep goes on until twice in a row nothing was found, which also covers a child that had not yet
 reached that instruction when its parent died. A "die with your parent" flag is therefore not used; it is cleared by
@@ -34,6 +39,12 @@ from typing import NamedTuple
 
 PROC = "/proc"
 SWEEP_LIMIT_S = 5.0
+FAREWELL_PATIENCE_S = 5.0
+FAREWELL_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""Before each try to tell the hub."""
+DYING_S = 2.0
+HUB_FAILED = 500
+"""From this status on an answer says that the hub could not do it now."""
 _READ_BYTES = 65536
 _YOUNG_S = 0.5
 
@@ -212,10 +223,67 @@ def _kill_psutil(proc: Proc) -> None:
             process.kill()
 
 
+class Farewell(NamedTuple):
+    """How to tell a hub that a daemon is dead. The authorization comes over the pipe and is shown nowhere."""
+
+    url: str
+    authorization: str
+    life: str
+    spool: str
+    """Folder with ends that the hub does not have yet; empty = there is none."""
+    daemon: int
+    """Its process, the parent of this one."""
+
+    def say_if_due(self, session: str) -> None:
+        """Tell the hub that a session is over, if nobody can go on with it."""
+        if is_dead(self.daemon) and not self.has_ends:
+            self.say(session)
+
+    def say(self, session: str) -> None:
+        """Tell the hub, with some patience: one that does not hear it waits until the lease is over."""
+        for pause_s in FAREWELL_PAUSES_S:
+            time.sleep(pause_s)
+            with contextlib.suppress(OSError, ValueError):
+                if self._say(session) < HUB_FAILED:
+                    return
+
+    @property
+    def has_ends(self) -> bool:
+        """Whether the next daemon may have something to tell of this session."""
+        if not self.spool:
+            return False
+        try:
+            with os.scandir(self.spool) as entries:
+                return any(entry.stat().st_size for entry in entries)
+        except OSError:
+            return True
+
+    def _say(self, session: str) -> int:
+        import http.client  # noqa: PLC0415 -- only when a daemon has died
+        from urllib.parse import quote, urlsplit  # noqa: PLC0415 -- as above
+
+        parts = urlsplit(self.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=FAREWELL_PATIENCE_S)
+        try:
+            headers = {"Content-Type": "application/json", "Authorization": self.authorization}
+            path = f"{parts.path}/hub/workers/{quote(session, safe='')}/leave"
+            body = json.dumps({"life": self.life, "died": True})
+            connection.request("POST", path, body, {name: value for name, value in headers.items() if value})
+            return connection.getresponse().status
+        except http.client.HTTPException as error:
+            raise OSError(str(error)) from None
+        finally:
+            connection.close()
+
+
 class Orders:
     """What the daemon has said so far: what to kill, and until when it must have spoken again."""
 
     def __init__(self) -> None:
+        self.session = ""
+        """The one that is open; empty = none."""
+        self.farewell: Farewell | None = None
         self.sessions: set[str] = set()
         self.groups: set[int] = set()
         self.due_s: float | None = None
@@ -226,6 +294,7 @@ class Orders:
             match json.loads(line):
                 case ["session", str(session)]:
                     self.sessions.add(session)
+                    self.session = session
                 case ["add", int(group)]:
                     self.groups.add(group)
                 case ["remove", int(group)]:
@@ -234,6 +303,9 @@ class Orders:
                     self.due_s = now_s + window_ms / 1000
                 case ["rest"]:
                     self.due_s = None
+                    self.session = ""
+                case ["farewell", str(url), str(authorization), str(life), str(spool), int(daemon)]:
+                    self.farewell = Farewell(url, authorization, life, spool, daemon)
                 case _:
                     pass
         except ValueError:
@@ -245,20 +317,32 @@ class Orders:
         return Target(tags=tags, groups=frozenset(self.groups))
 
 
-def listen(source: int, orders: Orders) -> None:
-    """Read orders until the input ends or a beat is overdue."""
+def listen(source: int, orders: Orders) -> bool:
+    """Read orders until the input ends or a beat is overdue; whether it ended."""
     rest = b""
     while True:
         wait_s = None if orders.due_s is None else max(0.0, orders.due_s - time.monotonic())
         readable, _, _ = select.select([source], [], [], wait_s)
         if not readable:
-            return
+            return False
         piece = os.read(source, _READ_BYTES)
         if not piece:
-            return
+            return True
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             orders.take(line, time.monotonic())
+
+
+def is_dead(daemon: int) -> bool:
+    """Whether our parent is gone: a daemon that lives may have closed the pipe of a companion that
+    it holds for hung, and goes on under the same session. A dying one closes its files a little before it is dead.
+    """
+    until_s = time.monotonic() + DYING_S
+    while os.getppid() == daemon:
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def main(tag_name: str) -> None:
@@ -267,10 +351,12 @@ def main(tag_name: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     orders = Orders()
     source = sys.stdin.fileno()
-    listen(source, orders)
+    has_ended = listen(source, orders)
     # The fence: from here on a write of the daemon fails. (Closing `sys.stdin` would leave the descriptor open.)
     os.close(source)
-    sweep(orders.target(tag_name), quiet_looks=2, pause_s=0.05)
+    is_clean = sweep(orders.target(tag_name), quiet_looks=2, pause_s=0.05)
+    if is_clean and has_ended and orders.session and orders.farewell is not None:
+        orders.farewell.say_if_due(orders.session)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""Tokens are remembered for a moment, and worthless from the moment in which they are revoked."""
+
+import asyncio
+
+from ostler.domain.commands import DropToken
+from ostler.hub import tokens
+from ostler.hub.tokens import REMEMBERED_MS, TokenDesk
+from tests.hub.house import house
+
+
+class Counting:
+    """A store that counts who asks for tokens; `gate` holds an answer up."""
+
+    def __init__(self, store: object) -> None:
+        self._store = store
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def token_name(self, hashed: str, scope: str) -> str | None:
+        """As it is, late."""
+        self.asked += 1
+        found: str | None = await self._store.token_name(hashed, scope)  # type: ignore[attr-defined]
+        await self.gate.wait()
+        return found
+
+
+async def test_a_good_token_is_not_looked_up_with_each_word() -> None:
+    """Once in a while, for each scope by itself; a bad one each time, so that one made elsewhere is good at once."""
+    async with house() as built:
+        store = Counting(built.store)
+        desk = TokenDesk(built.pump, store)  # type: ignore[arg-type]
+        token = (await desk.make("w", "worker")).token
+        for _ in range(20):
+            assert await desk.allowed(token, "worker")
+            assert not await desk.allowed(token, "admin")
+        assert store.asked == 2 + 20
+
+        built.clock.pass_ms(REMEMBERED_MS)
+        assert await desk.allowed(token, "worker")
+        assert store.asked == 2 + 20 + 2
+
+
+async def test_a_token_that_is_revoked_here_is_worthless_at_once() -> None:
+    """However often it was good a moment ago."""
+    async with house() as built:
+        desk = TokenDesk(built.pump, built.store)
+        token = (await desk.make("w", "worker")).token
+        assert await desk.allowed(token, "worker")
+
+        await desk.revoke("w")
+
+        assert not await desk.allowed(token, "worker")
+
+
+async def test_a_token_that_is_revoked_while_it_is_looked_up_is_not_remembered() -> None:
+    """The look-up began before, and says that it was good; the next one must not rest on that."""
+    async with house() as built:
+        store = Counting(built.store)
+        desk = TokenDesk(built.pump, store)  # type: ignore[arg-type]
+        token = (await desk.make("w", "worker")).token
+        store.gate.clear()
+        looking = asyncio.create_task(desk.allowed(token, "worker"))
+        await asyncio.sleep(0)
+        await desk.revoke("w")
+        store.gate.set()
+        await looking
+
+        assert not await desk.allowed(token, "worker")
+
+
+async def test_a_token_that_another_hub_revokes_is_worthless_soon() -> None:
+    """After the time for which it is remembered, also when the clock was put back."""
+    async with house() as built:
+        desk = TokenDesk(built.pump, built.store)
+        for step_ms in (tokens.REMEMBERED_MS, -60_000):
+            token = (await desk.make("w", "worker")).token
+            assert await desk.allowed(token, "worker")
+            await built.store.apply([DropToken(name="w")])
+            assert await desk.allowed(token, "worker"), "nobody told"
+            built.clock.pass_ms(step_ms)
+
+            assert not await desk.allowed(token, "worker")
