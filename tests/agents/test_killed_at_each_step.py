@@ -113,11 +113,17 @@ def is_still(name: str) -> bool:
     return attempts_running(name) == []
 
 
-def open_yard(folder: Path, stack: ExitStack) -> Yard:
-    """Start all of it, with a list of tasks in the repository whose lines are the claims."""
+def open_yard(folder: Path, stack: ExitStack, *, adopts: bool) -> Yard:
+    """Start all of it, with a list of tasks in the repository whose lines are the claims. `adopts`: what a daemon runs
+    outlives it, else the next one begins anew.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     profile = PROFILE.replace("port: 0", f"port: {port}").replace("[test, grep]", "[sh]")
+    if adopts:
+        profile = profile.replace("session_dead: 4s", "session_dead: 60s")
+    else:
+        profile = profile.replace("slots: {agent: 2}", "slots: {agent: 2}\n  adopt_within: 0s")
     barn = stack.enter_context(open_barn(folder, profile=profile, worker=False))
     (barn.repo / "TODO.md").write_text(TODO, encoding="utf-8")
     git(barn.repo, "add", "TODO.md")
@@ -134,21 +140,26 @@ def open_yard(folder: Path, stack: ExitStack) -> Yard:
     return Yard(barn, folder, written, stack, env, worker)
 
 
-@pytest.mark.parametrize("victim", ["agent", "worker", "hub"])
+@pytest.mark.parametrize("victim", ["agent", "worker", "worker alone", "hub"])
 def test_whoever_is_killed_the_work_is_done_once_and_nothing_is_left(tmp_path: Path, victim: str) -> None:
     """At each step. The task ends verified, with its claim in the list of the repository; no attempt called a model
-    after a later one had begun to; no process, no open key and no tree is left.
+    after a later one had begun to; no process, no open key and no tree is left. Where the agent outlives its daemon,
+    the next one goes on with it, in the one attempt that there is.
     """
     with ExitStack() as stack:
-        yard = open_yard(tmp_path, stack)
-        kill = {"agent": yard.kill_agent, "worker": yard.kill_worker, "hub": yard.kill_hub}[victim]
+        yard = open_yard(tmp_path, stack, adopts=victim == "worker alone")
+        kill = {"agent": yard.kill_agent, "hub": yard.kill_hub}.get(victim, yard.kill_worker)
         for step in STEPS:
             yard.reach(step)
+            before = set(attempts_running(step))
             kill(step)
+            if victim == "worker alone":
+                assert before <= set(attempts_running(step)), "nothing of it has ended"
             yard.heal()
             until(partial(yard.is_done, step), f"{step} is done", 90)
 
             done = yard.barn.hub.client.task(step)
+            assert len(done.attempts) == 1 or victim != "worker alone", done
             assert done.task.outcome is Outcome.VERIFIED, done
             last = done.attempts[-1]
             assert last.evidence is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ostler.app.identity import count_start, lasting_name, lock_identity
+from ostler.app.identity import book_folder, count_start, guard_folder, lasting_name, lock_identity, spool_folder
 from ostler.domain.errors import ConflictError
 
 
@@ -76,6 +76,14 @@ def test_a_daemon_keeps_its_lasting_name_over_restarts(state: Path) -> None:
     assert lasting_name("abc") == first
     assert lasting_name("other") != first
     assert (state / "abc.instance").read_text(encoding="utf-8").strip() == first
+
+
+def test_each_identity_has_folders_of_its_own(state: Path) -> None:
+    """What is under way, what has ended, and who guards are apart: one is cleared without the others."""
+    made = {folder(name) for folder in (book_folder, guard_folder, spool_folder) for name in ("abc", "abd")}
+
+    assert len(made) == 6
+    assert {folder.parent for folder in made} == {state}
 
 
 def test_starts_are_counted_over_restarts(state: Path) -> None:

@@ -187,6 +187,7 @@ worker:
     repeats: 4
     steps: 50
   keep_agent_runs: true
+  adopt_within: 90s
   commands: [git, make]
   cwd_roots: [~/src, work]
   env: [PATH]

@@ -5,15 +5,17 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
 
+import msgspec
 import pytest
 
-from ostler.domain.commands import AppendEvents, PutSessions
+from ostler.domain.commands import AppendEvents, PutSessions, UpdateTask
 from ostler.domain.errors import NotFoundError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Session, WorkerOffer
 from ostler.domain.states import TaskState
-from ostler.domain.tasks import TaskKind, TaskSpec
+from ostler.domain.tasks import Attempt, TaskKind, TaskSpec
 from ostler.hub import committer as committer_module
+from ostler.hub.accept import new_tasks
 from ostler.hub.outbox import Outbox
 from ostler.hub.pump import Pump
 from ostler.scheduling import Scheduler
@@ -21,6 +23,7 @@ from ostler.scheduling.effects import Apply, Effect, Emit, ProbeNow, Stop
 from ostler.scheduling.signals import Cancel, Signal, Wake, WorkerJoined, WorkerLeft
 from tests.hub.house import House, house
 from tests.hub.stores import HeldStore, RefusingStore
+from tests.scheduling.rig import three_tiers
 
 OFFER = WorkerOffer(name="w", host="h", slots={TaskKind.COMMAND: 4})
 SESSION = Session(id="s", offer=OFFER, joined_ms=1, renewed_ms=1)
@@ -172,6 +175,28 @@ async def test_a_refusal_goes_back_to_the_actor_which_decides_again() -> None:
         names = [event.name for event in await store.events(limit=1000)]
         assert names.count("scheduler.refused") == names.count("task.assigned") == 1
         assert built.pump.scheduler.books.workers.states["s"].attempts == {"t": 1}
+
+
+@pytest.mark.parametrize("finished_ms", [None, 9])
+async def test_an_attempt_whose_end_is_refused_is_over_all_the_same(finished_ms: int | None) -> None:
+    """The store had its end, and only the answer was lost: its key must not be left open. One that goes on keeps it."""
+    spec = TaskSpec(id="t", kind=TaskKind.AGENT, prompt="mend it")
+    (row,) = new_tasks([spec], three_tiers(), first_seq=1, now_ms=1, settled={})
+    task = msgspec.structs.replace(row.task, generation=1, state=TaskState.EVALUATING)
+    attempt = Attempt(
+        task_id="t", generation=1, session="s", worker="w", tier="", assigned_ms=1, finished_ms=finished_ms
+    )
+    update = UpdateTask(
+        task=task, attempt=attempt, expect_generation=1, expect_states=(TaskState.RUNNING,), events=(said("e"),)
+    )
+    ended: list[tuple[str, int]] = []
+    pump = pump_of(Scripted(Apply(command=update)), HeldStore())
+    pump.attempt_ended = lambda task, generation: ended.append((task.id, generation))
+    pump.start()
+    await pump.post(Wake())
+    await pump.stop()
+
+    assert ended == ([("t", 1)] if finished_ms is not None else []), "the store knows of no such task"
 
 
 async def test_what_the_actor_refuses_is_raised_to_who_asked_and_stores_nothing() -> None:

@@ -97,6 +97,22 @@ def test_a_daemon_that_comes_back_keeps_what_it_still_holds() -> None:
     assert {row.state for row in rig.rows.values()} == {TaskState.SUCCEEDED}
 
 
+def test_a_daemon_that_comes_back_is_told_again_what_to_end() -> None:
+    """What was cancelled while no daemon lived, and what it holds and should not: nobody had been told."""
+    rig = graceful()
+    join(rig, offer())
+    for name in "ab":
+        rig.command(name)
+        rig.start(name)
+    rig.tell(sig.Cancel(task_id="a", reason="enough"))
+    before = len(rig.stops)
+    join(rig, offer(("a", 1), ("b", 1), ("gone", 4)))
+
+    assert [(stop.task_id, stop.generation) for stop in rig.stops[before:]] == [("a", 1), ("gone", 4)]
+    assert rig.state("b") is TaskState.RUNNING
+    rig.finish("b")
+
+
 def test_an_attempt_of_another_generation_is_not_adopted() -> None:
     """What was given to somebody else meanwhile stays there."""
     rig = graceful()

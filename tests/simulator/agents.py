@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ostler.domain.states import FINAL_STATES, FailureClass
 from ostler.domain.tasks import Evidence, TaskKind
-from ostler.domain.work import Finished
 from ostler.workers.run import Run
 from tests.simulator.callers import SimulatedLine, ask, request
 from tests.simulator.machines import SimulatedRunner
+from tests.simulator.processes import Hand, How
 
 if TYPE_CHECKING:
     from tests.simulator.whole import WholeWorld
@@ -24,37 +24,26 @@ CALL_S = 1.0
 class WholeRunner(SimulatedRunner):
     """Commands and calls as ever; agents by themselves."""
 
-    def __init__(self, world: "WholeWorld", worker: str) -> None:
-        super().__init__(world.floor, worker)
+    def __init__(self, world: "WholeWorld", hand: Hand) -> None:
+        super().__init__(world.floor, hand)
         self._world = world
 
-    async def _work(self, run: Run, endpoint: str | None) -> Finished:
+    async def program(self, run: Run) -> How:
+        """See the base."""
         if run.spec.kind is not TaskKind.AGENT:
-            return await super()._work(run, endpoint)
+            return await super().program(run)
         world, floor = self._world, self._floor
         job = floor.job(run.key[0])
-        working = asyncio.ensure_future(self._calls(run, job.calls))
-        asked = asyncio.ensure_future(run.stop.asked())
         try:
-            await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (working, asked):
-                task.cancel()
-            await asyncio.gather(working, asked, return_exceptions=True)
-        if run.stop.is_asked:
-            await asyncio.sleep(floor.rng.uniform(0.0, 0.3))
-            return run.stopped()
-        if working.exception() is not None:
-            return run.failed(FailureClass.NETWORK, "its calls were not answered")
+            await self._calls(run, job.calls)
+        except ConnectionError:
+            return How(FailureClass.NETWORK, "its calls were not answered")
         if job.asks and job.name not in world.answered:
-            return run.failed(FailureClass.QUESTION, "which one of the two?")
+            return How(FailureClass.QUESTION, "which one of the two?")
         if floor.starts[job.name] <= job.fails:
             kind = FailureClass.VERIFICATION if job.priority % 2 else FailureClass.CAPABILITY
-            return run.failed(kind, "its tests are red")
-        floor.done.add(run.key)
-        ended = run.succeeded(output=f"{job.name} is done")
-        evidence = Evidence(agent="opencode", steps=job.calls, tool_calls=job.calls)
-        return type(ended)(**{name: getattr(ended, name) for name in ended.__struct_fields__} | {"evidence": evidence})
+            return How(kind, "its tests are red")
+        return How(evidence=Evidence(agent="opencode", steps=job.calls, tool_calls=job.calls))
 
     async def _calls(self, run: Run, count: int) -> None:
         """The calls of an agent, each tried a few times. Raises when one is not answered."""

@@ -15,7 +15,7 @@ from ostler.domain.limits import ScopeKind
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Task
 from tests.simulator.disk import Disk
-from tests.simulator.machines import Floor
+from tests.simulator.floor import Floor
 
 ALL_TIME = Span(scope=ScopeKind.ALL, start_ms=0, end_ms=2**52)
 

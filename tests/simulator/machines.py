@@ -1,12 +1,9 @@
-"""The machines that do the work: what a worker runs, the endpoints that answer, and an eye on both.
-
-`Floor` is what really happens, whatever hub and workers believe: who runs what at this instant, what ended how.
-"""
+"""What does the work: the runner of a worker, and the endpoints that answer."""
 
 import asyncio
-import random
-from collections import Counter
-from collections.abc import Callable
+import contextlib
+
+from msgspec.structs import replace
 
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.fleet import Probe, ProbeStatus, Resident
@@ -14,115 +11,66 @@ from ostler.domain.states import FailureClass
 from ostler.domain.tasks import TaskKind, Usage
 from ostler.domain.work import Finished
 from ostler.workers.run import Run
-from tests.simulator.story import Job
+from tests.simulator.floor import Floor
+from tests.simulator.processes import Hand, How, Program
 from tests.simulator.virtual_loop import VirtualTiming
 
-SLOTS = {"box": 2, "cloud": 3}
 MODELS = {"box": "small", "cloud": "large"}
 INPUT_TOKENS, OUTPUT_TOKENS = 100, 50
 
 
-class Floor:
-    """What is true of the work."""
-
-    def __init__(self, jobs: dict[str, Job], rng: random.Random) -> None:
-        self.jobs = jobs
-        self.rng = rng
-        self.running: dict[str, tuple[str, int]] = {}
-        """Task -> worker and generation that run it now."""
-        self.busy: Counter[str] = Counter()
-        self.starts: Counter[str] = Counter()
-        self.done: set[tuple[str, int]] = set()
-        """(task, generation) that ended well."""
-        self.wrong: list[str] = []
-        self.is_final: Callable[[str], bool] = lambda _task: False
-        self.down: set[str] = set()
-        self.storms: set[str] = set()
-        self.at: dict[str, tuple[str, str]] = {}
-        """Task -> endpoint and model that it uses now."""
-        self.used: Callable[[str, str], None] = lambda _endpoint, _model: None
-        """Told of each model call of a task."""
-        self.check_slots: Callable[[str], None] = self._check_slots
-        self.frozen: set[str] = set()
-        """Workers that are frozen: what they run does not go on."""
-        self.ghosts: set[tuple[str, str, int]] = set()
-        """(worker, task, generation) of runs that were taken back while they were frozen."""
-
-    def say(self, problem: str) -> None:
-        """Something is wrong."""
-        at_s = asyncio.get_running_loop().time()
-        self.wrong.append(f"{at_s:.3f} s: {problem}")
-
-    def start(self, worker: str, run: Run, endpoint: str | None) -> None:
-        """A run begins."""
-        task, generation = run.key
-        if task in self.running and self.running[task][0] in self.frozen:
-            self._as_ghost(task)
-        if task in self.running:
-            other, before = self.running[task]
-            self.say(f"{task} runs twice at once: {worker} began {generation} while {other} runs {before}")
-        if self.is_final(task):
-            self.say(f"{task} was begun again by {worker} after its end was recorded")
-        self.running[task] = (worker, generation)
-        self.starts[task] += 1
-        if endpoint is not None:
-            route = run.assignment.route
-            self.at[task] = (endpoint, route.model if route is not None else "")
-            self.busy[endpoint] += 1
-            self.check_slots(endpoint)
-            self.used(*self.at[task])
-
-    def _check_slots(self, endpoint: str) -> None:
-        if self.busy[endpoint] > SLOTS[endpoint]:
-            self.say(f"{endpoint} has {self.busy[endpoint]} calls and {SLOTS[endpoint]} slots")
-
-    def is_frozen(self, task: str) -> bool:
-        """Whether what runs a task is frozen."""
-        return task in self.running and self.running[task][0] in self.frozen
-
-    def _as_ghost(self, task: str) -> None:
-        worker, generation = self.running.pop(task)
-        self.ghosts.add((worker, task, generation))
-        if task in self.at:
-            self.busy[self.at.pop(task)[0]] -= 1
-
-    def end(self, worker: str, run: Run, endpoint: str | None) -> None:
-        """A run is over, however."""
-        task, generation = run.key
-        if (worker, task, generation) in self.ghosts:
-            self.ghosts.discard((worker, task, generation))
-            return
-        if self.running.get(task) == (worker, generation):
-            del self.running[task]
-        if endpoint is not None:
-            self.at.pop(task, None)
-            self.busy[endpoint] -= 1
-
-    def job(self, task: str) -> Job:
-        """What is to be done; a task that nobody drew is a short command."""
-        return self.jobs.get(task) or Job(name=task, at_s=0.0, takes_s=0.5, chat=False, priority=2)
-
-
 class SimulatedRunner:
-    """Does the work of one worker: takes its time, succeeds or fails as the story says, dies when it is asked to."""
+    """Does the work of one worker: takes its time, succeeds or fails as the story says, dies when it is asked to.
 
-    def __init__(self, floor: Floor, worker: str) -> None:
+    A command is a process of the machine, and may outlive its daemon; a model call does not.
+    """
+
+    def __init__(self, floor: Floor, hand: Hand) -> None:
         self._floor = floor
-        self._worker = worker
+        self._hand = hand
+        self._worker = hand.machine.name
 
     async def run(self, run: Run) -> Finished:
         """See the port."""
-        route = run.assignment.route
-        calls_itself = run.spec.kind is not TaskKind.AGENT  # an agent's calls take their slots one by one
-        endpoint = route.endpoint.name if route is not None and calls_itself else None
+        if run.spec.kind is not TaskKind.CHAT:
+            return await self._run_program(run)
+        endpoint = run.assignment.route.endpoint.name if run.assignment.route is not None else None
         floor = self._floor
         floor.start(self._worker, run, endpoint)
         try:
-            return await self._work(run, endpoint)
+            return await self._call(run, endpoint)
         finally:
             floor.end(self._worker, run, endpoint)
 
-    async def _work(self, run: Run, endpoint: str | None) -> Finished:
+    async def program(self, run: Run) -> How:
+        """What a process does, from its start to its end by itself."""
+        job = self._floor.job(run.key[0])
+        await asyncio.sleep(job.takes_s)
+        if self._floor.starts[job.name] <= job.fails:
+            return How(FailureClass.COMMAND, "as the story says")
+        return How()
+
+    async def _run_program(self, run: Run) -> Finished:
+        """A process, begun here or by an earlier daemon."""
+        machine = self._hand.machine
+        program = machine.programs.get(run.key) if run.folder is not None else None
+        if program is None:
+            program = machine.programs[run.key] = Program(self._floor, self._worker, run, self.program(run))
+        else:
+            machine.taken_up += 1
+        asked = asyncio.ensure_future(run.stop.asked())
+        try:
+            await asyncio.wait({asked, program.life}, return_when=asyncio.FIRST_COMPLETED)
+            if program.lives:
+                await asyncio.sleep(self._floor.rng.uniform(0.0, 0.3))  # a process needs a moment to die
+                program.kill()
+        finally:
+            asked.cancel()
+            if not self._hand.dead:  # a daemon that is killed kills nothing any more
+                program.kill()
+        return _as_told(run, program.how)
+
+    async def _call(self, run: Run, endpoint: str | None) -> Finished:
         floor = self._floor
         job = floor.job(run.key[0])
         if endpoint in floor.down:
@@ -133,20 +81,29 @@ class SimulatedRunner:
             if floor.rng.random() < 0.5:
                 return run.failed(FailureClass.RATE_LIMIT, "too many", retry_after_ms=2_000)
             return run.failed(FailureClass.SERVER, "internal error")
-        asked = asyncio.ensure_future(run.stop.asked())
-        try:
-            await asyncio.wait({asked}, timeout=job.takes_s)
-        finally:
-            asked.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(job.takes_s):
+                await run.stop.asked()
         if run.stop.is_asked:
-            await asyncio.sleep(floor.rng.uniform(0.0, 0.3))  # a process needs a moment to die
+            await asyncio.sleep(floor.rng.uniform(0.0, 0.3))
             return run.stopped()
         if floor.starts[job.name] <= job.fails:
-            kind = FailureClass.SERVER if job.chat else FailureClass.COMMAND
-            return run.failed(kind, "as the story says")
+            return run.failed(FailureClass.SERVER, "as the story says")
         floor.done.add(run.key)
         usage = Usage(input_tokens=INPUT_TOKENS, output_tokens=OUTPUT_TOKENS) if endpoint is not None else None
-        return run.succeeded(output=f"{job.name} is done", exit_code=None if job.chat else 0, usage=usage)
+        return run.succeeded(output=f"{job.name} is done", usage=usage)
+
+
+def _as_told(run: Run, how: How | None) -> Finished:
+    """The end of an attempt as its daemon tells it."""
+    if run.stop.is_asked:
+        return run.stopped()
+    if how is None:
+        return run.failed(FailureClass.WORKER_LOST, "it was ended by its supervisor")
+    if how.kind is not None:
+        return run.failed(how.kind, how.message)
+    ended = run.succeeded(output=f"{run.key[0]} is done", exit_code=0 if how.evidence is None else None)
+    return replace(ended, evidence=how.evidence)
 
 
 class SimulatedDrivers:

@@ -30,6 +30,12 @@ def _trusts_for_ever(self: TrustWindow, now_us: int) -> int:
     return 60_000
 
 
+def _outlives_all(self: TrustWindow, now_us: int) -> int:
+    """What a worker runs goes on when its daemon is dead."""
+    del self, now_us
+    return 60_000
+
+
 def _any_generation(command: Any, current: Any) -> guards.Problem | None:  # noqa: ANN401 - as the guard
     """Whatever is reported changes the task."""
     del command, current
@@ -91,6 +97,10 @@ MUTANTS: dict[str, tuple[Mutant, frozenset[Kind]]] = {
     "a worker runs on without its hub": (
         lambda: instead(TrustWindow, "left_ms", _trusts_for_ever),
         frozenset({Kind.CUT, Kind.KILL_HUB}),
+    ),
+    "what outlives its daemon outlives its lease": (
+        lambda: instead(TrustWindow, "reaper_left_ms", _outlives_all),
+        frozenset({Kind.KILL_WORKER}),
     ),
     "the generation of an update is not looked at": (
         lambda: instead(memory, "update_problem", _any_generation),

@@ -32,6 +32,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     commits: int
     hubs: int
     starts: int
+    taken_up: int
+    """Commands and agents that outlived their daemon and went on under the next."""
     until_s: float
     trail: str
     """A digest of all that was committed, in its order."""
@@ -112,6 +114,7 @@ async def _lived(story: Story) -> Seen:
         commits=world.disk.commits,
         hubs=world.hubs,
         starts=world.floor.starts.total(),
+        taken_up=sum(machine.taken_up for machine in world.machines.values()),
         until_s=asyncio.get_running_loop().time(),
         trail=str(trail),
         answered=world.clients.answered if isinstance(world, WholeWorld) else 0,

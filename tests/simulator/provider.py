@@ -20,7 +20,8 @@ from ostler.domain.catalog import EndpointKind, EndpointSpec
 from ostler.domain.fleet import Probe, ProbeStatus, Resident
 from ostler.domain.states import FailureClass
 from ostler.workers.timing import Timing
-from tests.simulator.machines import INPUT_TOKENS, OUTPUT_TOKENS, SLOTS, Floor, SimulatedDrivers
+from tests.simulator.floor import SLOTS, Floor
+from tests.simulator.machines import INPUT_TOKENS, OUTPUT_TOKENS, SimulatedDrivers
 from tests.simulator.owners import MARK
 from tests.simulator.virtual_loop import VirtualTiming
 

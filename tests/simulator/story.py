@@ -24,7 +24,7 @@ class Kind(StrEnum):
     SPLIT = "split"
     """Another hub takes over while the old one still believes that it leads."""
     KILL_WORKER = "kill worker"
-    """A daemon and all that it ran, or it is asked to stop and leaves; it is started again."""
+    """A daemon, alone or with all that it ran, or it is asked to stop and leaves; it is started again."""
     CUT = "cut"
     """No message between a worker and the hub, either way."""
     LOSE = "lose"

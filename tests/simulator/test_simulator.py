@@ -103,11 +103,16 @@ def test_what_comes_late_of_an_earlier_process_harms_nobody(seed: int) -> None:
     assert live(restarts(seed)).wrong == ()
 
 
+def test_commands_outlive_their_daemon_in_some_of_the_worlds() -> None:
+    """What is said about daemons that are killed is said about such that left something running, too."""
+    assert sum(live(restarts(seed)).taken_up for seed in (0, 2)) > 2
+
+
 @pytest.mark.parametrize("name", list(RESTART_MUTANTS))
 def test_a_guard_between_processes_is_missed(name: str) -> None:
     """Within a few such stories something runs twice without it."""
     with RESTART_MUTANTS[name]():
-        noticed = next((seed for seed in (23, *range(20)) if goes_wrong(restarts(seed))), None)  # 23 shows both
+        noticed = next((seed for seed in (3, *range(20)) if goes_wrong(restarts(seed))), None)  # 3 shows both
 
     assert noticed is not None
 

@@ -17,6 +17,7 @@ from tests.simulator.agents import WholeRunner
 from tests.simulator.callers import Clients
 from tests.simulator.owners import Owner
 from tests.simulator.people import People
+from tests.simulator.processes import Hand
 from tests.simulator.provider import House, HouseDrivers, SimulatedUpstream
 from tests.simulator.sites import Site
 from tests.simulator.story import Fault, Job, Kind, Story
@@ -79,7 +80,7 @@ class WholeWorld(World):
         self.eye: WholeEye = WholeEye(self, WHOLE_CAP_MICRO_USD)
         self.sites: dict[str, Site] = {}
         self.homes = {name: SITES[place % len(SITES)] for place, name in enumerate((*self.wires, "client", "person"))}
-        self.machines = {name: Owner(name) for name in self.wires}
+        self.owners = {name: Owner(name) for name in self.wires}
         self.clients = Clients(self)
         self.people = People(self)
         self.answered: set[str] = set()
@@ -169,9 +170,9 @@ class WholeWorld(World):
             return TaskSpec(prompt="write a function that adds two numbers", tier=job.tier, **common)
         return TaskSpec(kind=TaskKind.COMMAND, argv=("true",), **common)
 
-    def runner(self, name: str) -> WholeRunner:
+    def runner(self, hand: Hand) -> WholeRunner:
         """See the base."""
-        return WholeRunner(self, name)
+        return WholeRunner(self, hand)
 
     def clock_of(self, name: str) -> VirtualTiming:
         """See the base."""
@@ -179,7 +180,7 @@ class WholeWorld(World):
 
     def run_worker(self, name: str, serving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """See the base."""
-        return self.machines[name].begin(serving)
+        return self.owners[name].begin(serving)
 
     async def _suffer(self, fault: Fault) -> None:
         kind = fault.kind
@@ -236,7 +237,7 @@ class WholeWorld(World):
             site.handle.cut = cut
 
     async def _freeze(self, fault: Fault) -> None:
-        machine = self.machines[fault.who]
+        machine = self.owners[fault.who]
         if machine.frozen:
             return
         machine.frozen = True
@@ -252,19 +253,19 @@ class WholeWorld(World):
                 self.floor.say(f"{worker} runs {task} ({generation}) on, which was taken from it while it was frozen")
 
     def _rests(self, worker: str) -> bool:
-        return self.machines[worker].frozen
+        return self.owners[worker].frozen
 
     async def _die(self, fault: Fault) -> None:
         """The machine of a worker, with the engine on it; the last worker has none."""
-        machine = self.machines[fault.who]
+        machine = self.owners[fault.who]
         self.floor.down.add("box")
         self.house.resident = None
         if machine.frozen:
             machine.held.clear()
             machine.frozen = False
             self.floor.frozen.discard(fault.who)
-        self.workers[fault.who].cancel()
-        await asyncio.gather(self.workers[fault.who], return_exceptions=True)
+        await self._kill_worker(fault.who, outlived=False, companion=False)
+        self.machines[fault.who].die()
         await asyncio.sleep(fault.for_s)
         self.floor.down.discard("box")
         self.start_worker(fault.who)

@@ -26,13 +26,14 @@ from ostler.domain.work import Poll, Report
 from ostler.fleet.drivers import DriverSet
 from ostler.workers.attempts import Abilities
 from ostler.workers.daemon import Worker, WorkerSettings
-from ostler.workers.guard import NoGuard
 from ostler.workers.rules import WorkerRules
 from tests.simulator.checks import Eye
 from tests.simulator.disk import Disk
-from tests.simulator.machines import Floor, SimulatedDrivers, SimulatedRunner
+from tests.simulator.floor import Floor
+from tests.simulator.machines import SimulatedDrivers, SimulatedRunner
 from tests.simulator.net import NetLink, Wire
 from tests.simulator.owners import Owner
+from tests.simulator.processes import Hand, Machine, MachineBook, MachineSpool
 from tests.simulator.story import END_S, FAULTS_UNTIL_S, WORKERS, Fault, Job, Kind, Story
 from tests.simulator.virtual_loop import VirtualTiming
 
@@ -56,6 +57,8 @@ scheduler: {heartbeat: 2s, session_dead: 6s, retry_base: 500ms, probe_interval: 
 worker: {allow: [command, chat], commands: ["*"]}
 """
 HARD_CAP_MICRO_USD = 4_000
+KEPT_S = dict(zip(WORKERS, (120.0, 3.0, 0.0), strict=True))
+"""`worker.adopt_within` of each: longer than the hub waits for it, shorter, and not at all."""
 
 
 def profile(text: str = PROFILE) -> LoadedProfile:
@@ -179,7 +182,8 @@ class World:
         self.workers: dict[str, asyncio.Task[None]] = {}
         self.daemons: dict[str, Worker] = {}
         self.companions: list[asyncio.Task[None]] = []
-        self.starts = dict.fromkeys(WORKERS, 0)
+        self.machines = {name: Machine(name, self.floor, KEPT_S[name]) for name in WORKERS}
+        self.hands: dict[str, Hand] = {}
         self.acknowledged: set[str] = set()
         self.cancelled: set[str] = set()
 
@@ -204,9 +208,10 @@ class World:
         loop = asyncio.get_running_loop()
         while loop.time() < END_S and not (loop.time() > FAULTS_UNTIL_S and client.done() and self._all_over()):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(5.0)
-        for task in (keeper, client, others, *acting, *self.workers.values()):
+        ending = (keeper, client, others, *acting, *self.workers.values(), *self.companions)
+        for task in ending:
             task.cancel()
-        await asyncio.gather(keeper, client, others, *acting, *self.workers.values(), return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         await self.eye.at_the_end(self.acknowledged, self.cancelled)
 
     async def _others(self) -> None:
@@ -237,27 +242,33 @@ class World:
                 self.start_hub()
 
     def start_worker(self, name: str) -> None:
-        """A daemon: the same one again after a kill, as one with a lasting name is."""
+        """A daemon: the same one again after a kill, on its machine, where the last one may have left work."""
         if name in self.workers and not self.workers[name].done():
             return  # the lock of its identity lets nobody in beside it
-        self.starts[name] += 1
+        machine = self.machines[name]
+        machine.starts += 1
+        hand = self.hands[name] = Hand(machine)
         offer = WorkerOffer(
             name=name,
             host=name,
             slots=self.slots,
             capabilities=self.capabilities,
             instance=f"instance-of-{name}",
-            starts=self.starts[name],
+            starts=machine.starts,
         )
-        runner = self.runner(name)
         rules = WorkerRules(kinds=frozenset(self.slots), commands=("*",))
         daemon = Worker(
             NetLink(self.wires[name]),
             offer,
-            Abilities(rules=rules, runners=dict.fromkeys(self.slots, runner)),
-            WorkerSettings(identity=name, poll_wait_ms=2_000),
+            Abilities(rules=rules, runners=dict.fromkeys(self.slots, self.runner(hand))),
+            WorkerSettings(
+                identity=name,
+                poll_wait_ms=2_000,
+                spool=MachineSpool(hand),
+                book=MachineBook(hand) if machine.keep_s else None,
+            ),
             timing=self.clock_of(name),
-            guard=NoGuard(),
+            guard=hand,
         )
 
         self.daemons[name] = daemon
@@ -273,9 +284,9 @@ class World:
 
         self.workers[name] = self.run_worker(name, serve())
 
-    def runner(self, name: str) -> SimulatedRunner:
+    def runner(self, hand: Hand) -> SimulatedRunner:
         """What does the work of a worker."""
-        return SimulatedRunner(self.floor, name)
+        return SimulatedRunner(self.floor, hand)
 
     def clock_of(self, _name: str) -> VirtualTiming:
         """The clock of a machine; here all have one."""
@@ -335,27 +346,36 @@ class World:
             await asyncio.sleep(fault.for_s)
             sick.discard(fault.who)
         elif fault.kind is Kind.KILL_WORKER:
-            session, life = self.daemons[fault.who].session, self.daemons[fault.who]._life
-            if round(fault.at_s * 1_000) % 2:  # every other one is asked to stop, and leaves
+            turn = round(fault.at_s * 1_000)
+            if turn % 2:  # every other one is asked to stop, and leaves
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(5.0):
                         await self.daemons[fault.who].stop(grace_s=1.0)
-            self.workers[fault.who].cancel()
-            await asyncio.gather(self.workers[fault.who], return_exceptions=True)
-            if (
-                session is not None and round(fault.at_s * 1_000) % 4 == 0
-            ):  # of the others every other one has a companion
-                self.companions.append(asyncio.ensure_future(self._say_farewell(fault.who, session.id, life)))
+            await self._kill_worker(fault.who, outlived=turn % 3 > 0, companion=turn % 4 == 0)
             await asyncio.sleep(fault.for_s)
             self.start_worker(fault.who)
         else:
             await self._hurt_wire(fault)
 
-    async def _say_farewell(self, name: str, session: str, life: str) -> None:
-        """The companion of a killed daemon tells the hub, over a wire that may lose, double or delay what it says."""
-        with contextlib.suppress(OstlerError, TimeoutError):
-            async with asyncio.timeout(20):
-                await NetLink(self.wires[name]).leave(session, life, died=True)
+    async def _kill_worker(self, name: str, *, outlived: bool, companion: bool) -> None:
+        """A daemon is gone in the middle of anything: alone or with all that it runs, its companion with it or not."""
+        hand, daemon = self.hands[name], self.daemons[name]
+        session, life = daemon.session, daemon._life
+        hand.dead = True
+        self.workers[name].cancel()
+        await asyncio.gather(self.workers[name], return_exceptions=True)
+        if not outlived:
+            hand.machine.kill_all()
+        if companion:
+            session_id = session.id if session is not None else ""
+            self.companions.append(self.run_worker(name, self._be_companion(hand, session_id, life)))
+
+    async def _be_companion(self, hand: Hand, session_id: str, life: str) -> None:
+        """It tells the hub when nothing of a killed daemon is left, over a wire that may lose, double or delay that."""
+        if await hand.machine.await_successor(hand) and session_id:
+            with contextlib.suppress(OstlerError, TimeoutError):
+                async with asyncio.timeout(20):
+                    await NetLink(self.wires[hand.machine.name]).leave(session_id, life, died=True)
 
     async def _hurt_hub(self, fault: Fault) -> None:
         hub = self.hub

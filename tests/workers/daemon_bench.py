@@ -11,7 +11,7 @@ from ostler.domain.tasks import TaskKind
 from ostler.domain.work import Assignment
 from ostler.workers.attempts import Abilities
 from ostler.workers.daemon import Worker, WorkerSettings
-from ostler.workers.guard import GuardLostError, NoGuard
+from ostler.workers.guard import NOTHING, GuardLostError, NoGuard, Spared
 from ostler.workers.rules import WorkerRules
 from tests.workers.fake_hub import FakeHub, FakeLink
 from tests.workers.played import PlayedRunner
@@ -26,8 +26,18 @@ class RecordingGuard(NoGuard):
         self.said: list[str] = []
         self.windows_ms: list[int] = []
         self.is_lost = False
+        self.spared = NOTHING
+        self.window_left_ms = 0
+        self.ended: list[str] = []
 
-    async def clean(self) -> None:
+    def left_ms(self) -> int:
+        return self.window_left_ms
+
+    async def end(self, attempt: str) -> None:
+        self.ended.append(attempt)
+
+    async def clean(self, spared: Spared = NOTHING) -> None:
+        self.spared = spared
         self.said.append("clean")
 
     def open(self, session_id: str, life: str = "") -> None:

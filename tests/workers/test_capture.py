@@ -78,3 +78,13 @@ def test_the_end_is_the_end_of_the_text(text: str, limit_bytes: int, count: int)
 
     assert len(end) <= count
     assert text.replace("\x00", "\ufffd").endswith(end)
+
+
+def test_what_nobody_read_is_counted_as_cut() -> None:
+    """Bytes of the middle that were gone before they could be read belong to what is missing."""
+    capture = captured(b"a" * 32, b"b" * 100, limit_bytes=64)
+    capture.skip(900)
+    capture.feed(b"c" * 40)
+
+    assert capture.text() == "a" * 32 + "\n[... 1008 bytes cut ...]\n" + "c" * 32
+    assert (capture.total_bytes, capture.end(4)) == (1072, "cccc")

@@ -253,7 +253,7 @@ async def test_a_check_is_stopped_like_work(tagged: Tagged) -> None:
     run = run_of(command("true", verify=(("sleep", "60"), ("true",))), clock=SystemTiming(), identity=tagged.identity)
     verifier = Verifier(host())
     checking = asyncio.create_task(verifier.verify(verifier.prepare(run), run, run.succeeded()))
-    await tagged.until(lambda count: count == 1)
+    await tagged.until(lambda count: count == 2)
 
     run.stop.stop(FailureClass.CANCELLED, "enough")
 

@@ -23,8 +23,8 @@ TREE = (
     "-c",
     f"trap '' TERM; sleep 60 & for i in 1 2; do {PYTHON} -I -S -c \"{HIDE}\" & done; wait; wait; wait",
 )
-TREE_SHAPE = (4, 3)
-"""Processes and sessions."""
+TREE_SHAPE = (5, 4)
+"""Processes and sessions, that of its supervisor included."""
 
 DEATH_BOUND_S = 2.0
 
@@ -49,7 +49,7 @@ class Daemon:
 
         def look() -> bool:
             children = [proc.pid for proc in reaper.processes() if proc.parent == self.pid]
-            found[:] = [pid for pid in children if "reaper.py" in reaper._read(f"/proc/{pid}/cmdline").decode()]
+            found[:] = [pid for pid in children if "companion.py" in reaper.read(f"/proc/{pid}/cmdline").decode()]
             return bool(found)
 
         await until(look)
@@ -167,7 +167,7 @@ async def test_a_restarted_daemon_kills_what_the_last_one_left(tagged: Tagged) -
         await tagged.until_spread(*TREE_SHAPE)
 
     async with daemon(tagged, "sleep", "60") as running:
-        await tagged.until(lambda count: count == 1)
+        await tagged.until(lambda count: count == 2)
         running.process.terminate()
         await running.process.wait()
 

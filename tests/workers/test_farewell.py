@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ostler.workers import reaper
+from ostler.workers import companion, reaper
 from ostler.workers.guard import Farewell, ReaperGuard
 from tests.workers.tagged import Tagged, tagged, until
 
@@ -23,11 +23,22 @@ import os, subprocess, sys, time
 from pathlib import Path
 from ostler.workers.guard import SESSION_TAG, WORKER_TAG, Farewell, ReaperGuard
 url, identity, spool, verb = sys.argv[1:]
-guard = ReaperGuard(identity, Farewell(url, "Bearer secret"), Path(spool) if spool else None)
+farewell, place = Farewell(url, "Bearer secret"), Path(spool) if spool else None
+keep_ms = int(verb[5:]) if verb.startswith("keep ") else 0
+kept = {"folder": place / "guard", "book": place / "book", "keep_ms": keep_ms} if keep_ms else {}
+guard = ReaperGuard(identity, farewell, None if kept else place, **kept)
 guard.open("s 1", "life-1")
 sleep = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
+if kept:  # as a supervisor does
+    guard.beat(60_000)
+    step = place / "book" / "attempt" / "work"
+    step.mkdir(parents=True)
+    lock = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(1, 2, file=f, flush=True)"
+    sleep[4:] = [lock + "; time.sleep(60)", str(step / "alive")]
 child = subprocess.Popen(sleep, env={SESSION_TAG: "s 1", WORKER_TAG: identity}, start_new_session=True)
 guard.add(child.pid)
+while kept and not (step / "alive").exists() or kept and not (step / "alive").read_text():
+    time.sleep(0.01)
 if verb == "rest":
     guard.rest()
 if verb == "overdue":
@@ -128,7 +139,7 @@ async def test_nothing_is_said_of_a_daemon_that_lives(tagged: Tagged) -> None:
     """One that closed the pipe of a companion which it held for hung goes on under the same session."""
     async with Hub().serving(tagged) as hub, killed(hub, tagged, "retire"):
         await tagged.until(lambda count: count == 0)
-        await asyncio.sleep(reaper.DYING_S + 0.3)
+        await asyncio.sleep(companion.DYING_S + 0.3)
 
     assert hub.heard == []
 
@@ -147,20 +158,50 @@ async def test_ends_that_the_hub_does_not_have_yet_keep_the_session(tagged: Tagg
     assert len(other.heard) == 1
 
 
+async def test_what_may_be_taken_up_is_neither_ended_nor_declared_lost(tagged: Tagged, tmp_path: Path) -> None:
+    """As long as it lives and may be adopted nothing is said; once nothing of it is left, that is told at once."""
+    async with Hub().serving(tagged) as hub, killed(hub, tagged, "keep 60000", str(tmp_path)) as pid:
+        await asyncio.sleep(0.6)
+        assert (hub.heard, tagged.count(), lives(pid)) == ([], 1, True)
+
+        reaper.sweep(tagged.target)
+        await until(lambda: bool(hub.heard))
+
+    assert hub.alive == [0]
+
+
+async def test_what_nobody_took_up_in_time_is_ended_and_then_told(tagged: Tagged, tmp_path: Path) -> None:
+    """When the time for the next daemon is over, its processes are dead before the hub hears of it."""
+    async with Hub().serving(tagged) as hub, killed(hub, tagged, "keep 300", str(tmp_path)) as pid:
+        await until(lambda: not lives(pid))
+
+    assert [body for _, _, body in hub.heard] == [{"life": "life-1", "died": True}]
+    assert hub.alive == [0]
+
+
+async def test_a_command_that_ended_by_itself_keeps_the_session(tagged: Tagged, tmp_path: Path) -> None:
+    """Its end is on the disk, and the next daemon tells it: what was done is not done again."""
+    async with Hub().serving(tagged) as hub, killed(hub, tagged, "keep 500", str(tmp_path)) as pid:
+        (tmp_path / "book" / "attempt" / "work" / "exit").write_text("status=0\nby=\nbytes=0\n", encoding="ascii")
+        await until(lambda: not lives(pid))
+
+    assert hub.heard == []
+
+
 def test_a_spool_that_cannot_be_read_keeps_the_session(tmp_path: Path) -> None:
     """Who cannot tell that nothing is left does not say so."""
-    assert reaper.Farewell("http://h", "", "l", str(tmp_path / "none"), 1).has_ends
-    assert not reaper.Farewell("http://h", "", "l", str(tmp_path), 1).has_ends
-    assert not reaper.Farewell("http://h", "", "l", "", 1).has_ends
+    assert companion.Farewell("http://h", "", "l", str(tmp_path / "none"), 1).has_ends
+    assert not companion.Farewell("http://h", "", "l", str(tmp_path), 1).has_ends
+    assert not companion.Farewell("http://h", "", "l", "", 1).has_ends
 
 
 def test_a_farewell_is_taken_with_the_session_it_is_for() -> None:
     """The order, and what a rest makes of it."""
-    orders = reaper.Orders()
+    orders = companion.Orders()
     orders.take(b'["farewell", "http://h", "Bearer t", "l", "/spool", 7]', 0.0)
     orders.take(b'["farewell", "http://other"]', 0.0)
     orders.take(b'["session", "a"]', 0.0)
-    assert (orders.session, orders.farewell) == ("a", reaper.Farewell("http://h", "Bearer t", "l", "/spool", 7))
+    assert (orders.session, orders.farewell) == ("a", companion.Farewell("http://h", "Bearer t", "l", "/spool", 7))
 
     orders.take(b'["rest"]', 0.0)
     assert (orders.session, orders.sessions) == ("", {"a"}), "it is still swept"
@@ -174,14 +215,14 @@ async def test_the_token_is_shown_nowhere(tagged: Tagged) -> None:
     guard.open("s")
     assert guard.pid is not None
     for name in ("cmdline", "environ"):
-        assert b"secret" not in reaper._read(f"/proc/{guard.pid}/{name}")
+        assert b"secret" not in reaper.read(f"/proc/{guard.pid}/{name}")
     guard.rest()
     await guard.close()
 
 
 def test_the_parent_of_a_process_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is not its parent, or is so no more, is."""
-    monkeypatch.setattr(reaper, "DYING_S", 0.0)
+    monkeypatch.setattr(companion, "DYING_S", 0.0)
 
-    assert not reaper.is_dead(os.getppid())
-    assert reaper.is_dead(-1)
+    assert not companion.is_dead(os.getppid())
+    assert companion.is_dead(-1)

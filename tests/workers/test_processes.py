@@ -37,7 +37,6 @@ class RecordingGuard(NoGuard):
             raise GuardLostError
 
     def remove(self, group: int) -> None:
-        # The id must still be taken when the guard forgets it.
         self.seen.append(("remove", group, Path(f"/proc/{group}").exists()))
 
 
@@ -164,7 +163,7 @@ async def test_a_stopped_process_is_ended_too(tagged: Tagged) -> None:
     """A command that somebody froze does not survive its stop."""
     started = Started(tagged, *python(POLITE))
     await started.says(b"up")
-    os.kill(started.group._group, signal.SIGSTOP)
+    os.kill(await started.group.group() or 0, signal.SIGSTOP)
 
     started.stop.stop(FailureClass.CANCELLED, "enough")
 
@@ -174,7 +173,7 @@ async def test_a_stopped_process_is_ended_too(tagged: Tagged) -> None:
 async def test_escapees_do_not_survive_a_stop(tagged: Tagged) -> None:
     """A tree with members in other sessions is killed whole."""
     started = Started(tagged, "sh", "-c", f'for i in 1 2 3; do {PYTHON} -I -S -c "{ESCAPE}" & done; wait')
-    await tagged.until_spread(4, 4)
+    await tagged.until_spread(5, 5)
 
     started.stop.stop(FailureClass.CANCELLED, "enough", now=True)
     await started.end()
@@ -214,12 +213,13 @@ async def test_a_caller_cancelled_while_it_cleans_up_leaves_nothing(tagged: Tagg
 async def test_the_guard_knows_a_group_while_it_lives(tagged: Tagged) -> None:
     """A group is registered from its start until it is dead, and forgotten before its id can be anybody else's."""
     guard = RecordingGuard()
-    started = Started(tagged, "true", guard=guard)
-    group = started.group._group
+    started = Started(tagged, "sleep", "0.2", guard=guard)
+    supervisor, group = started.group._supervisor, await started.group.group()
 
     await started.end()
 
-    assert guard.seen == [("add", group, True), ("remove", group, True)]
+    assert guard.seen[:2] == [("add", supervisor, True), ("add", group, True)]
+    assert [(word, number) for word, number, _ in guard.seen[2:]] == [("remove", supervisor), ("remove", group)]
 
 
 async def test_nothing_runs_unguarded(tagged: Tagged) -> None:
@@ -264,7 +264,7 @@ async def test_what_cannot_be_started_says_why(
     program, words = case(tmp_path)
 
     with pytest.raises(StartError, match=words) as caught:
-        Started(tagged, program)
+        await Started(tagged, program).end()
 
     assert caught.value.kind is FailureClass.ENVIRONMENT
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostler.workers import reaper
-from ostler.workers.guard import SESSION_TAG, WORKER_TAG, GuardLostError, ReaperGuard
+from ostler.workers import companion, reaper
+from ostler.workers.guard import ATTEMPT_TAG, SESSION_TAG, WORKER_TAG, GuardLostError, ReaperGuard
 from tests.workers.tagged import PYTHON, Tagged, tagged, until
 
 __all__ = ["tagged"]
@@ -96,7 +96,7 @@ def test_a_group_is_found_without_any_tag(both_ways: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="about /proc")
 def test_a_process_between_two_programs_is_waited_for(tagged: Tagged, monkeypatch: pytest.MonkeyPatch) -> None:
     """A young process that shows no environment may get its tags any moment: the sweep looks until it can tell."""
-    real = reaper._read
+    real = reaper.read
     blind_looks = 3
     looks = 0
 
@@ -108,7 +108,7 @@ def test_a_process_between_two_programs_is_waited_for(tagged: Tagged, monkeypatc
         return real(path)
 
     with program(SLEEP, {WORKER_TAG: tagged.identity}) as process:
-        monkeypatch.setattr(reaper, "_read", read)
+        monkeypatch.setattr(reaper, "read", read)
 
         assert reaper.sweep(tagged.target)
 
@@ -173,7 +173,7 @@ def test_a_process_that_ended_meanwhile_is_no_error(tagged: Tagged) -> None:
 )
 def test_a_line_that_makes_no_sense_is_skipped(line: bytes) -> None:
     """The reaper outlives rubbish and keeps what it was told before."""
-    orders = reaper.Orders()
+    orders = companion.Orders()
     orders.take(b'["add", 7]', 0.0)
 
     orders.take(line, 0.0)
@@ -184,12 +184,12 @@ def test_a_line_that_makes_no_sense_is_skipped(line: bytes) -> None:
 @given(line=st.binary(max_size=30))
 def test_no_line_ends_the_reaper(line: bytes) -> None:
     """No input at all makes the reaper fail."""
-    reaper.Orders().take(line, 0.0)
+    companion.Orders().take(line, 0.0)
 
 
 def test_orders_add_up() -> None:
     """Sessions gather, groups come and go, a beat sets the time."""
-    orders = reaper.Orders()
+    orders = companion.Orders()
     for line in (b'["session", "a"]', b'["session", "b"]', b'["add", 5]', b'["add", 6]', b'["remove", 5]'):
         orders.take(line, 10.0)
     assert orders.target("S") == reaper.Target(
@@ -202,7 +202,7 @@ def test_orders_add_up() -> None:
 
 def test_rest_takes_the_time_away() -> None:
     """Before the first beat, and when nothing runs, no beat can be overdue."""
-    orders = reaper.Orders()
+    orders = companion.Orders()
     before = orders.due_s
 
     orders.take(b'["beat", 1500]', 10.0)
@@ -214,12 +214,12 @@ def test_rest_takes_the_time_away() -> None:
 def test_orders_are_read_across_pieces() -> None:
     """A line that arrives in two pieces is one line; the end of the input ends the listening."""
     source, sink = os.pipe()
-    orders = reaper.Orders()
+    orders = companion.Orders()
     os.write(sink, b'["session", "a"]\n["ad')
     os.write(sink, b'd", 5]\n')
     os.close(sink)
 
-    reaper.listen(source, orders)
+    companion.listen(source, orders)
 
     os.close(source)
     assert (orders.sessions, orders.groups) == ({"a"}, {5})
@@ -342,3 +342,21 @@ async def test_a_start_cleans_up_after_earlier_daemons(tagged: Tagged) -> None:
         await ReaperGuard(tagged.identity).clean()
 
         assert leftover.wait(5) == -signal.SIGKILL
+
+
+def test_what_is_spared_is_left_alone(tagged: Tagged, both_ways: str) -> None:
+    """Of one worker's processes those of some attempts, with all that they started, are passed over."""
+    spared = frozenset({frozenset({f"{ATTEMPT_TAG}=t1.1"})})
+    own = reaper.Target(tags=frozenset({next(iter(spared)) | next(iter(tagged.target.tags))}))
+    with (
+        program(WITH_BARE_ESCAPEE, {WORKER_TAG: tagged.identity, ATTEMPT_TAG: "t1.1"}) as kept,
+        program(SLEEP, {WORKER_TAG: tagged.identity, ATTEMPT_TAG: "t1.11"}) as other,
+    ):
+        before = {proc.pid for proc in reaper.left_behind(own)}
+        assert reaper.sweep(reaper.Target(tags=tagged.target.tags, spared=spared))
+
+        assert other.wait(5) == -signal.SIGKILL
+        assert kept.poll() is None
+        assert {proc.pid for proc in reaper.left_behind(own)} == before
+        assert len(before) == 2
+        reaper.sweep(tagged.target)

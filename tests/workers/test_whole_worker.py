@@ -102,7 +102,7 @@ async def test_a_worker_finds_its_hub_again(tagged: Tagged) -> None:
     hub = FakeHub(lease_ms=900)
     async with HttpHub(hub).serving() as http, working(tagged, http):
         hub.give(command("sleep", "60", task_id="before"))
-        await tagged.until(lambda count: count == 1)
+        await tagged.until(lambda count: count == 2)
 
         hub.forget("s1")
         await until(lambda: "s2" in hub.sessions)

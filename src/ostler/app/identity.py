@@ -59,6 +59,16 @@ def count_start(identity: str) -> int:
     return starts
 
 
+def book_folder(identity: str) -> Path:
+    """Where its daemon keeps what is under way."""
+    return _folder() / f"{identity}.runs"
+
+
+def guard_folder(identity: str) -> Path:
+    """Where those who guard what it runs find each other."""
+    return _folder() / f"{identity}.guard"
+
+
 def spool_folder(identity: str) -> Path:
     """Where its daemon keeps what it could not report yet."""
     return _folder() / f"{identity}.ended"

@@ -6,13 +6,14 @@ import hashlib
 import os
 import platform
 import socket
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from ostler.app.identity import spool_folder
+from ostler.app.identity import book_folder, guard_folder, spool_folder
 from ostler.client.transport import Transport
 from ostler.config.settings import AgentLimits
 from ostler.config.settings import WorkerSettings as WorkerSection
@@ -24,10 +25,11 @@ from ostler.fleet.drivers import DriverSet
 from ostler.version import __version__
 from ostler.workers import claims
 from ostler.workers.attempts import Abilities
+from ostler.workers.book import FolderBook
 from ostler.workers.claiming import ClaimingRunner
 from ostler.workers.commands import CommandHost
 from ostler.workers.daemon import HostReporter, Worker, WorkerSettings
-from ostler.workers.guard import ReaperGuard
+from ostler.workers.guard import Farewell, ReaperGuard
 from ostler.workers.link_http import HttpLink
 from ostler.workers.rules import WorkerRules
 from ostler.workers.run import Runner
@@ -39,7 +41,7 @@ from ostler.workers.runners.agents.watch import Limits
 from ostler.workers.runners.chat import ChatRunner
 from ostler.workers.runners.command import CommandRunner
 from ostler.workers.spool import Spool
-from ostler.workers.timing import Timing
+from ostler.workers.timing import SystemTiming, Timing
 from ostler.workers.verification import Verifier
 
 
@@ -130,8 +132,8 @@ def build(
         repos=section.repo_paths(),
     )
     # Only a daemon with a lasting name can go on with what an earlier one held.
-    folder = spool_folder(identity) if joined.instance else None
-    guard = ReaperGuard(identity, link.farewell if isinstance(link, HttpLink) else None, folder)
+    keeps = bool(joined.instance)
+    guard = _guard_of(link, identity, section, timing) if keeps else ReaperGuard(identity, _farewell_of(link))
     host = CommandHost(rules, guard, environ=os.environ)
     runners: Mapping[TaskKind, Runner] = {
         TaskKind.COMMAND: CommandRunner(host),
@@ -146,8 +148,27 @@ def build(
         verifier=Verifier(host),
         self_checked=frozenset({TaskKind.AGENT}),
     )
-    settings = WorkerSettings(identity=identity, spool=Spool(folder) if folder is not None else None)
+    spool = Spool(spool_folder(identity)) if keeps else None
+    book = FolderBook(book_folder(identity)) if keeps and section.adopt_within_ms else None
+    settings = WorkerSettings(identity=identity, spool=spool, book=book)
     return Worker(link, joined, abilities, settings, timing=timing, guard=guard, host_reporter=reporter)
+
+
+def _guard_of(link: HubLink, identity: str, section: WorkerSection, timing: Timing) -> ReaperGuard:
+    """The guard of a daemon with a lasting name: what runs may outlive it, and the ends that it has kept tell."""
+    return ReaperGuard(
+        identity,
+        _farewell_of(link),
+        spool_folder(identity),
+        folder=guard_folder(identity),
+        book=book_folder(identity),
+        keep_ms=section.adopt_within_ms,
+        clock_id=timing.clock_id if isinstance(timing, SystemTiming) else time.CLOCK_MONOTONIC,
+    )
+
+
+def _farewell_of(link: HubLink) -> Farewell | None:
+    return link.farewell if isinstance(link, HttpLink) else None
 
 
 def _agent_runner(

@@ -78,7 +78,7 @@ class Pump:
         self.equip: Callable[[Task, ModelRoute | None], Awaitable[Equipment]] = _nothing
         """What an agent's attempt needs beside its spec; asked before it is handed to its worker."""
         self.attempt_ended: Callable[[Task, int], None] = lambda _task, _generation: None
-        """Told when the end of an agent's attempt is durable."""
+        """Told when the end of an agent's attempt is durable; maybe more than once."""
         self.observed: Callable[[Sequence[Observation]], None] = lambda _: None
         """Told of outcomes of attempts when they are durable."""
         self.replan: Callable[[Replan], None] = lambda _: None
@@ -233,8 +233,9 @@ class Pump:
     def _after(self, effect: Effect, result: Result) -> None:
         if isinstance(effect, Apply) and isinstance(effect.command, PutObservations) and isinstance(result, Applied):
             self.observed(effect.command.observations)
-        if isinstance(result, Applied) and isinstance(effect, Apply) and isinstance(effect.command, UpdateTask):
+        if isinstance(effect, Apply) and isinstance(effect.command, UpdateTask):
             attempt = effect.command.attempt
+            # Refused, it is over as well: the store has its end, unknown to us, or has gone beyond it.
             if attempt is not None and attempt.finished_ms is not None:
                 self._attempt_ended(effect.command.task, attempt.generation)
         if isinstance(result, Refused) and isinstance(effect, Apply | Assign):

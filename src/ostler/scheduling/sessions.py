@@ -9,7 +9,8 @@ with it, the others are taken back at once, because nobody runs them any more.
 
 Silence counts only while the hub listens. After a pause of the hub itself (`after_pause`) the grace of each worker
 begins anew; that is always safe, because a worker stops its attempts by its own clock, counted from the last answer
-that it had.
+that it had. So a daemon that was killed may leave its work running for the next one: whoever ends it in time counts
+from the same answer.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from ostler.domain.fleet import HostReport, Session
 from ostler.domain.states import LEASED_STATES, TaskState
 from ostler.domain.tasks import Attempt, Task, TaskKind
 from ostler.scheduling.books import Turn
-from ostler.scheduling.effects import Apply
+from ostler.scheduling.effects import Apply, Stop
 from ostler.scheduling.intake import CANCEL_GRACE_MS, Settled, accept
 from ostler.scheduling.outcomes import adopt, take_back
 from ostler.scheduling.queue import WORKERS, slot_of
@@ -63,6 +64,10 @@ def _resumed(turn: Turn, state: WorkerState, holds: frozenset[tuple[str, int]]) 
         task = turn.books.tasks.get(task_id)
         if task is not None and task.generation == generation:
             take_back(turn, task, reason, stop=False)  # there is nobody to stop it
+    # What it holds and should not: a wish to end it may have gone to the process before, and is told again.
+    kept = {key for key in state.attempts.items() if key[0] not in turn.books.cancelling}
+    for task_id, generation in sorted(holds - kept):
+        turn.effects.append(Stop(session_id=state.session.id, task_id=task_id, generation=generation))
 
 
 def renewed(turn: Turn, session_id: str, report: HostReport | None) -> None:

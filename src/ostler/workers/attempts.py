@@ -11,7 +11,8 @@ Invariants:
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ from ostler.domain.errors import NotAllowedError
 from ostler.domain.states import Failure, FailureClass
 from ostler.domain.tasks import TaskKind
 from ostler.domain.work import Assignment, Finished, Report, Started
+from ostler.workers.book import Book, Entry
 from ostler.workers.guard import ATTEMPT_TAG, SESSION_TAG, TASK_TAG, WORKER_TAG
 from ostler.workers.rules import WorkerRules
 from ostler.workers.run import Key, Run, Runner
@@ -30,6 +32,14 @@ TASKS_KEPT = 4096
 
 SLOT_WAIT_S = 20.0
 """How long an attempt may wait for its slot; much less than the hub waits for the start of an assignment."""
+
+DUE_MARGIN_S = 15.0
+"""Beyond its time, until the supervisors of its commands end them: a daemon that lives does it before, with a grace."""
+
+
+def attempt_tag(key: Key) -> str:
+    """The value of an attempt's tag."""
+    return f"{key[0]}.{key[1]}"
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +58,8 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
 class AttemptPool:
     """All attempts of one daemon, over its sessions.
 
-    `slots` are those of the offer; `identity` is the worker's tag (see `guard.ReaperGuard`).
+    `slots` are those of the offer; `identity` is the worker's tag (see `guard.ReaperGuard`). What has commands of its
+    own is in the `book` while it runs.
     """
 
     def __init__(
@@ -59,7 +70,9 @@ class AttemptPool:
         identity: str,
         timing: Timing,
         emit: Callable[[Report], None],
+        book: Book | None = None,
     ) -> None:
+        self._book = book
         self._abilities = abilities
         self._slots = slots
         self._identity = identity
@@ -86,20 +99,49 @@ class AttemptPool:
         if self._newest.get(key[0], -1) >= key[1]:
             return False
         self._remember(key)
-        older = [task for (task_id, _), task in self._tasks.items() if task_id == key[0]]
-        for (task_id, _), run in self._runs.items():
-            if task_id == key[0]:
-                run.stop.stop(FailureClass.WORKER_LOST, "a newer attempt took its place", now=True)
-        tags = {
+        run = Run(assignment, tags=self._tags(key, session_id), clock=self._timing, emit=self._emit)
+        self._begin(run, self._live(run, self._older(key[0]), session_id))
+        return True
+
+    def take_up(self, entry: Entry) -> None:
+        """Go on with an attempt that an earlier daemon began. It has its slot, however many there are by now."""
+        self._remember(entry.key)
+        run = Run(
+            entry.assignment,
+            tags=self._tags(entry.key, entry.session_id),
+            clock=self._timing,
+            emit=self._emit,
+            folder=self._book.folder_of(entry.key) if self._book is not None else None,
+            before_us=max(1, self._timing.stopwatch_us() - entry.begun_us),
+        )
+        self._busy[run.spec.kind] += 1
+        self._begin(run, self._go_on(run, entry))
+
+    def give_up(self, entry: Entry, message: str) -> None:
+        """An attempt of an earlier daemon is over; nothing of it runs any more."""
+        self._remember(entry.key)
+        run = Run(entry.assignment, tags={}, clock=self._timing, emit=self._emit)
+        self._emit(run.failed(FailureClass.WORKER_LOST, message))
+        self._strike_out(entry.key)
+
+    def _begin(self, run: Run, life: Coroutine[Any, Any, None]) -> None:
+        self._runs[run.key] = run
+        self._tasks[run.key] = asyncio.create_task(life, name=f"attempt {attempt_tag(run.key)}")
+
+    def _tags(self, key: Key, session_id: str) -> Mapping[str, str]:
+        return {
             WORKER_TAG: self._identity,
             SESSION_TAG: session_id,
             TASK_TAG: key[0],
-            ATTEMPT_TAG: f"{key[0]}.{key[1]}",
+            ATTEMPT_TAG: attempt_tag(key),
         }
-        run = Run(assignment, tags=tags, clock=self._timing, emit=self._emit)
-        self._runs[key] = run
-        self._tasks[key] = asyncio.create_task(self._live(run, older), name=f"attempt {key[0]}.{key[1]}")
-        return True
+
+    def _older(self, task: str) -> list[asyncio.Task[None]]:
+        """Earlier attempts of a task; they are asked to end at once."""
+        for (task_id, _), run in self._runs.items():
+            if task_id == task:
+                run.stop.stop(FailureClass.WORKER_LOST, "a newer attempt took its place", now=True)
+        return [life for (task_id, _), life in self._tasks.items() if task_id == task]
 
     def known(self, keys: Iterable[Key]) -> None:
         """Attempts that have ended under an earlier daemon: they are not started again, should they still come."""
@@ -147,16 +189,36 @@ class AttemptPool:
             if any(task_id == oldest for task_id, _ in self._runs):
                 self._newest[oldest] = generation
 
-    async def _live(self, run: Run, older: list[asyncio.Task[None]]) -> None:
+    async def _live(self, run: Run, older: list[asyncio.Task[None]], session_id: str) -> None:
         """One attempt from its assignment to its report."""
         try:
             if older:
                 await asyncio.wait(older)
-            self._emit(await self._in_slot(run))
+            self._emit(await self._in_slot(run, session_id))
         finally:
-            del self._runs[run.key], self._tasks[run.key]
+            self._over(run)
 
-    async def _in_slot(self, run: Run) -> Finished:
+    async def _go_on(self, run: Run, entry: Entry) -> None:
+        """As `_live`, from where an earlier daemon left it. Its start is told again: maybe nobody heard of it."""
+        try:
+            runner = self._abilities.runners.get(run.spec.kind)
+            if runner is None:
+                self._emit(run.failed(FailureClass.POLICY, f"this worker runs no tasks of kind '{run.spec.kind}' now"))
+                self._busy[run.spec.kind] -= 1
+            else:
+                self._emit(await self._holding_slot(run, runner, entry.begun_ms))
+        finally:
+            self._over(run)
+
+    def _over(self, run: Run) -> None:
+        del self._runs[run.key], self._tasks[run.key]
+        self._strike_out(run.key)
+
+    def _strike_out(self, key: Key) -> None:
+        if self._book is not None:
+            self._book.end(key)
+
+    async def _in_slot(self, run: Run, session_id: str) -> Finished:
         kind = run.spec.kind
         slots = self._slots.get(kind, 0)
         runner = self._abilities.runners.get(kind)
@@ -164,16 +226,25 @@ class AttemptPool:
             return run.failed(FailureClass.POLICY, f"this worker did not offer to run tasks of kind '{kind}'")
         if not await self._take_slot(run, slots):
             return run.stopped()
+        now_ms, now_us = self._timing.now_ms(), self._timing.stopwatch_us()
+        if self._book is not None and kind is not TaskKind.CHAT:
+            entry = Entry(assignment=run.assignment, session_id=session_id, begun_ms=now_ms, begun_us=now_us)
+            run.folder = self._book.begin(entry)
+        return await self._holding_slot(run, runner, now_ms)
+
+    async def _holding_slot(self, run: Run, runner: Runner, begun_ms: int) -> Finished:
         left_s, message = self._time_left(run)
         timer = asyncio.create_task(self._time_limit(run, left_s, message))
         try:
-            if left_s <= 0:
+            if left_s <= 0 and not run.before_us:
                 return run.failed(FailureClass.TIMEOUT, message)
+            if left_s < math.inf:
+                run.due_us = self._timing.stopwatch_us() + round((max(0.0, left_s) + DUE_MARGIN_S) * 1_000_000)
             task_id, generation = run.key
-            self._emit(Started(task_id=task_id, generation=generation, at_ms=self._timing.now_ms()))
+            self._emit(Started(task_id=task_id, generation=generation, at_ms=begun_ms))
             return await self._work(run, runner)
         finally:
-            self._busy[kind] -= 1
+            self._busy[run.spec.kind] -= 1
             self._slot_freed.set()
             await cancelled(timer)
 
@@ -201,7 +272,9 @@ class AttemptPool:
         """Seconds until the nearest limit of time, and what to say when it is reached."""
         limits = [(math.inf, "")]
         if run.spec.timeout_s is not None:
-            limits.append((run.spec.timeout_s, f"took longer than its limit of {run.spec.timeout_s:g} s"))
+            limits.append(
+                (run.spec.timeout_s - run.before_us / 1e6, f"took longer than its limit of {run.spec.timeout_s:g} s")
+            )
         if run.assignment.deadline_ms is not None:
             left_s = (run.assignment.deadline_ms - self._timing.now_ms()) / 1000
             limits.append((left_s, "its deadline has passed"))

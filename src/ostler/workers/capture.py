@@ -30,6 +30,11 @@ class Capture:
         if len(self._tail) > 2 * self._tail_limit:
             del self._tail[: len(self._tail) - self._tail_limit]
 
+    def skip(self, count: int) -> None:
+        """So many bytes came that nobody can read any more; the caller sees to it that they are of the middle."""
+        self.total_bytes += count
+        self._tail.clear()
+
     def text(self) -> str:
         """What was kept, as text: UTF-8, what is not (and NUL, which no database takes) shown as U+FFFD."""
         tail = bytes(self._tail[max(0, len(self._tail) - self._tail_limit) :])

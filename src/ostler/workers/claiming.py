@@ -15,6 +15,7 @@ from ostler.domain.work import Finished
 from ostler.workers import claims
 from ostler.workers.run import Run, Runner
 
+_CLAIMED_FILE = "claimed"
 CLAIM_LABEL = "claim"
 """Label of a task whose line in the file goes by another name than its id."""
 
@@ -33,7 +34,7 @@ class ClaimingRunner:
         if repo is None or await asyncio.to_thread(claims.claimed_by, repo, task) is None:
             return await self._inner.run(run)
         try:
-            change = await asyncio.to_thread(claims.claim, repo, task, self._who)
+            change = await asyncio.to_thread(self._claimed, repo, task, run)
         except ConflictError as error:
             return run.failed(FailureClass.POLICY, str(error))
         except (NotFoundError, OSError) as error:
@@ -46,6 +47,16 @@ class ClaimingRunner:
         finally:
             if change is claims.Change.CLAIMED and not done:
                 self._give_back(repo, task)
+
+    def _claimed(self, repo: Path, task: str, run: Run) -> claims.Change:
+        """Claim; what an earlier daemon claimed for this very run was claimed by it."""
+        change = claims.claim(repo, task, self._who)
+        if run.folder is None:
+            return change
+        note = run.folder / _CLAIMED_FILE
+        if change is claims.Change.CLAIMED:
+            note.touch()
+        return claims.Change.CLAIMED if note.exists() else change
 
     def _place(self, run: Run) -> tuple[Path | None, str]:
         task = run.spec.metadata.get(CLAIM_LABEL, run.spec.id)

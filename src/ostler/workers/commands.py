@@ -11,6 +11,7 @@ from ostler.workers.guard import ProcessGuard
 from ostler.workers.processes import ProcessGroup
 from ostler.workers.rules import Launch, WorkerRules
 from ostler.workers.run import TAIL_CHARACTERS, Run
+from ostler.workers.supervisor import BY_DUE
 
 DEFAULT_GRACE_S = 5.0
 _LAST_LINE_CHARACTERS = 200
@@ -68,15 +69,25 @@ class CommandHost:
         """What to start for `argv`. Raises `NotAllowedError`."""
         return self._rules.launch(argv, spec, environ=self._environ, tags=tags)
 
-    async def execute(self, launch: Launch, run: Run) -> Execution:
-        """Run it to its end or until the attempt is asked to stop. Raises `StartError`."""
+    async def execute(self, launch: Launch, run: Run, name: str = "work") -> Execution:
+        """Run it to its end or until the attempt is asked to stop; `name`: which of the attempt's commands it is.
+
+        Raises `StartError`.
+        """
         capture = Capture(self._limit_bytes)
 
         def on_output(piece: bytes) -> None:
             capture.feed(piece)
             run.progress(0, lambda: capture.end(TAIL_CHARACTERS))
 
-        group = ProcessGroup(launch, tags=run.tags, guard=self._guard, on_output=on_output)
+        group = ProcessGroup(
+            launch,
+            tags=run.tags,
+            guard=self._guard,
+            on_output=on_output,
+            on_skip=capture.skip,
+            step=run.step(name),
+        )
         try:
             code, was_stopped = await group.until_end(run.stop, self._grace_s)
         finally:
@@ -84,7 +95,7 @@ class CommandHost:
         return Execution(
             program=launch.argv[0],
             code=code,
-            was_stopped=was_stopped,
+            was_stopped=was_stopped or group.ended_by == BY_DUE,
             output=capture.text(),
             output_bytes=capture.total_bytes,
         )

@@ -6,6 +6,11 @@ the trust window, or the process guard is gone. Then every attempt is killed and
 again, because the hub is free to give them to others from then on; reports that are still on their way go out under
 the next session, where the hub keeps what came too late.
 
+A daemon that was killed may have left attempts that run on (`book`). The next one takes them up within the session of
+the last, when the hub still keeps it, after a heartbeat of its own was acknowledged; until then they run on the right
+of the last heartbeat before (`guard`), which ends before the hub may give them to somebody else. When the hub has
+opened another session, they are ended instead.
+
 The host report is made by a loop of its own, and reports, polls and heartbeats share nothing, so that none of them can
 hold up the heartbeat.
 """
@@ -23,10 +28,12 @@ from ostler.domain.errors import ConflictError, NotFoundError, OstlerError, Unre
 from ostler.domain.fleet import Held, HostReport, Session, WorkerOffer
 from ostler.domain.ports import HubLink
 from ostler.domain.work import Poll
-from ostler.workers.attempts import Abilities, AttemptPool
+from ostler.workers.attempts import Abilities, AttemptPool, attempt_tag
+from ostler.workers.book import Book, Entry
 from ostler.workers.delivery import CALL_LIMIT_S, Delivery
-from ostler.workers.guard import GuardLostError, ProcessGuard
+from ostler.workers.guard import GuardLostError, ProcessGuard, Spared
 from ostler.workers.lease import TrustWindow
+from ostler.workers.run import Key
 from ostler.workers.spool import Spool
 from ostler.workers.timing import Backoff, Timing, cancelled, first, within
 
@@ -52,6 +59,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a stopping daemon tries to hand over its last reports."""
     spool: Spool | None = None
     """Keeps ends of attempts until the hub has them; `None`: they end with the daemon."""
+    book: Book | None = None
+    """Keeps what is under way for the next daemon; `None`: it ends with this one."""
 
 
 class SessionLostError(Exception):
@@ -85,8 +94,15 @@ class Worker:
         self._note = on_note or (lambda _text: None)
         self._delivery = Delivery(link, timing, settings.spool)
         self._pool = AttemptPool(
-            abilities, offer.slots, identity=settings.identity, timing=timing, emit=self._delivery.add
+            abilities,
+            offer.slots,
+            identity=settings.identity,
+            timing=timing,
+            emit=self._delivery.add,
+            book=settings.book,
         )
+        self._left: tuple[Entry, ...] = ()
+        """Attempts of an earlier daemon that may be taken up."""
         self._trust = TrustWindow()
         self._host_report: HostReport | None = None
         self._stopping = asyncio.Event()
@@ -132,15 +148,47 @@ class Worker:
     async def _run(self) -> None:
         measuring = asyncio.create_task(self._measure_host())
         try:
-            await self._guard.clean()
-            self._pool.known(self._delivery.recover())
+            ended = self._delivery.recover()
+            self._pool.known(ended)
+            await self._guard.clean(self._look_back(ended))
+            if self._settings.book is not None:
+                self._settings.book.clear({entry.key for entry in self._left})
             while (session := await self._join()) is not None:
                 await self._serve(session)
                 await first(self._timing.sleep(_REJOIN_PAUSE_S), self._stopping.wait())
         finally:
             await cancelled(measuring)
             await self._pool.abandon()
+            await self._give_up_left("the worker was stopped")
             await self._guard.close()
+
+    def _look_back(self, ended: frozenset[Key]) -> Spared:
+        """What an earlier daemon left that may be taken up."""
+        book = self._settings.book
+        if book is not None and self._guard.left_ms() > 0:
+            self._left = tuple(entry for entry in book.load() if entry.key not in ended)
+        return Spared(
+            sessions=frozenset(entry.session_id for entry in self._left),
+            attempts=frozenset(attempt_tag(entry.key) for entry in self._left),
+        )
+
+    async def _take_up_left(self, session_id: str) -> None:
+        """The hub answers: go on with what was left, as far as it is still this worker's."""
+        book, left = self._settings.book, self._left
+        mine = [entry for entry in left if entry.session_id == session_id]
+        going = [entry for entry in mine if book is not None and book.can_be_taken_up(entry.key)]
+        self._left = tuple(entry for entry in left if entry not in going)
+        for entry in going:
+            self._pool.take_up(entry)
+        if left:
+            self._note(f"taken up: {len(going)} of {len(left)} attempts that an earlier daemon left")
+        await self._give_up_left("its daemon was killed, and it was too late to take it up")
+
+    async def _give_up_left(self, message: str) -> None:
+        left, self._left = self._left, ()
+        for entry in left:
+            await self._guard.end(attempt_tag(entry.key))
+            self._pool.give_up(entry, message)
 
     async def _join(self) -> Session | None:
         """A session, however long it takes; `None` when the daemon is asked to stop."""
@@ -159,7 +207,9 @@ class Worker:
 
     def _holds(self) -> tuple[Held, ...]:
         """Attempts whose end is still to be told: the hub may keep them for this daemon."""
-        return tuple(Held(*key) for key in sorted(self._delivery.ended | self._pool.keys))
+        book = self._settings.book
+        left = {entry.key for entry in self._left if book is not None and book.can_be_taken_up(entry.key)}
+        return tuple(Held(*key) for key in sorted(self._delivery.ended | self._pool.keys | left))
 
     async def _serve(self, session: Session) -> None:
         """One session from join to its end. When this returns, nothing runs."""
@@ -181,6 +231,8 @@ class Worker:
     async def _loops(self, session_id: str) -> None:
         """Serve until asked to stop, then drain and leave. Raises what ended the session."""
         await self._first_beat(session_id)
+        if not self._stopping.is_set():
+            await self._take_up_left(session_id)
         polling = asyncio.create_task(self._poll_loop(session_id))
         loops = [
             asyncio.create_task(loop)

@@ -24,12 +24,15 @@ MISSING_ENV = "OSTLER_RESULTS_MISSING"
 
 
 @contextmanager
-def result_files(results: Sequence[NeedResult]) -> Iterator[Mapping[str, str]]:
-    """Write the files; the variables that say where they are. Nothing at all when there are no results."""
+def result_files(results: Sequence[NeedResult], place: Path | None = None) -> Iterator[Mapping[str, str]]:
+    """Write the files; the variables that say where they are. Nothing at all when there are no results.
+
+    `place`: a folder whose owner takes it away, so that a command that outlives this daemon has them still.
+    """
     if not results:
         yield {}
         return
-    with tempfile.TemporaryDirectory(prefix="ostler-results-") as folder:
+    with _folder(place) as folder:
         env = {FOLDER_ENV: folder}
         missing = [result.name for result in results if result.output is None]
         if missing:
@@ -43,6 +46,16 @@ def result_files(results: Sequence[NeedResult]) -> Iterator[Mapping[str, str]]:
             if names[variable(result.name)] == 1:  # two ids of one spelling: neither is guessed
                 env[variable(result.name)] = str(path)
         yield env
+
+
+@contextmanager
+def _folder(place: Path | None) -> Iterator[str]:
+    if place is None:
+        with tempfile.TemporaryDirectory(prefix="ostler-results-") as folder:
+            yield folder
+    else:
+        place.mkdir(exist_ok=True, mode=0o700)
+        yield str(place)
 
 
 def variable(name: str) -> str:

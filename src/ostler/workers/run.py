@@ -6,12 +6,14 @@ with the class of failure it stands for.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from ostler.domain.clock import Clock
 from ostler.domain.states import Failure, FailureClass, Question
 from ostler.domain.tasks import Usage
 from ostler.domain.work import Assignment, Finished, Progress, Report
+from ostler.workers.supervision import Step
 
 TAIL_CHARACTERS = 200
 TRACEPARENT = "TRACEPARENT"
@@ -56,12 +58,29 @@ class StopSignal:
 
 
 class Run:
-    """One attempt in the hands of a runner. `tags` mark every process that it starts."""
+    """One attempt in the hands of a runner. `tags` mark every process that it starts.
+
+    With a folder, what it starts is found again by the next daemon, which plays the whole run anew: it takes up each
+    step that was begun instead of beginning it. So a runner does the same things in the same order each time, and what
+    it makes beside its steps it makes in the folder, where it may be already.
+    """
 
     def __init__(
-        self, assignment: Assignment, *, tags: Mapping[str, str], clock: Clock, emit: Callable[[Report], None]
+        self,
+        assignment: Assignment,
+        *,
+        tags: Mapping[str, str],
+        clock: Clock,
+        emit: Callable[[Report], None],
+        folder: Path | None = None,
+        before_us: int = 0,
     ) -> None:
         self.assignment = assignment
+        self.folder = folder
+        self.before_us = before_us
+        """How long it had run when this daemon took it up; 0: it was begun here."""
+        self.due_us = 0
+        """Instant of the stopwatch at which the supervisors of its commands end them, should nobody else; 0 = none."""
         self.spec = assignment.spec
         self.tags = tags
         self.trace_env = {TRACEPARENT: assignment.traceparent} if assignment.traceparent else {}
@@ -75,6 +94,10 @@ class Run:
     def key(self) -> Key:
         """(task id, generation)."""
         return self.assignment.task_id, self.assignment.generation
+
+    def step(self, name: str) -> Step | None:
+        """Where one of its commands has its files; `None`: in a place that goes with it. A name is used once."""
+        return None if self.folder is None else Step(folder=self.folder / name, due_us=self.due_us)
 
     def progress(self, output_tokens: int, tail: Callable[[], str]) -> None:
         """Show a sign of life; thinned out, so it may be called for every piece of output."""

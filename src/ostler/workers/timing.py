@@ -29,7 +29,8 @@ class SystemTiming:
 
     def __init__(self, *, through_suspend: bool = True) -> None:
         boot_time = getattr(time, "CLOCK_BOOTTIME", None)
-        self._clock_id = boot_time if through_suspend and boot_time is not None else time.CLOCK_MONOTONIC
+        self.clock_id: int = boot_time if through_suspend and boot_time is not None else time.CLOCK_MONOTONIC
+        """The clock of the stopwatch, the same in all processes of the machine."""
 
     def now_ms(self) -> int:
         """Epoch milliseconds."""
@@ -37,7 +38,7 @@ class SystemTiming:
 
     def stopwatch_us(self) -> int:
         """Microseconds from an arbitrary origin."""
-        return time.clock_gettime_ns(self._clock_id) // 1_000
+        return time.clock_gettime_ns(self.clock_id) // 1_000
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the event loop."""

@@ -35,19 +35,20 @@ class Verifier:
     async def verify(self, checks: Sequence[Launch], run: Run, work: Finished) -> Finished:
         """Put good work to the proof: `work` as verified, or as failed by the first check that did not pass."""
         with tempfile.TemporaryDirectory(prefix="ostler-") as folder:
-            output = Path(folder, "output")
+            output = Path(run.folder or folder, "output")
             _write(output, work.output)
             for number, check in enumerate(checks, 1):
                 if run.stop.is_asked:
                     return run.stopped(partial=work)
-                failed = await self._check(_with_output(check, output), f"check {number} of {len(checks)}", run, work)
+                said = f"check {number} of {len(checks)}"
+                failed = await self._check(_with_output(check, output), f"check-{number}", said, run, work)
                 if failed is not None:
                     return failed
         return replace(work, outcome=Outcome.VERIFIED)
 
-    async def _check(self, check: Launch, name: str, run: Run, work: Finished) -> Finished | None:
+    async def _check(self, check: Launch, step: str, name: str, run: Run, work: Finished) -> Finished | None:
         try:
-            execution = await self._host.execute(check, run)
+            execution = await self._host.execute(check, run, step)
         except StartError as error:
             return run.failed(error.kind, f"{name} could not be run: {error.message}", partial=work)
         if execution.is_good:
@@ -64,7 +65,11 @@ class Verifier:
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    if path.exists():  # a check that was begun under another daemon may be reading it
+        return
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def _with_output(check: Launch, output: Path) -> Launch:

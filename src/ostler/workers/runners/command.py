@@ -25,7 +25,8 @@ class CommandRunner:
         if run.stop.is_asked:
             return run.stopped()
         try:
-            with result_files(run.assignment.results) as env:
+            place = run.folder / "results" if run.folder is not None else None
+            with result_files(run.assignment.results, place) as env:
                 execution = await self._host.execute(replace(launch, env={**launch.env, **env, **run.trace_env}), run)
         except StartError as error:
             return run.failed(error.kind, error.message)

@@ -1,6 +1,7 @@
 """The process of one run: its streams to disk and to the reader, its signs of life to the watch, its end to a verdict.
 
-Both streams are written as they come, before anything is read into them. Standard error is a file from the start, so
+Both streams are on disk before anything is read into them; they are read from there, from the beginning also when an
+earlier daemon began the run, so that its verdict rests on all that was said. Standard error is a file of its own, so
 that it cannot cut a line of standard output in two.
 """
 
@@ -20,15 +21,15 @@ from ostler.workers.rules import Launch
 from ostler.workers.run import Run, StopSignal
 from ostler.workers.runners.agents.contract import Adapter, AgentEvent, Text, ToolCall, Trouble, Used, Verdict
 from ostler.workers.runners.agents.lines import LineCutter
-from ostler.workers.runners.agents.watch import Ending, Limits, Signs, Watch
+from ostler.workers.runners.agents.watch import Ending, Limits, Signs, Watch, too_much
 from ostler.workers.runners.agents.workspace import Workspace
+from ostler.workers.supervision import Step
+from ostler.workers.supervisor import BY_LIMIT
 from ostler.workers.timing import cancelled
 
 LOOK_S = 1.0
 _ENTRIES_LOOKED_AT = 400
 _ERRORS_READ = 64 * 1024
-_FILE_MAX_BYTES = 64 * 1024 * 1024
-"""Of standard output on disk; beyond it only the reader sees it."""
 
 
 class Ended:
@@ -53,6 +54,7 @@ class AgentProcess:
         adapter: Adapter,
         place: Workspace,
         limits: Limits,
+        step: Step,
         clean: Callable[[str], str],
     ) -> None:
         self._launch = launch
@@ -60,6 +62,7 @@ class AgentProcess:
         self._reader = adapter.reader()
         self._place = place
         self._limits = limits
+        self._step = step
         self._clean = clean
         self._cutter = LineCutter()
         self._events = 0
@@ -75,23 +78,18 @@ class AgentProcess:
     async def until_end(self, guard: ProcessGuard, grace_s: float) -> Ended:
         """Start it and see it to its end. Raises `StartError`."""
         stop = StopSignal()
-        with (self._place.logs / "stdout.jsonl").open("wb") as output, self._errors.open("wb") as errors:
-
-            def on_output(piece: bytes) -> None:
-                if self._bytes < _FILE_MAX_BYTES:
-                    output.write(piece)
-                self._take(piece)
-
-            group = ProcessGroup(self._launch, tags=self._run.tags, guard=guard, on_output=on_output, errors=errors)
-            helpers = [
-                asyncio.create_task(self._forward(stop)),
-                asyncio.create_task(self._watch(group.group, stop)),
-            ]
-            try:
-                code, _ = await group.until_end(stop, grace_s)
-            finally:
-                group.close()
-                await cancelled(*helpers)
+        group = ProcessGroup(self._launch, tags=self._run.tags, guard=guard, on_output=self._take, step=self._step)
+        helpers = [
+            asyncio.create_task(self._forward(stop)),
+            asyncio.create_task(self._watch(group, stop)),
+        ]
+        try:
+            code, _ = await group.until_end(stop, grace_s)
+        finally:
+            group.close()
+            await cancelled(*helpers)
+        if group.ended_by == BY_LIMIT and self._limit is None:
+            self._limit = too_much(self._limits)
         for line in self._cutter.end():
             self._feed(line)
         verdict = self._reader.verdict(code, self._end_of_errors())
@@ -132,11 +130,13 @@ class AgentProcess:
         await self._run.stop.urgent()
         stop.stop(self._run.stop.kind or FailureClass.CANCELLED, self._run.stop.message, now=True)
 
-    async def _watch(self, group: int, stop: StopSignal) -> None:
-        watch = Watch(self._limits, time.monotonic())
+    async def _watch(self, process: ProcessGroup, stop: StopSignal) -> None:
+        now_s = time.monotonic()
+        watch = Watch(self._limits, now_s, begun_s=now_s - self._run.before_us / 1e6)
+        group = await process.group()
         while self._limit is None:
             await asyncio.sleep(LOOK_S)
-            signs = await asyncio.to_thread(self._signs, group)
+            signs = await asyncio.to_thread(self._signs, group or 0)
             self._limit = watch.look(signs, time.monotonic())
         stop.stop(self._limit.kind or FailureClass.CANCELLED, self._limit.message)
 
@@ -159,9 +159,12 @@ class AgentProcess:
             return 0
 
     def _end_of_errors(self, begin: int = 0) -> str:
-        with self._errors.open("rb") as file:
-            file.seek(max(begin, self._errors_bytes() - _ERRORS_READ))
-            return file.read().decode(errors="replace")
+        try:
+            with self._errors.open("rb") as file:
+                file.seek(max(begin, self._errors_bytes() - _ERRORS_READ))
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
 
 def _newest_change(tree: Path) -> int:

@@ -34,6 +34,7 @@ from ostler.workers.runners.agents.shelf import adapter_named
 from ostler.workers.runners.agents.versions import version_of
 from ostler.workers.runners.agents.watch import Limits
 from ostler.workers.runners.agents.workspace import Work, Workspace, branch_name, sweep
+from ostler.workers.supervision import Step
 from ostler.workers.verification import Verifier
 
 DEFAULT_CONTEXT_TOKENS = 128_000
@@ -84,10 +85,16 @@ class AgentRunner:
         await self._sweep_once()
         folder = self._settings.work / _plain(f"{run.spec.id}.{run.assignment.generation}")
         name = branch_name(run.spec.id, run.assignment.generation)
+        step = run.step("agent")
         try:
-            place = await asyncio.to_thread(
-                Workspace.make, folder, name, repo=repo, start=run.spec.branch, cwd=cwd, litter=adapter.litter
-            )
+            if step is not None and step.is_begun:
+                place = await asyncio.to_thread(Workspace.reopen, folder)
+            else:
+                place = await asyncio.to_thread(
+                    Workspace.make, folder, name, repo=repo, start=run.spec.branch, cwd=cwd, litter=adapter.litter
+                )
+                if run.folder is not None:
+                    await asyncio.to_thread(place.remember, run.folder)
         except StartError as error:
             shutil.rmtree(folder, ignore_errors=True)
             return run.failed(error.kind, error.message)
@@ -139,7 +146,9 @@ class AgentRunner:
     async def _in_place(self, run: Run, adapter: Adapter, job: Job, place: Workspace) -> Finished:
         """The run from start to checks, everything it says freed from its key."""
         start = adapter.start(job)
-        await asyncio.to_thread(_write_files, place.home, start.files)
+        step = run.step("agent")
+        if step is None or not step.is_begun:
+            await asyncio.to_thread(_write_files, place.home, start.files)
         own = AgentEnv(agent=adapter.name, env={**_folders(place), **start.env, **run.trace_env}, owned=adapter.owns)
         launch = self._rules.launch_agent(
             start.argv, run.spec, own, cwd=job.tree, environ=self._settings.environ, tags=run.tags
@@ -151,9 +160,14 @@ class AgentRunner:
         limits = self._settings.limits
         if run.spec.timeout_s is not None:
             limits = replace(limits, wall_s=math.inf)  # the daemon keeps the task's own
-        process = AgentProcess(launch, run, adapter, place, limits, lambda text: redact(text, job.key))
+        files = {"output": place.logs / "stdout.jsonl", "errors": place.logs / "stderr.log"}
+        step = replace(step or Step(folder=place.logs / "step"), **files, limit_bytes=limits.output_bytes)
+        process = AgentProcess(launch, run, adapter, place, limits, step, lambda text: redact(text, job.key))
         try:
             ended = await process.until_end(self._guard, self._settings.grace_s)
+        except StartError as error:
+            return await self._lost(run, adapter, place, error)
+        try:
             work = await asyncio.to_thread(place.keep_work, run.spec.title or run.spec.prompt)
             diff = await asyncio.to_thread(place.diff) if run.assignment.judge and not checks else ""
         except StartError as error:
@@ -166,6 +180,18 @@ class AgentRunner:
         if checks:
             return await self._verifier.verify(checks, run, partial)
         return await self._judged(run, job, partial, diff) if run.assignment.judge else partial
+
+    async def _lost(self, run: Run, adapter: Adapter, place: Workspace, error: StartError) -> Finished:
+        """It never started, or nobody can tell how it ended; then what it did is kept all the same."""
+        failed = run.failed(error.kind, error.message)
+        if error.kind is not FailureClass.WORKER_LOST:
+            return failed
+        try:
+            work = await asyncio.to_thread(place.keep_work, "Unfinished work of an agent")
+        except StartError:
+            return failed
+        evidence = Evidence(agent=adapter.name, repo=run.spec.repo, branch=work.branch, base=work.base)
+        return replace(failed, evidence=evidence)
 
     async def _judged(self, run: Run, job: Job, work: Finished, diff: str) -> Finished:
         """Good work with a judge's opinion, or failed by it."""

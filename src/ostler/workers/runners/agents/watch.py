@@ -60,12 +60,17 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class Watch:
-    """Looks at one run; all instants are seconds of one stopwatch."""
+def too_much(limits: Limits) -> Ending:
+    """The ending of a run that printed without end."""
+    return Ending(kind=FailureClass.STUCK, message=f"it printed more than {limits.output_bytes} bytes")
 
-    def __init__(self, limits: Limits, now_s: float) -> None:
+
+class Watch:
+    """Looks at one run; all instants are seconds of one stopwatch. `begun_s`: when it began, if not now."""
+
+    def __init__(self, limits: Limits, now_s: float, begun_s: float | None = None) -> None:
         self._limits = limits
-        self._begun_s = now_s
+        self._begun_s = now_s if begun_s is None else begun_s
         self._seen_s = now_s
         self._active_s = now_s
         self._over_s: float | None = None
@@ -90,7 +95,7 @@ class Watch:
     def _due(self, signs: Signs, now_s: float) -> Ending | None:
         limits = self._limits
         if signs.output_bytes > limits.output_bytes:
-            return Ending(kind=FailureClass.STUCK, message=f"it printed more than {limits.output_bytes} bytes")
+            return too_much(limits)
         if self._over_s is not None:
             lingered = now_s - self._over_s >= limits.linger_s
             return Ending(kind=None, message="it stayed after its last word") if lingered else None

@@ -27,6 +27,8 @@ BRANCHES = "ostler/"
 _GIT_LIMIT_S = 120.0
 _NAME_TRIES = 100
 _REPO_FILE = "repo"
+_PLACE_FILE = "place.json"
+_RUN_FILE = "run"
 _LITTER_FILE = "litter"
 
 
@@ -38,6 +40,15 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     commits: int = 0
     files_changed: int = 0
     summary: str = ""
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """What a daemon that takes a run up has to know of its folder."""
+
+    tree: str
+    repo: str | None
+    branch: str
+    base: str
 
 
 class Workspace:
@@ -82,6 +93,23 @@ class Workspace:
         branch = _free_branch(repo, name)
         _git(repo, "worktree", "add", "--quiet", "-b", branch, str(folder / "tree"), base)
         return cls(folder, folder / "tree", repo, branch, base)
+
+    def remember(self, run: Path) -> None:
+        """Note what `reopen` needs. As long as the folder `run` is there, the run is in somebody's hands."""
+        place = _Place(str(self.tree), str(self._repo) if self._repo is not None else None, self._branch, self._base)
+        (self.folder / _RUN_FILE).write_text(str(run), encoding="utf-8")
+        partial = self.folder / f"{_PLACE_FILE}.partial"
+        partial.write_bytes(msgspec.json.encode(place))
+        partial.replace(self.folder / _PLACE_FILE)
+
+    @classmethod
+    def reopen(cls, folder: Path) -> "Workspace":
+        """The folder of a run that an earlier daemon began. Raises `StartError`."""
+        try:
+            place = msgspec.json.decode((folder / _PLACE_FILE).read_bytes(), type=_Place)
+        except (OSError, msgspec.DecodeError) as error:
+            raise StartError(FailureClass.WORKER_LOST, f"the folder of its run cannot be read: {error}") from None
+        return cls(folder, Path(place.tree), Path(place.repo) if place.repo else None, place.branch, place.base)
 
     def keep_work(self, title: str) -> Work:
         """Commit what is left uncommitted; what the branch has now. Raises `StartError` when git cannot."""
@@ -130,10 +158,12 @@ class Workspace:
 def sweep(work: Path) -> list[str]:
     """Clear what a daemon that was killed left: its runs are dead. Uncommitted work is committed to its branch.
 
-    Returns the branches with such work. The caller makes sure that nothing runs in `work`.
+    Returns the branches with such work. The caller makes sure that nothing runs in `work` but what is remembered.
     """
     kept = []
     for folder in sorted(work.iterdir()) if work.is_dir() else []:
+        if _is_in_hand(folder):
+            continue
         told = folder / _REPO_FILE
         repo = Path(told.read_text(encoding="utf-8")) if told.is_file() else None
         if repo is not None and (folder / "tree").is_dir():
@@ -148,6 +178,11 @@ def sweep(work: Path) -> list[str]:
             with contextlib.suppress(StartError):
                 _git(repo, "worktree", "prune")
     return kept
+
+
+def _is_in_hand(folder: Path) -> bool:
+    run = folder / _RUN_FILE
+    return run.is_file() and Path(run.read_text(encoding="utf-8")).is_dir()
 
 
 def _commit_all(folder: Path, message: str) -> bool:
