@@ -94,7 +94,12 @@ ASKING: list[tuple[tuple[str, ...], tuple[Any, ...], type, list[str]]] = [
     ),
     (("models", "pin", "q", "--on", "box"), ("pin_model", "box", "q", True), HostRow, ["pinned on box: qwen-fast"]),
     (("models", "unpin", "q", "--on", "box"), ("pin_model", "box", "q", False), HostRow, ["pinned on box"]),
-    (("hubs",), ("hubs",), HubList, ["box:7433", "leads", "1 min 30 s", "stands by", "2 s ago"]),
+    (
+        ("hubs",),
+        ("hubs",),
+        HubList,
+        ["lab    box:7433", "leads", "1234", "1 min 30 s", "stands by", "2 s ago", "night  mill:7433"],
+    ),
     (("workers", "list"), ("workers",), WorkerList, ["box-worker", "chat 1/4, command 0/2", "25 %", "t-one"]),
     (("config", "show", "--running"), ("settings",), SettingList, ["routing.fallback_wait_ms", "ostler.yaml:4"]),
     (("tokens", "create", "mac"), ("make_token", "mac", "worker"), TokenMade, ["ostler-secret"]),

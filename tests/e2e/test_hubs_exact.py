@@ -159,6 +159,8 @@ def test_pools_that_divide_the_slots_of_a_server_never_pass_them(ground: Ground)
         assert Callers([hub.url for hub in hubs], 8, 3).all() == {200: 24}
 
         assert ground.counts.most == 3
-        assert {len(hub.client.hubs().hubs) for hub in hubs} == {1}
+        lists = [hub.client.hubs() for hub in hubs]
+        assert [[(row.pool, row.name) for row in one.hubs] for one in lists] == [[("default", "a")], [("lab", "b")]]
+        assert [[(row.pool, row.name) for row in one.others] for one in lists] == [[("lab", "b")], [("default", "a")]]
     finally:
         end(hubs)

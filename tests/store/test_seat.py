@@ -10,6 +10,7 @@ import pytest
 
 from ostler.domain.hubs import HubRow
 from ostler.store.errors import StoreError
+from ostler.store.postgres import prepare
 from ostler.store.postgres_engine import place_of
 from ostler.store.seat import GONE_AFTER_MS, Seat
 from tests.e2e.relay import Relay, relay
@@ -102,6 +103,34 @@ async def test_without_notifications_it_looks_again(postgres_url: str) -> None:
     assert time.monotonic() - began >= 0.1
     assert await seat.take("a", "http://a", LONG_MS) == 1
     await seat.close()
+
+
+async def test_hubs_of_every_pool_are_seen(seats: tuple[Seat, Seat], postgres_url: str) -> None:
+    """Of all pools of the database, each with who leads it and what it said of itself; the own ones apart. What is no
+    pool, or has no such table, is passed over; who was not seen for an hour is not shown.
+    """
+    first, _ = seats
+    await first.take("a", "http://a", LONG_MS)
+    await first.announce(HubRow(name="a", url="http://a", version="1", started_ms=5, open_tasks=3, running=1))
+    for pool in ("lab", "night"):
+        prepare(place_of(postgres_url, pool))
+    lab, night = (Seat.at(place_of(postgres_url, pool)) for pool in ("lab", "night"))
+    await lab.take("b", "http://b", LONG_MS)
+    for name in "bc":
+        await lab.announce(HubRow(name=name, url=f"http://{name}", version="2", started_ms=5, open_tasks=4))
+    await night.announce(HubRow(name="d", url="http://d", version="1", started_ms=5))
+    run_sql(postgres_url, "CREATE SCHEMA ostler__other; CREATE TABLE ostler__other.hub (name text)")
+    run_sql(postgres_url, "CREATE SCHEMA ostler_old; CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.hub (name text)")
+
+    shown = [(row.pool, row.name, row.leads, row.open_tasks) for row in await first.others()]
+    assert shown == [("lab", "b", True, 4), ("lab", "c", False, 4), ("night", "d", False, None)]
+    assert [(row.pool, row.name, row.leads, row.running) for row in await first.hubs()] == [("default", "a", True, 1)]
+    assert [(row.pool, row.name) for row in await night.others()] == [("default", "a"), ("lab", "b"), ("lab", "c")]
+
+    run_sql(postgres_url, "UPDATE ostler_lab.hub SET seen_ms = seen_ms - 3600000; DROP TABLE ostler_night.writer")
+    assert await first.others() == ()
+    for seat in (lab, night):
+        await seat.close()
 
 
 async def test_hubs_that_were_seen_are_listed(seats: tuple[Seat, Seat], postgres_url: str) -> None:

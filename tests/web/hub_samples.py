@@ -5,8 +5,32 @@ from tests.web.samples import NOW_MS
 
 HUBS = HubList(
     hubs=(
-        HubRow(name="box:7433", url="http://box:7433", version="0.1.0", started_ms=NOW_MS, leads=True, up_ms=90_000),
-        HubRow(name="den:7433", url="http://den:7433", version="0.1.0", started_ms=NOW_MS, seen_ago_ms=2_000),
+        HubRow(
+            name="box:7433",
+            url="http://box:7433",
+            version="0.1.0",
+            started_ms=NOW_MS,
+            pool="lab",
+            leads=True,
+            up_ms=90_000,
+            open_tasks=1234,
+            running=17,
+        ),
+        HubRow(
+            name="den:7433", url="http://den:7433", version="0.1.0", started_ms=NOW_MS, seen_ago_ms=2_000, pool="lab"
+        ),
     ),
     pool="lab",
+    others=(
+        HubRow(
+            name="mill:7433",
+            url="http://mill:7433",
+            version="0.0.9",
+            started_ms=NOW_MS,
+            pool="night",
+            leads=True,
+            up_ms=5_000,
+        ),
+        HubRow(name="weir:7433", url="http://weir:7433", version="0.1.0", started_ms=NOW_MS, pool="night"),
+    ),
 )

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -27,11 +27,11 @@ from ostler.config.observing import LogFormat
 from ostler.config.settings import HubSettings, LoadedProfile
 from ostler.config.settings import WorkerSettings as WorkerSection
 from ostler.domain.errors import ConflictError, InvalidInputError
+from ostler.domain.hubs import HubList
 from ostler.domain.ports import Store
 from ostler.domain.tasks import TaskKind
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.settings import DriverSettings
-from ostler.hub.service import Fellows
 from ostler.store.errors import FencedError, StoreError
 from ostler.workers.daemon import Worker
 from ostler.workers.timing import Timing, cancelled
@@ -45,6 +45,22 @@ COLLECT_AFTER = (20_000, 20, 20)
 
 class StoreGoneError(StoreError):
     """A hub ended because its store would not write."""
+
+
+class Company(Protocol):
+    """The other hubs of a database, as one that leads sees them."""
+
+    async def hubs(self) -> HubList:
+        """Who shares the work of the pool, and who else is there. Raises `OstlerError`."""
+        ...
+
+    def led(self, parts: HubParts) -> None:
+        """Told when the hub has begun to lead, before it takes work in."""
+        ...
+
+    async def left(self) -> None:
+        """Told when it takes no more work in; its store is still open."""
+        ...
 
 
 Until = Callable[[HubParts, Path], Awaitable[None]]
@@ -83,19 +99,20 @@ async def run_hub(
     store: Store,
     door: Door,
     ended: Callable[[], Awaitable[None]],
-    fellows: Fellows | None = None,
+    company: Company | None = None,
     until: Until | None = None,
 ) -> None:
     """Run a hub over a store until `ended` or `until` returns; the store is closed with it. Raises `OstlerError` when
-    the store fails for good. `fellows`: the hubs of its pool.
+    the store fails for good. `company`: the other hubs, where there may be some.
     """
     folder = Path(chosen.profile.hub.data_dir)
     timing = clock()
     limits = DriverSettings(probe_timeout_ms=chosen.profile.policy.scheduler.probe_timeout_ms)
     drivers = DriverSet(os.environ, timing, limits)
     parts = await HubParts.start(chosen, store, drivers, timing)
-    if fellows is not None:
-        parts.hub.fellows = fellows
+    if company is not None:
+        parts.hub.fellows = company.hubs
+        company.led(parts)
     if door.closed_because is not None:
         parts.pump.closed_because = door.closed_because
     guards = Guards.of(chosen.profile.hub, parts.hub.metrics.metering.refused)
@@ -129,6 +146,8 @@ async def run_hub(
         if worker is not None:
             await (worker.abandon() if _is_replaced(parts, door) else worker.stop(WORKER_GRACE_S))
         await listener.stop()
+        if company is not None:
+            await company.left()
         await parts.stop()
 
 

@@ -22,7 +22,7 @@ import structlog
 
 from ostler.app import profiles
 from ostler.app.http import LOOPBACK, Door
-from ostler.app.hub_parts import open_pool
+from ostler.app.hub_parts import HubParts, open_pool
 from ostler.app.options import UpOptions
 from ostler.app.relay import Relay
 from ostler.app.serve import StoreGoneError, run_hub, say, write_hub_file
@@ -117,6 +117,8 @@ class _Turns:
         self._blind = ""
         """Why the database does not tell who leads; empty while it does."""
         self._leads = False
+        self._parts: HubParts | None = None
+        """Of the hub that runs here while it leads."""
         self._outdated = False
         """Whether the pool has a schema that only newer hubs know: one of them is to lead."""
 
@@ -171,7 +173,7 @@ class _Turns:
             async def ended() -> None:
                 await self._first_of(self._stop.wait(), asyncio.shield(holding))
 
-            await run_hub(self._chosen, self._options, store, self._door, ended, self._fellows)
+            await run_hub(self._chosen, self._options, store, self._door, ended, self)
         except StoreError as error:
             if not isinstance(error, FencedError | StoreGoneError) and not lease.closed_because():
                 raise
@@ -246,14 +248,32 @@ class _Turns:
             return f" at {self._holder.url}, which is not reached from here: set hub.advertise there"
         return ""
 
-    async def _fellows(self) -> HubList:
-        return HubList(hubs=await self._seat.hubs(), pool=self._chosen.profile.hub.pool)
+    async def hubs(self) -> HubList:
+        """See `serve.Company`."""
+        own, others = await self._seat.hubs(), await self._seat.others()
+        return HubList(hubs=own, pool=self._chosen.profile.hub.pool, others=others)
+
+    def led(self, parts: HubParts) -> None:
+        """See `serve.Company`."""
+        self._parts = parts
+
+    async def left(self) -> None:
+        """See `serve.Company`."""
+        self._parts = None
+
+    def _as_it_is(self) -> HubRow:
+        """What this hub says of itself now."""
+        row = msgspec.structs.replace(self._row, up_ms=SystemTiming().now_ms() - self._row.started_ms)
+        if self._parts is None:
+            return row
+        books = self._parts.pump.scheduler.books
+        running = len(books.attempts) + books.calls.running
+        return msgspec.structs.replace(row, open_tasks=len(books.tasks), running=running)
 
     async def _announce(self) -> None:
         while True:
             with contextlib.suppress(StoreError):
-                up_ms = SystemTiming().now_ms() - self._row.started_ms
-                await self._seat.announce(msgspec.structs.replace(self._row, up_ms=up_ms))
+                await self._seat.announce(self._as_it_is())
             await asyncio.sleep(self._chosen.profile.hub.lease_ms / 3000)
 
     async def _first_of(self, *waited: Coroutine[object, object, object] | asyncio.Future[None]) -> None:

@@ -1,4 +1,4 @@
-"""`ostler hubs`: who shares the work of a pool."""
+"""`ostler hubs`: who shares the work of a pool, and which pools share a database."""
 
 from typing import TYPE_CHECKING
 
@@ -10,21 +10,26 @@ if TYPE_CHECKING:
     from ostler.client.hub_client import HubClient
     from ostler.domain.hubs import HubRow
 
-COLUMNS = ("hub", "role", "address", "version", "up", "seen")
+COLUMNS = ("hub", "role", "address", "open", "runs", "version", "up", "seen")
 
 
 @click.command(epilog=example("ostler hubs --json"))
 @json_option
 @hub_options
 def hubs(client: "HubClient", *, as_json: bool) -> None:
-    """List the hubs that share the work; exactly one of them leads."""
+    """List the hubs that share the work; exactly one of each pool leads."""
     from ostler.cli import render
 
     answer = client.hubs()
     if as_json:
         render.print_json(answer)
         return
-    render.print_table(COLUMNS, [_row(row) for row in answer.hubs], empty="no hub was seen lately")
+    if not answer.others:
+        render.print_table(COLUMNS, [_row(row) for row in answer.hubs], empty="no hub was seen lately")
+        return
+    # By pool, the one that was asked first.
+    rows = (*answer.hubs, *answer.others)
+    render.print_table(("pool", *COLUMNS), [(row.pool, *_row(row)) for row in rows], empty="")
 
 
 def _row(row: "HubRow") -> tuple[str, ...]:
@@ -34,7 +39,15 @@ def _row(row: "HubRow") -> tuple[str, ...]:
         row.name,
         "leads" if row.leads else "stands by",
         row.url or words.NONE,
+        _count(row.open_tasks) if row.leads else "",
+        _count(row.running) if row.leads else "",
         row.version,
         words.duration(row.up_ms),
         f"{words.duration(row.seen_ago_ms)} ago",
     )
+
+
+def _count(count: int | None) -> str:
+    from ostler.cli import words
+
+    return words.NONE if count is None else str(count)

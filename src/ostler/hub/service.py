@@ -407,6 +407,9 @@ class Hub:
         up_ms = self._pump.clock.now_ms() - began_ms
         version = self._info.version
         row = HubRow(name="this hub", url="", version=version, started_ms=began_ms, up_ms=up_ms, leads=True)
+        books = self._pump.scheduler.books
+        running = len(books.attempts) + books.calls.running
+        row = msgspec.structs.replace(row, open_tasks=len(books.tasks), running=running)
         return HubList(hubs=(row,))
 
     async def workers(self) -> WorkerList:

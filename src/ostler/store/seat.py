@@ -6,30 +6,33 @@ that went away keeps it no longer than it lasts, and it works behind a pooler. W
 back at once, by a notification on a connection of its own (`direct_url` where the other goes through a pooler); when
 that is lost, it looks again a moment later all the same.
 
-Nothing is waited for longer than `limit_s`: a wire that was cut tells nobody, and who leads must know in time that it
-no longer does. What was asked in vain is left behind with its connection; whether it happened, the next look says.
+Every question is answered in time or not at all (see `asker`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import msgspec
 import psycopg
 
 from ostler.domain.hubs import HubRow
+from ostler.store.asker import Asker, Connection, connected, rows
+from ostler.store.errors import StoreError
 from ostler.store.migrate import REVISIONS
-from ostler.store.postgres_engine import CONNECT, NOW_MS, Place, explained
+from ostler.store.postgres_engine import DEFAULT_POOL, NOW_MS, Place
 
-T = TypeVar("T")
-Row = tuple[Any, ...]
-Connection = psycopg.AsyncConnection[Row]
 GONE_AFTER_MS = 3_600_000
 """A hub that was not seen for so long is forgotten."""
 LIMIT_S = 5.0
-LEFT_BEHIND_S = 10.0
-"""Beyond what a wire that was cut takes to be noticed: a question that is given up ends by that, or now."""
+POOLS = (
+    "SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+    " WHERE relname = 'hub' AND relkind = 'r' AND (nspname = 'ostler' OR nspname ~ '^ostler_[a-z]')"
+    " AND has_schema_privilege(pg_namespace.oid, 'USAGE') AND has_table_privilege(pg_class.oid, 'SELECT')"
+    " ORDER BY nspname"
+)
+"""The schemas of all pools of the database that this user may read."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,12 +50,10 @@ class Seat:
     def __init__(self, place: Place, direct: Place, limit_s: float) -> None:
         self._place = place
         self._direct = direct
-        self._limit_s = limit_s
-        self._behind: set[asyncio.Task[None]] = set()
-        self._is_closed = False
-        self._connection: Connection | None = None
+        self._asker = Asker(place, limit_s, "seat")
+        self._ask = self._asker.ask
         self._listener: Connection | None = None
-        self._lock = asyncio.Lock()
+        self._is_closed = False
         self._writer = f'"{place.schema}".writer'
         self._hub = f'"{place.schema}".hub'
         self._channel = f"{place.schema}_free"
@@ -115,21 +116,48 @@ class Seat:
         await self._ask(f"DELETE FROM {self._hub} WHERE name = %s", (name,))  # noqa: S608 - our own names
 
     async def hubs(self) -> tuple[HubRow, ...]:
-        """All hubs that were seen lately, by name. Raises `StoreError`."""
-        text = (
-            f"SELECT hub.body, {NOW_MS} - seen_ms, writer.owner = hub.name AND writer.until_ms >= {NOW_MS}"  # noqa: S608 - our own names
-            f" FROM {self._hub} AS hub, {self._writer} AS writer ORDER BY hub.name"
-        )
-        return tuple(
-            msgspec.structs.replace(msgspec.json.decode(body, type=HubRow), seen_ago_ms=max(0, ago_ms), leads=leads)
-            for body, ago_ms, leads in await self._ask(text, ())
-        )
+        """All hubs of the pool that were seen lately, by name. Raises `StoreError`."""
+        return await self._hubs_of((self._place,))
+
+    async def others(self) -> tuple[HubRow, ...]:
+        """Those of all other pools of the database that may be looked into, by pool and name. Raises `StoreError`."""
+        schemas = [schema for (schema,) in await self._ask(POOLS) if schema != self._place.schema]
+        pools = sorted(DEFAULT_POOL if schema == "ostler" else schema.removeprefix("ostler_") for schema in schemas)
+        places = [Place(self._place.url, pool) for pool in pools]
+        try:
+            return await self._hubs_of(places)
+        except StoreError:  # one of them was removed meanwhile, or is older than this table has been
+            found = [await self._readable(place) for place in places]
+            return tuple(row for rows in found for row in rows)
+
+    async def _readable(self, place: Place) -> tuple[HubRow, ...]:
+        with suppress(StoreError):
+            return await self._hubs_of((place,))
+        return ()
+
+    async def _hubs_of(self, places: Sequence[Place]) -> tuple[HubRow, ...]:
+        """Asked in one statement for all pools."""
+        parts = [
+            f"(SELECT '{place.pool}', hub.name, hub.body, {NOW_MS} - seen_ms,"  # noqa: S608 - our own names
+            f" writer.owner = hub.name AND writer.until_ms >= {NOW_MS}"
+            f' FROM "{place.schema}".hub AS hub, "{place.schema}".writer AS writer'
+            f" WHERE seen_ms >= {NOW_MS} - {GONE_AFTER_MS})"
+            for place in places
+        ]
+        found = await self._ask(" UNION ALL ".join(parts)) if parts else []
+        rows = [
+            msgspec.structs.replace(
+                msgspec.json.decode(body, type=HubRow), pool=pool, seen_ago_ms=max(0, ago_ms), leads=leads
+            )
+            for pool, _, body, ago_ms, leads in found
+        ]
+        return tuple(sorted(rows, key=lambda row: (row.pool, row.name)))
 
     async def freed(self, wait_s: float) -> None:
         """Return when the lease was given back, or after so long."""
         with suppress(psycopg.Error):
             if self._listener is None or self._listener.closed:
-                self._listener = await self._in_time(_listening(self._direct, self._channel), _close)
+                self._listener = await self._asker.in_time(_listening(self._direct, self._channel), _close)
                 if self._is_closed:
                     await self._let_go()
                 return  # it may have been given back before we listened
@@ -144,99 +172,19 @@ class Seat:
         """
         self._is_closed = True
         await self._let_go()
-        behind = tuple(self._behind)
-        for task in behind:
-            task.cancel()
-        await asyncio.gather(*behind, return_exceptions=True)
+        await self._asker.close()
 
     async def _let_go(self) -> None:
-        for connection in (self._connection, self._listener):
-            if connection is not None:
-                await connection.close()
-        self._connection = self._listener = None
-
-    async def _ask(self, text: str, values: tuple[object, ...]) -> list[Row]:
-        async with self._lock:
-            open_one, self._connection = self._connection, None
-            try:
-                answer = await self._in_time(_asked(self._place, open_one, text, values), _close_asked)
-            except (psycopg.Error, OSError) as error:
-                raise explained(error, self._place) from error
-            self._connection, rows = answer
-            if self._is_closed:
-                await self._let_go()
-            return rows
-
-    async def _in_time(self, asking: Coroutine[Any, Any, T], close: Callable[[T], Awaitable[None]]) -> T:
-        """Its answer, in time. Raises `psycopg.OperationalError` when there is none; one that comes later is closed."""
-        task = asyncio.ensure_future(asking)
-        try:
-            done, _ = await asyncio.wait({task}, timeout=self._limit_s)
-        except asyncio.CancelledError:
-            self._leave_behind(_given_up(task, close))
-            raise
-        if not done:
-            self._leave_behind(_given_up(task, close))
-            raise psycopg.OperationalError(f"no answer within {self._limit_s:g} s")
-        return task.result()
-
-    def _leave_behind(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._behind.add(task)
-        task.add_done_callback(self._behind.discard)
-
-
-async def _asked(
-    place: Place, connection: Connection | None, text: str, values: tuple[object, ...]
-) -> tuple[Connection, list[Row]]:
-    """An answer, on the connection that is open, or on a new one if that turns out to be broken: each of ours can be
-    repeated. Without an answer no connection is left open.
-    """
-    if connection is not None and not connection.closed:
-        with suppress(psycopg.OperationalError):
-            return connection, await _rows(connection, text, values)
-    connection = await _connect(place)
-    return connection, await _rows(connection, text, values)
-
-
-async def _close_asked(answer: tuple[Connection, list[Row]]) -> None:
-    await answer[0].close()
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
 
 
 async def _listening(place: Place, channel: str) -> Connection:
-    connection = await _connect(place)
-    await _rows(connection, f'LISTEN "{channel}"', ())
+    connection = await connected(place, "seat")
+    await rows(connection, f'LISTEN "{channel}"', ())
     return connection
 
 
 async def _close(connection: Connection) -> None:
     await connection.close()
-
-
-async def _given_up(task: "asyncio.Future[T]", close: Callable[[T], Awaitable[None]]) -> None:
-    """Wait for the end of a question that nobody waits for. The driver answers a cancel by asking the server to end it
-    too; the second one it obeys.
-    """
-    try:
-        await asyncio.wait({task}, timeout=LEFT_BEHIND_S)
-    finally:
-        for _ in range(2):
-            task.cancel()
-            await asyncio.sleep(0)
-        await asyncio.wait({task})
-        if not task.cancelled() and task.exception() is None:
-            await close(task.result())
-
-
-async def _connect(place: Place) -> Connection:
-    return await psycopg.AsyncConnection.connect(place.url, **CONNECT, application_name="ostler seat")
-
-
-async def _rows(connection: Connection, text: str, values: tuple[object, ...]) -> list[Row]:
-    """Raises `psycopg.Error` with the connection closed."""
-    try:
-        cursor = await connection.execute(text.encode(), values or None)
-        return await cursor.fetchall() if cursor.description else []
-    except BaseException:
-        await connection.close()
-        raise

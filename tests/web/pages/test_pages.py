@@ -13,6 +13,7 @@ from ostler.web.pages.site import PATHS
 from ostler.web.pages.view import PLACE_OF_TOKEN
 from ostler.web.pages_door import PAGE_PATHS
 from tests.web import board_samples, call_samples, samples
+from tests.web.hub_samples import HUBS
 from tests.web.pages.browsing import Browser
 from tests.web.recording_hub import ServedHub
 
@@ -77,7 +78,9 @@ def test_a_page_is_whole(browser: Browser, path: str) -> None:
 
 @pytest.mark.parametrize("path", ADDRESSES)
 def test_a_page_holds_nothing_that_its_policy_forbids(browser: Browser, path: str) -> None:
-    """No script and no style inside it, nothing from elsewhere, no address that begins at the root of a server."""
+    """No script and no style inside it, nothing from elsewhere, no address that begins at the root of a server; the
+    one way out is a link to another hub, which is not told where somebody came from.
+    """
     got = browser.get(path)
     shape = Shape(got.text)
     addresses = [
@@ -92,7 +95,10 @@ def test_a_page_holds_nothing_that_its_policy_forbids(browser: Browser, path: st
     assert [attrs for _, attrs in shape.tags if "style" in attrs] == []
     assert [name for _, attrs in shape.tags for name in attrs if name.startswith("on")] == []
     assert [tag for tag, attrs in shape.tags if tag == "style" or (tag == "script" and not attrs.get("src"))] == []
-    assert [address for address in addresses if re.match(r"[a-z]+:|/", address)] == []
+    out = [attrs for tag, attrs in shape.tags if tag == "a" and attrs.get("rel") == "noreferrer"]
+    outward = {attrs["href"] for attrs in out}
+    assert outward == ({f"{row.url}/" for row in (*HUBS.hubs, *HUBS.others)} if path == "/fleet" else set())
+    assert [address for address in addresses if re.match(r"[a-z]+:|/", address) and address not in outward] == []
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
@@ -221,6 +227,16 @@ def test_the_fleet_shows_memory_queues_and_time(browser: Browser) -> None:
     assert "Time lost" in words
     assert "Saved" in words
     assert "Queue by model" in words
+
+
+def test_the_fleet_shows_the_hubs_of_every_pool(browser: Browser) -> None:
+    """With who leads, what it has to do, and a link to it, wherever the pool."""
+    got = browser.get("/fleet")
+
+    assert "lab (this one) box:7433 leads 1.2k 17 0.1.0" in got.words
+    assert "night mill:7433 leads 0.0.9" in got.words
+    assert 'href="http://mill:7433/"' in got.text
+    assert "weir:7433 stands by" in got.words
 
 
 def test_money_shows_unknown_prices_apart(browser: Browser) -> None:

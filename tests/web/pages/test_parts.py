@@ -11,6 +11,7 @@ from ostler.domain.alerts import Alert, AlertState
 from ostler.domain.decision import Estimate
 from ostler.domain.event import Event
 from ostler.domain.fleet import GIB, HeldPhase
+from ostler.domain.hubs import HubList, HubRow
 from ostler.domain.limits import Limit, Unit
 from ostler.domain.managed import ResidentView
 from ostler.domain.policy import Learned
@@ -245,3 +246,18 @@ def test_an_alert_is_a_row_unless_another_row_is_about_it(rule: str, state: Aler
 def test_every_rule_that_has_a_row_of_its_own_exists() -> None:
     """A rule that is renamed would be shown twice."""
     assert set(RULES) >= home.SHOWN_ANYWAY
+
+
+def hub(name: str, pool: str) -> HubRow:
+    return HubRow(name=name, url=f"http://{name}", version="1", started_ms=0, pool=pool)
+
+
+def test_hubs_are_shown_where_there_are_several() -> None:
+    """A hub alone is nothing to tell of; with another one, or another pool, all are, the own pool first."""
+    alone = HubList(hubs=(hub("a", "lab"),), pool="lab")
+    two_pools = HubList(hubs=(hub("a", "lab"),), pool="lab", others=(hub("c", "b"), hub("d", "a"), hub("e", "b")))
+
+    assert fleet.pools(alone) == ()
+    assert fleet.pools(HubList(hubs=())) == ()
+    shown = [(card.name, card.own, [row.name for row in card.hubs]) for card in fleet.pools(two_pools)]
+    assert shown == [("lab", True, ["a"]), ("a", False, ["d"]), ("b", False, ["c", "e"])]

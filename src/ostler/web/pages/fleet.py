@@ -1,7 +1,11 @@
-"""The fleet: hosts with what is in their memory, what waits for which model, endpoints and workers."""
+"""The fleet: hosts with what is in their memory, what waits for which model, endpoints, workers, and hubs where there
+are several.
+"""
 
 from typing import NamedTuple
 
+from ostler.domain.errors import OstlerError
+from ostler.domain.hubs import HubList, HubRow
 from ostler.domain.managed import ResidentView
 from ostler.hub.api import HubApi
 from ostler.hub.fleet_views import HostList, HostRow
@@ -33,6 +37,14 @@ class HostCard(NamedTuple):
     endpoints: tuple[EndpointRow, ...]
     workers: tuple[WorkerRow, ...]
     pieces: tuple[Piece, ...]
+
+
+class PoolCard(NamedTuple):
+    """A pool of the database with its hubs."""
+
+    name: str
+    own: bool
+    hubs: tuple[HubRow, ...]
 
 
 async def fleet(api: HubApi, ask: Ask) -> View:
@@ -74,9 +86,27 @@ async def fleet(api: HubApi, ask: Ask) -> View:
             "endpoints": len(endpoints.endpoints),
             "workers": workers,
             "hues": hues(hosts),
+            "pools": pools(await _hubs(api)),
         },
-        regions=("fleet/summary.html", "fleet/hosts.html"),
+        regions=("fleet/summary.html", "fleet/hubs.html", "fleet/hosts.html"),
     )
+
+
+async def _hubs(api: HubApi) -> HubList:
+    """None while the database does not tell: the rest of the page stands without them."""
+    try:
+        return await api.hubs()
+    except OstlerError:
+        return HubList(hubs=())
+
+
+def pools(found: HubList) -> tuple[PoolCard, ...]:
+    """The pool that was asked first, the others by name; none where one hub is alone."""
+    if len(found.hubs) + len(found.others) <= 1:
+        return ()
+    names = sorted({row.pool for row in found.others})
+    others = (PoolCard(name, False, tuple(row for row in found.others if row.pool == name)) for name in names)  # noqa: FBT003
+    return (PoolCard(found.pool, True, found.hubs), *others)  # noqa: FBT003
 
 
 def _has(card: HostCard, text: str) -> bool:

@@ -1,0 +1,126 @@
+"""Short questions to a database from an event loop, each answered in time or not at all.
+
+Nothing is waited for longer than `limit_s`: a wire that was cut tells nobody, and who leads must know in time that it
+no longer does. What was asked in vain is left behind with its connection; whether it happened, the next look says.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import psycopg
+
+from ostler.store.postgres_engine import CONNECT, Place, explained
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Connection = psycopg.AsyncConnection[Row]
+LEFT_BEHIND_S = 10.0
+"""Beyond what a wire that was cut takes to be noticed: a question that is given up ends by that, or now."""
+
+
+class Asker:
+    """One connection of one event loop, opened when it is needed. Questions take turns."""
+
+    def __init__(self, place: Place, limit_s: float, name: str) -> None:
+        self.place = place
+        self.limit_s = limit_s
+        self._name = name
+        self._behind: set[asyncio.Task[None]] = set()
+        self._connection: Connection | None = None
+        self._is_closed = False
+        self._lock = asyncio.Lock()
+
+    async def ask(self, text: str, values: tuple[object, ...] = ()) -> list[Row]:
+        """The rows of one statement, which may be repeated when the wire breaks. Raises `StoreError`."""
+        async with self._lock:
+            open_one, self._connection = self._connection, None
+            try:
+                answer = await self.in_time(self._asked(open_one, text, values), _close_asked)
+            except (psycopg.Error, OSError) as error:
+                raise explained(error, self.place) from error
+            self._connection, found = answer
+            if self._is_closed:
+                await self._let_go()
+            return found
+
+    async def in_time(self, asking: Coroutine[Any, Any, T], close: Callable[[T], Awaitable[None]]) -> T:
+        """Its answer, in time. Raises `psycopg.OperationalError` when there is none; one that comes later is closed."""
+        task = asyncio.ensure_future(asking)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=self.limit_s)
+        except asyncio.CancelledError:
+            self._leave_behind(_given_up(task, close))
+            raise
+        if not done:
+            self._leave_behind(_given_up(task, close))
+            raise psycopg.OperationalError(f"no answer within {self.limit_s:g} s")
+        return task.result()
+
+    async def close(self) -> None:
+        """Close the connection, also that of a question that is still to be answered, and end what was left behind.
+        Safe to repeat.
+        """
+        self._is_closed = True
+        await self._let_go()
+        behind = tuple(self._behind)
+        for task in behind:
+            task.cancel()
+        await asyncio.gather(*behind, return_exceptions=True)
+
+    async def _let_go(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def _asked(
+        self, connection: Connection | None, text: str, values: tuple[object, ...]
+    ) -> tuple[Connection, list[Row]]:
+        """An answer, on the connection that is open, or on a new one if that turns out to be broken. Without an answer
+        no connection is left open.
+        """
+        if connection is not None and not connection.closed:
+            with suppress(psycopg.OperationalError):
+                return connection, await rows(connection, text, values)
+        connection = await connected(self.place, self._name)
+        return connection, await rows(connection, text, values)
+
+    def _leave_behind(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+
+
+async def _close_asked(answer: tuple[Connection, list[Row]]) -> None:
+    await answer[0].close()
+
+
+async def _given_up(task: "asyncio.Future[T]", close: Callable[[T], Awaitable[None]]) -> None:
+    """Wait for the end of a question that nobody waits for. The driver answers a cancel by asking the server to end it
+    too; the second one it obeys.
+    """
+    try:
+        await asyncio.wait({task}, timeout=LEFT_BEHIND_S)
+    finally:
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait({task})
+        if not task.cancelled() and task.exception() is None:
+            await close(task.result())
+
+
+async def connected(place: Place, name: str) -> Connection:
+    """A new connection. Raises `psycopg.Error`."""
+    return await psycopg.AsyncConnection.connect(place.url, **CONNECT, application_name=f"ostler {name}")
+
+
+async def rows(connection: Connection, text: str, values: tuple[object, ...]) -> list[Row]:
+    """The rows of one statement. Raises `psycopg.Error` with the connection closed."""
+    try:
+        cursor = await connection.execute(text.encode(), values or None)
+        return await cursor.fetchall() if cursor.description else []
+    except BaseException:
+        await connection.close()
+        raise
