@@ -6,6 +6,7 @@ from ostler.domain.catalog import DIRECT, Capability
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.talk import Message
 from ostler.domain.tasks import Complexity, TaskFacts, TaskKind, TaskSpec
+from ostler.learning.kinds import learn_kinds
 from ostler.routing.facts import AGENT_CONTEXT_TOKENS, describe, estimate_tokens
 from ostler.routing.signature import signature
 from tests.routing.fleets import CHEAP, FOUR_TIERS, SMALL, THREE_TIERS, endpoint, with_routing
@@ -180,3 +181,28 @@ def test_what_was_said_before_is_read_too() -> None:
 
     assert long.prompt_tokens == short.prompt_tokens + estimate_tokens(before.text)
     assert long.context_tokens == short.context_tokens + estimate_tokens(before.text)
+
+
+READER = learn_kinds(
+    [("docs", "describe all settings in the manual"), ("bugfix", "the editor crashes, fix it")]
+).reader()
+
+
+def test_what_is_said_of_a_command_is_not_compared_with_texts() -> None:
+    """No model reads it; the words in the tables and what is stated hold for it as for any."""
+    said = "describe all settings of the editor in the manual"
+    read = describe(chat(prompt=said), POLICY, reader=READER).classification
+    run = chat(prompt=said, kind=TaskKind.COMMAND, argv=("make", "docs"))
+    command = describe(run, POLICY, reader=READER).classification
+    assert (read.task_type, read.type_source) == ("docs", "learned")
+    assert command == describe(run, POLICY).classification
+    assert command.type_source != "learned"
+
+
+def test_minimums_of_a_changed_profile_hold_at_once() -> None:
+    """The order of types is kept for each profile by itself, however many come after one another."""
+    tied = "plan what to recall"
+    ends = (("planning", "memory_ops"), ("memory_ops", "planning"))
+    for high, low in ends * 10:
+        rules = with_routing(FOUR_TIERS, type_minimums={high: "T3", low: "T0"})
+        assert describe(chat(prompt=tied), rules).classification.task_type == high

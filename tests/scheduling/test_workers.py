@@ -299,3 +299,15 @@ def test_an_agent_works_at_the_machine_of_its_model() -> None:
     workers.take("s-z-beside", AGENT, "other", 1)
 
     assert workers.match(facts(AGENT), at("http://10.0.0.5:11434", "box"), None) == "s-a-far"
+
+
+def test_a_slot_of_one_kind_is_none_of_another() -> None:
+    """Taking and freeing it changes the place of the worker for that kind alone."""
+    workers = joined(offer("a", 1), offer("b", 1))
+    workers.take("s-a", CHAT, "t", 1)
+    assert (workers.match(facts(CHAT), None, None), workers.match(facts(COMMAND), None, None)) == ("s-b", "s-a")
+    workers.take("s-a", COMMAND, "u", 1)
+    workers.take("s-b", CHAT, "v", 1)
+    assert (workers.match(facts(CHAT), None, None), workers.match(facts(COMMAND), None, None)) == (None, "s-b")
+    assert workers.release("s-a", CHAT, "t")
+    assert (workers.match(facts(CHAT), None, None), workers.match(facts(COMMAND), None, None)) == ("s-a", "s-b")

@@ -171,8 +171,9 @@ class Hub:
         )
         self._next_seq += len(rows := traced(made, trace))
         retried = await self._send_back([row.spec for row in rows]) if resume else frozenset()
-        odd = [event for row in rows if (event := disagreement(row.task.facts, now_ms)) is not None]
-        result, _ = await self._pump.apply([SubmitTasks(tasks=tuple(rows)), AppendEvents(events=tuple(odd))])
+        odd = tuple(event for row in rows if (event := disagreement(row.task.facts, now_ms)) is not None)
+        said = [AppendEvents(events=odd)] if odd else []
+        result, *_ = await self._pump.apply([SubmitTasks(tasks=tuple(rows)), *said])
         if isinstance(result, Refused):
             refuse_changed(await changed_fields(self._store, [row.spec for row in rows]))
             remedy = "use another id, or leave it out to get a new one"

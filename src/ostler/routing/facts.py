@@ -9,6 +9,7 @@ a window and a place, and never used to bill.
 """
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -23,7 +24,7 @@ from ostler.routing.call_facts import ANSWER_ROOM_TOKENS, EXPLICIT, classify_cal
 from ostler.routing.classify import classify
 from ostler.routing.handing import check_names, handed_needs
 from ostler.routing.keywords import KEYWORDS, Keywords
-from ostler.routing.ladder import Ladder, ladder_of
+from ostler.routing.ladder import Ladder, Same, ladder_of
 from ostler.routing.signature import signature
 
 CHARACTERS_PER_TOKEN = 4
@@ -58,7 +59,7 @@ def describe(
     reader: Reader | None = None,
 ) -> TaskFacts:
     """Derive the facts of a task. `endpoints` names those registered beside the profile; `reader`: what texts of known
-    types teach.
+    types teach; it reads what a model may read, and no command.
 
     Raises `InvalidInputError` for a task that cannot be run as written; `where` is the field.
     """
@@ -69,10 +70,11 @@ def describe(
         remedy = nearest(spec.endpoint, (*policy.catalog.endpoints, *endpoints))
         raise InvalidInputError(f"there is no endpoint '{spec.endpoint}'", where="endpoint", remedy=remedy)
     prompt_tokens, output_tokens, context_tokens = _lengths(spec, policy)
+    reader = None if spec.kind is TaskKind.COMMAND else reader
     return TaskFacts(
         id=spec.id,
         kind=spec.kind,
-        classification=classify(spec, type_ranks=_type_ranks(policy, ladder), keywords=keywords, reader=reader),
+        classification=classify(spec, type_ranks=_type_ranks(Same(policy)), keywords=keywords, reader=reader),
         has_command=bool(spec.argv),
         tier=tier,
         model=model,
@@ -132,9 +134,7 @@ def describe_call(wish: CallWish, policy: Policy, views: Mapping[str, EndpointVi
     return TaskFacts(
         id=CALL,
         kind=TaskKind.CHAT,
-        classification=classify_call(wish.text, _type_ranks(policy, ladder_of(policy.catalog)))
-        if is_open
-        else EXPLICIT,
+        classification=classify_call(wish.text, _type_ranks(Same(policy))) if is_open else EXPLICIT,
         tier=tier,
         model=model,
         local_only=wish.local_only,
@@ -266,8 +266,11 @@ def _target(spec: TaskSpec, policy: Policy, ladder: Ladder) -> tuple[str | None,
     return stated, None
 
 
-def _type_ranks(policy: Policy, ladder: Ladder) -> dict[str, int] | None:
+@lru_cache(maxsize=8)
+def _type_ranks(same: Same[Policy]) -> Mapping[str, int] | None:
     """Where each type's minimum is on the ladder; `None` when the profile names none."""
+    policy = same.value
+    ladder = ladder_of(policy.catalog)
     minimums = {**policy.routing.type_minimums, **policy.routing.task_overrides}
     tiers = ((name, ladder.find(tier)) for name, tier in minimums.items())
     return {name: ladder.position(tier.name) for name, tier in tiers if tier is not None} or None

@@ -7,6 +7,7 @@ the first rung, whether or not the catalogue spells it out or disables it: a com
 from bisect import bisect_right
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 from ostler.domain.catalog import DIRECT, Catalog, CostClass, TierSpec
 from ostler.domain.errors import InvalidInputError, nearest
@@ -14,29 +15,32 @@ from ostler.domain.errors import InvalidInputError, nearest
 _DIRECT_TIER = TierSpec(name=DIRECT, rank=0, cost=CostClass.FREE)
 
 
-class _Same:
-    """A catalogue as a key: the very same one, for it is immutable and too large to compare."""
+T = TypeVar("T")
 
-    __slots__ = ("catalog",)
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
+class Same(Generic[T]):
+    """A catalogue or a policy as a key: the very same one, for it is immutable and too large to compare."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
 
     def __hash__(self) -> int:
-        return id(self.catalog)
+        return id(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.catalog is self.catalog
+        return isinstance(other, Same) and other.value is self.value
 
 
 def ladder_of(catalog: Catalog) -> "Ladder":
     """The ladder of a catalogue, built once for as long as it is in use: every task asks for it several times."""
-    return _built(_Same(catalog))
+    return _built(Same(catalog))
 
 
 @lru_cache(maxsize=8)
-def _built(same: _Same) -> "Ladder":
-    return Ladder(same.catalog)
+def _built(same: Same[Catalog]) -> "Ladder":
+    return Ladder(same.value)
 
 
 class Ladder:

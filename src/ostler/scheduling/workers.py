@@ -95,7 +95,7 @@ class Workers:
         state = self.states[session_id]
         state.busy[kind] = state.busy.get(kind, 0) + 1
         state.attempts[task_id] = generation
-        self._index(session_id)
+        self._put(session_id, state, kind)
 
     def release(self, session_id: str, kind: TaskKind, task_id: str) -> bool:
         """Free the slot of an attempt; `False` when the session or the attempt is not known (any more)."""
@@ -103,7 +103,7 @@ class Workers:
         if state is None or state.attempts.pop(task_id, None) is None:
             return False
         state.busy[kind] -= 1
-        self._index(session_id)
+        self._put(session_id, state, kind)
         return True
 
     def match(self, facts: TaskFacts, endpoint: EndpointSpec | None, repo_host: str | None) -> str | None:
@@ -142,9 +142,12 @@ class Workers:
 
     def _index(self, session_id: str) -> None:
         state = self.states[session_id]
-        for kind, free in self._free.items():
-            slots = 0 if state.suspect else state.free(kind)
-            free.put(session_id, slots, state.session.offer.name, state.hosts())
+        for kind in self._free:
+            self._put(session_id, state, kind)
+
+    def _put(self, session_id: str, state: WorkerState, kind: TaskKind) -> None:
+        slots = 0 if state.suspect else state.free(kind)
+        self._free[kind].put(session_id, slots, state.session.offer.name, state.hosts())
 
     def _forget(self, session_id: str) -> None:
         state = self.states[session_id]

@@ -118,9 +118,9 @@ class Metering:
     def _update(self, command: UpdateTask) -> None:
         if command.money is not None:
             self.money(command.money)
-        ended = any(event.name == "task.evaluating" for event in command.events)
-        if ended and command.attempt is not None:
-            self._attempt(command.attempt, command.task.facts.kind)
+        attempt = command.attempt
+        if attempt is not None and any(event.name == "task.evaluating" for event in command.events):
+            self._attempt(attempt, command.task.facts.kind)
 
     def _attempt(self, attempt: Attempt, kind: TaskKind) -> None:
         failure = attempt.failure.kind.value if attempt.failure is not None else GOOD
