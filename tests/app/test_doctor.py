@@ -153,6 +153,15 @@ async def test_an_existing_database_is_shown_with_its_size(folder: Path) -> None
     assert named(await examined(folder / "data"), "database").message.endswith("ostler.db, 2.5 MB")
 
 
+async def test_what_only_a_worker_reaches_is_not_asked_from_here(folder: Path) -> None:
+    """Its loopback address is another server here; who looks at it is told."""
+    there = PROFILE.replace(':9"}', ':9", host: den, reached_by: worker}')
+    (folder / "ostler.yaml").write_text(there, encoding="utf-8")
+
+    check = named(await examined(), "endpoint gone")
+    assert (check.status, "only a worker on den reaches it" in check.message) == ("ok", True)
+
+
 async def test_a_profile_without_endpoints_is_a_warning(folder: Path) -> None:
     """Work would be matched to any worker."""
     text = [line.replace('"}', '", enabled: false}') for line in PROFILE.splitlines()]

@@ -110,6 +110,7 @@ endpoints:
     models: [best]
     api_key_env: BOX_KEY
     enabled: true
+    reached_by: worker
 models:
   best-model:
     provider: acme

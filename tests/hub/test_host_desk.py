@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from ostler.domain.catalog import Reach
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, OstlerError
 from ostler.domain.fleet import GIB, EndpointView, Health, HeldPhase, Probe, ProbeStatus, Resident, Unloaded
 from ostler.domain.managed import Counts
@@ -136,6 +137,7 @@ async def test_work_that_waits_stands_with_the_host_that_could_do_it() -> None:
 UNMANAGED = [
     ((), "no endpoint of it is registered"),
     ((cloud("box"),), "a cloud: nothing is loaded there"),
+    ((msgspec.structs.replace(local("box"), reached_by=Reach.WORKER),), "only workers on it reach it"),
     ((local("box"),), "its memory is not declared"),
 ]
 

@@ -92,7 +92,7 @@ def test_keys_are_often_equal() -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (facts(), facts(kind=TaskKind.AGENT, prompt_tokens=7, repo="r", batch="b", critical=True)),
+        (facts(), facts(prompt_tokens=7, repo="r", batch="b", critical=True)),
         (facts(context_tokens=1), facts(context_tokens=8_000)),
         (facts(Complexity.COMPLEX), facts(task_type="planning")),
         (facts(tier="T1"), facts(Complexity.COMPLEX)),

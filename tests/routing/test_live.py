@@ -3,15 +3,17 @@
 import pytest
 from msgspec.structs import replace
 
-from ostler.domain.catalog import EndpointKind
+from ostler.domain.catalog import EndpointKind, Reach
 from ostler.domain.decision import Cause, Rejection
 from ostler.domain.fleet import EndpointView, Health, Resident
 from ostler.domain.policy import ContextRule, FallbackDirection, GatewayPolicy, Policy
 from ostler.domain.states import WaitCode
-from ostler.domain.tasks import Complexity
+from ostler.domain.tasks import Complexity, TaskKind
+from ostler.routing.classes import route_class
 from ostler.routing.decide import decide
 from tests.routing import fleets
 from tests.routing.fleets import DEAR, FOUR_TIERS, LARGE, NOW, SMALL, THREE_TIERS, facts, fleet, held, request, routed
+from tests.routing.test_classes import task_of
 
 
 def loaded(name: str, context_tokens: int | None, **changes: object) -> EndpointView:
@@ -215,3 +217,42 @@ def test_no_step_is_taken_where_the_policy_allows_none() -> None:
 def test_without_endpoints_a_call_has_no_route() -> None:
     """No worker takes it."""
     assert held(decide(request(live=True), fleet(), THREE_TIERS)).wait.code is WaitCode.NO_ROUTE
+
+
+# -- what the hub itself does not reach --------------------------------------------------------------------------------
+
+
+def far() -> EndpointView:
+    """An endpoint that only workers on its machine reach, with the model loaded."""
+    return fleets.view("far", SMALL.name, warm=[SMALL.name], spec={"reached_by": Reach.WORKER})
+
+
+@pytest.mark.parametrize(("live", "kind"), [(True, TaskKind.CHAT), (False, TaskKind.AGENT)])
+def test_what_calls_through_the_hub_passes_over_what_the_hub_does_not_reach(live: bool, kind: TaskKind) -> None:
+    """A call of the gateway, and an agent, whose calls are such; the record says why. A chat task may go there."""
+    near = fleets.view("near", SMALL.name)
+    there = routed(decide(request(facts(kind=kind), live=live), fleet(far(), near), THREE_TIERS))
+
+    assert there.selected_endpoint == "near"
+    (refused,) = [one for one in there.candidates if one.endpoint == "far"]
+    assert refused.rejection is Rejection.UNREACHABLE
+    assert "reached by workers on its machine only" in refused.detail
+    assert routed(decide(request(facts()), fleet(far(), near), THREE_TIERS)).selected_endpoint == "far"
+
+
+def test_a_call_that_only_workers_could_make_is_refused_at_once() -> None:
+    """Nothing would end its wait, but for another place that may come back; then it waits for that one."""
+    alone = held(decide(request(live=True), fleet(far()), THREE_TIERS))
+    down = fleets.view("near", SMALL.name, health=Health.DOWN)
+    beside = held(decide(request(live=True), fleet(far(), down), THREE_TIERS))
+
+    assert (alone.wait.code, beside.wait.code) == (WaitCode.NO_ROUTE, WaitCode.ENDPOINT_DOWN)
+    assert "far is reached by workers on its machine only" in alone.wait.detail
+
+
+def test_agents_and_chats_are_different_questions() -> None:
+    """They do not share an answer, though they ask for the same model with the same needs."""
+    chat = facts(kind=TaskKind.CHAT)
+    keys = {route_class(one, task_of(request(one)), THREE_TIERS) for one in (chat, replace(chat, kind=TaskKind.AGENT))}
+
+    assert len(keys) == 2

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ostler.domain.catalog import EndpointSpec
+from ostler.domain.catalog import EndpointSpec, Reach
 from ostler.domain.fleet import Session, WorkerOffer
 from ostler.domain.tasks import Classification, Complexity, TaskFacts, TaskKind
 from ostler.scheduling.workers import Workers
@@ -98,6 +98,20 @@ def test_a_loopback_endpoint_is_reached_from_its_own_machine_and_from_the_hub_on
     assert not joined(stranger).could_match(facts(), place)
     assert joined(stranger, neighbour).match(facts(), place, None) == "s-studio"
     assert joined(stranger, inside).match(facts(), place, None) == "s-inside"
+
+
+@pytest.mark.parametrize("url", [*LOOPBACK_URLS, "http://10.0.0.7:11434"])
+def test_what_only_its_workers_reach_is_for_workers_of_its_machine(url: str) -> None:
+    """Neither for a stranger nor for the one inside the hub, whatever the address; it is, where that is its machine."""
+    place = msgspec.structs.replace(at(url, "studio"), reached_by=Reach.WORKER)
+    stranger, neighbour = offer("stranger", slots=9), offer("studio", slots=1)
+    inside = offer("inside", slots=9, builtin=True)
+
+    assert joined(stranger, inside).match(facts(), place, None) is None
+    assert not joined(stranger, inside).could_match(facts(), place)
+    assert joined(stranger, inside, neighbour).match(facts(), place, None) == "s-studio"
+    at_home = msgspec.structs.replace(place, host="inside")
+    assert joined(stranger, inside, neighbour).match(facts(), at_home, None) == "s-inside"
 
 
 @pytest.mark.parametrize("place", [local("gpu", host="gpu"), cloud(), None])

@@ -12,6 +12,7 @@ from ostler.app.loop import clock
 from ostler.app.options import Check, DoctorOptions, DoctorReport
 from ostler.config.load import load_profile
 from ostler.config.settings import LoadedProfile
+from ostler.domain.catalog import Reach
 from ostler.domain.errors import OstlerError
 from ostler.domain.fleet import ProbeStatus
 from ostler.version import __version__
@@ -113,12 +114,15 @@ async def _endpoints(profile: LoadedProfile) -> list[Check]:
     if not specs:
         remedy = "add one to the profile, or 'ostler endpoints add'"
         return [Check(name="endpoints", status=WARNING, message="the profile has none", remedy=remedy)]
+    far = [spec for spec in specs if spec.reached_by is Reach.WORKER]  # its address means another machine here
+    text = "only a worker on {} reaches it: 'ostler endpoints list' tells what it sees"
+    checks = [Check(name=f"endpoint {spec.name}", status=OK, message=text.format(spec.host)) for spec in far]
+    specs = [spec for spec in specs if spec.reached_by is Reach.HUB]
     drivers = DriverSet(os.environ, clock())
     try:
         probes = await asyncio.gather(*(drivers.probe(spec) for spec in specs))
     finally:
         await drivers.close()
-    checks: list[Check] = []
     for spec, probe in zip(specs, probes, strict=True):
         if probe.status is ProbeStatus.AVAILABLE:
             text = f"{spec.url} answers in {probe.latency_ms} ms with {len(probe.models)} models"

@@ -22,7 +22,7 @@ from ostler.budget.windows import EARLIEST_MS, LATEST_MS
 from ostler.config.agent_files import read_agents
 from ostler.config.settings import AgentSettings, HubSettings, LoadedProfile
 from ostler.domain.allowances import Reported
-from ostler.domain.catalog import EndpointSpec
+from ostler.domain.catalog import EndpointSpec, Reach
 from ostler.domain.commands import AppendEvents, Release, Settle
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.event import Event
@@ -90,8 +90,11 @@ class HubParts:
         async def post(probe: Probe) -> None:
             await pump.post(Probed(probe=probe))
 
+        async def probe(spec: EndpointSpec) -> Probe:
+            return await drivers.probe(spec) if spec.reached_by is Reach.HUB else parts.hub.listings.of(spec)
+
         prober = Prober(
-            drivers.probe,
+            probe,
             post,
             clock=timing,
             policy=policy.scheduler,

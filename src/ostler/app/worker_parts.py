@@ -150,7 +150,7 @@ def build(
     )
     spool = Spool(spool_folder(identity)) if keeps else None
     book = FolderBook(book_folder(identity)) if keeps and section.adopt_within_ms else None
-    settings = WorkerSettings(identity=identity, spool=spool, book=book)
+    settings = WorkerSettings(identity=identity, spool=spool, book=book, lister=drivers.probe)
     return Worker(link, joined, abilities, settings, timing=timing, guard=guard, host_reporter=reporter)
 
 

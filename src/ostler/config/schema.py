@@ -24,7 +24,7 @@ from ostler.config.settings import (
     Percent,
     WorkerSettings,
 )
-from ostler.domain.catalog import Capability, ChoiceRule, CostClass, EndpointKind, Speeds
+from ostler.domain.catalog import Capability, ChoiceRule, CostClass, EndpointKind, Reach, Speeds
 from ostler.domain.policy import FallbackDirection, LearningPolicy, ResidencyPolicy, SchedulerPolicy, ScoreWeights
 
 
@@ -114,6 +114,7 @@ class EndpointSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     models: tuple[str, ...] = ()
     api_key_env: str | None = None
     enabled: bool = True
+    reached_by: Reach = Reach.HUB
 
 
 class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -23,7 +23,7 @@ from ostler.config.providers import (
     split_url,
 )
 from ostler.config.schema import EndpointSection, ProviderSection
-from ostler.domain.catalog import EndpointKind, EndpointSpec
+from ostler.domain.catalog import EndpointKind, EndpointSpec, Reach
 from ostler.domain.errors import nearest
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -84,7 +84,9 @@ def read_endpoints(draft: Draft, providers: Mapping[str, Provider], models: Mode
         spec = _explicit(draft, providers, models, name, section)
         if spec is None:
             continue
-        other = servers.setdefault((same_server(spec.url), spec.api_key_env), name)
+        # The loopback address of each machine is another server.
+        place = f"{spec.host} " if spec.reached_by is Reach.WORKER else ""
+        other = servers.setdefault((place + same_server(spec.url), spec.api_key_env), name)
         if other != name:
             what = f"is the same server as endpoint '{other}': its slots would count twice"
             draft.mistakes.add(("endpoints", name, "url"), what, "keep one of the two")
@@ -132,6 +134,7 @@ def _explicit(
         models=model_references(draft, models, section.models, (*path, "models")),
         api_key_env=section.api_key_env or spec.api_key_env,
         enabled=section.enabled,
+        reached_by=section.reached_by,
     )
 
 

@@ -121,6 +121,15 @@ class EndpointKind(StrEnum):
     ANTHROPIC = "anthropic"
 
 
+class Reach(StrEnum):
+    """Who can call an endpoint."""
+
+    HUB = "hub"
+    """The hub, and so everybody through its gateway."""
+    WORKER = "worker"
+    """Only workers on its machine, as when it listens on loopback there: for tasks that a worker calls a model for."""
+
+
 class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A place that serves models. `host` joins it with the host reports of a worker on that machine."""
 
@@ -140,6 +149,7 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     api_key_env: str | None = None
     """Name of the environment variable with its key; the key itself is never stored."""
     enabled: bool = True
+    reached_by: Reach = Reach.HUB
 
 
 class HostSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -123,6 +123,8 @@ class Rejection(StrEnum):
     """Its model could not be loaded there a moment ago."""
     BUDGET = "budget"
     """A limit of the budget is reached, or it would be passed."""
+    UNREACHABLE = "unreachable"
+    """Only workers on its machine reach it, and this work calls models through the hub."""
     NO_ROOM = "no_room"
     """Its model cannot be loaded there: what is pinned leaves no room."""
 

@@ -193,6 +193,8 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True):
     ram_used_bytes: int | None = None
     vram_total_bytes: int | None = None
     vram_used_bytes: int | None = None
+    listings: tuple[Probe, ...] = ()
+    """Of the endpoints that the hub asked this worker to look at."""
 
 
 class Held(msgspec.Struct, frozen=True, order=True):

@@ -114,3 +114,5 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     lease_ms: int = 15_000
     drain: bool = False
     """The hub shuts down: no new work will come."""
+    watch: tuple[EndpointSpec, ...] = ()
+    """Endpoints on the worker's machine that the hub does not reach: what they list is wanted with the heartbeats."""

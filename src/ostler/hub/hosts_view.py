@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from ostler.domain.catalog import Catalog, EndpointKind, ModelSpec, Speeds
+from ostler.domain.catalog import Catalog, EndpointKind, ModelSpec, Reach, Speeds
 from ostler.domain.fleet import EndpointView, HeldPhase, ModelAt
 from ostler.domain.managed import ModelQueue, ResidentView
 from ostler.hub.fleet_views import Figure, HostRow, LoadFailure, ModelPlace, ModelRow, SpeedRow
@@ -91,6 +91,8 @@ def why_unmanaged(catalog: Catalog, name: str, views: list[EndpointView]) -> str
     if not any(_may_load(view) for view in views):
         kinds = ", ".join(sorted({view.spec.kind.value for view in views}))
         return f"its endpoints ({kinds}) do not load on request; Ollama and llama.cpp's router do"
+    if all(view.spec.reached_by is Reach.WORKER for view in views):
+        return "only workers on it reach it, and they do not load: let it listen where the hub reaches it"
     spec = catalog.hosts.get(name)
     if spec is None or spec.memory_bytes is None:
         return f"its memory is not declared: 'hosts: {{{name}: {{memory: 64GiB}}}}' in the profile does"

@@ -3,10 +3,13 @@
 import secrets
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from ostler.domain.errors import ConflictError, NotFoundError
 from ostler.domain.fleet import HostReport, Session, WorkerOffer
 from ostler.domain.work import Finished, Poll, Report
 from ostler.hub.life_signs import LifeSigns
+from ostler.hub.listings import Listings
 from ostler.hub.outbox import Outbox
 from ostler.hub.pump import Pump
 from ostler.scheduling.signals import Reported, ReportsCame, WorkerJoined, WorkerLeft, WorkerRenewed
@@ -20,6 +23,7 @@ class LocalLink:
     def __init__(self, pump: Pump) -> None:
         self._pump = pump
         self.signs = LifeSigns()
+        self.listings = Listings(pump)
         self.as_taken: Callable[[Report], Report] = lambda report: report
         """How a report is taken, where the hub knows more of its attempt than the worker."""
 
@@ -48,13 +52,20 @@ class LocalLink:
     async def heartbeat(self, session_id: str, report: HostReport | None) -> int:
         """Renew a session; returns how long it may act without another answer, in milliseconds."""
         self._known(session_id)
+        listings = report.listings if report is not None else ()
+        if report is not None and listings:
+            report = replace(report, listings=())
         await self._pump.post(WorkerRenewed(session_id=session_id, report=report))
+        await self.listings.take(session_id, listings)
         return self._lease_ms()
 
     async def poll(self, session_id: str, wait_ms: int) -> Poll:
         """Fetch the mail of a session."""
         outbox = self._known(session_id)
-        return await outbox.fetch(min(max(0, wait_ms), MAX_POLL_MS), self._lease_ms())
+        wait_ms = 0 if self.listings.has_news(session_id) else min(max(0, wait_ms), MAX_POLL_MS)
+        poll = await outbox.fetch(wait_ms, self._lease_ms())
+        wanted = self.listings.ask(session_id)
+        return replace(poll, watch=wanted) if wanted else poll
 
     async def report(self, session_id: str, reports: Sequence[Report]) -> None:
         """Take reports in; they are durable when this returns. Of attempts that were given to others since, they are

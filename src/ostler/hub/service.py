@@ -120,6 +120,7 @@ class Hub:
         self.fellows: Fellows = self._alone
         self.max_open_tasks = OPEN_TASKS_MAX
         self.signs = self._link.signs
+        self.listings = self._link.listings
         self.alerts = AlertDesk(pump, store, self.signs)
         self.metrics = MetricsDesk(pump, info, self.alerts)
         self.metrics.loops = self.loops.listed

@@ -18,7 +18,7 @@ from ostler.domain.catalog import Catalog
 from ostler.domain.limits import BudgetPolicy, Limit, ScopeKind
 from ostler.domain.live import LiveCall
 from ostler.domain.policy import Policy
-from ostler.domain.tasks import Task, TaskFacts
+from ostler.domain.tasks import Task, TaskFacts, TaskKind
 from ostler.routing.aim import find_aim
 from ostler.routing.effective import effective
 from ostler.routing.ladder import Ladder, ladder_of
@@ -43,6 +43,7 @@ def route_class(facts: TaskFacts, task: Task, policy: Policy) -> tuple[Hashable,
         # Beside the models that may stand in: where the search for each begins.
         tuple((model, _start(facts, model, task, policy, ladder)) for model in facts.fallback_models),
         facts.endpoint,
+        facts.kind is TaskKind.AGENT,  # it calls models through the hub, which does not reach them all
         facts.local_only,
         tuple(sorted(facts.capabilities)),
         window_bucket(facts.context_tokens, policy.catalog),

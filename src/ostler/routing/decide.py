@@ -244,7 +244,8 @@ def _down(record: Record, found: Survey) -> Hold:
     detail = wording.unavailable(found, question)
     for other in record.surveys[1:]:
         detail = f"{detail}; {wording.unavailable(other, question)}"
-    if question.request.live and any(survey.lacks_room() for survey in record.surveys) and not _may_return(record):
+    in_vain = any(survey.lacks_room() or survey.is_out_of_reach() for survey in record.surveys)
+    if question.request.live and in_vain and not _may_return(record):
         return _no_route(record, detail)
     if found.over_limit() and not found.outages():
         return _over_limit(record, found)

@@ -9,14 +9,23 @@ an unknown window or capability refuses nothing.
 
 import msgspec
 
-from ostler.domain.catalog import EndpointKind, ModelSpec, TierSpec
+from ostler.domain.catalog import EndpointKind, ModelSpec, Reach, TierSpec
 from ostler.domain.decision import Cause, Rejection
 from ostler.domain.fleet import BreakerState, EndpointView, Health
 from ostler.domain.policy import ContextRule
-from ostler.domain.tasks import TaskFacts
+from ostler.domain.tasks import TaskFacts, TaskKind
 from ostler.routing.question import Question
 
-NEVER = frozenset({Rejection.NOT_LOCAL, Rejection.PROVIDER, Rejection.DISABLED, Rejection.MEMORY, Rejection.CONTEXT})
+NEVER = frozenset(
+    {
+        Rejection.NOT_LOCAL,
+        Rejection.PROVIDER,
+        Rejection.DISABLED,
+        Rejection.MEMORY,
+        Rejection.CONTEXT,
+        Rejection.UNREACHABLE,
+    }
+)
 """Refusals of a place that its recovery would not end."""
 
 
@@ -123,6 +132,13 @@ def _barred(view: EndpointView, tier: TierSpec, question: Question) -> Rejection
     if tier.providers and not pinned and view.spec.provider not in tier.providers:
         return Rejection.PROVIDER
     return None if view.spec.enabled else Rejection.DISABLED
+
+
+def is_unreachable(view: EndpointView, question: Question) -> bool:
+    """Whether the hub would have to call an endpoint that it does not reach."""
+    if view.spec.reached_by is Reach.HUB:
+        return False
+    return question.request.live or question.facts.kind is TaskKind.AGENT
 
 
 def exceeds_memory(view: EndpointView, model: ModelSpec | None, question: Question) -> bool:

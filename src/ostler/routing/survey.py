@@ -124,6 +124,10 @@ class Survey(msgspec.Struct, kw_only=True):
         """Whether a place was refused for its context, and none that a recovery would bring back is left."""
         return any(r.rejection is Rejection.CONTEXT for r in self.refused) and not self.outages()
 
+    def is_out_of_reach(self) -> bool:
+        """Whether a place was refused because the hub does not reach it, and none that may come back is left."""
+        return any(r.rejection is Rejection.UNREACHABLE for r in self.refused) and not self.outages()
+
     def watch(self) -> set[str]:
         """Endpoints whose change could end a wait for this tier."""
         places: Iterable[Refusal] = (*self.busy, *self.excluded, *self.outages())
@@ -221,6 +225,8 @@ class Surveyor:
             if view is None:
                 continue
             rejection = filters.never_reason(view, tier, question) if restricted or not view.spec.enabled else None
+            if rejection is None and filters.is_unreachable(view, question):
+                rejection = Rejection.UNREACHABLE
             if rejection is None and sized and filters.exceeds_memory(view, contender.spec, question):
                 rejection = Rejection.MEMORY
             if rejection is None and is_live and filters.lacks_room(view, model, contender.spec, question):

@@ -39,6 +39,7 @@ _REFUSED = {
     Rejection.CONTEXT: "has too small a context",
     Rejection.LOAD_FAILED: "could not load the model a moment ago",
     Rejection.NO_ROOM: "has no room for the model beside what is pinned",
+    Rejection.UNREACHABLE: "is reached by workers on its machine only, and this calls models through the hub",
     Rejection.BUDGET: "costs money",
 }
 
@@ -222,6 +223,7 @@ _NEARNESS = {
             Rejection.MEMORY,
             Rejection.PROVIDER,
             Rejection.NOT_LOCAL,
+            Rejection.UNREACHABLE,
             Rejection.DISABLED,
         )
     )

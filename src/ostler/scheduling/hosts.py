@@ -19,7 +19,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ostler.domain.catalog import Catalog, EndpointKind, HostSpec, Speeds
+from ostler.domain.catalog import Catalog, EndpointKind, HostSpec, Reach, Speeds
 from ostler.domain.decision import Wish
 from ostler.domain.fleet import EndpointView, HeldPhase, ModelAt, Probe, Resident
 from ostler.domain.measured import Measured, Measurement, Quantity
@@ -196,6 +196,7 @@ class Hosts:
             and spec.memory_bytes is not None
             and view.spec.kind in LOADABLE
             and view.spec.local
+            and view.spec.reached_by is Reach.HUB  # else there is nobody here who could load and unload
             # Once it has said what it holds, a listing without that is a hiccup, and the books go on.
             and (view.residents is not None or name in self._host_of)
         )

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ostler.domain.catalog import EndpointSpec
+from ostler.domain.catalog import EndpointSpec, Reach
 from ostler.domain.fleet import HostReport, Session, WorkerOffer
 from ostler.domain.tasks import TaskFacts, TaskKind
 from ostler.scheduling.free_workers import FreeWorkers
@@ -178,6 +178,8 @@ def _suits(state: WorkerState, facts: TaskFacts, endpoint: EndpointSpec | None) 
         return False
     if facts.kind is TaskKind.AGENT:
         return True  # its calls go to the hub's gateway, wherever the endpoint is
+    if endpoint is not None and endpoint.reached_by is Reach.WORKER:
+        return endpoint.host in state.hosts()
     if endpoint is None or offer.builtin or not endpoint.local:
         return True
     # A loopback address means another machine to every worker but those of its host (and the hub's own).

@@ -24,8 +24,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from ostler.domain.catalog import EndpointSpec
 from ostler.domain.errors import ConflictError, NotFoundError, OstlerError, UnreachableError
-from ostler.domain.fleet import Held, HostReport, Session, WorkerOffer
+from ostler.domain.fleet import Held, HostReport, Probe, Session, WorkerOffer
 from ostler.domain.ports import HubLink
 from ostler.domain.work import Poll
 from ostler.workers.attempts import Abilities, AttemptPool, attempt_tag
@@ -39,6 +40,9 @@ from ostler.workers.timing import Backoff, Timing, cancelled, first, within
 
 HostReporter = Callable[[], Awaitable[HostReport | None]]
 """Measures the machine; may take its time."""
+
+Lister = Callable[[EndpointSpec], Awaitable[Probe]]
+"""Asks an endpoint on this machine what it has; never raises for one that does not answer."""
 
 HUB_FAILED = 500
 """From this status on a refusal is the hub's own trouble, as when its disk is full: it may pass."""
@@ -59,6 +63,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a stopping daemon tries to hand over its last reports."""
     spool: Spool | None = None
     """Keeps ends of attempts until the hub has them; `None`: they end with the daemon."""
+    lister: Lister | None = None
+    """Asks the endpoints that only this worker reaches; `None`: it looks at none."""
     book: Book | None = None
     """Keeps what is under way for the next daemon; `None`: it ends with this one."""
 
@@ -91,6 +97,8 @@ class Worker:
         self._timing = timing
         self._guard = guard
         self._host_reporter = host_reporter
+        self._lister = settings.lister
+        self._watch: tuple[EndpointSpec, ...] = ()
         self._note = on_note or (lambda _text: None)
         self._delivery = Delivery(link, timing, settings.spool)
         self._pool = AttemptPool(
@@ -311,6 +319,7 @@ class Worker:
         """Act on an answer; whether there was anything new in it. Raises `SessionLostError` when it came too late."""
         if poll.assignments and self._trust.left_ms(self._timing.stopwatch_us()) <= 0:
             raise SessionLostError("work came when no heartbeat had been acknowledged in time")
+        self._watch = poll.watch
         news = [self._pool.cancel(key) for key in poll.cancel]
         news += [self._pool.start(assignment, session_id) for assignment in poll.assignments]
         return any(news)
@@ -335,10 +344,18 @@ class Worker:
             return
         while True:
             try:
-                self._host_report = await self._host_reporter()
+                report = await self._host_reporter()
+                listings = await self._listings()
+                self._host_report = replace(report, listings=listings) if report is not None and listings else report
             except Exception as error:  # boundary: a machine that cannot be measured still runs work; it is said
                 self._note(f"cannot measure this machine: {type(error).__name__}: {error}")
             await self._timing.sleep(self._trust.beat_interval_s)
+
+    async def _listings(self) -> tuple[Probe, ...]:
+        """What the endpoints list that only this worker reaches, all asked at once."""
+        if self._lister is None or not self._watch:
+            return ()
+        return tuple(await asyncio.gather(*(self._lister(spec) for spec in self._watch)))
 
 
 async def _first_raises(*tasks: asyncio.Task[Any]) -> None:
