@@ -217,13 +217,16 @@ def _hub_line(store: str, path: str, usages: list[Usage]) -> str:
 
 def recover(effort: Effort, postgres: PostgresServer | None, peers: list[Peer]) -> None:
     """A killed worker's task runs again."""
-    print(
-        "\nSIGKILL of a worker in the middle of a task, another one idle, defaults: seconds until the task runs again"
-    )
+    print("\nSIGKILL of a worker in the middle of a task, another one idle, for good: seconds until it runs again")
     patience_s = effort.patience_s
-    _recovered("ostler, sqlite", recovery.of_ostler(patience_s), patience_s)
+    _recovered("ostler, sqlite, adopt_within: 0s", recovery.of_ostler(patience_s, keeps=False), patience_s)
+    _recovered("ostler, sqlite", recovery.of_ostler(patience_s, keeps=True), patience_s)
     if postgres is not None:
-        _recovered("ostler, postgres", recovery.of_ostler(patience_s, postgres.new_database()), patience_s)
+        _recovered(
+            "ostler, postgres, adopt_within: 0s",
+            recovery.of_ostler(patience_s, postgres.new_database(), keeps=False),
+            patience_s,
+        )
         for peer in peers:
             _recovered(peer.version, recovery.of_peer(peer, postgres.new_database(), patience_s), patience_s)
 

@@ -72,26 +72,29 @@ def of_peer(peer: Peer, url: str, patience_s: float) -> float | None:
         )
 
 
-def of_ostler(patience_s: float, database: str = "") -> float | None:
-    """A hub and two `ostler worker` that may run `sh`, else defaults. The job is a process and dies with its worker."""
+def of_ostler(patience_s: float, database: str = "", *, keeps: bool) -> float | None:
+    """A hub and two `ostler worker` that may run `sh`, else defaults. The job is a process. `keeps`: it may outlive its
+    worker for `adopt_within`, and is ended then, because nobody takes it up; else it dies with it.
+    """
     with tempfile.TemporaryDirectory(prefix="recovery-") as name, hub(Path(name) / "hub", database) as site:
         lines = Path(name) / "lines"
         script = f"echo run >> {lines}; sleep 60"
         spec = TaskSpec(id="slow", kind=TaskKind.COMMAND, argv=("sh", "-c", script), prompt="take a minute")
         with _token_file(site) as token:
             return again_s(
-                lambda worker: _worker(site, token, worker),
+                lambda worker: _worker(site, token, worker, keeps=keeps),
                 lambda: site.client.submit([spec]),
                 lines,
                 patience_s,
             )
 
 
-def _worker(site: Site, token: Path, name: str) -> Program:
+def _worker(site: Site, token: Path, name: str, *, keeps: bool) -> Program:
     own = site.folder / name
     own.mkdir()
     command = [sys.executable, "-m", "ostler.cli.main", "worker", "--hub", site.url, "--token-file", str(token)]
-    (own / "ostler.yaml").write_text("worker: {allow: [command], commands: [sh]}\n", encoding="utf-8")
+    kept = "" if keeps else ", adopt_within: 0s"
+    (own / "ostler.yaml").write_text(f"worker: {{allow: [command], commands: [sh]{kept}}}\n", encoding="utf-8")
     env = {"PATH": os.environ["PATH"], "HOME": str(own)}
     return Program(
         [

@@ -103,7 +103,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     agents: tuple[str, ...] = ("opencode",)
     """Agent command lines that may run where agents are allowed; the first is for tasks that name none."""
     agent_limits: AgentLimits = AgentLimits()
-    adopt_within_ms: int = 120_000
+    adopt_within_ms: int = 30_000
     """How long what a worker runs may outlive its daemon, for the next one to take it up; never longer than the hub
     waits for the worker (`scheduler.session_dead`). 0 = it ends with its daemon."""
     keep_agent_runs: bool = False
