@@ -150,17 +150,45 @@ def test_a_limit_holds_for_all_hubs_of_a_pool_over_a_killed_leader(ground: Groun
         end(hubs)
 
 
-def test_pools_that_divide_the_slots_of_a_server_never_pass_them(ground: Ground) -> None:
-    """Pools know nothing of each other, so each is given its share: two and one are never more than three."""
-    hubs = [ground.hub("a", slots=2), ground.hub("b", pool="lab", slots=1)]
-    try:
-        for hub in hubs:
-            found(hub)
-        assert Callers([hub.url for hub in hubs], 8, 3).all() == {200: 24}
+def listed(hub: HubProcess) -> list[list[tuple[str, str]]]:
+    """(pool, hub) of the own pool, and of all others."""
+    found = hub.client.hubs()
+    return [[(row.pool, row.name) for row in rows] for rows in (found.hubs, found.others)]
 
-        assert ground.counts.most == 3
-        lists = [hub.client.hubs() for hub in hubs]
-        assert [[(row.pool, row.name) for row in one.hubs] for one in lists] == [[("default", "a")], [("lab", "b")]]
-        assert [[(row.pool, row.name) for row in one.others] for one in lists] == [[("lab", "b")], [("default", "a")]]
+
+def slots_of(hub: HubProcess) -> int:
+    """Of the server, as a pool may use them now."""
+    (row,) = hub.client.endpoints().endpoints
+    return row.view.slots
+
+
+def test_pools_never_oversell_the_slots_of_a_server_that_they_share(ground: Ground) -> None:
+    """Two pools name one server with four slots, and both have more to do than that: it never has more than four calls
+    at once, though one of them was there before and never rests, and both get on. When one is stopped the other has all
+    four; each sees the other's hub meanwhile.
+    """
+    slots = 4
+    hubs = [ground.hub("a", slots=slots)]
+    try:
+        found(hubs[0])
+        first = Callers([hubs[0].url], 8, 10)
+        hubs.append(ground.hub("b", pool="lab", slots=slots))
+        found(hubs[1])
+        second = Callers([hubs[1].url], 6, 4)
+        assert listed(hubs[0]) == [[("default", "a")], [("lab", "b")]]
+        assert listed(hubs[1]) == [[("lab", "b")], [("default", "a")]]
+        until(lambda: [slots_of(hub) for hub in hubs] == [slots // 2] * 2, "the slots are divided")
+        assert second.all() == {200: 24}
+        assert first.all() == {200: 80}
+        assert ground.counts.most == slots
+        (row,) = hubs[0].client.endpoints().endpoints
+        assert row.view.share is not None
+        assert (row.view.share.total, row.view.share.pools) == (slots, ("lab",))
+
+        assert hubs[1].stop() == 0
+        until(lambda: slots_of(hubs[0]) == slots, "the other pool has them all", 5)
+        assert Callers([hubs[0].url], 6, 3).all() == {200: 18}
+        assert ground.counts.most == slots
+        assert ground.counts.now == 0
     finally:
         end(hubs)

@@ -45,7 +45,7 @@ from ostler.hub.service_info import HubInfo
 from ostler.scheduling import Scheduler
 from ostler.scheduling.intake import Settled
 from ostler.scheduling.purse import name_of
-from ostler.scheduling.signals import Probed, Restored
+from ostler.scheduling.signals import Probed, Restored, SlotsShared
 from ostler.solver.searching import search_in_process
 from ostler.store.errors import StoreError
 from ostler.telemetry.durable import events_of
@@ -81,11 +81,18 @@ class HubParts:
         self._stopped = False
 
     @classmethod
-    async def start(cls, chosen: Chosen, store: Store, drivers: DriverSet, timing: Timing) -> Self:
-        """Take up what the store holds and begin to probe."""
+    async def start(
+        cls, chosen: Chosen, store: Store, drivers: DriverSet, timing: Timing, *, shared: bool = False
+    ) -> Self:
+        """Take up what the store holds and begin to probe. `shared`: no endpoint is called before it is said how
+        many of its slots are this pool's (see `sharing`).
+        """
         policy = chosen.profile.policy
         work = await store.open_work()
         pump = Pump(Scheduler(policy, timing), store, timing)
+
+        if shared:
+            pump.tell(SlotsShared(shares={}))
 
         async def post(probe: Probe) -> None:
             await pump.post(Probed(probe=probe))

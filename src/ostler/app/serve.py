@@ -55,7 +55,7 @@ class Company(Protocol):
         ...
 
     def led(self, parts: HubParts) -> None:
-        """Told when the hub has begun to lead, before it takes work in."""
+        """Told when the hub has begun to lead, before it calls an endpoint."""
         ...
 
     async def left(self) -> None:
@@ -109,10 +109,9 @@ async def run_hub(
     timing = clock()
     limits = DriverSettings(probe_timeout_ms=chosen.profile.policy.scheduler.probe_timeout_ms)
     drivers = DriverSet(os.environ, timing, limits)
-    parts = await HubParts.start(chosen, store, drivers, timing)
+    parts = await HubParts.start(chosen, store, drivers, timing, shared=company is not None)
     if company is not None:
         parts.hub.fellows = company.hubs
-        company.led(parts)
     if door.closed_because is not None:
         parts.pump.closed_because = door.closed_because
     guards = Guards.of(chosen.profile.hub, parts.hub.metrics.metering.refused)
@@ -122,6 +121,8 @@ async def run_hub(
     worker: Worker | None = None
     watching: asyncio.Task[None] | None = None
     try:
+        if company is not None:
+            company.led(parts)
         await listener.start()
         write_hub_file(chosen.profile.hub, listener.url)
         if door.public:

@@ -26,12 +26,15 @@ from ostler.app.hub_parts import HubParts, open_pool
 from ostler.app.options import UpOptions
 from ostler.app.relay import Relay
 from ostler.app.serve import StoreGoneError, run_hub, say, write_hub_file
+from ostler.app.sharing import Sharing
 from ostler.app.worker_parts import host_names
 from ostler.config.settings import HubSettings
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.hubs import HubList, HubRow
 from ostler.store.errors import FencedError, StoreError
+from ostler.store.postgres_engine import place_of
 from ostler.store.seat import Holder, Seat
+from ostler.store.shares import ShareTable
 from ostler.version import __version__
 from ostler.workers.timing import SystemTiming
 
@@ -117,6 +120,8 @@ class _Turns:
         self._blind = ""
         """Why the database does not tell who leads; empty while it does."""
         self._leads = False
+        self._epoch = 0
+        self._sharing: Sharing | None = None
         self._parts: HubParts | None = None
         """Of the hub that runs here while it leads."""
         self._outdated = False
@@ -157,7 +162,7 @@ class _Turns:
         settings = self._chosen.profile.hub
         say(f"hub {self._row.name} leads the pool {settings.pool}")
         said = ""
-        self._holder, self._leads = None, True
+        self._holder, self._leads, self._epoch = None, True, lease.epoch
         self._door.closed_because = lease.closed_because
         holding = asyncio.create_task(lease.hold())
         try:
@@ -256,10 +261,18 @@ class _Turns:
     def led(self, parts: HubParts) -> None:
         """See `serve.Company`."""
         self._parts = parts
+        settings = self._chosen.profile.hub
+        place, limit_s = place_of(settings.database, settings.pool), max(1.0, settings.lease_ms / 3000)
+        row_ms = settings.lease_ms + self._chosen.profile.policy.scheduler.session_dead_ms
+        machine = next(iter(host_names()), "localhost")
+        self._sharing = Sharing(ShareTable.at(place, limit_s), settings.pool, self._epoch, row_ms, machine)
+        self._sharing.start(parts.pump)
 
     async def left(self) -> None:
         """See `serve.Company`."""
-        self._parts = None
+        if self._sharing is not None and self._parts is not None:
+            await self._sharing.stop(self._parts.pump)
+        self._parts = self._sharing = None
 
     def _as_it_is(self) -> HubRow:
         """What this hub says of itself now."""

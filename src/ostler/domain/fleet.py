@@ -142,6 +142,16 @@ class SwapEstimate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.wait_ms + self.unload_ms + self.load_ms
 
 
+class SharedSlots(msgspec.Struct, frozen=True, kw_only=True):
+    """Slots of an endpoint that several pools have in common."""
+
+    slots: int
+    """Those of this pool now."""
+    total: int = 0
+    pools: tuple[str, ...] = ()
+    """The others, by name; none while it is not known yet who they are."""
+
+
 class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint as the scheduler knows it now."""
 
@@ -158,7 +168,10 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     """The scheduler decides what is loaded there: `residents` are the models that may be used now, by its own books,
     and a model that is not among them is loaded before a call goes to it."""
     slots: int = 1
-    """Open slots now: those of the spec, fewer while it ramps up after recovery or is half open."""
+    """Open slots now: those of the spec, fewer while it ramps up after recovery, is half open, or other pools share it.
+    """
+    share: SharedSlots | None = None
+    """`None` = it is this pool's alone."""
     unusable_since_ms: int | None = None
     """Since when no call may go there, for whatever reason (down, breaker open, rate limited, bad key)."""
     message: str = ""

@@ -8,7 +8,7 @@ import heapq
 
 from ostler.domain.decision import Estimate, Rejection
 from ostler.domain.errors import nearest
-from ostler.domain.fleet import GIB
+from ostler.domain.fleet import GIB, SharedSlots
 from ostler.domain.money import usd_text
 from ostler.domain.states import WaitCode
 from ostler.routing import gatekeeping
@@ -90,10 +90,24 @@ def refusal_now(place: Refusal, question: Question) -> str:
     return refusal(place, question)
 
 
+def shared_slots(share: SharedSlots) -> str:
+    """Slots that pools share, for a person.
+
+    >>> shared_slots(SharedSlots(slots=2, total=6, pools=("lab",))), shared_slots(SharedSlots(slots=0))
+    ('slots are shared with pool lab: 2 of 6 here', 'whether other pools use it is being asked')
+    """
+    if not share.pools:
+        return "whether other pools use it is being asked"
+    noun = "pool" if len(share.pools) == 1 else "pools"
+    return f"slots are shared with {noun} {', '.join(share.pools)}: {share.slots} of {share.total} here"
+
+
 def _slots(place: Refusal, question: Question) -> str:
     in_flight = question.snapshot.in_flight.get(place.endpoint, 0)
     if in_flight >= place.view.slots:
-        return f"{in_flight} of {place.view.slots} taken"
+        share = place.view.share
+        shared = f"; {shared_slots(share)}" if share is not None and place.view.slots == share.slots else ""
+        return f"{in_flight} of {place.view.slots} taken{shared}"
     own = question.snapshot.in_flight_by_model.get((place.endpoint, place.model), 0)
     return f"{own} of {place.view.spec.slots_per_model.get(place.model, 0)} of {place.model} taken"
 

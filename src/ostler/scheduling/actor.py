@@ -143,8 +143,8 @@ class Scheduler:
                 turn.emit(*self.books.endpoints.remove(signal.name, turn.now_ms))
                 loading.followed(turn, signal.name)
                 self._fleet_changed(turn, signal.name, None)
-            case sig.EndpointReset():
-                touched(turn, signal.name, self.books.endpoints.reset(signal.name, turn.now_ms))
+            case sig.EndpointReset() | sig.SlotsShared():
+                self._opened(turn, signal)
             case sig.LoadEnded() | sig.UnloadEnded() | sig.WantLoad() | sig.WantUnload() | sig.PinModel():
                 loading.told(turn, signal)
             case sig.PolicyChanged():
@@ -187,6 +187,14 @@ class Scheduler:
         if known is None or self._offer(name) != known:
             self.books.queue.open_all()
         watch_tiers(turn)
+
+    def _opened(self, turn: Turn, signal: sig.EndpointReset | sig.SlotsShared) -> None:
+        """More, or less, may go to endpoints than before."""
+        if isinstance(signal, sig.EndpointReset):
+            touched(turn, signal.name, self.books.endpoints.reset(signal.name, turn.now_ms))
+            return
+        for name in self.books.endpoints.shared(signal.shares):
+            touched(turn, name, [])
 
     def _policy_changed(self, turn: Turn, policy: Policy) -> None:
         """Put every waiting task into the class that the new rules give it. O(waiting); profiles change rarely."""

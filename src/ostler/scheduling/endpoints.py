@@ -15,10 +15,12 @@ from msgspec.structs import replace
 
 from ostler.domain.catalog import EndpointSpec, normal_model
 from ostler.domain.event import Event
-from ostler.domain.fleet import BreakerState, EndpointView, Health, Probe, ProbeStatus, Resident
+from ostler.domain.fleet import BreakerState, EndpointView, Health, Probe, ProbeStatus, Resident, SharedSlots
 from ostler.domain.policy import SchedulerPolicy
 
 MAX_COOLDOWN_DOUBLINGS = 3
+NOT_TOLD = SharedSlots(slots=0)
+"""Until it is known whether another pool calls it."""
 
 
 class EndpointState(msgspec.Struct, kw_only=True):
@@ -45,6 +47,8 @@ class EndpointState(msgspec.Struct, kw_only=True):
     announced: bool | None = None
     """Whether the last event said usable; `None` = none was sent yet."""
     message: str = ""
+    share: SharedSlots | None = None
+    """This pool's part, where other pools call it too."""
     windows: Mapping[str, int] = {}
     versions: Mapping[str, str] = {}
     """Largest context of models, as listed."""
@@ -56,8 +60,10 @@ class EndpointState(msgspec.Struct, kw_only=True):
     def slots(self) -> int:
         """Open slots now."""
         if self.breaker is BreakerState.HALF_OPEN:
-            return 1
-        return self.spec.slots if self.ramp_slots is None else min(self.ramp_slots, self.spec.slots)
+            opened = 1
+        else:
+            opened = self.spec.slots if self.ramp_slots is None else min(self.ramp_slots, self.spec.slots)
+        return opened if self.share is None else min(opened, self.share.slots)
 
     def declared(self) -> frozenset[str]:
         """Models the profile names for it."""
@@ -86,6 +92,7 @@ class EndpointState(msgspec.Struct, kw_only=True):
             breaker=self.breaker,
             blocked_until_ms=self.blocked_until_ms,
             slots=self.slots(),
+            share=self.share,
             unusable_since_ms=self.unusable_since_ms,
             message=self.message,
             windows=self.windows,
@@ -103,6 +110,8 @@ class Endpoints:
         self.by_model: dict[str, tuple[str, ...]] = {}
         self.epoch = 0
         """Rises whenever a view becomes another one."""
+        self._shares: Mapping[str, SharedSlots | None] | None = None
+        """What was said of slots that pools share; of endpoints that are not in it nothing was said yet."""
         self._changed: set[str] = set()
         """Endpoints of which something changed that who waits for them may care about."""
 
@@ -114,10 +123,12 @@ class Endpoints:
         known = self._states.get(spec.name)
         if known is not None:
             known.spec = spec
+            known.share = self._share_of(spec.name)
             self._refresh(known)
             return []
         # Unusable until its first listing: the wait for a fallback counts from here, not from when old work was queued.
-        self._states[spec.name] = EndpointState(spec=spec, unusable_since_ms=now_ms)
+        share = self._share_of(spec.name)
+        self._states[spec.name] = EndpointState(spec=spec, unusable_since_ms=now_ms, share=share)
         self._refresh(self._states[spec.name])
         meta = {"endpoint": spec.name, "kind": spec.kind.value, "host": spec.host}
         return [Event(name="endpoint.added", at_ms=now_ms, metadata=meta)]
@@ -303,6 +314,23 @@ class Endpoints:
             return
         state.managed, state.residents = managed, residents
         self._refresh(state)
+
+    def shared(self, shares: Mapping[str, SharedSlots | None] | None) -> tuple[str, ...]:
+        """Take in what is this pool's of slots that pools share, for every endpoint that was looked at: the others are
+        not called until it is known. `None`: nobody counts over pools. Those that this concerns, by name.
+        """
+        self._shares = shares
+        concerned = []
+        for name in sorted(self._states):
+            state, share = self._states[name], self._share_of(name)
+            if state.share != share:
+                state.share = share
+                self._refresh(state)
+                concerned.append(name)
+        return tuple(concerned)
+
+    def _share_of(self, name: str) -> SharedSlots | None:
+        return None if self._shares is None else self._shares.get(name, NOT_TOLD)
 
     def take_changed(self, name: str) -> bool:
         """Whether anything became different since this was asked last that could end a wait: not when it was looked at,

@@ -6,7 +6,7 @@ import msgspec
 
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import Refused, Settle
-from ostler.domain.fleet import HostReport, Probe, Resident, Session, Unloaded
+from ostler.domain.fleet import HostReport, Probe, Resident, Session, SharedSlots, Unloaded
 from ostler.domain.live import LiveCall, LiveEnded
 from ostler.domain.measured import Measurement
 from ostler.domain.policy import Policy
@@ -108,6 +108,14 @@ class EndpointRemoved(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint is no longer registered; calls in flight there may finish."""
 
     name: str
+
+
+class SlotsShared(msgspec.Struct, frozen=True, kw_only=True):
+    """What is this pool's of slots that pools share, for every endpoint that was looked at; `None` for one that is this
+    pool's alone. Endpoints that were not looked at are not called. No mapping: nobody counts over pools.
+    """
+
+    shares: Mapping[str, SharedSlots | None] | None
 
 
 class EndpointReset(msgspec.Struct, frozen=True, kw_only=True):
@@ -295,6 +303,7 @@ Signal = (
     | EndpointAdded
     | EndpointRemoved
     | EndpointReset
+    | SlotsShared
     | LoadEnded
     | UnloadEnded
     | PolicyChanged
