@@ -121,7 +121,8 @@ def test_hubs_of_a_pool_together_never_send_more_than_the_slots(ground: Ground) 
         statuses = callers.all()
 
         assert ground.counts.most == SLOTS
-        assert statuses[200] >= 30 - 6  # each caller may have had one on its way
+        # Each caller may have had one on its way, and sent the next to the socket of a process that was still dying.
+        assert statuses[200] >= 30 - 12
         assert statuses.keys() <= {200, 503}
         assert ground.counts.now == 0
     finally:
