@@ -288,11 +288,13 @@ async def test_endpoints_of_one_server_divide_the_part() -> None:
 def test_what_two_pools_have_in_common_has_one_name() -> None:
     """Spellings of one server are one; loopback is of its machine; accounts of a cloud are told apart by their key."""
     plain, same = local("gpu"), msgspec.structs.replace(local("gpu"), url="http://GPU:11434/v1", name="other")
-    here = msgspec.structs.replace(plain, url="http://127.0.0.1:8080")
+    here = msgspec.structs.replace(plain, url="http://127.0.0.1:8080", host="localhost")
+    there = msgspec.structs.replace(here, host="barn")
     first = msgspec.structs.replace(cloud(), api_key_env="FIRST_KEY")
     second = msgspec.structs.replace(cloud(), api_key_env="SECOND_KEY")
 
     assert resource_of(plain, "box") == resource_of(same, "den") == "gpu:11434"
     assert resource_of(here, "box") == "box localhost:8080"
     assert resource_of(here, "box") != resource_of(here, "den")
+    assert resource_of(there, "box") == resource_of(there, "den") == "barn localhost:8080"
     assert resource_of(first, "box") == resource_of(first, "den") != resource_of(second, "box")

@@ -224,11 +224,12 @@ class Sharing:
 def resource_of(spec: EndpointSpec, machine: str) -> str:
     """What two pools have in common when they name it alike: one server, by one account.
 
-    `machine`: whose loopback is meant. Accounts are told apart by the name of the variable with their key.
+    `machine`: whose loopback is meant, unless the endpoint names its host. Accounts are told apart by the name of the
+    variable with their key.
     """
     server = same_server(spec.url).removesuffix("/v1")
     host = urlsplit(f"//{server}").hostname or ""
-    where = f"{machine} {server}" if host == "localhost" else server
+    where = f"{machine if spec.host == host else spec.host} {server}" if host == "localhost" else server
     return f"{where} {spec.api_key_env}" if spec.api_key_env else where
 
 
