@@ -21,7 +21,7 @@ from ostler.domain.limits import Limit, ScopeKind, Unit
 
 KEPT_ANSWERS = 4_096
 KEPT_UNSURE = 4_096
-KEPT_SINGLE = 10_000
+KEPT_SINGLE = 2_000
 """So many tasks and ticks."""
 QUARTERS_KEPT_MS = 70 * DAY_MS
 """Longer than a month in any time zone: what is older is counted by the day."""
