@@ -2,12 +2,14 @@
 the decisions.
 """
 
+import msgspec
 import pytest
 from hypothesis import settings
 
 from ostler.domain.decision import RouteRequest
-from ostler.domain.fleet import ProbeStatus
+from ostler.domain.fleet import ProbeStatus, Session, WorkerOffer
 from ostler.domain.states import TaskState, WaitCode
+from ostler.domain.tasks import TaskKind
 from ostler.routing.decide import decide
 from ostler.scheduling import Scheduler, rounds
 from ostler.scheduling import signals as sig
@@ -52,8 +54,37 @@ class Twins(Fleet):
     kind_of_rig = TwinRig
 
 
+HERE = "http://127.0.0.1"
+MACHINES = ("east", "west")
+
+
+class TiedRig(TwinRig):
+    """With model servers at addresses that only workers of their machines reach."""
+
+    def tell(self, signal: sig.Signal) -> list[Effect]:
+        if isinstance(signal, sig.EndpointAdded) and signal.spec.local:
+            spec = msgspec.structs.replace(
+                signal.spec, url=f"{HERE}:11434", host=MACHINES[ord(signal.spec.name[-1]) % 2]
+            )
+            signal = msgspec.structs.replace(signal, spec=spec)
+        if isinstance(signal, sig.WorkerJoined):
+            session = signal.session
+            hosts = MACHINES if session.offer.name == "late" else (MACHINES[len(self.rows) % 2],)
+            offer = msgspec.structs.replace(session.offer, host=session.id, host_aliases=hosts)
+            signal = msgspec.structs.replace(signal, session=msgspec.structs.replace(session, offer=offer))
+        return super().tell(signal)
+
+
+class TiedTwins(Fleet):
+    """The same where it matters which worker is free."""
+
+    kind_of_rig = TiedRig
+
+
 TestTwins = Twins.TestCase
 TestTwins.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestTiedTwins = TiedTwins.TestCase
+TestTiedTwins.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
 @pytest.fixture
@@ -168,3 +199,69 @@ def test_a_listing_that_says_nothing_new_is_no_reason_to_decide(decisions: list[
     assert decisions == []
     rig.probe("gpu", ProbeStatus.KEY_INVALID, models=("qwen",))
     assert len(decisions) == CLASSES - 1
+
+
+def tied(rig: Rig, host: str, *, slots: int = 1) -> None:
+    """A model server that only workers of its machine reach."""
+    rig.up(msgspec.structs.replace(local(f"gpu-{host}", slots=slots, host=host), url=f"{HERE}:11434"))
+
+
+def test_work_goes_where_somebody_who_is_free_reaches_the_model() -> None:
+    """Not to the endpoint that would be first, whose machine has nobody free; when nobody is, it waits for either."""
+    rig = Rig()
+    tied(rig, "east", slots=4)
+    tied(rig, "west", slots=4)
+    rig.worker("e", chat=1, host="east")
+    rig.worker("w", chat=1, host="west")
+    for number in range(4):
+        rig.chat(f"t{number}")
+
+    assert {rig.rows[name].endpoint for name in ("t0", "t1")} == {"gpu-east", "gpu-west"}
+    assert rig.wait_code("t2") == WaitCode.CAPACITY.value
+    rig.finish("t1")
+    rig.finish("t0")
+    assert {rig.rows[name].endpoint for name in ("t2", "t3")} == {"gpu-east", "gpu-west"}
+
+
+def test_a_place_that_a_live_call_leaves_goes_to_the_worker_beside_it() -> None:
+    """Who waits for a worker does not wait for one alone where the model of a free one was taken."""
+    rig = Rig()
+    tied(rig, "east")
+    tied(rig, "west")
+    rig.worker("w", chat=2, host="west")
+    rig.scheduler.books.take_slot("gpu-west", "qwen")  # as if a live call had come
+    rig.chat("t")
+    assert rig.rows["t"].state is TaskState.QUEUED
+
+    assert rig.wait_code("t") == WaitCode.CAPACITY.value
+
+    rig.scheduler.books.free_slot("gpu-west", "qwen")  # and gone
+    rig.tell(sig.Wake())
+    assert rig.rows["t"].endpoint == "gpu-west"
+
+
+def test_the_hub_s_own_worker_reaches_every_place() -> None:
+    """A loopback address is its own."""
+    rig = Rig()
+    tied(rig, "east")
+    offer = WorkerOffer(name="hub", host="hub", builtin=True, slots={TaskKind.CHAT: 1})
+    rig.tell(sig.WorkerJoined(session=Session(id="s", offer=offer, joined_ms=rig.now_ms, renewed_ms=rig.now_ms)))
+    rig.chat("t")
+    assert rig.rows["t"].endpoint == "gpu-east"
+
+
+def test_classes_that_no_free_worker_can_serve_are_not_asked(decisions: list[str]) -> None:
+    """A worker is free, and the only model that it reaches is taken: an end elsewhere costs the decisions of those who
+    can take its place.
+    """
+    rig = Rig()
+    tied(rig, "east")
+    tied(rig, "west")
+    rig.worker("e", chat=1, host="east")
+    rig.worker("w", chat=9, host="west")
+    crowd(rig)
+    assert sorted(rig.rows[name].endpoint or "" for name in ("t00", "t01")) == ["gpu-east", "gpu-west"]
+    decisions.clear()
+
+    rig.finish("t00")
+    assert set(decisions) == {"t02"}

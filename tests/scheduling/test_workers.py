@@ -225,6 +225,22 @@ def test_the_match_is_the_best_of_all_that_suit(
     assert workers.offers(task.kind) == [one for one in offers if one.slots.get(task.kind, 0) > 0]
 
 
+@settings(max_examples=200)
+@given(OFFERS, TASKS, st.lists(st.builds(at, st.sampled_from(LOOPBACK_URLS), NAMES), max_size=3))
+def test_a_tied_endpoint_is_unreached_while_no_match_there_is_free(
+    offers: list[WorkerOffer], task: TaskFacts, places: list[EndpointSpec]
+) -> None:
+    """Against a match for each; where nobody at all is free the place does not matter, and an agent's never does."""
+    places = [msgspec.structs.replace(place, name=f"e{number}") for number, place in enumerate(places)]
+    workers = joined(*offers)
+    is_anybody_free = any(one.slots.get(task.kind, 0) > 0 for one in offers)
+    expected = {place.name for place in places if workers.match(task, place, None) is None}
+
+    assert workers.unreached(task, places) == (
+        expected if is_anybody_free and task.kind is not TaskKind.AGENT else set()
+    )
+
+
 class Slots(RuleBasedStateMachine):
     """Workers join, leave, fall silent and speak; attempts are given by matching only."""
 

@@ -36,6 +36,8 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Estimated length of the results that become part of its prompt."""
     full_models: tuple[str, ...] = ()
     """Models that as many tasks of its batch use as may: no place of theirs is free for it."""
+    unreached: frozenset[str] = frozenset()
+    """Endpoints at an address that only workers of their own machine reach, none of which could run it now."""
     planned: tuple[str, ...] = ()
     """Endpoints of the host where a plan in force has it: others are looked at only while none of these can be used."""
     charged: Scopes | None = None
@@ -97,6 +99,8 @@ class Rejection(StrEnum):
     NO_SLOT = "no_slot"
     BATCH_SLOT = "batch_slot"
     """As many tasks of its batch use the model as may."""
+    NO_WORKER = "no_worker"
+    """Only workers of its own machine reach it, and none of them could run the task now."""
     NOT_SERVED = "not_served"
     """No registered endpoint offers the model."""
     CONTEXT = "context"
@@ -257,6 +261,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, tag="route"):
     """It can run now, there."""
 
     decision: Decision
+    places: tuple[str, ...] = ()
+    """All endpoints that could take it, those without a free slot too."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -290,6 +296,10 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
     alone: bool = False
     wishes: tuple[Wish, ...] = ()
     """Places on managed hosts, the best first: what the class of the task would like to have loaded."""
+    places: tuple[str, ...] = ()
+    """Of a task that waits for a worker alone: the endpoints that could take it, each a reason to look again only with
+    a worker who reaches it. Empty = not known, or none is needed.
+    """
 
 
 Verdict = Route | Hold

@@ -253,6 +253,9 @@ class Surveyor:
         if model in self._question.request.full_models:
             found.busy.append(Refusal(name, model, Rejection.BATCH_SLOT, view))
             return
+        if name in self._question.request.unreached:
+            found.busy.append(Refusal(name, model, Rejection.NO_WORKER, view))
+            return
         warm = effort.is_warm(view, model, self._question.facts.context_tokens)
         work = self._work(contender, view)
         if view.managed and not warm:

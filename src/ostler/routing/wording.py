@@ -29,6 +29,7 @@ _REFUSED = {
     Rejection.RATE_LIMITED: "is rate limited",
     Rejection.NO_SLOT: "has no free slot",
     Rejection.BATCH_SLOT: "has a model that as many tasks of the run use as may at once",
+    Rejection.NO_WORKER: "is reached only by workers of its own machine, and none of those is free for it",
     Rejection.NOT_LOCAL: "is not local, and the data must stay local",
     Rejection.PROVIDER: "belongs to a provider the tier does not use",
     Rejection.EXCLUDED: "failed in the last attempt",
@@ -222,6 +223,7 @@ _NEARNESS = {
         (
             Rejection.NO_SLOT,
             Rejection.BATCH_SLOT,
+            Rejection.NO_WORKER,
             Rejection.LOAD_FAILED,
             Rejection.RATE_LIMITED,
             Rejection.BUDGET,

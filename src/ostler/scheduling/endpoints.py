@@ -17,6 +17,7 @@ from ostler.domain.catalog import EndpointSpec, normal_model
 from ostler.domain.event import Event
 from ostler.domain.fleet import BreakerState, EndpointView, Health, Probe, ProbeStatus, Resident, SharedSlots
 from ostler.domain.policy import SchedulerPolicy
+from ostler.scheduling.workers import is_tied
 
 MAX_COOLDOWN_DOUBLINGS = 3
 NOT_TOLD = SharedSlots(slots=0)
@@ -108,6 +109,8 @@ class Endpoints:
         self._states: dict[str, EndpointState] = {}
         self.views: dict[str, EndpointView] = {}
         self.by_model: dict[str, tuple[str, ...]] = {}
+        self.tied: dict[str, EndpointSpec] = {}
+        """Those that only workers of their own machine reach."""
         self.epoch = 0
         """Rises whenever a view becomes another one."""
         self._shares: Mapping[str, SharedSlots | None] | None = None
@@ -120,6 +123,9 @@ class Endpoints:
 
     def add(self, spec: EndpointSpec, now_ms: int) -> list[Event]:
         """Register an endpoint, or replace its spec and keep what is known of it."""
+        self.tied.pop(spec.name, None)
+        if is_tied(spec):
+            self.tied[spec.name] = spec
         known = self._states.get(spec.name)
         if known is not None:
             known.spec = spec
@@ -138,6 +144,7 @@ class Endpoints:
         if self._states.pop(name, None) is None:
             return []
         self._index(name, self.views.pop(name).models, frozenset())
+        self.tied.pop(name, None)
         self._changed.discard(name)
         self.epoch += 1
         return [Event(name="endpoint.removed", at_ms=now_ms, metadata={"endpoint": name})]

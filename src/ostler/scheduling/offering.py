@@ -2,7 +2,8 @@
 
 An offered class stays held until its head is the next to be served. Then it is woken if one of the places is still
 there and it could be its own: an endpoint with a free slot; a worker whose slot became free, and that suits the head.
-While no worker that suits is free, a place at an endpoint helps nobody who waits for a worker too.
+While no worker that suits is free, or none that is free reaches a place of the head, a place at an endpoint is of no
+use to who waits for a worker too.
 
 Where hosts are managed every offer is taken up: what a class wishes for there is stale after each call.
 """
@@ -21,6 +22,7 @@ class Offers:
         self.keys: set[ClassKey] = set()
         """Classes that are held and were offered a place."""
         self._suited: dict[tuple[object, ...], bool] = {}
+        self._unreached: dict[tuple[object, ...], frozenset[str]] = {}
         for name in self._free:
             self.keys |= books.queue.blocked_on(name)
 
@@ -43,7 +45,7 @@ class Offers:
         head, names = books.queue.head(key), books.queue.classes[key].blocked_on
         task = books.tasks.get(head[2]) if head is not None else None
         if task is not None and slot_of(task.facts.kind) in names:
-            return self._helps_by_worker(task, names)
+            return self._helps_by_worker(task, names) and self._is_a_place_at_hand(key, task.facts)
         return any(name in self._free and self._has_slot(name) for name in names)
 
     def _helps_by_worker(self, task: Task, names: tuple[str, ...]) -> bool:
@@ -59,11 +61,29 @@ class Offers:
         """Asked once in a round for all that need the same of a worker: the answer only ever becomes no, which costs a
         decision too many.
         """
-        wanted = (facts.kind, facts.requires, facts.worker, facts.repo)
+        wanted = _wanted(facts)
         if wanted not in self._suited:
             self._suited[wanted] = self._books.workers.any_suits(facts)
         return self._suited[wanted]
 
+    def _is_a_place_at_hand(self, key: ClassKey, facts: TaskFacts) -> bool:
+        """Whether any of its places has a free slot and is reached by somebody who is free; as it was when this was
+        first asked in the round.
+        """
+        hold = self._books.queue.classes[key].hold
+        if hold is None or not hold.places:
+            return True
+        wanted = _wanted(facts)
+        if wanted not in self._unreached:
+            tied = self._books.endpoints.tied.values()
+            self._unreached[wanted] = self._books.workers.unreached(facts, tied)
+        return any(self._has_slot(name) and name not in self._unreached[wanted] for name in hold.places)
+
     def _has_slot(self, name: str) -> bool:
         endpoints = self._books.endpoints
         return endpoints.is_usable(name) and self._books.in_flight.get(name, 0) < endpoints.views[name].slots
+
+
+def _wanted(facts: TaskFacts) -> tuple[object, ...]:
+    """What a task needs of its worker: equal for tasks that suit the same ones."""
+    return (facts.kind, facts.requires, facts.worker, facts.repo)

@@ -21,7 +21,7 @@ import heapq
 
 import msgspec
 
-from ostler.domain.decision import Decision, Hold, Route
+from ostler.domain.decision import Decision, Hold, Route, Verdict
 from ostler.domain.event import Event, Scalar
 from ostler.domain.fleet import FleetSnapshot, ModelAt
 from ostler.domain.states import TaskState, Wait, WaitCode
@@ -115,8 +115,7 @@ def _serve(turn: Turn, fleet: _Fleet, key: ClassKey, task_id: str) -> bool:
         return live.serve(turn, fleet.snapshot, key, task_id)
     task = books.tasks[task_id]
     started_us = books.clock.stopwatch_us()
-    request = route_request(books, task, turn.now_ms, generation=task.generation + 1)
-    verdict = decide(request, fleet.snapshot(), books.policy)
+    verdict = _decided(turn, fleet, task)
     decided_us = max(0, books.clock.stopwatch_us() - started_us)
     if isinstance(verdict, Hold):
         return _hold(turn, key, task, verdict)
@@ -127,7 +126,7 @@ def _serve(turn: Turn, fleet: _Fleet, key: ClassKey, task_id: str) -> bool:
         return _hold(turn, key, task, _plan_hold(turn, task, verdict.decision, later_ms))
     session_id = _match(turn, task, verdict)
     if session_id is None:
-        hold = _worker_hold(turn, task, verdict.decision)
+        hold = _worker_hold(turn, task, verdict)
         _note(turn, task, hold.wait)
         # A worker may free up, or the route may move to an endpoint whose host has one.
         joins = (WORKERS,) if hold.wait.code is WaitCode.NO_WORKER else ()
@@ -135,6 +134,24 @@ def _serve(turn: Turn, fleet: _Fleet, key: ClassKey, task_id: str) -> bool:
         return False
     _assign(turn, task, verdict.decision, session_id, decided_us)
     return True
+
+
+def _decided(turn: Turn, fleet: _Fleet, task: Task) -> Verdict:
+    """Where it runs: best where somebody who is free reaches the model; while nobody does, where it would be best."""
+    books = turn.books
+    request = route_request(books, task, turn.now_ms, generation=task.generation + 1)
+    unreached = books.workers.unreached(task.facts, books.endpoints.tied.values())
+    if unreached:
+        at_hand = msgspec.structs.replace(request, unreached=unreached)
+        verdict = decide(at_hand, fleet.snapshot(), books.policy)
+        if isinstance(verdict, Route):
+            return verdict
+        if verdict.wait.code is WaitCode.CAPACITY and any(
+            name in books.endpoints.tied and name not in unreached for name in verdict.blocked_on
+        ):  # only slots are missing where somebody is free, and free workers where slots are
+            slot = slot_of(task.facts.kind)
+            return msgspec.structs.replace(verdict, blocked_on=(slot, *verdict.blocked_on), places=verdict.blocked_on)
+    return decide(request, fleet.snapshot(), books.policy)
 
 
 def _plan_hold(turn: Turn, task: Task, decision: Decision, later_ms: int) -> Hold:
@@ -153,17 +170,29 @@ def _match(turn: Turn, task: Task, verdict: Route) -> str | None:
     return books.workers.match(task.facts, spec, repo_host)
 
 
-def _worker_hold(turn: Turn, task: Task, decision: Decision) -> Hold:
-    books, facts = turn.books, task.facts
+def _worker_hold(turn: Turn, task: Task, verdict: Route) -> Hold:
+    books, facts, decision = turn.books, task.facts, verdict.decision
     spec = books.endpoints.views[decision.selected_endpoint].spec if decision.selected_endpoint else None
-    if books.workers.could_match(facts, spec):
+    tied = [books.endpoints.tied[name] for name in verdict.places if name in books.endpoints.tied]
+    unreached = books.workers.unreached(facts, tied)
+    if unreached and len(unreached) < len(tied):
+        code, detail = WaitCode.CAPACITY, "no model that a free worker reaches has a free slot"
+    elif books.workers.could_match(facts, spec):
         code, detail = WaitCode.CAPACITY, f"every worker slot for {facts.kind.value} work is taken"
     else:
         code, detail = WaitCode.NO_WORKER, _missing_worker(turn, task)
     wait = Wait(code=code, since_ms=_since(turn, task, code), detail=detail)
-    blocked_on = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
-    # The model it would use is wanted, although no worker is free to use it now.
-    return Hold(wait=wait, decision=decision, blocked_on=blocked_on, wishes=wishes_of(turn, Route(decision=decision)))
+    # A slot that becomes free where a model runs helps as well, if somebody who is free already is there.
+    beside = [spec.name for spec in tied] if facts.kind is not TaskKind.AGENT else []
+    selected = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
+    return Hold(
+        wait=wait,
+        decision=decision,
+        blocked_on=tuple(dict.fromkeys((*selected, *beside))),
+        # The model it would use is wanted, although no worker is free to use it now.
+        wishes=wishes_of(turn, Route(decision=decision)),
+        places=verdict.places if facts.kind is not TaskKind.AGENT else (),
+    )
 
 
 def _batch_hold(turn: Turn, task: Task, decision: Decision) -> Hold:

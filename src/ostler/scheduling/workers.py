@@ -6,6 +6,7 @@ then by name, so that equal states give equal matches. O(workers on that host, a
 before the first one that suits).
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -54,6 +55,7 @@ class Workers:
         """The newest report of each host, by all names of it."""
         self._free = {kind: FreeWorkers() for kind in TaskKind}
         self._instances: dict[str, str] = {}
+        self._builtin: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.states)
@@ -70,6 +72,8 @@ class Workers:
             self.states[session.id] = WorkerState(session=session, busy={}, attempts={}, seen_ms=now_ms)
         if session.offer.instance:
             self._instances[session.offer.instance] = session.id
+        if session.offer.builtin:
+            self._builtin.add(session.id)
         self._index(session.id)
 
     def of_instance(self, instance: str) -> WorkerState | None:
@@ -128,6 +132,22 @@ class Workers:
         state = self.states.get(session_id)
         return state is not None and session_id in self._free[facts.kind] and _suits(state, facts, None)
 
+    def unreached(self, facts: TaskFacts, tied: Iterable[EndpointSpec]) -> frozenset[str]:
+        """Those of the endpoints tied to their machine that no worker reaches who has a slot free for it. Empty while
+        nobody has: then it is not the place that matters. O(endpoints).
+        """
+        free = self._free[facts.kind]
+        if facts.kind is TaskKind.AGENT or not len(free):
+            return frozenset()
+        if any(one in free and _suits(self.states[one], facts, None) for one in self._builtin):
+            return frozenset()
+        hosts: dict[str, bool] = {}
+        for spec in tied:
+            if spec.host not in hosts:
+                there = free.on(spec.host)
+                hosts[spec.host] = any(_suits(self.states[one], facts, None) for one, _ in there)
+        return frozenset(spec.name for spec in tied if not hosts[spec.host])
+
     def could_match(self, facts: TaskFacts, endpoint: EndpointSpec | None) -> bool:
         """Whether any joined worker could run it once it has a free slot."""
         return any(
@@ -151,6 +171,7 @@ class Workers:
 
     def _forget(self, session_id: str) -> None:
         state = self.states[session_id]
+        self._builtin.discard(session_id)
         for free in self._free.values():
             free.put(session_id, 0, "", state.hosts())
         for host in state.hosts():
@@ -183,7 +204,12 @@ def _suits(state: WorkerState, facts: TaskFacts, endpoint: EndpointSpec | None) 
     if endpoint is None or offer.builtin or not endpoint.local:
         return True
     # A loopback address means another machine to every worker but those of its host (and the hub's own).
-    return endpoint.host in state.hosts() or not _is_loopback(endpoint.url)
+    return endpoint.host in state.hosts() or not is_tied(endpoint)
+
+
+def is_tied(endpoint: EndpointSpec) -> bool:
+    """Whether the address of an endpoint means another machine to every worker but those of its host."""
+    return endpoint.local and _is_loopback(endpoint.url)
 
 
 @lru_cache(maxsize=1024)
