@@ -1,6 +1,8 @@
 """The hub at a glance: counts, groups of waiting work, the ladder, and why nothing runs."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
@@ -10,7 +12,9 @@ from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Complexity, TaskKind, TaskSpec
 from ostler.domain.work import Finished
 from ostler.hub.live_desk import LiveDesk
+from ostler.hub.status import every_group, wait_groups
 from ostler.hub.views import HubStatus
+from ostler.scheduling.books import Books
 from tests.hub.house import House, house
 from tests.scheduling.live_rig import call_facts
 from tests.scheduling.rig import cloud, local, three_tiers
@@ -180,12 +184,41 @@ async def test_groups_of_waiting_work_count_every_queued_task_once() -> None:
         await built.hub.link.join(OFFER)
         status = await built.hub.status()
         books = built.pump.scheduler.books
-        queued = [task.id for task in books.tasks.values() if task.state.value == "queued"]
 
-        assert sum(group.count for group in status.waiting) == len(queued) > 0
-        assert {group.example for group in status.waiting} <= set(queued)
+        assert sum(group.count for group in status.waiting) == len(queued(books)) > 0
+        assert {group.example for group in status.waiting} <= set(queued(books))
         assert all(
             group.wait.code.value == "deps" or group.wait == books.queue.wait_of(group.example) or group.count > 1
             for group in status.waiting
             if group.example in books.queue
         )
+
+
+async def test_what_waits_outside_of_the_queue_is_seen_beside_live_calls() -> None:
+    """Calls wait in the same queue: they hide no task that waits for another one or is paused, and none is counted
+    twice when the last of those is in the queue again.
+    """
+    async with house() as built:
+        await built.hub.endpoints.add(local("gpu"))
+        desk = LiveDesk(built.pump)
+        await built.hub.submit([chat("a"), chat("b"), command("c", needs=("a",)), command("d")])
+        await built.hub.pause("d")
+        await desk.admit(live("c1"))
+        calls = [asyncio.create_task(desk.admit(live(f"w{number}"))) for number in range(2)]
+        await asyncio.sleep(0)
+        books = built.pump.scheduler.books
+        verbs: list[Callable[[], Awaitable[object]]] = [partial(built.hub.resume, "d"), partial(built.hub.cancel, "c")]
+        for verb in verbs:
+            by_hand = wait_groups(books, books.tasks.values())
+            seen = every_group(books)
+            assert sum(group.count for group in seen) == sum(group.count for group in by_hand) == len(queued(books))
+            assert {group.wait.code for group in seen} == {group.wait.code for group in by_hand}
+            await verb()
+        assert sum(group.count for group in every_group(books)) == len(queued(books)) == 3
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
+def queued(books: Books) -> list[str]:
+    return [task.id for task in books.tasks.values() if task.state.value == "queued"]

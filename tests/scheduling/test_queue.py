@@ -246,7 +246,8 @@ class Queue(RuleBasedStateMachine):
                 else:
                     self.queue.hold(key, HOLD, names)
                     self.held.add(key)
-                    self.watched[key] |= set(names)
+                    is_parked = any(self.key_of[name] == key for name in self.parked)
+                    self.watched[key] = set(names) | (self.watched[key] if is_parked else set())
                     break
 
     @precondition(lambda self: self.parked)

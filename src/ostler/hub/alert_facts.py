@@ -64,17 +64,17 @@ def facts_of(
 ) -> Facts:
     """A hub at this instant. `limits_known`: limits and whose they are that alerts are raised about."""
     hour = counted.hour.total(now_ms)
-    tasks = list(books.tasks.values())
-    asking = [task for task in tasks if task.state is TaskState.NEEDS_HUMAN]
+    tasks = books.tasks
+    asking = tuple(tasks.in_state(TaskState.NEEDS_HUMAN).values())
     return Facts(
         now_ms=now_ms,
-        queued=sum(task.state is TaskState.QUEUED for task in tasks),
+        queued=len(tasks.in_state(TaskState.QUEUED)),
         workers=len(books.workers),
         worker_needed=worker_seen or bool(tasks),
         needs_human=len(asking),
         needs_human_example=min((task.id for task in asking), default=""),
         unanswered=dict(_unanswered(asking, now_ms)),
-        stuck={task.id: _silent_ms(task, signs, now_ms) for task in tasks if task.state in _SILENT},
+        stuck={task.id: _silent_ms(task, signs, now_ms) for task in tasks.in_any(_SILENT)},
         tiers_down=dict(books.tier_down_since),
         succeeded=hour[SUCCEEDED],
         failed=hour[FAILED],

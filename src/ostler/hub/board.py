@@ -29,13 +29,8 @@ GIVEN_UP_MS = 24 * 3_600_000
 
 def home(books: Books, status: HubStatus, given_up: Sequence[Task], now_ms: int) -> Home:
     """The bands of this moment. `given_up`: the newest tasks that ended badly."""
-    leased, stuck, paused = [], [], 0
-    for task in books.tasks.values():
-        if task.state in LEASED_STATES:
-            leased.append(task)
-        elif task.state is TaskState.NEEDS_HUMAN:
-            stuck.append(task)
-        paused += task.paused
+    leased = list(books.tasks.in_any(sorted(LEASED_STATES)))
+    stuck = list(books.tasks.in_state(TaskState.NEEDS_HUMAN).values())
     shown = heapq.nsmallest(ROWS_MAX, leased, key=lambda task: (task.started_ms or task.updated_ms, task.id))
     hosts, queues = host_views(books, now_ms), model_queues(books, now_ms)
     needs = [*_asking(stuck), *_fleet_needs(books, status, hosts), *_budget_needs(books, now_ms)]
@@ -48,7 +43,7 @@ def home(books: Books, status: HubStatus, given_up: Sequence[Task], now_ms: int)
         waiting=tuple(_waiting(hosts, queues, group) for group in status.waiting),
         running_count=len(leased),
         waiting_count=sum(group.count for group in status.waiting),
-        paused_count=paused,
+        paused_count=len(books.tasks.paused),
         now_ms=now_ms,
     )
 

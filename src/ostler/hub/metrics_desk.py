@@ -11,11 +11,11 @@ from ostler.budget.limits import standing
 from ostler.domain.fleet import BreakerState
 from ostler.domain.limits import Limit, ScopeKind, Unit
 from ostler.domain.money import MICRO_USD_PER_USD
-from ostler.domain.states import TaskState
 from ostler.hub.alert_desk import AlertDesk
 from ostler.hub.loop_views import LoopList
 from ostler.hub.pump import Pump
 from ostler.hub.service_info import HubInfo
+from ostler.hub.status import every_group
 from ostler.routing.availability import available_tiers
 from ostler.scheduling.books import Books
 from ostler.scheduling.host_views import HostView, host_views
@@ -76,12 +76,12 @@ Value = tuple[str, Key, float]
 
 def _tasks(books: Books, now_ms: int) -> Iterator[Value]:
     oldest: dict[str, int] = {}
-    for task in books.tasks.values():
-        yield "ostler_tasks", (task.state.value,), 1
-        wait = (books.queue.wait_of(task.id) or task.wait) if task.state is TaskState.QUEUED else None
-        if wait is not None:
-            yield "ostler_queue", (wait.code.value,), 1
-            oldest[wait.code.value] = min(wait.since_ms, oldest.get(wait.code.value, now_ms))
+    for state, count in books.tasks.counts().items():
+        yield "ostler_tasks", (state.value,), count
+    for group in every_group(books):
+        code, since_ms = group.wait.code.value, group.wait.since_ms
+        yield "ostler_queue", (code,), group.count
+        oldest[code] = min(since_ms, oldest.get(code, now_ms))
     for reason, since_ms in oldest.items():
         yield "ostler_queue_oldest_seconds", (reason,), max(0, now_ms - since_ms) / _MS
 

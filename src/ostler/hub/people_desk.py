@@ -21,9 +21,9 @@ class PeopleDesk:
         self._store = store
 
     async def questions(self, owner: str | None = None) -> QuestionList:
-        """What needs a person: the nearest deadline first, then the oldest. O(open tasks)."""
-        tasks = self._pump.scheduler.books.tasks.values()
-        asked = (asked_of(task) for task in tasks if task.state is TaskState.NEEDS_HUMAN)
+        """What needs a person: the nearest deadline first, then the oldest. O(those)."""
+        tasks = self._pump.scheduler.books.tasks.in_state(TaskState.NEEDS_HUMAN).values()
+        asked = map(asked_of, tasks)
         theirs = [one for one in asked if owner is None or one.owner in ("", owner)]
         return QuestionList(questions=tuple(sorted(theirs, key=urgency)), now_ms=self._pump.clock.now_ms())
 

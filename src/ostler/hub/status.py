@@ -16,9 +16,9 @@ from ostler.scheduling.books import Books
 
 
 def status(pump: Pump, info: HubInfo, calls: CallTotals) -> HubStatus:
-    """The state of this moment. O(open tasks)."""
+    """The state of this moment. As `every_group`; where nothing runs and something is open, O(open tasks)."""
     books, now_ms = pump.scheduler.books, pump.clock.now_ms()
-    counts = Counter(task.state.value for task in books.tasks.values())
+    counts = Counter({state.value: count for state, count in books.tasks.counts().items()})
     running = sum(counts[state.value] for state in LEASED_STATES)
     counts.update(books.ended)
     waiting = every_group(books)
@@ -52,7 +52,7 @@ def wait_groups(books: Books, tasks: Iterable[Task]) -> tuple[WaitGroup, ...]:
 
 def every_group(books: Books) -> tuple[WaitGroup, ...]:
     """All queued tasks, likewise. Those of a class wait for the same thing: the class is counted, not its tasks.
-    O(tasks outside of the queue + classes + parked tasks).
+    O(classes + parked tasks), and where some wait outside of the queue O(queued tasks).
     """
     return _grouped((*_outside(books), *_inside(books)))
 
@@ -92,9 +92,11 @@ def _one_by_one(books: Books, tasks: Iterable[Task]) -> Iterator[_Waiting]:
 
 def _outside(books: Books) -> Iterator[_Waiting]:
     """Tasks that wait for something else than a place: others, a person, a plan."""
-    queue = books.queue
-    for task in books.tasks.values():
-        if task.state is TaskState.QUEUED and task.wait is not None and task.id not in queue:
+    queue, queued = books.queue, books.tasks.in_state(TaskState.QUEUED)
+    if len(queued) == len(queue) - len(books.calls.waiting):
+        return  # all of them are in the queue, and nothing else but calls
+    for task in queued.values():
+        if task.wait is not None and task.id not in queue:
             yield task.id, 1, task.wait, None
 
 

@@ -30,6 +30,7 @@ from ostler.scheduling.endpoints import Endpoints
 from ostler.scheduling.exploring import Exploration
 from ostler.scheduling.followed import Followed
 from ostler.scheduling.hosts import Hosts
+from ostler.scheduling.open_tasks import OpenTasks
 from ostler.scheduling.paths import Paths
 from ostler.scheduling.queue import WaitingQueue
 from ostler.scheduling.timers import Timers
@@ -55,7 +56,7 @@ class Books:
         self.policy = policy
         self.clock = clock
         """For the stopwatch only; instants come with each signal."""
-        self.tasks: dict[str, Task] = {}
+        self.tasks = OpenTasks()
         """Every task that is not final."""
         self.attempts: dict[str, Attempt] = {}
         """The newest attempt of each leased task."""
@@ -190,7 +191,7 @@ class Turn:
     ) -> UpdateTask:
         """The command for a transition; `after` is the truth from now on."""
         if after.state in FINAL_STATES:
-            self.books.tasks.pop(after.id, None)
+            self.books.tasks.drop(after.id)
             self.books.paths.drop(after.id)
             self.books.unplanned.pop(after.id, None)
             self.books.attempts.pop(after.id, None)

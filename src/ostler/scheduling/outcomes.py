@@ -378,7 +378,7 @@ def refused(turn: Turn, task_id: str, generation: int, result: Refused) -> None:
     if mine is not None:
         forget(turn, mine)
     books.attempts.pop(task_id, None)
-    books.tasks.pop(task_id, None)
+    books.tasks.drop(task_id)
     if row is None or row.state is TaskState.SUCCEEDED or row.finished_ms is not None:
         if row is not None:
             settle_dependents(turn, row)
