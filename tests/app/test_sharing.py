@@ -260,6 +260,17 @@ async def test_what_runs_on_is_not_given_back() -> None:
     assert table.rows["own"].claims == {"gpu:11434": Claim(total=4, held=2, used=2)}
 
 
+async def test_who_leads_no_more_leaves_its_row_as_it_is() -> None:
+    """It is the next leader's, or ends by itself."""
+    table = Table()
+    pool = Pool(table)
+    await until(lambda: pool.slots() == 4, "all slots")
+    await pool.keeper.stop(pool.rig, give_back=False)
+
+    assert table.held() == 4
+    assert table.is_closed
+
+
 async def test_without_the_right_nobody_counts(capsys: pytest.CaptureFixture[str]) -> None:
     """All is as with one pool, and it is said."""
     table = Table()

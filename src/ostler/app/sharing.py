@@ -98,15 +98,18 @@ class Sharing:
         """Begin to ask, before any endpoint is called."""
         self._task = asyncio.create_task(self._run(actor))
 
-    async def stop(self, actor: Actor) -> None:
-        """Give back all that is not in use: what remote workers run may end after this hub. Safe to repeat."""
+    async def stop(self, actor: Actor, *, give_back: bool = True) -> None:
+        """Give back all that is not in use: what remote workers run may end after this hub. Without `give_back` the row
+        is left to the next leader, or to its end. Safe to repeat.
+        """
         if self._task is None:
             return
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
         try:
-            await self._give_back(actor)
+            if give_back:
+                await self._give_back(actor)
         except StoreError:
             return  # the row ends by itself
         finally:

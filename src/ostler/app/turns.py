@@ -271,7 +271,8 @@ class _Turns:
     async def left(self) -> None:
         """See `serve.Company`."""
         if self._sharing is not None and self._parts is not None:
-            await self._sharing.stop(self._parts.pump)
+            # Who was cut off from the database does not wait for it once more.
+            await self._sharing.stop(self._parts.pump, give_back=not self._parts.pump.why_closed())
         self._parts = self._sharing = None
 
     def _as_it_is(self) -> HubRow:
