@@ -320,6 +320,20 @@ def test_asked_to_leave_a_model_goes_when_idle() -> None:
     assert isinstance(machine.finish(1, now_ms)[0], UnloadStarted)
 
 
+def test_a_model_that_is_leaving_is_loaded_again_once_it_is_gone() -> None:
+    """Also where there is room for it twice."""
+    machine = host()
+    now_ms = loaded(machine, "mid")
+    assert isinstance(machine.expire("mid", now_ms)[0], UnloadStarted)
+
+    assert machine.submit(call(1, "mid"), now_ms + 1) == []
+    assert (names(machine, "unloading"), names(machine, "loading")) == (["mid"], [])
+    gone, again = machine.advance(now_ms + 1000)
+    assert isinstance(gone, UnloadEnded)
+    assert isinstance(again, LoadStarted)
+    assert again.at_ms == now_ms + 1000
+
+
 def test_a_client_that_hangs_up_during_a_load_ends_the_load() -> None:
     """Its memory is free only after the unload; the next in the queue then has its turn."""
     machine = host()

@@ -228,6 +228,8 @@ class HostModel:
             return True
         if same_model is not None:
             self._evict(head, same_model, UnloadCause.RELOADED)
+        elif going := [resident for resident in residents.unloading if resident.spec.key == head.call.model]:
+            head.awaited = going  # a model is in memory once
         elif head.out_of_memory and (residents.ready or residents.unloading):
             head.awaited = [*residents.ready.values(), *residents.unloading]
             for resident in list(residents.ready.values()):

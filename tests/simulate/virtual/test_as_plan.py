@@ -1,7 +1,7 @@
 """Runs judged by what judges plans: the independent checker, the bounds, and plans of the same instance."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ostler.domain.policy import Policy
@@ -71,6 +71,7 @@ def test_cloud_calls_are_placed_at_their_endpoint() -> None:
 
 
 @settings(max_examples=40, deadline=None)
+@example(seed=55, name="warm-first", hosts={"box": 20, "twin": 44}, sigma=0.5)  # asked for again while it was leaving
 @given(
     seed=st.integers(0, 10_000),
     name=st.sampled_from(POLICIES),
