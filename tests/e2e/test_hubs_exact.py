@@ -5,6 +5,7 @@ The server behind them is real HTTP and counts for itself what it is given.
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
@@ -82,6 +83,8 @@ class Callers:
     def _call(self, url: str, each: int) -> None:
         for _ in range(each):
             self.statuses.append(called(url))
+            if self.statuses[-1] == 503:  # it says to come back later; at once there may be who just died
+                time.sleep(1)
 
     def all(self) -> dict[int, int]:
         """How often each status came, when all are done."""
@@ -121,8 +124,7 @@ def test_hubs_of_a_pool_together_never_send_more_than_the_slots(ground: Ground) 
         statuses = callers.all()
 
         assert ground.counts.most == SLOTS
-        # Each caller may have had one on its way, and sent the next to the socket of a process that was still dying.
-        assert statuses[200] >= 30 - 12
+        assert statuses[200] >= 30 - 6  # each caller may have had one on its way
         assert statuses.keys() <= {200, 503}
         assert ground.counts.now == 0
     finally:
