@@ -1,7 +1,7 @@
 """A hub put together over a store: everything that was accepted goes on, in whatever state the last one left it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +24,7 @@ from ostler.domain.states import FINAL_STATES, Failure, FailureClass, TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.domain.work import Finished, Report, Started
 from ostler.fleet.drivers import DriverSet
+from ostler.hub import committer as committing
 from ostler.hub.accept import new_tasks
 from ostler.hub.gateway_views import KeyWish
 from ostler.hub.link import LocalLink
@@ -69,9 +70,19 @@ class KeptStore(MemoryStore):
         record.task = msgspec.structs.replace(record.task, not_before_ms=TIMING.now_ms())
 
 
-async def started(store: KeptStore, drivers: Drivers | None = None) -> HubParts:
-    chosen = Chosen(profile=load_profile("three-tiers", {"HOME": "/nowhere"}, cwd=Path("/")))
-    return await HubParts.start(chosen, store, cast("DriverSet", drivers or Drivers()), TIMING)
+async def started(
+    store: KeptStore,
+    drivers: Drivers | None = None,
+    *,
+    endpoints: bool = False,
+    closed_because: Callable[[], str] | None = None,
+) -> HubParts:
+    profile = load_profile("three-tiers", {"HOME": "/nowhere"}, cwd=Path("/"))
+    if endpoints:
+        catalog = msgspec.structs.replace(profile.policy.catalog, endpoints={"gpu": local("gpu")})
+        profile = msgspec.structs.replace(profile, policy=msgspec.structs.replace(profile.policy, catalog=catalog))
+    given = cast("DriverSet", drivers or Drivers())
+    return await HubParts.start(Chosen(profile=profile), store, given, TIMING, closed_because=closed_because)
 
 
 def command(task_id: str, **fields: object) -> TaskSpec:
@@ -86,6 +97,46 @@ def finished(task_id: str, failure: FailureClass | None = None) -> Finished:
 async def join(parts: HubParts, name: str, *, builtin: bool = False, slots: int = 9) -> Session:
     offer = WorkerOffer(name=name, host=name, slots={TaskKind.COMMAND: slots}, builtin=builtin)
     return await parts.hub.link.join(offer)
+
+
+class LeavingStore(KeptStore):
+    """Goes away after some commits, and stays away."""
+
+    def __init__(self, commits: int) -> None:
+        super().__init__()
+        self.commits = commits
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        self.commits -= 1
+        if self.commits < 0:
+            raise StoreError("the database does not answer")
+        return await super().apply(commands)
+
+
+@pytest.mark.parametrize("commits", range(5))
+async def test_a_hub_that_cannot_start_leaves_nothing_running(commits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever its store goes away: nothing probes or loads any more, as the process may lead again later, and the
+    store is closed. The simulated world saw what was left of such a start change what is loaded, two leaders later.
+    """
+    monkeypatch.setattr(committing, "RETRY_DELAYS_S", (0.0,))
+    store, drivers = LeavingStore(commits), Drivers()
+    before = asyncio.all_tasks()
+    try:
+        parts = await started(store, drivers, endpoints=True)
+    except StoreError:
+        assert asyncio.all_tasks() == before
+        assert (store.closings, drivers.closed) == (1, 1)
+    else:
+        await parts.stop()
+        assert commits >= 2, "a start makes commits"
+
+
+async def test_a_hub_whose_lease_ended_while_it_started_orders_nothing() -> None:
+    """What it may do is asked from its first moment on."""
+    store = KeptStore()
+    parts = await started(store, closed_because=lambda: "another one leads")
+    assert parts.pump.why_closed() == "another one leads"
+    await parts.stop()
 
 
 async def left_in_every_state(store: KeptStore) -> Session:

@@ -106,6 +106,8 @@ class Site(Owner):
         self.parts: HubParts | None = None
         """While it leads and listens."""
         self.face: Face | None = None
+        self.freezes = 0
+        """How often it was frozen."""
         self.closed_because: Callable[[], str] = lambda: ""
         self.main = self.begin(self._run())
 
@@ -156,8 +158,10 @@ class Site(Owner):
     async def _serve(self, handle: Handle, holding: asyncio.Task[None]) -> None:
         world = self._world
         drivers = cast("DriverSet", HouseDrivers(world.house, self.timing))
-        parts = await HubParts.start(Chosen(profile=world.profile), cast("Any", handle), drivers, self.timing)
-        parts.pump.closed_because = self.closed_because
+        chosen = Chosen(profile=world.profile)
+        parts = await HubParts.start(
+            chosen, cast("Any", handle), drivers, self.timing, closed_because=self.closed_because
+        )
         limits = DriverSettings()
         failures = world.profile.hub.sign_in_failures_per_minute
         sign_ins = SignIns(failures, Monotonic.monotonic, parts.hub.metrics.metering.refused)
@@ -172,8 +176,10 @@ class Site(Owner):
                 raise fatal.result()
         finally:
             if not self.dead:
-                stopping = asyncio.create_task(self._stop(gateway, parts))
+                freezes, stopping = self.freezes, asyncio.create_task(self._stop(gateway, parts))
                 done, _ = await asyncio.wait([stopping], timeout=STOP_BOUND_S)
+                if not done and self.freezes != freezes:  # while it is frozen it can end nothing
+                    done, _ = await asyncio.wait([stopping], timeout=STOP_BOUND_S)
                 if not done and not self.dead:
                     world.floor.say(f"{self} should end, and had not after {STOP_BOUND_S:g} s")
                 elif done:

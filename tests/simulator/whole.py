@@ -221,6 +221,7 @@ class WholeWorld(World):
             site.kill()
         elif fault.kind is Kind.PAUSE_HUB:
             site.frozen = True
+            site.freezes += 1
             await asyncio.sleep(fault.for_s)
             if site.frozen:
                 thaw(site)

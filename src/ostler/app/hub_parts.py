@@ -82,15 +82,24 @@ class HubParts:
 
     @classmethod
     async def start(
-        cls, chosen: Chosen, store: Store, drivers: DriverSet, timing: Timing, *, shared: bool = False
+        cls,
+        chosen: Chosen,
+        store: Store,
+        drivers: DriverSet,
+        timing: Timing,
+        *,
+        shared: bool = False,
+        closed_because: Callable[[], str] | None = None,
     ) -> Self:
-        """Take up what the store holds and begin to probe. `shared`: no endpoint is called before it is said how
-        many of its slots are this pool's (see `sharing`).
+        """Take up what the store holds and begin to probe; when that fails nothing of it goes on, and the store is
+        closed. `shared`: no endpoint is called before it is said how many of its slots are this pool's (see `sharing`).
+        `closed_because`: why nothing may be begun any more, as of a lease that ended; empty while it may.
         """
         policy = chosen.profile.policy
         work = await store.open_work()
         pump = Pump(Scheduler(policy, timing), store, timing)
-
+        if closed_because is not None:
+            pump.closed_because = closed_because
         if shared:
             pump.tell(SlotsShared(shares={}))
 
@@ -124,23 +133,32 @@ class HubParts:
             pump.observers.append(lambda applied: log.write(events_of(applied)))
         parts.traces = TraceParts(pump, chosen.profile.telemetry, parts.hub.metrics.metering, os.environ)
         parts.hub.board.savings = parts._savings_of(chosen.profile)
-        pump.start()
-        parts.hub.gateway.keep_calls_ms = chosen.profile.gateway.keep_calls_ms
-        parts.follow_agents(chosen.profile.agents)
-        parts.hub.attempt_keys.enabled = chosen.profile.gateway.enabled
-        await parts.hub.gateway.start()
-        await parts.hub.attempt_keys.take_up(work.tasks)
-        await parts.hub.patterns.start(shipped_kinds())
-        await parts._take_up(work, tuple(policy.catalog.endpoints.values()))
         parts.alerts = AlertParts(parts.hub.alerts, chosen.profile, os.environ)
-        await parts.hub.alerts.start()
-        parts.hub.metrics.enabled = chosen.profile.telemetry.metrics
-        parts.janitor.keep_events_ms = chosen.profile.telemetry.keep_events_ms
-        parts.janitor.keep_tasks_ms = chosen.profile.hub.keep_tasks_ms
-        parts.janitor.start()
-        parts.hub.loops.runner.rules = loop_rules(chosen.profile)
-        await parts.hub.loops.runner.start()
+        try:
+            await parts._begin(chosen.profile, work)
+        except Exception:  # boundary: whatever it was, a hub that did not start must not go on probing and loading
+            await parts.stop()
+            raise
         return parts
+
+    async def _begin(self, profile: LoadedProfile, work: OpenWork) -> None:
+        """Put the rules in force and start everything, the restored work last but what looks after it."""
+        hub = self.hub
+        self.pump.start()
+        hub.gateway.keep_calls_ms = profile.gateway.keep_calls_ms
+        self.follow_agents(profile.agents)
+        hub.attempt_keys.enabled = profile.gateway.enabled
+        await hub.gateway.start()
+        await hub.attempt_keys.take_up(work.tasks)
+        await hub.patterns.start(shipped_kinds())
+        await self._take_up(work, tuple(profile.policy.catalog.endpoints.values()))
+        await hub.alerts.start()
+        hub.metrics.enabled = profile.telemetry.metrics
+        self.janitor.keep_events_ms = profile.telemetry.keep_events_ms
+        self.janitor.keep_tasks_ms = profile.hub.keep_tasks_ms
+        self.janitor.start()
+        hub.loops.runner.rules = loop_rules(profile)
+        await hub.loops.runner.start()
 
     def follow_agents(self, agents: AgentSettings) -> None:
         """Put the profile's rules for agents in force."""

@@ -109,11 +109,11 @@ async def run_hub(
     timing = clock()
     limits = DriverSettings(probe_timeout_ms=chosen.profile.policy.scheduler.probe_timeout_ms)
     drivers = DriverSet(os.environ, timing, limits)
-    parts = await HubParts.start(chosen, store, drivers, timing, shared=company is not None)
+    parts = await HubParts.start(
+        chosen, store, drivers, timing, shared=company is not None, closed_because=door.closed_because
+    )
     if company is not None:
         parts.hub.fellows = company.hubs
-    if door.closed_because is not None:
-        parts.pump.closed_because = door.closed_because
     guards = Guards.of(chosen.profile.hub, parts.hub.metrics.metering.refused)
     gateway = GatewayParts(parts, chosen.profile.gateway, timing, limits, public=door.public, sign_ins=guards.sign_ins)
     front = gateway.front() if chosen.profile.gateway.enabled else None
