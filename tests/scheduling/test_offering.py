@@ -265,3 +265,26 @@ def test_classes_that_no_free_worker_can_serve_are_not_asked(decisions: list[str
 
     rig.finish("t00")
     assert set(decisions) == {"t02"}
+
+
+def test_those_behind_in_a_class_wait_as_before(decisions: list[str]) -> None:
+    """The slot of a worker goes to the head; for the next one it is known already what it waits for, and why."""
+    rig = Rig()
+    rig.worker("a", chat=1)
+    rig.up(local("gpu", slots=8))
+    for number in range(4):
+        rig.chat(f"t{number}")
+    decisions.clear()
+
+    rig.finish("t0")
+    assert decisions == ["t1"]
+    wait = rig.scheduler.wait_of("t2")
+    assert wait is not None
+    assert (wait.code, wait.detail) == (WaitCode.CAPACITY, "every worker slot for chat work is taken")
+    held = rig.scheduler.books.queue.class_of("t2")
+    assert held is not None
+    assert held.hold is not None
+    assert held.hold.decision.task_id == "t2"
+    rig.tell(sig.EndpointRemoved(name="gpu"))
+    rig.finish("t1")
+    assert decisions[1:] != [], "when the fleet changes it is decided anew"

@@ -57,7 +57,7 @@ class PendingFallback(msgspec.Struct, frozen=True, kw_only=True):
 class TaskClass:
     """One class of waiting tasks."""
 
-    __slots__ = ("blocked_on", "heap", "hold", "key", "parked", "passed", "size")
+    __slots__ = ("blocked_on", "heap", "hold", "key", "parked", "passed", "size", "waited")
 
     def __init__(self, key: ClassKey) -> None:
         self.key = key
@@ -67,6 +67,10 @@ class TaskClass:
         self.hold: Hold | None = None
         self.blocked_on: tuple[str, ...] = ()
         self.parked: dict[str, PendingFallback] = {}
+        self.waited: tuple[Hold, tuple[str, ...]] | None = None
+        """Of one that was woken for a place: its hold before, and what it was blocked on. Gone once it is held again,
+        or opened because more may have changed than places.
+        """
         self.passed = 0
         """Of a class of tasks: live calls that were let run before it while it was looked at (see `turns`)."""
 
@@ -176,7 +180,7 @@ class WaitingQueue:
         """Close a class until one of `blocked_on` changes, a timer opens it, or its head changes."""
         task_class = self.classes[key]
         self._release(task_class)
-        task_class.hold = hold
+        task_class.hold, task_class.waited = hold, None
         if hold.wishes:
             self.wishing[key] = None
             self.wishes_changed = True
@@ -188,6 +192,7 @@ class WaitingQueue:
         task_class = self.classes.get(key)
         if task_class is not None:
             self._release(task_class)
+            task_class.waited = None
             self._open.add(key)
 
     def open_blocked_on(self, name: str) -> None:
@@ -221,8 +226,11 @@ class WaitingQueue:
         return frozenset(self._blocked.get(name, ()))
 
     def wake(self, key: ClassKey) -> None:
-        """The hold of a class ends, as its head is looked at now."""
-        self._release(self.classes[key])
+        """The hold of a class ends, as its head is looked at now: a place became free, nothing else has changed."""
+        task_class = self.classes[key]
+        waited = None if task_class.hold is None else (task_class.hold, task_class.blocked_on)
+        self._release(task_class)
+        task_class.waited = waited
 
     def open_all(self) -> None:
         """Open every class: the rules or the fleet changed as a whole."""

@@ -114,6 +114,8 @@ def _serve(turn: Turn, fleet: _Fleet, key: ClassKey, task_id: str) -> bool:
     if task_id in books.calls.waiting:
         return live.serve(turn, fleet.snapshot, key, task_id)
     task = books.tasks[task_id]
+    if _waits_on(turn, key, task):
+        return False
     started_us = books.clock.stopwatch_us()
     verdict = _decided(turn, fleet, task)
     decided_us = max(0, books.clock.stopwatch_us() - started_us)
@@ -133,6 +135,22 @@ def _serve(turn: Turn, fleet: _Fleet, key: ClassKey, task_id: str) -> bool:
         books.queue.hold(key, hold, (slot_of(task.facts.kind), *joins, *hold.blocked_on))
         return False
     _assign(turn, task, verdict.decision, session_id, decided_us)
+    return True
+
+
+def _waits_on(turn: Turn, key: ClassKey, task: Task) -> bool:
+    """Whether a class that waited for a worker, and was served, waits for one again: nobody who suits is free any more,
+    so it is held as before. Where hosts are managed it is decided anew, for what it wishes for.
+    """
+    books, waited = turn.books, turn.books.queue.classes[key].waited
+    if waited is None or books.hosts or not waited[0].places or books.workers.any_suits(task.facts):
+        return False
+    before, blocked_on = waited
+    detail = f"every worker slot for {task.facts.kind.value} work is taken"
+    wait = Wait(code=WaitCode.CAPACITY, since_ms=_since(turn, task, WaitCode.CAPACITY), detail=detail)
+    decision = msgspec.structs.replace(before.decision, task_id=task.id, generation=task.generation + 1)
+    _note(turn, task, wait)
+    books.queue.hold(key, msgspec.structs.replace(before, wait=wait, decision=decision), blocked_on)
     return True
 
 
