@@ -5,9 +5,11 @@ programs of the wheel are used: its own Python layer would add a user and open f
 `nobody`. It listens on a socket in its folder and, for those who need to cut a wire, on loopback.
 """
 
+import contextlib
 import importlib.util
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -36,11 +38,14 @@ def programs() -> Path:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on. Below those that the system gives to connections: one of them would be taken by
+    any connection of a test beside this one, before the program that is told of it listens.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_240, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class PostgresServer:

@@ -120,7 +120,11 @@ class Stage:
         for hub in self.hubs:
             hub.start()
         client = self.client("a")
-        patient(lambda: client.status() is not None, "the hub answers")
+        try:
+            patient(lambda: client.status() is not None, "the hub answers")
+        except StuckError as error:
+            told = "\n".join(f"{hub.name}: {hub.log.read_text(errors='replace')[-2_000:]}" for hub in self.hubs)
+            raise StuckError(f"{error}; what the hubs said:\n{told}") from None
         token = client.make_token("workers", "worker").token
         names = list(self.ports)
         for number in range(workers):
