@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from ostler.domain.errors import InvalidInputError
+from ostler.domain.live import CallRecord
 from ostler.domain.states import FailureClass, Outcome, TaskState, WaitCode
 from tests.agents.barn import LARGE, SMALL, Barn, agent, delegates_in_tree, open_barn, writes_in_tree
 from tests.agents.command_lines import needs_agents, needs_aider
@@ -23,6 +24,11 @@ def waits_for(barn: Barn, task_id: str) -> WaitCode | None:
     """Why a task waits, if it does."""
     wait = barn.task(task_id).wait
     return wait.code if wait is not None else None
+
+
+def reached(barn: Barn, task_id: str) -> list[CallRecord]:
+    """What an attempt called, of that what came to a model."""
+    return [call for call in barn.calls(task_id) if call.attempts]
 
 
 def is_of_sub_agent(call: Call) -> bool:
@@ -84,8 +90,13 @@ def test_tokens_and_money_of_a_run_are_exact(barn: Barn, runner: str) -> None:
 
     done = barn.run(agent(f"exact-{runner}", runner=runner))
 
-    until(lambda: len(barn.calls(done.task.id)) == len(barn.upstream.calls), "all calls are recorded")
-    calls = barn.calls(done.task.id)
+    # A program that ends may hang up on a call of its own before a model has it: recorded, and free.
+    until(
+        lambda: len(reached(barn, done.task.id)) == len(barn.upstream.calls),
+        lambda: f"all calls are recorded: {barn.calls(done.task.id)} of {[call.body for call in barn.upstream.calls]}",
+    )
+    calls = reached(barn, done.task.id)
+    assert all(call.status == 499 and not call.cost_micro_usd for call in barn.calls(done.task.id) if not call.attempts)
     taken = [(one.input_tokens, one.output_tokens) for call in calls for one in call.attempts]
     assert taken == [(PROMPT_TOKENS, ANSWER_TOKENS)] * len(calls)
     assert [call.cost_micro_usd for call in calls] == [PROMPT_TOKENS + 2 * ANSWER_TOKENS] * len(calls)
@@ -94,11 +105,14 @@ def test_tokens_and_money_of_a_run_are_exact(barn: Barn, runner: str) -> None:
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens) == (2 * PROMPT_TOKENS, 2 * ANSWER_TOKENS)
     key = next(row for row in barn.hub.client.keys().keys if row.name == f"agent/{done.task.id}.1")
-    assert (key.calls, key.spent_micro_usd) == (len(calls), 25 * len(calls))
+    assert key.spent_micro_usd == 25 * len(calls)
+    assert len(calls) <= key.calls <= len(barn.calls(done.task.id))
     assert {(call.status, call.model) for call in calls} == {(200, SMALL)}
     assert {call.key for call in barn.upstream.calls} == {"sk-of-the-hub"}
     why = barn.hub.client.why(done.task.id)
-    assert any(line.startswith(f"Calls of its agent: {len(calls)};") for line in why.lines), why.lines
+    assert any(line.startswith(f"Calls of its agent: {len(barn.calls(done.task.id))};") for line in why.lines), (
+        why.lines
+    )
     assert all(any(call.id in line for line in why.lines) for call in calls)
     assert any(f"{runner} " in line and "1 tool calls" in line for line in why.lines)
 

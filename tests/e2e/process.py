@@ -32,11 +32,11 @@ hub:
 """
 
 
-def until(condition: Callable[[], bool], what: str, limit_s: float = 20.0) -> None:
-    """Wait for a condition, bounded; fails with what was waited for."""
+def until(condition: Callable[[], bool], what: str | Callable[[], str], limit_s: float = 20.0) -> None:
+    """Wait for a condition, bounded; fails with what was waited for, which may be told as it is then."""
     end = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < end, f"never happened: {what}"
+        assert time.monotonic() < end, f"never happened: {what if isinstance(what, str) else what()}"
         time.sleep(0.02)
 
 
