@@ -135,7 +135,7 @@ async def test_a_model_that_the_router_does_not_have_is_named(router: Router, dr
     spec = WIRE.spec(router.fake)
     await drivers.probe(spec)
 
-    with pytest.raises(CallError, match="no model nobody to load"):
+    with pytest.raises(CallError, match="no model nobody to load; valid: a, b"):
         await drivers.load(spec, "nobody")
 
 

@@ -190,6 +190,10 @@ TASKS = st.builds(
     worker=st.one_of(st.none(), NAMES),
     repo=st.sampled_from([None, "r", "q", "z"]),
 )
+TIED = st.one_of(
+    st.builds(at, st.sampled_from(LOOPBACK_URLS), NAMES),
+    NAMES.map(lambda host: msgspec.structs.replace(local("gpu", host=host), reached_by=Reach.WORKER)),
+)
 PLACES = st.one_of(st.none(), st.just(cloud()), st.builds(at, st.sampled_from(LOOPBACK_URLS), NAMES), NAMES.map(local))
 
 
@@ -226,7 +230,7 @@ def test_the_match_is_the_best_of_all_that_suit(
 
 
 @settings(max_examples=200)
-@given(OFFERS, TASKS, st.lists(st.builds(at, st.sampled_from(LOOPBACK_URLS), NAMES), max_size=3))
+@given(OFFERS, TASKS, st.lists(TIED, max_size=3))
 def test_a_tied_endpoint_is_unreached_while_no_match_there_is_free(
     offers: list[WorkerOffer], task: TaskFacts, places: list[EndpointSpec]
 ) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from ostler.domain.calls import CallError
 from ostler.domain.catalog import normal_model
+from ostler.domain.errors import nearest
 from ostler.domain.fleet import Resident
 from ostler.domain.states import FailureClass
 
@@ -100,9 +101,8 @@ async def load(model: str, order: Order, listing: Listing) -> Resident:
         if found is not None and state in _HELD:
             return found.resident
         if found is None and refused is not None:  # its refusal says only that something was not found
-            raise CallError(
-                refused.kind, f"llama.cpp has no model {model} to load; `ostler models` tells what it lists"
-            )
+            remedy = nearest(model, [one.id for one in (await listing()).data])
+            raise CallError(refused.kind, f"llama.cpp has no model {model} to load; {remedy}")
         if state not in _COMING:
             raise refused or CallError(FailureClass.SERVER, _not_loaded(model, found))
         await asyncio.sleep(POLL_S)

@@ -15,7 +15,7 @@ _NONE: Mapping[str, Task] = MappingProxyType({})
 
 
 class OpenTasks(dict[str, Task]):
-    """A dictionary of rows. Changed by `[]=`, `del` and `pop` alone."""
+    """A dictionary of rows. Changed by `[]=`, `del` and `drop` alone."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -191,7 +191,8 @@ def _match(turn: Turn, task: Task, verdict: Route) -> str | None:
 def _worker_hold(turn: Turn, task: Task, verdict: Route) -> Hold:
     books, facts, decision = turn.books, task.facts, verdict.decision
     spec = books.endpoints.views[decision.selected_endpoint].spec if decision.selected_endpoint else None
-    tied = [books.endpoints.tied[name] for name in verdict.places if name in books.endpoints.tied]
+    places = verdict.places if facts.kind is not TaskKind.AGENT else ()  # its calls go to the gateway, from anywhere
+    tied = [books.endpoints.tied[name] for name in places if name in books.endpoints.tied]
     unreached = books.workers.unreached(facts, tied)
     if unreached and len(unreached) < len(tied):
         code, detail = WaitCode.CAPACITY, "no model that a free worker reaches has a free slot"
@@ -201,15 +202,14 @@ def _worker_hold(turn: Turn, task: Task, verdict: Route) -> Hold:
         code, detail = WaitCode.NO_WORKER, _missing_worker(turn, task)
     wait = Wait(code=code, since_ms=_since(turn, task, code), detail=detail)
     # A slot that becomes free where a model runs helps as well, if somebody who is free already is there.
-    beside = [spec.name for spec in tied] if facts.kind is not TaskKind.AGENT else []
     selected = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
     return Hold(
         wait=wait,
         decision=decision,
-        blocked_on=tuple(dict.fromkeys((*selected, *beside))),
+        blocked_on=tuple(dict.fromkeys((*selected, *(spec.name for spec in tied)))),
         # The model it would use is wanted, although no worker is free to use it now.
         wishes=wishes_of(turn, Route(decision=decision)),
-        places=verdict.places if facts.kind is not TaskKind.AGENT else (),
+        places=places,
     )
 
 

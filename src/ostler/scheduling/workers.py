@@ -139,14 +139,14 @@ class Workers:
         free = self._free[facts.kind]
         if facts.kind is TaskKind.AGENT or not len(free):
             return frozenset()
-        if any(one in free and _suits(self.states[one], facts, None) for one in self._builtin):
-            return frozenset()
+        own = any(one in free and _suits(self.states[one], facts, None) for one in self._builtin)
+        far = [spec for spec in tied if not (own and _is_the_hub_s(spec))]
         hosts: dict[str, bool] = {}
-        for spec in tied:
+        for spec in far:
             if spec.host not in hosts:
                 there = free.on(spec.host)
                 hosts[spec.host] = any(_suits(self.states[one], facts, None) for one, _ in there)
-        return frozenset(spec.name for spec in tied if not hosts[spec.host])
+        return frozenset(spec.name for spec in far if not hosts[spec.host])
 
     def could_match(self, facts: TaskFacts, endpoint: EndpointSpec | None) -> bool:
         """Whether any joined worker could run it once it has a free slot."""
@@ -199,17 +199,21 @@ def _suits(state: WorkerState, facts: TaskFacts, endpoint: EndpointSpec | None) 
         return False
     if facts.kind is TaskKind.AGENT:
         return True  # its calls go to the hub's gateway, wherever the endpoint is
-    if endpoint is not None and endpoint.reached_by is Reach.WORKER:
-        return endpoint.host in state.hosts()
-    if endpoint is None or offer.builtin or not endpoint.local:
+    if endpoint is None or not is_tied(endpoint):
         return True
-    # A loopback address means another machine to every worker but those of its host (and the hub's own).
-    return endpoint.host in state.hosts() or not is_tied(endpoint)
+    return endpoint.host in state.hosts() or (offer.builtin and _is_the_hub_s(endpoint))
 
 
 def is_tied(endpoint: EndpointSpec) -> bool:
-    """Whether the address of an endpoint means another machine to every worker but those of its host."""
-    return endpoint.local and _is_loopback(endpoint.url)
+    """Whether only workers of its host reach an endpoint: the profile says so, or its address means another machine to
+    everybody else (but to the hub's own worker).
+    """
+    return endpoint.reached_by is Reach.WORKER or (endpoint.local and _is_loopback(endpoint.url))
+
+
+def _is_the_hub_s(endpoint: EndpointSpec) -> bool:
+    """Of a tied one: whether its address is what the hub itself calls it by."""
+    return endpoint.reached_by is Reach.HUB
 
 
 @lru_cache(maxsize=1024)
