@@ -90,6 +90,7 @@ def test_tokens_and_money_of_a_run_are_exact(barn: Barn, runner: str) -> None:
 
     done = barn.run(agent(f"exact-{runner}", runner=runner))
 
+    assert len(done.attempts) == 1, done.attempts
     # A program that ends may hang up on a call of its own before a model has it: recorded, and free.
     until(
         lambda: len(reached(barn, done.task.id)) == len(barn.upstream.calls),
@@ -128,11 +129,15 @@ def test_what_a_sub_agent_calls_is_charged_to_the_task(barn: Barn, runner: str) 
     done = barn.run(agent(name, runner=runner, verify=(("grep", "-q", "Oats", "note.txt"),)), 90)
 
     assert done.task.outcome is Outcome.VERIFIED, done
+    assert len(done.attempts) == 1, done.attempts
     by_sub = [call for call in barn.upstream.calls if is_of_sub_agent(call)]
     assert len(by_sub) >= 2, [call.play for call in barn.upstream.calls]
     # A title that nobody waited for may be cut off by the end of the program.
     served = [call for call in barn.upstream.calls if not call.gave_up]
-    until(lambda: sum(call.status == 200 for call in barn.calls(name)) >= len(served), "all calls are recorded")
+    until(
+        lambda: sum(call.status == 200 for call in barn.calls(name)) >= len(served),
+        lambda: f"all calls are recorded: {barn.calls(name)} of {served}",
+    )
     calls = [call for call in barn.calls(name) if call.status == 200]
     assert {(call.task, call.model) for call in calls} == {(name, SMALL)}
     assert {call.cost_micro_usd for call in calls} == {25}

@@ -11,8 +11,9 @@ from ostler.domain.fleet import WorkerOffer
 from ostler.domain.states import FINAL_STATES, Failure, FailureClass, TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.domain.work import Assignment, Finished, Progress, Started
-from ostler.hub.link import LocalLink
+from ostler.hub.link import ALONE_LEASE_MS, LocalLink
 from ostler.scheduling.signals import Cancel, WorkerLeft
+from ostler.scheduling.timers import TimerKind
 from ostler.store.errors import StoreError
 from tests.hub.house import House, house
 from tests.hub.stores import HeldStore
@@ -90,6 +91,28 @@ async def test_another_process_of_the_daemon_counts_from_the_start() -> None:
 
         assert again.id == session.id
         assert (again.offer.life, again.offer.joins) == ("b", 1)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("builtin", [True, False])
+async def test_only_the_worker_inside_a_hub_that_is_alone_may_be_silent_for_long(alone: bool, builtin: bool) -> None:
+    """Where another hub can take over, it gives the work of the worker inside to others: it has the term of all. Every
+    answer says the same, and so does what the scheduler holds.
+    """
+    async with house() as built:
+        built.pump.alone = alone
+        session = await built.hub.link.join(WorkerOffer(name="w", host="h", slots={}, builtin=builtin))
+
+        term_ms = built.pump.scheduler.books.policy.scheduler.session_dead_ms
+        expected_ms = ALONE_LEASE_MS if alone and builtin else term_ms
+        assert expected_ms > 2 * term_ms or not (alone and builtin)
+        assert await built.hub.link.heartbeat(session.id, None) == expected_ms
+        assert (await built.hub.link.poll(session.id, 0)).lease_ms == expected_ms
+        assert built.pump.scheduler.books.timers.due_ms(TimerKind.SESSION, session.id) is not None
+        built.pump.scheduler.books.workers.set_suspect(session.id, 0)
+        (row,) = (await built.hub.workers()).workers
+        assert row.lost_ms is not None
+        assert row.lost_ms - row.session.renewed_ms == expected_ms
 
 
 async def running(built: House, offer: WorkerOffer) -> str:

@@ -60,6 +60,23 @@ def test_a_short_term_is_kept_even_before_a_worker_would_be_suspect(heartbeat_ms
     assert len(rig.scheduler.books.workers) == 0
 
 
+def test_a_lease_of_its_own_replaces_the_term() -> None:
+    """A session that says how long it may be silent is suspect like any other, lost neither before nor after that, and
+    the hub's answer to its silence tells what is left of it; the sessions beside it keep the term of all.
+    """
+    rig = with_terms(5_000, 15_000)
+    rig.worker("other")
+    offer = WorkerOffer(name="inside", host="inside", slots={TaskKind.COMMAND: 1}, builtin=True)
+    rig.tell(sig.WorkerJoined(session=Session(id="s9", offer=offer, joined_ms=0, renewed_ms=0, lease_ms=60_000)))
+    rig.pass_ms(10_000)
+    grace = {event.metadata["worker"]: event.measurements["grace_ms"] for event in rig.named("worker.suspect")}
+    assert grace == {"inside": 50_000, "other": 5_000}
+    rig.pass_ms(49_999)
+    assert [event.metadata["worker"] for event in rig.named("worker.lost")] == ["other"]
+    rig.pass_ms(1)
+    assert [event.metadata["worker"] for event in rig.named("worker.lost")] == ["other", "inside"]
+
+
 def test_each_heartbeat_starts_the_term_anew() -> None:
     """For ever, with nothing said."""
     rig = with_terms(5_000, 15_000)

@@ -317,6 +317,14 @@ def test_a_worker_speaks_to_the_link_of_the_hub(
     assert msgspec.convert(got.body, type(answer)) == answer
 
 
+def test_a_worker_elsewhere_is_never_taken_for_the_one_inside(served: ServedHub) -> None:
+    """Whatever it says of itself: that one may be silent for long, and reaches what only the hub reaches."""
+    inside = msgspec.structs.replace(samples.OFFER, builtin=True)
+
+    assert ask(served, "POST", "/hub/workers/join", msgspec.json.encode(inside), token="worker-token").status == 200
+    assert served.hub.calls == [("join", msgspec.structs.replace(samples.OFFER, builtin=False))]
+
+
 def test_a_field_of_a_newer_worker_is_ignored(served: ServedHub) -> None:
     """A worker of a newer version can speak to this hub: what it adds is not an error."""
     offer = {**msgspec.to_builtins(samples.OFFER), "gpu_count": 2}

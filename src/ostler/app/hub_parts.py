@@ -100,6 +100,7 @@ class HubParts:
         pump = Pump(Scheduler(policy, timing), store, timing)
         if closed_because is not None:
             pump.closed_because = closed_because
+            pump.alone = False
         if shared:
             pump.tell(SlotsShared(shares={}))
 

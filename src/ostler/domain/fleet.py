@@ -251,6 +251,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     renewed_ms: int
     heartbeat_ms: int = 0
     """How often the hub wants to hear of it, as of the join; 0 = three times in a lease."""
+    lease_ms: int = 0
+    """How long it may be silent before it is lost, where that is not as the policy says; 0 = as the policy says."""
     suspect_since_ms: int | None = None
 
 

@@ -15,6 +15,8 @@ from ostler.hub.pump import Pump
 from ostler.scheduling.signals import Reported, ReportsCame, WorkerJoined, WorkerLeft, WorkerRenewed
 
 MAX_POLL_MS = 30_000
+ALONE_LEASE_MS = 30 * 24 * 3_600_000
+"""Of the worker inside a hub that nobody can replace while its process lives."""
 
 
 class LocalLink:
@@ -30,6 +32,9 @@ class LocalLink:
     async def join(self, offer: WorkerOffer) -> Session:
         """Open a session, or go on with the one that this very daemon has; it is durable when this returns.
 
+        The worker inside a hub that is alone stops and goes on with it: were both away for a while (a machine that
+        slept, a disk that hung), nobody can have been given its work, so that there is no need to end any of it.
+
         Raises `ConflictError` when a later process of the daemon has joined.
         """
         now_ms = self._pump.clock.now_ms()
@@ -44,6 +49,7 @@ class LocalLink:
             joined_ms=joined_ms,
             renewed_ms=now_ms,
             heartbeat_ms=self._pump.scheduler.books.policy.scheduler.heartbeat_ms,
+            lease_ms=ALONE_LEASE_MS if offer.builtin and self._pump.alone else 0,
         )
         self._pump.outboxes[session.id] = Outbox()
         await self._pump.post(WorkerJoined(session=session))
@@ -57,13 +63,13 @@ class LocalLink:
             report = replace(report, listings=())
         await self._pump.post(WorkerRenewed(session_id=session_id, report=report))
         await self.listings.take(session_id, listings)
-        return self._lease_ms()
+        return self._lease_ms(session_id)
 
     async def poll(self, session_id: str, wait_ms: int) -> Poll:
         """Fetch the mail of a session."""
         outbox = self._known(session_id)
         wait_ms = 0 if self.listings.has_news(session_id) else min(max(0, wait_ms), MAX_POLL_MS)
-        poll = await outbox.fetch(wait_ms, self._lease_ms())
+        poll = await outbox.fetch(wait_ms, self._lease_ms(session_id))
         wanted = self.listings.ask(session_id)
         return replace(poll, watch=wanted) if wanted else poll
 
@@ -99,8 +105,10 @@ class LocalLink:
     async def close(self) -> None:
         """Nothing to close."""
 
-    def _lease_ms(self) -> int:
-        return self._pump.scheduler.books.policy.scheduler.session_dead_ms
+    def _lease_ms(self, session_id: str) -> int:
+        books = self._pump.scheduler.books
+        state = books.workers.states.get(session_id)
+        return books.lease_ms(state.session) if state is not None else books.policy.scheduler.session_dead_ms
 
     def _known(self, session_id: str) -> Outbox:
         """The mail of a session. Raises `NotFoundError` when there is no such session."""

@@ -105,7 +105,6 @@ class PulseDesk:
         return ""
 
     def _workers(self) -> tuple[PulseWorker, ...]:
-        dead_ms = self._books.policy.scheduler.session_dead_ms
         states = sorted(self._books.workers.states.values(), key=lambda state: state.session.offer.name)
         return tuple(
             PulseWorker(
@@ -114,7 +113,7 @@ class PulseDesk:
                 tasks=len(state.attempts),
                 slots=sum(state.session.offer.slots.values()),
                 seen_ms=state.seen_ms,
-                lost_ms=state.seen_ms + dead_ms if state.suspect else None,
+                lost_ms=state.seen_ms + self._books.lease_ms(state.session) if state.suspect else None,
             )
             for state in states
         )

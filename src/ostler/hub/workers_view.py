@@ -18,7 +18,7 @@ def worker_list(pump: Pump) -> WorkerList:
             busy={kind: count for kind, count in state.busy.items() if count},
             tasks=tuple(sorted(state.attempts)),
             report=state.report,
-            lost_ms=state.seen_ms + books.policy.scheduler.session_dead_ms if state.suspect else None,
+            lost_ms=state.seen_ms + books.lease_ms(state.session) if state.suspect else None,
         )
         for state in states
     )

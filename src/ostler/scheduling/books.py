@@ -16,7 +16,7 @@ from ostler.domain.clock import Clock
 from ostler.domain.commands import UpdateTask
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event, Scalar
-from ostler.domain.fleet import FleetSnapshot, ModelAt, SwapEstimate
+from ostler.domain.fleet import FleetSnapshot, ModelAt, Session, SwapEstimate
 from ostler.domain.money import MICRO_USD_PER_USD
 from ostler.domain.policy import Policy
 from ostler.domain.states import FINAL_STATES, TaskState, Wait, may_move
@@ -120,6 +120,10 @@ class Books:
             allowances=tuple(self.allowances.known.values()),
             taken_ms=now_ms,
         )
+
+    def lease_ms(self, session: Session) -> int:
+        """How long a worker may be silent before it is lost."""
+        return session.lease_ms or self.policy.scheduler.session_dead_ms
 
     def may_explore(self, now_ms: int) -> bool:
         """Whether there is money left for exploring what costs more than the best choice."""

@@ -1,8 +1,8 @@
 """The life of worker sessions: joined, silent, suspect, lost, left; and taking over after a restart of the hub.
 
 The session is what is leased, not each task. A worker that misses two heartbeats is suspect: it gets nothing new and
-keeps what it has. Only when it was not heard of for `session_dead_ms` is it lost, and all it held is taken back. The
-time between is its grace.
+keeps what it has. Only when it was not heard of for as long as its lease (`session_dead_ms`, unless the session itself
+says otherwise) is it lost, and all it held is taken back. The time between is its grace.
 
 A daemon that joins again under its lasting name goes on with its session: attempts that it says it still holds stay
 with it, the others are taken back at once, because nobody runs them any more.
@@ -93,13 +93,13 @@ def session_due(turn: Turn, session_id: str) -> None:
     if state is None:
         return
     silent_ms = turn.now_ms - state.seen_ms
-    policy = books.policy.scheduler
-    if silent_ms >= policy.session_dead_ms:
+    lease_ms = books.lease_ms(state.session)
+    if silent_ms >= lease_ms:
         _lost(turn, session_id, silent_ms)
         return
     if silent_ms >= 2 * _heartbeat_ms(turn, state) and not state.suspect:
         books.workers.set_suspect(session_id, turn.now_ms)
-        grace_ms = policy.session_dead_ms - silent_ms
+        grace_ms = lease_ms - silent_ms
         counts = {"silent_ms": silent_ms, "attempts": len(state.attempts), "grace_ms": grace_ms}
         turn.emit(_event("worker.suspect", turn.now_ms, state.session, counts))
     _watch(turn, session_id)
@@ -146,11 +146,11 @@ def _watch(turn: Turn, session_id: str) -> None:
     """Look at a session again when it would become suspect, or dead; at a suspect one with each heartbeat, so that a
     pause of the hub itself is noticed.
     """
-    books, policy = turn.books, turn.books.policy.scheduler
+    books = turn.books
     state = books.workers.states[session_id]
     heartbeat_ms = _heartbeat_ms(turn, state)
     suspect_ms = state.seen_ms + 2 * heartbeat_ms
-    dead_ms = state.seen_ms + policy.session_dead_ms
+    dead_ms = state.seen_ms + books.lease_ms(state.session)
     next_ms = suspect_ms if suspect_ms > turn.now_ms else turn.now_ms + heartbeat_ms
     due_ms = min(next_ms, dead_ms)
     books.timers.set(TimerKind.SESSION, session_id, due_ms)

@@ -4,6 +4,8 @@ A poll is stopped when its worker hangs up; an assignment that was on its way th
 it out again until the worker reports its start or its time is up.
 """
 
+from msgspec.structs import replace
+
 from ostler.domain.fleet import HostReport, Session, WorkerOffer
 from ostler.domain.work import Poll, Report
 from ostler.hub.api import HubApi
@@ -13,7 +15,8 @@ from ostler.web.call import Call
 
 async def join(api: HubApi, call: Call[WorkerOffer, NoQuery]) -> Session:
     """Join with an offer of slots and capabilities; the session is what must be renewed."""
-    return await api.link.join(call.body)
+    # The worker inside the hub does not come this way: what it may is nobody else's.
+    return await api.link.join(replace(call.body, builtin=False))
 
 
 async def heartbeat(api: HubApi, call: Call[HostReport | None, NoQuery]) -> Lease:
