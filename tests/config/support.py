@@ -223,6 +223,7 @@ budget:
   conservative_output_usd_per_mtok: 80
   equivalent_model: best-model
   output_quantile_percent: 95
+  pools: apart
   limits:
     sprint:
       scope: provider

@@ -170,6 +170,7 @@ budget:
   conservative_input_usd_per_mtok: 1
   equivalent_model: deepseek-chat
   output_quantile_percent: 95
+  pools: apart
 """
     found = money(text)
 
@@ -182,6 +183,8 @@ budget:
     }  # fmt: skip
     assert (found.unknown_price, found.equivalent) == (UnknownPrice.REFUSE, "deepseek-chat")
     assert (found.conservative_price, found.output_quantile_percent) == (Price(input=1, output=75), 95)
+    assert not found.over_pools
+    assert money("").over_pools
 
 
 @pytest.mark.parametrize(
@@ -225,6 +228,7 @@ def test_a_limit_that_cannot_work_is_told_with_its_place(text: str, parts: list[
         ("budget: {equivalent_model: claude-ops}", "did you mean 'claude-opus'?"),
         ("budget: {monthly_soft_cap: 21}", "21.00 is above the hard cap of 20.00"),
         ("budget: {output_quantile_percent: 100}", "output_quantile_percent"),
+        ("budget: {pools: apard}", "did you mean 'apart'?"),
     ],
 )
 def test_a_budget_that_cannot_work_is_refused(text: str, part: str) -> None:

@@ -34,7 +34,7 @@ from ostler.gateway.inbound import Door, Head
 from ostler.gateway.service import BusyError, Gateway
 from ostler.hub import accept, call_book, handing, link, people_desk, results, tokens
 from ostler.hub.outbox import Outbox
-from ostler.scheduling import failures
+from ostler.scheduling import failures, live
 from ostler.server import asgi, connection
 from ostler.telemetry import delivery, exporter, metrics
 from ostler.web import bodies
@@ -327,6 +327,7 @@ LIMITS: Mapping[str, Here | There] = {
     "characters of the results of a run": There(results.MAX_CHARACTERS, "MAX_CHARACTERS"),
     "characters of the name of a token or key": Here(tokens.NAME_LENGTH_MAX, _token_name),
     "bytes of a call": There(CALLS.max_body_bytes, "BodyTooLargeError"),
+    "milliseconds that a call waits for money that other pools hold": There(live.PART_WAIT_MS, "PART_WAIT_MS"),
     "calls in line": Here(CALLS.max_waiting, _in_line),
     "attempts of a call": There(CALLS.attempts, "attempts"),
     "bytes of a whole answer": Here(calls.ANSWER_BYTES_MAX, _whole_answer),

@@ -45,7 +45,7 @@ from ostler.hub.service_info import HubInfo
 from ostler.scheduling import Scheduler
 from ostler.scheduling.intake import Settled
 from ostler.scheduling.purse import name_of
-from ostler.scheduling.signals import Probed, Restored, SlotsShared
+from ostler.scheduling.signals import PartsTold, Probed, Restored, SlotsShared
 from ostler.solver.searching import search_in_process
 from ostler.store.errors import StoreError
 from ostler.telemetry.durable import events_of
@@ -103,6 +103,7 @@ class HubParts:
             pump.alone = False
         if shared:
             pump.tell(SlotsShared(shares={}))
+            pump.tell(PartsTold(parts={}))
 
         async def post(probe: Probe) -> None:
             await pump.post(Probed(probe=probe))

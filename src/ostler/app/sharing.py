@@ -1,4 +1,5 @@
-"""A pool's part of the slots that pools of one database have in common: asked for, kept and given back while it leads.
+"""A pool's part of what pools of one database have in common: asked for, kept and given back while it leads. What is
+said here is about slots of servers; with the same looks and writes go the limits of money (`purses`).
 
 About once a second: look at what all pools say; decide the own part (`scheduling.shares`); have the scheduler take no
 more than that *before* it is written where it shrinks, and let it have more only *after* it is written where it grows.
@@ -7,6 +8,8 @@ So what runs is never more than what the table says, whatever becomes of the wri
 The row ends later than the lease of the hub, by as long as workers go on without one: calls that run on after the death
 of a leader still count. A leader trusts its parts from the moment it asked, less a margin; beyond that it calls nothing
 that other pools call. An endpoint that no other pool names is not limited, and goes on whatever becomes of the table.
+A part of a limit does not end with the row: it is the pool's until its window is over, and all that it has when the
+table is not read.
 """
 
 import asyncio
@@ -17,13 +20,17 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from ostler.app import purses
+from ostler.app.purses import Purses
 from ostler.config.providers import same_server
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.fleet import SharedSlots
+from ostler.domain.limits import PartKey, PoolPart
+from ostler.domain.policy import Policy
 from ostler.scheduling import Scheduler
 from ostler.scheduling.books import Books
 from ostler.scheduling.shares import Claim, lasting, part, partners, spread
-from ostler.scheduling.signals import SlotsShared
+from ostler.scheduling.signals import PartsTold, SlotsShared
 from ostler.store.errors import StoreError
 from ostler.store.shares import Look, PoolShares
 
@@ -45,7 +52,7 @@ class Actor(Protocol):
         """The actor itself."""
         ...
 
-    def tell(self, signal: SlotsShared) -> object:
+    def tell(self, signal: SlotsShared | PartsTold) -> object:
         """Have it take in a signal now."""
         ...
 
@@ -90,6 +97,9 @@ class Sharing:
         self._row_ms = row_ms
         self._machine = machine
         self._told: Shares = {}
+        self._purses = Purses(pool)
+        self._policy: Policy | None = None
+        """Whose limits were divided last."""
         self._trusted_until_s = 0.0
         self._silent = False
         self._task: asyncio.Task[None] | None = None
@@ -116,13 +126,14 @@ class Sharing:
             await self._table.close()
 
     async def _give_back(self, actor: Actor) -> None:
+        self._tell_parts(actor, {})
         for _ in range(TRIES):
             look = await self._table.look()
             row = look.of(self._pool)
             if row is None or row.epoch != self._epoch:
                 return
             used = {name: _used(specs, actor.scheduler.books) for name, specs in self._resources(actor).items()}
-            left = {
+            left = self._purses.divided(look, actor.scheduler.books).given_back() | {
                 name: Claim(total=claim.total, held=min(claim.held, used[name]), used=used[name])
                 for name, claim in row.claims.items()
                 if used.get(name)
@@ -135,6 +146,7 @@ class Sharing:
             remedy = "let the users of all pools use the schema ostler__shared, and make it"
             _log().warning("slots that pools have in common are not counted: no right to", remedy=remedy)
             self._tell(actor, None)
+            self._tell_parts(actor, None)
             return
         while True:
             try:
@@ -146,8 +158,11 @@ class Sharing:
             end_s = time.monotonic() + BEAT_S
             while time.monotonic() < end_s:
                 await asyncio.sleep(SOON_S)
-                if not self._silent and not actor.scheduler.books.endpoints.views.keys() <= self._told.keys():
+                if not self._silent and self._is_news(actor.scheduler.books):
                     break
+
+    def _is_news(self, books: Books) -> bool:
+        return books.policy is not self._policy or not books.endpoints.views.keys() <= self._told.keys()
 
     async def _prepared(self) -> bool:
         while True:
@@ -165,10 +180,14 @@ class Sharing:
             own = look.of(self._pool)
             if own is not None and own.epoch > self._epoch:
                 raise StoreError("another hub leads this pool")
-            decided = self.decided(look, actor)
+            books = actor.scheduler.books
+            self._policy = books.policy
+            decided, divided = self.decided(look, actor), self._purses.divided(look, books)
             known = {name: share for name, share in decided.shares.items() if name in self._told}
             self._tell(actor, {name: _least(self._told[name], share) for name, share in known.items()})
-            if await self._put(look, decided.claims):
+            self._tell_parts(actor, purses.least(books.parts.told or {}, divided.parts))
+            if await self._put(look, decided.claims | divided.claims):
+                self._tell_parts(actor, divided.parts)
                 self._trusted_until_s = asked_s + self._row_ms / 1000 * (1 - MARGIN)
                 self._tell(actor, decided.shares)
                 return
@@ -217,6 +236,13 @@ class Sharing:
                 for name, share in self._told.items()
             }
             self._tell(actor, ended)
+
+    def _tell_parts(self, actor: Actor, parts: Mapping[PartKey, PoolPart] | None) -> None:
+        books = actor.scheduler.books
+        if not books.policy.budget.over_pools:
+            parts = None
+        if parts != books.parts.told:
+            actor.tell(PartsTold(parts=parts))
 
     def _tell(self, actor: Actor, shares: Shares | None) -> None:
         if shares != self._told:

@@ -171,8 +171,9 @@ def problem(command: LedgerCommand, account: Account | None) -> tuple[RefusalRea
 def limit_message(command: Reserve, bound: Bound, spent: Spent) -> str:
     """What a refused reservation is told: the limit, what it has left, and what was asked for."""
     left = max(0, bound.ceiling - spent.total(bound.unit))
+    part = ", this pool's part," if bound.shared else ""
     return (
-        f"limit {bound.limit}: {command.amount.in_unit(bound.unit)} asked for, {left} left of {bound.ceiling}"
+        f"limit {bound.limit}: {command.amount.in_unit(bound.unit)} asked for, {left} left of {bound.ceiling}{part}"
         f" ({spent.used.in_unit(bound.unit)} used, {spent.held.in_unit(bound.unit)} held;"
         f" {'micro-dollars' if bound.unit in _MONEY else bound.unit.value})"
     )

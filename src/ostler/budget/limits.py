@@ -7,6 +7,9 @@ Reached means at or above. Three levels, the worst of all limits that count the 
 * exhausted: a hard value (for critical work its own ceiling) is reached, or the estimate would pass it; exactly to it
   passes
 
+A limit that several pools have together is asked about the sum of all of them. Its hard value is divided beforehand
+(`PoolPart`): nothing passes the own part either, so that no two pools pass the value between them.
+
 The binding limit is the one of the worst level with the smallest share left, ties by name and scope. Soft and hard
 values are whole numbers of their unit: nothing is cut to percents.
 
@@ -21,7 +24,7 @@ import msgspec
 from ostler.budget.buckets import TIMELESS
 from ostler.budget.windows import Extent, extent
 from ostler.domain.ledger import NOTHING, Amount, Bound, Scopes, Span, Spent
-from ostler.domain.limits import Limit, ScopeKind, Unit, Window, WindowKind
+from ostler.domain.limits import Limit, PartOf, PoolPart, ScopeKind, Unit, Window, WindowKind
 from ostler.domain.money import usd_text
 
 SpentOf = Callable[[Span], Spent]
@@ -52,11 +55,27 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What holds here: the hard value, or the ceiling of critical work."""
     start_ms: int
     resets_ms: int | None = None
+    asked: int = 0
+    """What it was asked about."""
+    part: PoolPart | None = None
+    """Of a limit that several pools have together."""
+
+    @property
+    def elsewhere(self) -> int:
+        """What other pools have spent and hold of it."""
+        return self.part.spent if self.part is not None else 0
 
     @property
     def total(self) -> int:
-        """Used and held together."""
-        return self.used + self.held
+        """Used and held together, in all pools."""
+        return self.used + self.held + self.elsewhere
+
+    @property
+    def short(self) -> bool:
+        """Whether the own part of it is what does not suffice, whatever is left of the whole."""
+        most = self.part.most if self.part is not None else None
+        own = self.used + self.held
+        return most is not None and (own >= most or own + self.asked > most)
 
     @property
     def left(self) -> int | None:
@@ -120,14 +139,20 @@ def ceiling_of(limit: Limit, *, critical: bool) -> int | None:
     return limit.critical if critical and limit.critical is not None else limit.hard
 
 
-def bounds(limits: Iterable[Limit], scopes: Scopes, now_ms: int, *, critical: bool = False) -> tuple[Bound, ...]:
+def bounds(
+    limits: Iterable[Limit], scopes: Scopes, now_ms: int, *, critical: bool = False, parts: PartOf | None = None
+) -> tuple[Bound, ...]:
     """Everything that holds for an attempt, to be checked where it reserves; in the order of the limits."""
     found = []
     for limit in limits:
         value, ceiling = scope_value(limit, scopes), ceiling_of(limit, critical=critical)
         span = span_of(limit, value, now_ms) if value is not None else None
-        if span is not None and ceiling is not None:
-            found.append(Bound(limit=limit.name, span=span, unit=limit.unit, ceiling=ceiling))
+        if value is None or span is None or ceiling is None:
+            continue
+        part = parts(limit, value, span.start_ms, critical) if parts is not None else None
+        most = part.most if part is not None else None
+        held = ceiling if most is None else min(ceiling, most)
+        found.append(Bound(limit=limit.name, span=span, unit=limit.unit, ceiling=held, shared=held < ceiling))
     return tuple(found)
 
 
@@ -139,31 +164,46 @@ def spans(limits: Iterable[Limit], scopes: Scopes, now_ms: int) -> list[Span]:
 
 
 def standing(
-    limit: Limit, value: str, now_ms: int, spent: SpentOf, *, estimate: Amount = NOTHING, critical: bool = False
+    limit: Limit,
+    value: str,
+    now_ms: int,
+    spent: SpentOf,
+    *,
+    estimate: Amount = NOTHING,
+    critical: bool = False,
+    parts: PartOf | None = None,
 ) -> Standing | None:
-    """What one limit says of one scope; `None` outside of its period."""
+    """What one limit says of one scope, of all pools together; `None` outside of its period."""
     found = _extent(limit, now_ms)
     span = span_of(limit, value, now_ms)
     if found is None or span is None:
         return None
     sums = spent(span)
-    total, asked = sums.total(limit.unit), estimate.in_unit(limit.unit)
-    ceiling = ceiling_of(limit, critical=critical)
-    level = Level.OK
-    if limit.soft is not None and not critical and total >= limit.soft:
-        level = Level.DEGRADED
-    if ceiling is not None and (total >= ceiling or total + asked > ceiling):
-        level = Level.EXHAUSTED
-    return Standing(
+    part = parts(limit, value, found.start_ms, critical) if parts is not None else None
+    asked, ceiling = estimate.in_unit(limit.unit), ceiling_of(limit, critical=critical)
+    if part is not None and part.total is not None and ceiling is not None:
+        ceiling = min(ceiling, part.total)
+    one = Standing(
         limit=limit,
         value=value,
-        level=level,
+        level=Level.OK,
         used=sums.used.in_unit(limit.unit),
         held=sums.held.in_unit(limit.unit),
         ceiling=ceiling,
         start_ms=found.start_ms,
         resets_ms=found.resets_ms,
+        asked=asked,
+        part=part,
     )
+    level = _level(one, critical=critical)
+    return one if level is Level.OK else msgspec.structs.replace(one, level=level)
+
+
+def _level(one: Standing, *, critical: bool) -> Level:
+    if one.ceiling is not None and (one.total >= one.ceiling or one.total + one.asked > one.ceiling):
+        return Level.EXHAUSTED
+    soft = one.limit.soft
+    return Level.DEGRADED if soft is not None and not critical and one.total >= soft else Level.OK
 
 
 def worst(standings: Iterable[Standing]) -> Gate:
@@ -183,15 +223,21 @@ def gate(
     *,
     estimate: Amount = NOTHING,
     critical: bool = False,
+    parts: PartOf | None = None,
 ) -> Gate:
     """What the limits say about an attempt in these scopes with this estimate."""
     values = ((limit, scope_value(limit, scopes)) for limit in limits)
     found = (
-        standing(limit, value, now_ms, spent, estimate=estimate, critical=critical)
+        standing(limit, value, now_ms, spent, estimate=estimate, critical=critical, parts=parts)
         for limit, value in values
         if value is not None
     )
-    return worst(one for one in found if one is not None)
+    return worst(_here(one) for one in found if one is not None)
+
+
+def _here(one: Standing) -> Standing:
+    """What a limit says of an attempt of this pool: its part is all that there is for it."""
+    return msgspec.structs.replace(one, level=Level.EXHAUSTED) if one.short else one
 
 
 def amount_text(amount: int, unit: Unit) -> str:

@@ -27,6 +27,7 @@ from ostler.domain.limits import (
     Allowance,
     BudgetPolicy,
     Limit,
+    LimitsOf,
     Price,
     ScopeKind,
     Subscription,
@@ -69,6 +70,7 @@ def resolve_budget(draft: Draft, ladder: Ladder, catalog: Catalog) -> tuple[Budg
         ),
         provider_priority=tuple(ranked),
         equivalent=_equivalent(draft, catalog),
+        over_pools=settings.pools is LimitsOf.TOGETHER,
         output_quantile_percent=settings.output_quantile_percent,
     )
     return settings, policy

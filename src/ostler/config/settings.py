@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from ostler.config.observing import AlertSettings, TelemetrySettings
 from ostler.domain.alert_rules import Rule
-from ostler.domain.limits import Pace, ScopeKind, UnknownPrice, WindowKind
+from ostler.domain.limits import LimitsOf, Pace, ScopeKind, UnknownPrice, WindowKind
 from ostler.domain.limits import Unit as BudgetUnit
 from ostler.domain.loops import ScheduleConfig
 from ostler.domain.policy import ContextRule, Policy
@@ -266,6 +266,8 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     equivalent_model: str | None = None
     """What local work is compared with; `None` = the cheapest cloud model of the profile."""
     output_quantile_percent: Quantile = 90
+    pools: LimitsOf = LimitsOf.TOGETHER
+    """Whose the limits are, where pools share a database."""
 
 
 class ContextBudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -257,12 +257,24 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """One plain sentence."""
 
 
+class Short(msgspec.Struct, frozen=True):
+    """A part of a limit, and what was asked for beyond it."""
+
+    limit: str
+    value: str
+    """Whose; empty for all work."""
+    asked: int
+    """In the limit's unit."""
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True, tag="route"):
     """It can run now, there."""
 
     decision: Decision
     places: tuple[str, ...] = ()
     """All endpoints that could take it, those without a free slot too."""
+    short: tuple[Short, ...] = ()
+    """Limits that kept it from other places because this pool's part did not suffice."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -294,6 +306,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
     blocked_on: tuple[str, ...] = ()
     limited: bool = False
     alone: bool = False
+    short: tuple[Short, ...] = ()
+    """Limits of which this pool's part did not suffice."""
     wishes: tuple[Wish, ...] = ()
     """Places on managed hosts, the best first: what the class of the task would like to have loaded."""
     places: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ import msgspec
 from ostler.domain.allowances import Reported
 from ostler.domain.catalog import EndpointSpec, Speeds
 from ostler.domain.ledger import Span, Spent
+from ostler.domain.limits import PartOf
 from ostler.domain.tasks import TaskKind
 
 GIB = 1024**3
@@ -279,6 +280,8 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """(type of work, model) -> tokens that an answer is expected to have, as learned; an empty type = any."""
     spent: Callable[[Span], Spent] | None = None
     """What is used and held of the budget; `None` = nobody keeps a ledger, no limit is asked."""
+    parts: PartOf | None = None
+    """This pool's parts of limits that it has together with others; `None` = it has them for itself."""
     explore: bool = True
     """Whether there is money left for exploring what costs more than the best choice."""
     allowances: tuple[Reported, ...] = ()

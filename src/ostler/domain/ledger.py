@@ -132,6 +132,8 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     span: Span
     unit: Unit
     ceiling: int
+    shared: bool = False
+    """The ceiling is a part of what several pools have together."""
 
 
 class EntryKind(StrEnum):

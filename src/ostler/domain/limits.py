@@ -3,8 +3,9 @@
 A limit is scope x window x unit with a soft and a hard value. The arithmetic is in `ostler.budget`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -80,6 +81,43 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """Tier that work goes down to at the soft value at most; empty = one tier down."""
 
 
+OVER_POOLS = frozenset({ScopeKind.ALL, ScopeKind.PROVIDER, ScopeKind.TIER, ScopeKind.MODEL})
+"""What pools of one database have in common; batches, tasks, sessions, ticks and keys are of one pool."""
+
+
+class PartKey(NamedTuple):
+    """A limit of one scope in one window, as pools divide it."""
+
+    limit: str
+    value: str
+    """The provider, tier, ... it counts; empty for all work."""
+    start_ms: int
+    """Of its window; 0 where that rolls."""
+    critical: bool = False
+    """The ceiling of critical work, where that is another one."""
+
+
+class PoolPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What is a pool's own of a limit that several pools have together. Amounts are in the limit's unit."""
+
+    most: int | None = None
+    """What this pool has spent and holds may come to so much; `None` = nothing is divided, as of a soft value."""
+    total: int | None = None
+    """What all pools together may come to: the smallest that one of them says."""
+    spent: int = 0
+    """What other pools have spent, and hold for what runs there."""
+    kept: int = 0
+    """What other pools keep beyond that, for what comes."""
+    asleep: int = 0
+    """So much of that by pools that do not run: their next leader gives it back, nobody before."""
+    pools: tuple[str, ...] = ()
+    """The others, by name."""
+
+
+PartOf = Callable[[Limit, str, int, bool], PoolPart | None]
+"""This pool's part of a limit: of whom, in the window that starts then, for critical work or not."""
+
+
 class Pace(StrEnum):
     """How a subscription is used up."""
 
@@ -114,6 +152,15 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """Kept back for critical work."""
     warn_percent: int = 85
     """From this share of an allowance on, people are told."""
+
+
+class LimitsOf(StrEnum):
+    """Whose the limits of a profile are, where pools share a database."""
+
+    TOGETHER = "together"
+    """Of all pools that state them alike."""
+    APART = "apart"
+    """Of each pool for itself."""
 
 
 class UnknownPrice(StrEnum):
@@ -166,5 +213,7 @@ class BudgetPolicy(msgspec.Struct, frozen=True, kw_only=True):
     equivalent: str = ""
     """Model whose price says what local work would have cost in a cloud; empty = the cheapest cloud model of the
     profile."""
+    over_pools: bool = True
+    """Pools of one database that state a limit alike have it together; else each for itself."""
     output_quantile_percent: int = 90
     """A reservation expects an answer no longer than this share of those that were seen."""

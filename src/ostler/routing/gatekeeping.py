@@ -113,7 +113,8 @@ def gate_of(
     estimate, _ = expected(facts, request.handed_tokens, place, question.policy, question.snapshot.outputs)
     charged = request.charged if request.charged is not None else charged_to(facts)
     scopes = at_place(charged, provider=spec.provider, tier=tier.name, model=model, endpoint=spec.name)
-    return gate(every, scopes, request.now_ms, spent, estimate=estimate, critical=facts.critical)
+    parts = question.snapshot.parts
+    return gate(every, scopes, request.now_ms, spent, estimate=estimate, critical=facts.critical, parts=parts)
 
 
 def payable(limits: Iterable[Limit], *, covered: bool) -> tuple[Limit, ...]:
@@ -134,6 +135,9 @@ def is_degraded(found: Gate | None) -> bool:
 
 def reached(standing: Standing) -> bool:
     """Whether nothing fits any more, whatever it costs."""
+    part, own = standing.part, standing.used + standing.held
+    if part is not None and part.most is not None and own >= part.most:
+        return True
     return standing.ceiling is not None and standing.total >= standing.ceiling
 
 
@@ -148,8 +152,32 @@ def words(found: Gate | None) -> str:
     if binding.level is Level.DEGRADED:
         return f"the soft value of {name}, {amount_text(binding.limit.soft or 0, unit)}, is reached"
     whole = amount_text(binding.ceiling or 0, unit)
+    if is_kept_elsewhere(binding):
+        return f"{name} of {whole} leaves too little here: {kept_words(binding)}{moves(binding)}"
     said = f"{name} of {whole} is reached" if reached(binding) else f"{name} of {whole} would be passed"
     return said + moves(binding)
+
+
+def is_kept_elsewhere(standing: Standing) -> bool:
+    """Whether it would fit below the limit if other pools kept nothing for themselves."""
+    ceiling = standing.ceiling
+    return standing.short and ceiling is not None and standing.total + max(1, standing.asked) <= ceiling
+
+
+def may_come(standing: Standing) -> bool:
+    """Whether it would fit if the other pools that run gave back what they keep, which they do when they are asked."""
+    asleep = standing.part.asleep if standing.part is not None else 0
+    return is_kept_elsewhere(standing) and standing.total + asleep + max(1, standing.asked) <= (standing.ceiling or 0)
+
+
+def kept_words(standing: Standing) -> str:
+    """What other pools keep of a limit."""
+    part = standing.part
+    if part is None or not part.kept:
+        return "the part of this pool is not known yet" if part is None or not part.pools else "its part moves"
+    whose = f"pool {part.pools[0]} holds" if len(part.pools) == 1 else f"pools {', '.join(part.pools)} hold"
+    asleep = f", {amount_text(part.asleep, standing.limit.unit)} where no hub runs" if part.asleep else ""
+    return f"{whose} {amount_text(part.kept, standing.limit.unit)} of it{asleep}"
 
 
 def moves(standing: Standing) -> str:
@@ -175,7 +203,17 @@ def told(found: Gate | None) -> str:
         return ""
     unit, whole = binding.limit.unit, binding.ceiling if binding.ceiling is not None else binding.limit.soft
     used, held = amount_text(binding.used, unit), f", {amount_text(binding.held, unit)} held" if binding.held else ""
-    return f"{_name(binding)} ({found.level}): {used} used{held} of {amount_text(whole or 0, unit)}"
+    said = f"{_name(binding)} ({found.level}): {used} used{held} of {amount_text(whole or 0, unit)}"
+    return said + elsewhere_words(binding)
+
+
+def elsewhere_words(standing: Standing) -> str:
+    """What other pools have spent of a limit, and keep; empty where there are none."""
+    part, unit = standing.part, standing.limit.unit
+    if part is None or not part.pools:
+        return ""
+    kept = f" and keep {amount_text(part.kept, unit)}" if part.kept else ""
+    return f"; other pools spent {amount_text(part.spent, unit)}{kept}"
 
 
 def _name(standing: Standing) -> str:

@@ -6,14 +6,14 @@ bound is counted, not kept.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from ostler.budget.limits import Gate
 from ostler.domain.catalog import CostClass, TierSpec
-from ostler.domain.decision import Adjustment, Candidate, Cause, Decision, Hold, Rejection, Route, TargetType
+from ostler.domain.decision import Adjustment, Candidate, Cause, Decision, Hold, Rejection, Route, Short, TargetType
 from ostler.domain.states import Wait, WaitCode
 from ostler.routing import gatekeeping, scoring, wording
 from ostler.routing.aim import Aim
@@ -119,7 +119,7 @@ class Record:
             load_age_ms=chosen.host.age_ms,
         )
         places = dict.fromkeys([offer.endpoint for offer in found.offers] + [place.endpoint for place in found.busy])
-        return Route(decision=decision, places=tuple(places))
+        return Route(decision=decision, places=tuple(places), short=_short(self._refused_by_limits()))
 
     def swap(self, found: Survey, *, blocked_on: Iterable[str]) -> Hold:
         """It waits until the model of the best offer is loaded, or another place becomes better."""
@@ -162,6 +162,7 @@ class Record:
                 self._decision(target, cost, wording.waiting(code, detail), chosen), budget=self._limits()
             ),
             limited=bool(limited),
+            short=_short(limited),
             alone=any(gate.binding is not None and not gatekeeping.reached(gate.binding) for gate in limited),
             fallback_tier=fallback[0] or None,
             fallback_model=fallback[1],
@@ -279,6 +280,15 @@ def _money(offer: Offer) -> str:
     """What pays for the chosen place, and the limit that matters most for it."""
     plan = gatekeeping.plan_words(offer.plan) if offer.plan is not None else ""
     return "; ".join(words for words in (plan, gatekeeping.told(offer.gate)) if words)
+
+
+def _short(gates: Sequence[Gate]) -> tuple[Short, ...]:
+    """Parts of limits that did not suffice, though others may give some back, with the smallest that was asked for."""
+    least: dict[tuple[str, str], int] = {}
+    for one in (one for gate in gates for one in gate.standings if gatekeeping.may_come(one)):
+        key = one.limit.name, one.value
+        least[key] = min(one.asked, least.get(key, one.asked))
+    return tuple(Short(limit, value, least[limit, value]) for limit, value in sorted(least))
 
 
 def _loss(offer: Offer, *, is_chosen: bool) -> Rejection | None:

@@ -143,7 +143,7 @@ class Scheduler:
                 turn.emit(*self.books.endpoints.remove(signal.name, turn.now_ms))
                 loading.followed(turn, signal.name)
                 self._fleet_changed(turn, signal.name, None)
-            case sig.EndpointReset() | sig.SlotsShared():
+            case sig.EndpointReset() | sig.SlotsShared() | sig.PartsTold():
                 self._opened(turn, signal)
             case sig.LoadEnded() | sig.UnloadEnded() | sig.WantLoad() | sig.WantUnload() | sig.PinModel():
                 loading.told(turn, signal)
@@ -188,8 +188,11 @@ class Scheduler:
             self.books.queue.open_all()
         watch_tiers(turn)
 
-    def _opened(self, turn: Turn, signal: sig.EndpointReset | sig.SlotsShared) -> None:
+    def _opened(self, turn: Turn, signal: sig.EndpointReset | sig.SlotsShared | sig.PartsTold) -> None:
         """More, or less, may go to endpoints than before."""
+        if isinstance(signal, sig.PartsTold):
+            purse.divided(turn, signal.parts)
+            return
         if isinstance(signal, sig.EndpointReset):
             touched(turn, signal.name, self.books.endpoints.reset(signal.name, turn.now_ms))
             return

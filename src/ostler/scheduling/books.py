@@ -31,6 +31,7 @@ from ostler.scheduling.exploring import Exploration
 from ostler.scheduling.followed import Followed
 from ostler.scheduling.hosts import Hosts
 from ostler.scheduling.open_tasks import OpenTasks
+from ostler.scheduling.parts import Parts
 from ostler.scheduling.paths import Paths
 from ostler.scheduling.queue import WaitingQueue
 from ostler.scheduling.timers import Timers
@@ -68,6 +69,7 @@ class Books:
         self.endpoints = Endpoints(policy.scheduler)
         self.timers = Timers()
         self.money = Mirror()
+        self.parts = Parts()
         self.answers = AnswerLengths()
         self.exploration = Exploration()
         self.agent_paid: dict[str, int] = {}
@@ -115,6 +117,7 @@ class Books:
             swaps=self.swap_costs(now_ms) if self.hosts else {},
             speeds=self.hosts.speeds.effective,
             spent=self.money.spent,
+            parts=self.parts.of,
             outputs=self.answers.expected,
             explore=self.may_explore(now_ms),
             allowances=tuple(self.allowances.known.values()),

@@ -31,7 +31,7 @@ from ostler.scheduling.effects import DenyCall, RunCall
 from ostler.scheduling.engine_terms import live_terms
 from ostler.scheduling.loading import call_measured
 from ostler.scheduling.outcomes import blame, touched
-from ostler.scheduling.queue import TaskClass
+from ostler.scheduling.queue import BUDGET, TaskClass
 from ostler.scheduling.swap_waits import swap_wait
 from ostler.scheduling.timers import TimerKind
 from ostler.scheduling.verdicts import Counts
@@ -40,6 +40,9 @@ RETRY_AFTER_MIN_MS = 1_000
 SAVE_EVERY_MS = 5_000
 """Speeds that calls have shown are stored so often at the most."""
 
+PART_WAIT_MS = 3_000
+"""How long a call waits for money that other pools keep: they give it back within two looks, of a second each."""
+PART_RETRY_MS = 2_000
 _AT_ONCE = frozenset({WaitCode.NO_ROUTE, WaitCode.BUDGET})
 """Reasons that end a call before its deadline: nothing that happens soon would change them."""
 _LOST = frozenset({WaitCode.ENDPOINT_DOWN, WaitCode.QUOTA_UNTIL, WaitCode.FALLBACK_WAIT})
@@ -70,7 +73,7 @@ def offered(turn: Turn, call: LiveCall) -> None:
         if not _settled(turn, live, verdict, decided_us):
             key = class_key(books, live)
             _enqueue(turn, live, key)
-            _hold(turn, key, verdict)
+            _hold(turn, key, live, verdict)
         return
     _enqueue(turn, live, class_key(books, live))
 
@@ -81,7 +84,7 @@ def serve(turn: Turn, snapshot: Callable[[], FleetSnapshot], key: Hashable, name
     verdict, decided_us = _verdict(turn, live, snapshot)
     if _settled(turn, live, verdict, decided_us):
         return True
-    _hold(turn, key, verdict)
+    _hold(turn, key, live, verdict)
     return False
 
 
@@ -101,6 +104,7 @@ def _verdict(turn: Turn, live: Live, snapshot: Callable[[], FleetSnapshot] | Non
 
 def _settled(turn: Turn, live: Live, verdict: Verdict, decided_us: int) -> bool:
     """Let the call run or deny it, if the verdict says either; else it waits."""
+    turn.books.parts.found_too_little(verdict.short, turn.now_ms)
     if isinstance(verdict, Route):
         if verdict.decision.selected_endpoint is None:
             wait = Wait(code=WaitCode.NO_ROUTE, since_ms=live.call.offered_ms, detail="it needs no model")
@@ -109,10 +113,18 @@ def _settled(turn: Turn, live: Live, verdict: Verdict, decided_us: int) -> bool:
         _run(turn, live, verdict.decision, decided_us)
         return True
     code = verdict.wait.code
+    if _waits_for_part(live, verdict) and turn.now_ms - live.call.offered_ms < PART_WAIT_MS:
+        return False
     if code in _AT_ONCE or (live.call.excluded and code in _LOST):
-        _deny(turn, live, verdict.wait, verdict.decision)
+        retry_ms = PART_RETRY_MS if _waits_for_part(live, verdict) else None
+        _deny(turn, live, verdict.wait, verdict.decision, retry_ms)
         return True
     return False
+
+
+def _waits_for_part(live: Live, verdict: Hold) -> bool:
+    """Whether all that a call lacks is money that other pools keep."""
+    return verdict.wait.code is WaitCode.BUDGET and bool(verdict.short) and not live.call.excluded
 
 
 def _enqueue(turn: Turn, live: Live, key: Hashable) -> None:
@@ -122,12 +134,14 @@ def _enqueue(turn: Turn, live: Live, key: Hashable) -> None:
     books.timers.set(TimerKind.CALL, call.id, call.deadline_ms)
 
 
-def _hold(turn: Turn, key: Hashable, verdict: Verdict) -> None:
+def _hold(turn: Turn, key: Hashable, live: Live, verdict: Verdict) -> None:
     if isinstance(verdict, Hold):
-        books, wait = turn.books, verdict.wait
-        books.queue.hold(key, verdict, verdict.blocked_on)
-        if wait.next_check_ms is not None:
-            books.timers.set(TimerKind.CLASS, key, wait.next_check_ms)
+        books, check_ms = turn.books, verdict.wait.next_check_ms
+        books.queue.hold(key, verdict, (*verdict.blocked_on, BUDGET) if verdict.short else verdict.blocked_on)
+        if _waits_for_part(live, verdict):
+            check_ms = live.call.offered_ms + PART_WAIT_MS
+        if check_ms is not None:
+            books.timers.set(TimerKind.CLASS, key, check_ms)
 
 
 def _run(turn: Turn, live: Live, decision: Decision, decided_us: int) -> None:

@@ -10,7 +10,7 @@ Classes that wait for a limit are looked at when room is made: an attempt ended 
 A task whose own estimate is too large for what is left waits by itself, so that cheaper ones behind it go on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -23,9 +23,9 @@ from ostler.domain.commands import LedgerCommand, Release, Reserve, Settle
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.ledger import NOTHING, Amount, Basis, Bound, Scopes, Span
-from ostler.domain.limits import BudgetPolicy, Limit, ScopeKind
+from ostler.domain.limits import Limit, PartKey, PoolPart, ScopeKind
 from ostler.domain.live import Dispatch, LiveCall, LiveEnded
-from ostler.domain.states import FailureClass
+from ostler.domain.states import FailureClass, WaitCode
 from ostler.domain.tasks import Attempt, Task, TaskFacts, TaskKind, Usage
 from ostler.domain.work import Finished
 from ostler.routing.gatekeeping import at_place, charge, charged_to, expected, payable
@@ -33,8 +33,11 @@ from ostler.scheduling import allowances
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Apply
 from ostler.scheduling.queue import BUDGET
+from ostler.scheduling.timers import TimerKind
 
 RETRY_MS = 30_000
+LOOKED_AT = 200
+"""So many tasks that wait by themselves are looked at when a part has grown."""
 LATE = "told by a late report"
 _UNSENT = frozenset(
     {
@@ -78,17 +81,16 @@ def reservation(books: Books, task: Task, decision: Decision, now_ms: int) -> Re
         amount=amount,
         basis=basis,
         scopes=scopes,
-        bounds=_bounds(policy.budget, policy.budget.limits, scopes, now_ms, critical=facts.critical),
+        bounds=_bounds(books, policy.budget.limits, scopes, now_ms, critical=facts.critical),
         task_type=facts.classification.task_type,
     )
 
 
-def _bounds(
-    budget: BudgetPolicy, limits: Iterable[Limit], scopes: Scopes, now_ms: int, *, critical: bool
-) -> tuple[Bound, ...]:
+def _bounds(books: Books, limits: Iterable[Limit], scopes: Scopes, now_ms: int, *, critical: bool) -> tuple[Bound, ...]:
     """All that the store is to check: limits, and the allowances of the subscription that pays."""
-    plan = subscription_of(budget.subscriptions, scopes.provider)
-    held = bounds(payable(limits, covered=plan is not None), scopes, now_ms, critical=critical)
+    plan = subscription_of(books.policy.budget.subscriptions, scopes.provider)
+    counted = payable(limits, covered=plan is not None)
+    held = bounds(counted, scopes, now_ms, critical=critical, parts=books.parts.of)
     return held if plan is None else (*held, *allowance_bounds(plan, scopes, now_ms, critical=critical))
 
 
@@ -108,6 +110,8 @@ def told(turn: Turn, command: LedgerCommand | None) -> None:
         return
     books = turn.books
     scopes = books.money.scopes_of(command.attempt) or getattr(command, "scopes", None)
+    if isinstance(command, Reserve):
+        books.parts.reserved(command)
     if books.money.take(command):
         books.queue.open_blocked_on(BUDGET)
     if scopes is not None and books.policy.budget.limits:
@@ -118,18 +122,42 @@ def told(turn: Turn, command: LedgerCommand | None) -> None:
 
 def _alert(turn: Turn, scopes: Scopes) -> None:
     """Tell of limits that an attempt has brought to a value, once for each crossing. O(limits)."""
-    books, now_ms = turn.books, turn.now_ms
-    for limit in books.policy.budget.limits:
+    for limit in turn.books.policy.budget.limits:
         value = scope_value(limit, scopes)
-        now = standing(limit, value, now_ms, books.money.spent) if value is not None else None
-        if now is None:
-            continue
-        fresh, kept = crossed([now], books.crossed.get((limit.name, now.value), frozenset()))
-        if kept:
-            books.crossed[limit.name, now.value] = kept
-        else:
-            books.crossed.pop((limit.name, now.value), None)
-        turn.emit(*(_crossing(one, now_ms) for one in fresh))
+        if value is not None:
+            _crossed(turn, limit, value)
+
+
+def _crossed(turn: Turn, limit: Limit, value: str) -> None:
+    books, now_ms = turn.books, turn.now_ms
+    now = standing(limit, value, now_ms, books.money.spent, parts=books.parts.of)
+    if now is None:
+        return
+    fresh, kept = crossed([now], books.crossed.get((limit.name, now.value), frozenset()))
+    if kept:
+        books.crossed[limit.name, now.value] = kept
+    else:
+        books.crossed.pop((limit.name, now.value), None)
+    turn.emit(*(_crossing(one, now_ms) for one in fresh))
+
+
+def divided(turn: Turn, parts: Mapping[PartKey, PoolPart] | None) -> None:
+    """Other parts hold from now on: who waits for room is looked at when there is more of it, and limits
+    that other pools brought to a value are told of.
+    """
+    books, first = turn.books, not turn.books.parts.told
+    if books.parts.tell(parts):
+        books.queue.open_blocked_on(BUDGET)
+        for task_id in tuple(books.parts.aside)[:LOOKED_AT]:
+            books.parts.aside.pop(task_id)
+            task = books.tasks.get(task_id)
+            if task is not None and task.wait is not None and task.wait.code is WaitCode.BUDGET:
+                books.timers.set(TimerKind.NOT_BEFORE, task_id, turn.now_ms)
+    if first:
+        recall_told(books, turn.now_ms)
+    for limit in books.policy.budget.limits if parts else ():
+        for value in sorted({key.value for key in parts or () if key.limit == limit.name}):
+            _crossed(turn, limit, value)
 
 
 def recall_told(books: Books, now_ms: int) -> None:
@@ -137,14 +165,14 @@ def recall_told(books: Books, now_ms: int) -> None:
     for limit in books.policy.budget.limits:
         values = [limit.of] if limit.of or limit.scope is ScopeKind.ALL else books.money.values(limit.scope)
         for value in values:
-            now = standing(limit, value, now_ms, books.money.spent)
+            now = standing(limit, value, now_ms, books.money.spent, parts=books.parts.of)
             if now is not None and (kept := crossed([now], frozenset())[1]):
                 books.crossed[limit.name, value] = kept
 
 
 def _crossing(one: Standing, now_ms: int) -> Event:
     ceiling = one.ceiling if one.ceiling is not None else one.limit.soft
-    amounts = {"used": one.used, "held": one.held, "ceiling": ceiling or 0}
+    amounts = {"used": one.used + one.elsewhere, "held": one.held, "ceiling": ceiling or 0}
     meta = {name: amount_text(amount, one.limit.unit) for name, amount in amounts.items()}
     meta |= {"limit": one.limit.name, "of": one.value, "level": one.level.value}
     return Event(name="alert.budget", at_ms=now_ms, metadata=meta)
@@ -188,7 +216,7 @@ def call_reservation(books: Books, call: LiveCall, decision: Decision, now_ms: i
         amount=amount,
         basis=basis,
         scopes=scopes,
-        bounds=_bounds(policy.budget, limits, scopes, now_ms, critical=facts.critical),
+        bounds=_bounds(books, limits, scopes, now_ms, critical=facts.critical),
         task_type=facts.classification.task_type,
     )
 

@@ -119,6 +119,7 @@ def _serve(turn: Turn, fleet: _Fleet, key: ClassKey, task_id: str) -> bool:
     started_us = books.clock.stopwatch_us()
     verdict = _decided(turn, fleet, task)
     decided_us = max(0, books.clock.stopwatch_us() - started_us)
+    books.parts.found_too_little(verdict.short, turn.now_ms)
     if isinstance(verdict, Hold):
         return _hold(turn, key, task, verdict)
     if books.batches.is_full(task.facts):
@@ -272,6 +273,8 @@ def _hold(turn: Turn, key: ClassKey, task: Task, hold: Hold) -> bool:
         books.queue.watch(key, hold.blocked_on)
         return True
     if wait.code is WaitCode.BUDGET and hold.alone:
+        if hold.short:
+            books.parts.aside[task.id] = None
         _set_aside(turn, task, wait)
         return True
     money = (BUDGET,) if hold.limited else ()

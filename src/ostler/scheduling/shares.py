@@ -28,6 +28,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     used: int = 0
     wanted: int = 0
     """What it could use now, with what it uses."""
+    step: int = 0
+    """Of what can be spent once (`escrow`): the smallest sum that waits for more of it."""
+    until_ms: int = 0
+    """Of what can be spent once: when its window is over, and the claim with it; 0 = never."""
+    takes: bool = True
+    """Of what can be spent once: whether its pool takes more of it."""
 
 
 class Part(NamedTuple):
@@ -57,8 +63,8 @@ def fair_parts(total: int, wanted: Mapping[str, int], turn: int = 0) -> dict[str
     first = turn % len(names) if names else 0
     order = names[first:] + names[:first]
     got = dict.fromkeys(order, 0)
-    left = _poured(max(0, total), got, wanted)
-    _poured(left, got, dict.fromkeys(order, total + left))
+    left = poured(max(0, total), got, wanted)
+    poured(left, got, dict.fromkeys(order, total + left))
     return got
 
 
@@ -73,7 +79,7 @@ def spread(slots: int, claims: Mapping[str, Claim]) -> dict[str, int]:
     return {name: claim.used + more[name] for name, claim in claims.items()}
 
 
-def _poured(left: int, got: dict[str, int], wanted: Mapping[str, int]) -> int:
+def poured(left: int, got: dict[str, int], wanted: Mapping[str, int]) -> int:
     """Raise all who want more evenly until nothing is left, or nobody does; what is left."""
     while left > 0 and (open_ones := _below(got, wanted)):
         each = max(1, left // len(open_ones))

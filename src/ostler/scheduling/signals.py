@@ -7,6 +7,7 @@ import msgspec
 from ostler.domain.catalog import EndpointSpec
 from ostler.domain.commands import Refused, Settle
 from ostler.domain.fleet import HostReport, Probe, Resident, Session, SharedSlots, Unloaded
+from ostler.domain.limits import PartKey, PoolPart
 from ostler.domain.live import LiveCall, LiveEnded
 from ostler.domain.measured import Measurement
 from ostler.domain.policy import Policy
@@ -116,6 +117,14 @@ class SlotsShared(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     shares: Mapping[str, SharedSlots | None] | None
+
+
+class PartsTold(msgspec.Struct, frozen=True, kw_only=True):
+    """What is this pool's of limits that pools have together. Of a limit that is not named nothing may be spent. No
+    mapping: nothing is counted over pools.
+    """
+
+    parts: Mapping[PartKey, PoolPart] | None
 
 
 class EndpointReset(msgspec.Struct, frozen=True, kw_only=True):
@@ -304,6 +313,7 @@ Signal = (
     | EndpointRemoved
     | EndpointReset
     | SlotsShared
+    | PartsTold
     | LoadEnded
     | UnloadEnded
     | PolicyChanged
