@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,12 @@ from tests.e2e.process import QUICK_PROFILE, HubProcess, until
 from tests.postgres_server import free_port
 
 
-def profile_of(url: str, name: str) -> str:
-    """The profile of one hub of a pool."""
-    return f"{QUICK_PROFILE}  lease: 3s\n  database: {url}\n  name: {name}\n"
+def profile_of(url: str, name: str, changes: Mapping[str, str] | None = None) -> str:
+    """The profile of one hub of a pool; what is replaced in it."""
+    profile = f"{QUICK_PROFILE}  lease: 3s\n  database: {url}\n  name: {name}\n"
+    for old, new in (changes or {}).items():
+        profile = profile.replace(old, new)
+    return profile
 
 
 def job(task_id: str, folder: Path, seconds: float = 0.05) -> TaskSpec:
@@ -36,13 +40,14 @@ class Pool:
         self.traces = folder / "traces"
         self.traces.mkdir()
         self.hubs: dict[str, HubProcess] = {}
+        self.changes: dict[str, str] = {}
         self._url = url
 
     def start(self, name: str) -> HubProcess:
         """One hub more."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        self.hubs[name] = HubProcess(folder, profile=profile_of(self._url, name))
+        self.hubs[name] = HubProcess(folder, profile=profile_of(self._url, name, self.changes))
         return self.hubs[name]
 
     def leader(self, asked: HubProcess) -> str | None:
@@ -153,6 +158,31 @@ def test_a_leader_that_freezes_can_do_no_harm_when_it_wakes(pool: Pool) -> None:
         assert pool.leader(first) == "b"
         assert "no longer leads" in first.log.read_text(encoding="utf-8")
         assert not (pool.traces / "twice").exists()
+    finally:
+        pool.end()
+
+
+def test_what_the_worker_inside_a_frozen_leader_ran_is_over_before_another_begins_it(pool: Pool) -> None:
+    """Its processes do not freeze with it. The next leader cannot know that they are gone, however long other workers
+    may be silent: it waits as long as that worker was allowed to go on.
+    """
+    pool.changes = {"session_dead: 1500ms": "session_dead: 60s"}
+    argv = ("sh", "-c", 'while :; do date +%s.%N >> "$0/beats.$$"; sleep 0.05; done', str(pool.traces))
+    try:
+        first, second = pool.start("a"), pool.start("b")
+        until(lambda: pool.leader(second) == "a", "the first one leads")
+        submitted(second.client, TaskSpec(id="t1", kind=TaskKind.COMMAND, argv=argv))
+        until(lambda: len(list(pool.traces.glob("beats.*"))) == 1, "it runs")
+        first.popen.send_signal(signal.SIGSTOP)
+        pool.led_by_another(second, "a")
+
+        until(lambda: len(list(pool.traces.glob("beats.*"))) == 2, "it runs again", 20)
+        time.sleep(0.3)  # so that one that runs beside it is seen to
+
+        beats = sorted(file.read_text(encoding="utf-8").split() for file in pool.traces.glob("beats.*"))
+        assert float(beats[0][-1]) < float(beats[1][0]), "it ran beside itself"
+        first.popen.send_signal(signal.SIGCONT)
+        assert [hub.stop() for hub in (first, second)] == [0, 0]
     finally:
         pool.end()
 

@@ -182,14 +182,16 @@ def attempts(rig: Rig) -> dict[tuple[str, int], Attempt]:
 # -- restart -----------------------------------------------------------------------------------------------------------
 
 
-def restarted(rig: Rig, *, builtin: bool = False, settled: dict[str, bool] | None = None) -> Session:
+def restarted(
+    rig: Rig, *, builtin: bool = False, settled: dict[str, bool] | None = None, alone: bool = True, lease_ms: int = 0
+) -> Session:
     """A new scheduler over the rows of the old one, with one session that was joined before."""
     offer = WorkerOffer(name="w1", host="w1", slots={TaskKind.COMMAND: 4, TaskKind.CHAT: 4}, builtin=builtin)
-    session = Session(id="s1", offer=offer, joined_ms=rig.now_ms, renewed_ms=rig.now_ms)
+    session = Session(id="s1", offer=offer, joined_ms=rig.now_ms, renewed_ms=rig.now_ms, lease_ms=lease_ms)
     rig.scheduler = Scheduler(rig.policy, HandClock())
     rig.events.clear()
     tasks = tuple(row for row in rig.rows.values() if row.state not in FINAL_STATES)
-    rig.tell(sig.Restored(tasks=tasks, sessions=(session,), settled=settled or {}))
+    rig.tell(sig.Restored(tasks=tasks, sessions=(session,), settled=settled or {}, alone=alone))
     return session
 
 
@@ -248,6 +250,23 @@ def test_every_state_goes_on_after_a_restart(state: TaskState, builtin: bool) ->
     rig.finish("t")
 
     assert rig.state("t") is TaskState.SUCCEEDED
+
+
+@pytest.mark.parametrize("state", [TaskState.ASSIGNED, TaskState.RUNNING])
+def test_what_the_worker_inside_another_hub_ran_is_waited_for_as_long_as_that_may_go_on(state: TaskState) -> None:
+    """The hub before may be frozen. Its worker gets nothing new meanwhile; who joins does."""
+    rig = in_state(state)
+    session = restarted(rig, builtin=True, alone=False, lease_ms=6_000)
+    rig.command("new")
+    assert (rig.state("t"), rig.state("new")) == (state, TaskState.QUEUED)
+    assert rig.scheduler.books.workers.states[session.id].suspect
+    rig.pass_ms(5_999)
+    assert rig.state("t") is state
+    assert rig.state("new") is TaskState.QUEUED
+    rig.pass_ms(1)
+    assert rig.state("t") is TaskState.QUEUED
+    assert [event.metadata["worker"] for event in rig.named("worker.lost")] == ["w1"]
+    assert Apply(command=DropSession(session_id=session.id)) in rig.effects
 
 
 def test_a_restored_assignment_that_nobody_starts_is_taken_back_after_its_term() -> None:

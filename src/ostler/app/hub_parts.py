@@ -100,7 +100,7 @@ class HubParts:
         pump = Pump(Scheduler(policy, timing), store, timing)
         if closed_because is not None:
             pump.closed_because = closed_because
-            pump.alone = False
+            pump.takeover_ms = chosen.profile.hub.lease_ms
         if shared:
             pump.tell(SlotsShared(shares={}))
             pump.tell(PartsTold(parts={}))
@@ -197,6 +197,7 @@ class HubParts:
                 measurements=work.measurements,
                 settled=settled.met,
                 lengths=settled.lengths,
+                alone=not self.pump.takeover_ms,
             )
         )
         await self.plans.restore(work.tasks)

@@ -32,8 +32,9 @@ class LocalLink:
     async def join(self, offer: WorkerOffer) -> Session:
         """Open a session, or go on with the one that this very daemon has; it is durable when this returns.
 
-        The worker inside a hub that is alone stops and goes on with it: were both away for a while (a machine that
-        slept, a disk that hung), nobody can have been given its work, so that there is no need to end any of it.
+        The worker inside the hub stops and goes on with it. Where the hub is alone, nobody can have been given its work
+        while both were away (a machine that slept, a disk that hung), so that there is no need to end any of it. Where
+        another hub may lead meanwhile, it has no longer than that one waits.
 
         Raises `ConflictError` when a later process of the daemon has joined.
         """
@@ -49,7 +50,7 @@ class LocalLink:
             joined_ms=joined_ms,
             renewed_ms=now_ms,
             heartbeat_ms=self._pump.scheduler.books.policy.scheduler.heartbeat_ms,
-            lease_ms=ALONE_LEASE_MS if offer.builtin and self._pump.alone else 0,
+            lease_ms=self._inside_ms() if offer.builtin else 0,
         )
         self._pump.outboxes[session.id] = Outbox()
         await self._pump.post(WorkerJoined(session=session))
@@ -104,6 +105,10 @@ class LocalLink:
 
     async def close(self) -> None:
         """Nothing to close."""
+
+    def _inside_ms(self) -> int:
+        takeover_ms = self._pump.takeover_ms
+        return min(takeover_ms, self._pump.scheduler.books.policy.scheduler.session_dead_ms) or ALONE_LEASE_MS
 
     def _lease_ms(self, session_id: str) -> int:
         books = self._pump.scheduler.books

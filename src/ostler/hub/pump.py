@@ -88,8 +88,8 @@ class Pump:
         """Told of what is durable, after it is. They are quick; what one raises is logged and stops nothing."""
         self.traces = False
         """Whether attempts hand on a trace of ours where their submitter has none."""
-        self.alone = True
-        """Whether no other hub can take the place of this one while its process lives."""
+        self.takeover_ms = 0
+        """How soon another hub may take the place of this one while its process lives; 0 = none can."""
         self.closed_because: Callable[[], str] = _open
         """Why this hub may begin nothing at an endpoint; empty while it may. One of several hubs must not once another
         one may lead: what waits in its memory is no longer its own to let go.

@@ -118,10 +118,10 @@ class Scheduler:
             case sig.CallWithdrawn():
                 live.withdrawn(turn, signal.call_id)
             case sig.TasksAccepted():
-                accept(turn, signal.tasks, Settled(signal.settled, signal.lengths), signal.plan_by_ms)
+                accept(turn, signal.tasks, _settled(signal), signal.plan_by_ms)
             case sig.Restored():
                 self.books.hosts.speeds.restore(signal.measurements, self.books.policy.catalog)
-                restore(turn, signal.tasks, signal.sessions, Settled(signal.settled, signal.lengths))
+                restore(turn, signal.tasks, signal.sessions, _settled(signal), alone=signal.alone)
             case sig.WorkerJoined():
                 joined(turn, signal.session)
             case sig.WorkerRenewed():
@@ -302,3 +302,7 @@ def _serve(turn: Turn) -> None:
         if not residency.step(turn):
             break
         run_round(turn)
+
+
+def _settled(signal: sig.TasksAccepted | sig.Restored) -> Settled:
+    return Settled(signal.settled, signal.lengths)

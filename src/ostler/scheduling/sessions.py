@@ -192,17 +192,20 @@ def _drop(turn: Turn, state: WorkerState, reason: str) -> None:
     turn.effects.append(Apply(command=DropSession(session_id=session_id)))
 
 
-def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session], settled: Settled) -> None:
+def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session], settled: Settled, *, alone: bool) -> None:
     """Take over after a restart. `settled`: whether needs on tasks that ended before are met.
 
     Remote sessions get a full term to show up, with their attempts. A built-in worker died with the old process: its
-    attempts are taken back, after all that waits is known, because one of them may be the last of its task.
+    attempts are taken back, after all that waits is known, because one of them may be the last of its task. Unless the
+    hub is `alone` that process may be frozen and its worker's processes not: they have their lease, and it nothing new.
     """
     books = turn.books
-    remote = {session.id for session in sessions if not session.offer.builtin}
+    kept = {session.id for session in sessions if not (alone and session.offer.builtin)}
     for session in sessions:
-        if session.id in remote:
+        if session.id in kept:
             books.workers.join(session, turn.now_ms)
+            if session.offer.builtin:
+                books.workers.set_suspect(session.id, turn.now_ms)
             _watch(turn, session.id)
         else:
             turn.effects.append(Apply(command=DropSession(session_id=session.id)))
@@ -223,7 +226,7 @@ def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session], sett
             started_ms=task.started_ms,
         )
         books.tasks[task.id] = task
-        if task.session in remote:
+        if task.session in kept:
             adopt(books, task, attempt)
             if task.started_ms is None:
                 due_ms = turn.now_ms + books.policy.scheduler.assign_timeout_ms

@@ -30,7 +30,9 @@ class TasksAccepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """The hub starts over a store that has work. Sessions of the old process are listed; built-in ones are dead."""
+    """The hub starts over a store that has work. Sessions of the old process are listed; built-in ones are dead where
+    the hub is `alone`: else the process before may be frozen, and what its worker ran may go on for its lease.
+    """
 
     tasks: tuple[Task, ...]
     sessions: tuple[Session, ...]
@@ -38,6 +40,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     """Speeds as they were measured before."""
     settled: Mapping[str, bool] = {}
     lengths: Mapping[str, int] = {}
+    alone: bool = True
 
 
 class WorkerJoined(msgspec.Struct, frozen=True, kw_only=True):
