@@ -131,8 +131,7 @@ class HubParts:
         parts.hub = Hub(pump, store, parts.desk, parts.plans, info, work.next_seq, saved_by)
         parts.hub.max_open_tasks = chosen.profile.hub.max_open_tasks
         if chosen.profile.telemetry.log_events:
-            log = EventLog()
-            pump.observers.append(lambda applied: log.write(events_of(applied)))
+            _log_events(pump)
         parts.traces = TraceParts(pump, chosen.profile.telemetry, parts.hub.metrics.metering, os.environ)
         parts.hub.board.savings = parts._savings_of(chosen.profile)
         parts.alerts = AlertParts(parts.hub.alerts, chosen.profile, os.environ)
@@ -306,3 +305,8 @@ async def open_pool(settings: HubSettings) -> "Seat":
     place = place_of(settings.database, settings.pool)
     await asyncio.to_thread(prepare, place)
     return Seat.at(place, settings.direct_database, max(1.0, settings.lease_ms / 3000))
+
+
+def _log_events(pump: Pump) -> None:
+    log = EventLog()
+    pump.observers.append(lambda applied: log.write(events_of(applied)))
