@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from ostler.domain.tasks import Task
 from ostler.planning import guide as plans
+from ostler.planning.ground import WORKERS
 from ostler.planning.guide import Guide
 
 
@@ -25,6 +26,8 @@ class Followed:
         """Task -> when the plan has it start; no order, only what patience and back-fill are reckoned from."""
         self.host_of = {row.task: row.host for row in guide.placements}
         """Task -> where the plan has it run."""
+        self.commands_ms = {row.task: row.end_ms - row.start_ms for row in guide.placements if row.host == WORKERS}
+        """Commands -> how long the plan has them run."""
         self.finished: set[str] = set()
         self.hosts = {row.host for row in guide.placements}
         self.known = set(known) | self.hosts

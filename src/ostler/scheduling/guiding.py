@@ -13,29 +13,37 @@ from collections.abc import Iterable
 
 from ostler.domain.decision import Decision
 from ostler.domain.fleet import ModelAt
-from ostler.domain.tasks import Task
+from ostler.domain.states import TaskState
+from ostler.domain.tasks import Task, TaskKind
 from ostler.planning import guide as plans
 from ostler.residency.eviction import cheapest_set, victims
 from ostler.residency.rule import Load
 from ostler.residency.state import READY, HostState, Want
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.demand import Demand
-from ostler.scheduling.followed import host_of
+from ostler.scheduling.followed import Followed, host_of
 
 HOLD_MS = 60_000
 """How long what a turn needs is kept before it is looked at again; lost patience ends it at once."""
+
+DUE_MS = 1_000
+"""What a plan has happen in one instant is told one after the other: a place is kept that long for what is due."""
 
 
 def not_before_ms(books: Books, task: Task, decision: Decision, now_ms: int) -> int | None:
     """Until when a task that could start now is kept back for its plan; `None` = it may start.
 
-    1. No plan, its start by the plan has come, or the plan has nothing (more) for the host: it may.
+    1. No plan, its start by the plan has come, or the plan has nothing (more) for the host: it may. Of a command: its
+       slot is not needed by those that go before it (`_command_not_before_ms`).
     2. The turn of the host is of another model: it may if that one has room beside, else it would be in the way.
-    3. It belongs to the turn, or the plan has no other turn there after it: it may.
-    4. It would end before the turn does: it may (back-fill).
-    5. Otherwise it would make the turn longer, for which all that comes after would wait.
+    3. One of the turn is due now and still waits for a need: it waits that moment, for it would take the place.
+    4. It belongs to the turn, or the plan has no other turn there after it: it may.
+    5. It would end before the turn does: it may (back-fill).
+    6. Otherwise it would make the turn longer, for which all that comes after would wait.
     """
     followed = books.following.get(task.batch) if task.batch is not None else None
+    if followed is not None and task.facts.kind is TaskKind.COMMAND:
+        return _command_not_before_ms(books, followed, task.id, now_ms)
     if followed is None or decision.selected_host is None or decision.estimate is None:
         return None
     starts_ms = followed.starts_ms.get(task.id, 0)
@@ -44,12 +52,42 @@ def not_before_ms(books: Books, task: Task, decision: Decision, now_ms: int) -> 
         return None
     if rest[0].model != decision.selected_model:  # 2
         return None if _has_room(books, decision.selected_host, rest[0].model) else starts_ms
-    if task.id in rest[0].tasks or len(rest) == 1:  # 3
+    kept_until_ms = _kept_for_due_ms(books, followed, rest[0], now_ms)
+    if kept_until_ms is not None:  # 3
+        return min(starts_ms, kept_until_ms)
+    if task.id in rest[0].tasks or len(rest) == 1:  # 4
         return None
     open_tasks = [name for name in rest[0].tasks if name not in followed.finished]
     ends_ms = max(rest[0].until_ms, *(books.hosts.due_ms.get(name, 0) for name in open_tasks))
     call_ms = decision.estimate.prefill_ms + decision.estimate.decode_ms
-    return None if now_ms + call_ms <= ends_ms else starts_ms  # 4, 5
+    return None if now_ms + call_ms <= ends_ms else starts_ms  # 5, 6
+
+
+def _command_not_before_ms(books: Books, followed: Followed, name: str, now_ms: int) -> int | None:
+    """As `not_before_ms`: a command runs ahead of its start by the plan where it leaves a slot to each of those that
+    go before it, have not begun, and are to begin before it would have ended.
+    """
+    starts_ms, length_ms = followed.starts_ms.get(name, 0), followed.commands_ms.get(name)
+    if starts_ms <= now_ms or length_ms is None:
+        return None
+    waiting = sum(
+        followed.starts_ms[other] < min(starts_ms, now_ms + length_ms)
+        and other not in followed.finished
+        and books.tasks[other].state in (TaskState.QUEUED, TaskState.SCHEDULED)
+        for other in followed.commands_ms
+        if other in books.tasks
+    )
+    free = sum(state.free(TaskKind.COMMAND) for state in books.workers.states.values() if not state.suspect)
+    return None if waiting < free else starts_ms
+
+
+def _kept_for_due_ms(books: Books, followed: Followed, row: plans.Turn, now_ms: int) -> int | None:
+    """Until when places are kept for tasks of a turn whose start by the plan is now, and whose needs are not met yet;
+    `None` when there are none.
+    """
+    starts_ms = followed.starts_ms
+    due = [name for name in row.tasks if abs(starts_ms[name] - now_ms) < DUE_MS and books.dependencies.missing(name)]
+    return max((starts_ms[name] + DUE_MS for name in due), default=None)
 
 
 def planned_endpoints(books: Books, task: Task) -> tuple[str, ...]:

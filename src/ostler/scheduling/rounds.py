@@ -175,11 +175,11 @@ def _decided(turn: Turn, fleet: _Fleet, task: Task) -> Verdict:
 
 def _plan_hold(turn: Turn, task: Task, decision: Decision, later_ms: int) -> Hold:
     """Its plan has something else first: looked at again when its host is, at the latest when it was to start."""
-    detail = f"its plan has it start later on {decision.selected_host}, with the next turn of its model there"
+    place = decision.selected_host or "a worker"
+    detail = f"its plan has it start later on {place}, after what is to start there first"
     since_ms = _since(turn, task, WaitCode.CAPACITY)
     wait = Wait(code=WaitCode.CAPACITY, since_ms=since_ms, detail=detail, next_check_ms=later_ms)
-    blocked_on = (decision.selected_endpoint,) if decision.selected_endpoint is not None else ()
-    return Hold(wait=wait, decision=decision, blocked_on=blocked_on)
+    return Hold(wait=wait, decision=decision, blocked_on=(decision.selected_endpoint or slot_of(task.facts.kind),))
 
 
 def _match(turn: Turn, task: Task, verdict: Route) -> str | None:
