@@ -134,6 +134,14 @@ def test_lost_delays_grow_and_their_number_is_bounded() -> None:
     assert last.attempts_lost == MAX_LOST_ATTEMPTS
 
 
+def test_no_delay_is_longer_than_the_cap() -> None:
+    """`retry_cap` is the longest wait between two attempts, also after those that do not count."""
+    rules = SchedulerPolicy(retry_base_ms=100, retry_cap_ms=7_000)
+    lost = [next_step(task(attempts_lost=n), F.SERVER, "x", rules, repeats=3, can_rise=True) for n in range(4)]
+
+    assert [one.delay_ms for one in lost] == [0, 5_000, 7_000, 7_000]
+
+
 @pytest.mark.parametrize(("used", "limit", "words"), [(0, 1, "1 of 1"), (1, 2, "2 of 2"), (2, 3, "3 of 3")])
 def test_the_last_counted_attempt_says_so(used: int, limit: int, words: str) -> None:
     """And the one before does not."""

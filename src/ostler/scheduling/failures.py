@@ -18,7 +18,7 @@ MAX_LOST_ATTEMPTS = 10
 """Attempts lost to outages or environment before the task is given up: nothing loops for ever."""
 
 LOST_DELAYS_MS = (0, 5_000, 15_000, 30_000)
-"""Delay before the n-th try after a lost attempt; the first goes elsewhere at once."""
+"""Delay before the n-th try after a lost attempt, up to the profile's cap; the first goes elsewhere at once."""
 
 DEFAULT_BLOCK_MS = {FailureClass.RATE_LIMIT: 60_000, FailureClass.QUOTA: 300_000}
 """How long a route is left alone when the endpoint said no time itself."""
@@ -133,7 +133,7 @@ def next_step(
     rule = RULES[kind]
     switches = rule.blames_model and can_switch
     if rule.move is Move.ELSEWHERE:
-        return _lost(task, rule, switches=switches)
+        return _lost(task, rule, policy, switches=switches)
     used = task.attempts_used + 1
     if rule.move not in (Move.AGAIN, Move.UP):
         return NextStep(
@@ -187,13 +187,14 @@ def _advised(task: Task, advice: Advice, errors: tuple[ErrorCount, ...], policy:
     )
 
 
-def _lost(task: Task, rule: Rule, *, switches: bool) -> NextStep:
+def _lost(task: Task, rule: Rule, policy: SchedulerPolicy, *, switches: bool) -> NextStep:
     """After an attempt that does not count."""
     lost = task.attempts_lost + 1
+    delay_ms = min(LOST_DELAYS_MS[min(lost, len(LOST_DELAYS_MS)) - 1], policy.retry_cap_ms)
     return NextStep(
         move=Move.MODEL if switches else Move.ELSEWHERE,
         counted=False,
-        delay_ms=0 if rule.blocks or switches else LOST_DELAYS_MS[min(lost, len(LOST_DELAYS_MS)) - 1],
+        delay_ms=0 if rule.blocks or switches else delay_ms,
         exhausted=f"{lost} attempts were lost to outages or environment" if lost >= MAX_LOST_ATTEMPTS else "",
         attempts_used=task.attempts_used,
         attempts_lost=lost,
