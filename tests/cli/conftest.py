@@ -70,7 +70,7 @@ def _served() -> Iterator[ServedHub]:
 @pytest.fixture
 def served(_served: ServedHub, monkeypatch: pytest.MonkeyPatch) -> ServedHub:
     """A hub that the command line finds through `OSTLER_HUB`."""
-    _served.hub.reset()
+    _served.fresh()
     monkeypatch.setenv("OSTLER_HUB", _served.url)
     return _served
 

@@ -1,13 +1,14 @@
 """What `ostler top` shows is kept new beside it: by news, by time, and told when the hub is away."""
 
 import select
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from ostler.cli import top_feed
-from ostler.cli.board import ASKED_STATES, WAITING_STATES
+from ostler.cli.board import ASKED_STATES, WAITING_STATES, Answers
 from ostler.cli.deck import Wish
 from ostler.cli.top_feed import Feed, ask
 from ostler.client.hub_client import HubClient
@@ -15,7 +16,7 @@ from ostler.client.transport import Transport
 from ostler.domain.errors import ConflictError, OstlerError, UnreachableError
 from ostler.domain.event import Event
 from tests.web import samples
-from tests.web.recording_hub import ServedHub, eventually
+from tests.web.recording_hub import PATIENCE_S, ServedHub, eventually
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def feed(served: ServedHub) -> Iterator[Feed]:
     made = Feed(lambda: HubClient(Transport(served.url)))
     made.start()
     yield made
-    made.stop()
+    assert made.stop(PATIENCE_S), "it asks on"
 
 
 def woken(feed: Feed, within_s: float = 5.0) -> bool:
@@ -114,23 +115,43 @@ def test_a_refusal_is_words_and_no_end(feed: Feed, served: ServedHub, error: Ost
     assert said(feed)[1] == ("resume: t-1 done",)
 
 
-def test_stopping_ends_the_questions(served: ServedHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stopped feed asks nothing more, however often it is hurried."""
-    monkeypatch.setattr(top_feed, "EVERY_S", 0.01)
+@pytest.mark.parametrize("after_s", [0.0, 0.005, 0.05])
+def test_stopping_ends_the_questions(served: ServedHub, monkeypatch: pytest.MonkeyPatch, after_s: float) -> None:
+    """A stopped feed asks nothing more, however busy it was and however often it is hurried; nobody is left behind."""
+    monkeypatch.setattr(top_feed, "EVERY_S", 0.001)
+    monkeypatch.setattr(top_feed, "REST_S", 0.0)
     made = Feed(lambda: HubClient(Transport(served.url)))
     made.start()
-    made.stop()
+    made.do(Wish(verb="pause", id="t-1"))
+    time.sleep(after_s)
 
-    def quiet() -> bool:
-        before = asked(served)
-        time.sleep(0.1)
-        return asked(served) == before
-
-    eventually(quiet, "nothing is asked")
-    before = asked(served)
+    assert made.stop(PATIENCE_S)
+    before = list(served.hub.calls)
     for _ in range(5):
         made.hurry()
-    assert asked(served) == before
+        time.sleep(0.005)
+    assert served.hub.calls == before
+
+
+def test_who_leaves_does_not_wait_for_a_slow_hub(served: ServedHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is under way then ends by itself, and is told not to have ended."""
+    answer = threading.Event()
+
+    def slow(client: HubClient, *, expand: bool = False) -> Answers:
+        answer.wait(PATIENCE_S)
+        return ask(client, expand=expand)
+
+    made = Feed(lambda: HubClient(Transport(served.url)))
+    made.start()
+    monkeypatch.setattr(top_feed, "ask", slow)
+    made.hurry()
+    time.sleep(0.02)
+    began_s = time.monotonic()
+
+    assert not made.stop(0.1)
+    assert time.monotonic() - began_s < PATIENCE_S / 2
+    answer.set()
+    assert made.stop(PATIENCE_S)
 
 
 def test_a_hub_that_is_not_there_is_told_at_the_start() -> None:

@@ -22,12 +22,12 @@ def _guarded() -> Iterator[ServedHub]:
 @pytest.fixture
 def served(_served: ServedHub) -> ServedHub:
     """A hub on loopback that asks people for no token."""
-    _served.hub.reset()
+    _served.fresh()
     return _served
 
 
 @pytest.fixture
 def guarded(_guarded: ServedHub) -> ServedHub:
     """A hub that other machines can reach: every route but the open ones needs a token."""
-    _guarded.hub.reset()
+    _guarded.fresh()
     return _guarded

@@ -287,10 +287,17 @@ class RecordingHub:
 class ServedHub:
     """A recording hub and where it answers."""
 
-    def __init__(self, hub: RecordingHub, port: int) -> None:
+    def __init__(self, hub: RecordingHub, port: int, server: uvicorn.Server) -> None:
         self.hub = hub
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self._server = server
+
+    def fresh(self) -> None:
+        """For the next test: nothing that the one before has asked is still to be answered, and all is forgotten."""
+        self.hub.reset()
+        eventually(lambda: not self._server.server_state.connections, "all connections are closed")
+        self.hub.reset()
 
     def asked(self, name: str) -> list[tuple[Any, ...]]:
         """The arguments of each call of a method."""
@@ -320,7 +327,7 @@ def served_hub(
     thread.start()
     eventually(lambda: server.started, "the server starts")
     try:
-        yield ServedHub(hub, listener.getsockname()[1])
+        yield ServedHub(hub, listener.getsockname()[1], server)
     finally:
         hub.stop_following = True
         server.should_exit = True

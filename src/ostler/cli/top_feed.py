@@ -25,6 +25,10 @@ EVERY_S = 2.0
 """The picture is asked for at least so often."""
 REST_S = 0.25
 """And at most once in this time, however much happens."""
+FOLLOW_AGAIN_S = 1.0
+"""How long after the event stream broke off it is followed anew."""
+PATIENCE_S = 0.2
+"""How long the end waits for an answer that is under way: a person who leaves does not wait for a slow hub."""
 TASKS_MAX = 500
 
 
@@ -36,6 +40,10 @@ def ask(client: "HubClient", *, expand: bool = False) -> Answers:
         alerts=client.alerts(),
         waiting=client.tasks(WAITING_STATES, limit=TASKS_MAX) if expand else None,
     )
+
+
+class _StoppedError(Exception):
+    """Nothing more is to be followed."""
 
 
 class Feed:
@@ -56,19 +64,27 @@ class Feed:
         self._news = threading.Event()
         self._wishes: queue.SimpleQueue[Wish | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=work, daemon=True)
+            for work in (self._ask_for_ever, self._follow_for_ever, self._do_for_ever)
+        ]
 
     def start(self) -> None:
         """Ask once, so that a hub that is not there is told at once, and go on asking."""
         self._take(ask(self._client))
-        for work in (self._ask_for_ever, self._follow_for_ever, self._do_for_ever):
-            threading.Thread(target=work, daemon=True).start()
+        for thread in self._threads:
+            thread.start()
 
-    def stop(self) -> None:
-        """Ask no more. What is under way ends by itself."""
+    def stop(self, patience_s: float = PATIENCE_S) -> bool:
+        """Ask no more. Whether all that was under way ended within `patience_s`; what did not ends by itself."""
         self._stopping.set()
         self._wishes.put(None)
-        self._following.hang_up()
         self.hurry()
+        end_s = time.monotonic() + patience_s
+        while (living := [one for one in self._threads if one.is_alive()]) and time.monotonic() < end_s:
+            self._following.hang_up()  # again: it may have been about to listen
+            living[0].join(0.02)
+        return not living
 
     def hurry(self) -> None:
         """Ask soon."""
@@ -96,21 +112,27 @@ class Feed:
         while not self._stopping.is_set():
             self._news.wait(EVERY_S)
             self._news.clear()
+            if self._stopping.is_set():
+                return
             try:
                 self._take(ask(self._client, expand=self.expand))
             except (OstlerError, OSError):
                 self.stale = True
                 self.wakes()
-            time.sleep(REST_S)
+            self._stopping.wait(REST_S)
 
     def _follow_for_ever(self) -> None:
         while not self._stopping.is_set():
-            with suppress(OstlerError, OSError):
-                for _ in self._following.follow(None, lambda _reason: None, self.hurry):
-                    self.hurry()
-                    if self._stopping.is_set():
-                        return
-            time.sleep(1.0)
+            with suppress(OstlerError, OSError, _StoppedError):
+                for _ in self._following.follow(None, lambda _reason: self._goes_on(), self._goes_on):
+                    self._goes_on()
+            self._stopping.wait(FOLLOW_AGAIN_S)
+
+    def _goes_on(self) -> None:
+        """Something happened to the stream. Raises `_StoppedError` where nobody wants to know any more."""
+        if self._stopping.is_set():
+            raise _StoppedError
+        self.hurry()
 
     def _do_for_ever(self) -> None:
         while (wish := self._wishes.get()) is not None:
