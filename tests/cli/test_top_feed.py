@@ -135,9 +135,10 @@ def test_stopping_ends_the_questions(served: ServedHub, monkeypatch: pytest.Monk
 
 def test_who_leaves_does_not_wait_for_a_slow_hub(served: ServedHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is under way then ends by itself, and is told not to have ended."""
-    answer = threading.Event()
+    asking, answer = threading.Event(), threading.Event()
 
     def slow(client: HubClient, *, expand: bool = False) -> Answers:
+        asking.set()
         answer.wait(PATIENCE_S)
         return ask(client, expand=expand)
 
@@ -145,7 +146,7 @@ def test_who_leaves_does_not_wait_for_a_slow_hub(served: ServedHub, monkeypatch:
     made.start()
     monkeypatch.setattr(top_feed, "ask", slow)
     made.hurry()
-    time.sleep(0.02)
+    assert asking.wait(PATIENCE_S)
     began_s = time.monotonic()
 
     assert not made.stop(0.1)
