@@ -23,16 +23,19 @@ import sqlite3
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
 import msgspec
 
+# The rig is a package of its own; this file is a program, and a program finds only what lies beside it.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.lives.raw import RawLoop, Writer
 from ostler.domain.commands import Applied, Command, NewTask, Result, SubmitTasks, UpdateTask
 from ostler.domain.event import Event
 from ostler.domain.states import TaskState, Wait, WaitCode
@@ -178,80 +181,51 @@ def rows_of(commands: Sequence[Command], event_seq: int) -> Rows:
     return rows
 
 
-class Prototype:
-    """The same rows by hand: the driver, one thread, one transaction for all that waits."""
+@contextmanager
+def raw_sqlite(path: Path) -> Iterator[Writer]:
+    """The same rows by hand, over a file whose schema the store has made."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for pragma in (
+        "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -16384",
+        "journal_size_limit = 67108864",
+    ):  # fmt: skip
+        connection.execute(f"PRAGMA {pragma}")
+    cursor = connection.cursor()
+    (event_seq,) = cursor.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
 
-    MAX_COMMANDS = 500
+    def write(commands: list[Command]) -> None:
+        nonlocal event_seq
+        rows = rows_of(commands, event_seq)
+        event_seq += len(rows.events)
+        cursor.execute("BEGIN IMMEDIATE")
+        write_rows(cursor, rows)
+        connection.commit()
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[tuple[Sequence[Command], asyncio.Future[list[Result]]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        self._event_seq = 0
+    yield write
+    connection.close()
 
-    async def apply(self, commands: Sequence[Command]) -> list[Result]:
-        """Wait for the commit."""
-        future: asyncio.Future[list[Result]] = self._loop.create_future()
-        self._queue.put((commands, future))
-        return await future
 
-    async def close(self) -> None:
-        """End the thread."""
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
-
-    def _run(self) -> None:
-        connection = sqlite3.connect(self._path, isolation_level=None)
-        for pragma in (
-            "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -16384",
-            "journal_size_limit = 67108864",
-        ):  # fmt: skip
-            connection.execute(f"PRAGMA {pragma}")
-        cursor = connection.cursor()
-        self._event_seq = cursor.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0]
-        going_on = True
-        while going_on:
-            waiting = [self._queue.get()]
-            while len(waiting) < self.MAX_COMMANDS and not self._queue.empty():
-                waiting.append(self._queue.get())
-            calls = [call for call in waiting if call is not None]
-            going_on = len(calls) == len(waiting)
-            if calls:
-                cursor.execute("BEGIN IMMEDIATE")
-                self._write(cursor, [command for commands, _future in calls for command in commands])
-                connection.commit()
-                self._loop.call_soon_threadsafe(self._resolve, calls)
-        connection.close()
-
-    def _write(self, cursor: sqlite3.Cursor, commands: list[Command]) -> None:
-        rows = rows_of(commands, self._event_seq)
-        self._event_seq += len(rows.events)
-        if rows.inserts:
-            cursor.executemany("INSERT INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.inserts)
-            cursor.executemany("INSERT INTO task_spec VALUES (?, ?)", rows.specs)
-        if rows.updates:
-            cursor.executemany(
-                "UPDATE task SET state = ?, prev_state = ?, generation = ?, priority = ?, session = ?, wait_code = ?,"
-                " created_ms = ?, updated_ms = ?, body = ? WHERE seq = ? AND state = ? AND generation = ?",
-                rows.updates,
-            )
-            assert cursor.rowcount == len(rows.updates)
-        if rows.ends:
-            cursor.executemany(
-                "UPDATE task SET state = ?, prev_state = ?, generation = ?, priority = ?, batch = ?, session = ?,"
-                " wait_code = ?, created_ms = ?, updated_ms = ?, finished_ms = ?, body = ?"
-                " WHERE seq = ? AND state = ? AND generation = ?",
-                rows.ends,
-            )
-            assert cursor.rowcount == len(rows.ends)
-        cursor.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", rows.events)
-
-    @staticmethod
-    def _resolve(calls: list[tuple[Sequence[Command], "asyncio.Future[list[Result]]"]]) -> None:
-        for commands, future in calls:
-            future.set_result([Applied()] * len(commands))
+def write_rows(cursor: sqlite3.Cursor, rows: Rows) -> None:
+    """Without a look at what is there."""
+    if rows.inserts:
+        cursor.executemany("INSERT INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.inserts)
+        cursor.executemany("INSERT INTO task_spec VALUES (?, ?)", rows.specs)
+    if rows.updates:
+        cursor.executemany(
+            "UPDATE task SET state = ?, prev_state = ?, generation = ?, priority = ?, session = ?, wait_code = ?,"
+            " created_ms = ?, updated_ms = ?, body = ? WHERE seq = ? AND state = ? AND generation = ?",
+            rows.updates,
+        )
+        assert cursor.rowcount == len(rows.updates)
+    if rows.ends:
+        cursor.executemany(
+            "UPDATE task SET state = ?, prev_state = ?, generation = ?, priority = ?, batch = ?, session = ?,"
+            " wait_code = ?, created_ms = ?, updated_ms = ?, finished_ms = ?, body = ?"
+            " WHERE seq = ? AND state = ? AND generation = ?",
+            rows.ends,
+        )
+        assert cursor.rowcount == len(rows.ends)
+    cursor.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", rows.events)
 
 
 async def drive(apply: Apply, lives: list[Life], in_flight: int) -> Run:
@@ -280,7 +254,7 @@ async def open_prototype(path: Path) -> Opened:
     """The prototype on tables made by the store."""
     store = await SqliteStore.open(path)
     await store.close()
-    return Prototype(path)
+    return RawLoop(lambda: raw_sqlite(path))
 
 
 async def open_store(path: Path) -> Opened:

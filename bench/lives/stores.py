@@ -7,22 +7,20 @@ the same group commit; they look at nothing, refuse nothing and answer nothing.
 
 import asyncio
 import secrets
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import psycopg
 
-from bench.store import Life, Prototype, make_lives, open_prototype, rows_of
+from bench.lives.raw import RawLoop, Writer
+from bench.store import Life, make_lives, open_prototype, rows_of
 from ostler.domain.commands import Applied, Command, Result
 from ostler.store.postgres import PostgresStore
 from ostler.store.sqlite import SqliteStore
-
-_Call = tuple[Sequence[Command], "asyncio.Future[list[Result]]"]
 
 
 class Lived(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,57 +45,27 @@ class Opened(Protocol):
         ...
 
 
-class RawPostgres:
+@contextmanager
+def raw_postgres(url: str) -> Iterator[Writer]:
     """The rows of a flush in one round trip: a pipeline of set statements between BEGIN and COMMIT, custom plans."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET search_path TO ostler")
+        connection.execute("SET plan_cache_mode = force_custom_plan")
+        event_seq = 0
 
-    MAX_COMMANDS = Prototype.MAX_COMMANDS
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[_Call | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        self._event_seq = 0
-
-    async def apply(self, commands: Sequence[Command]) -> list[Result]:
-        """Wait for the commit."""
-        future: asyncio.Future[list[Result]] = self._loop.create_future()
-        self._queue.put((commands, future))
-        return await future
-
-    async def close(self) -> None:
-        """End the thread."""
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
-
-    def _run(self) -> None:
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            connection.execute("SET search_path TO ostler")
-            connection.execute("SET plan_cache_mode = force_custom_plan")
-            while self._flush(connection):
-                pass
-
-    def _flush(self, connection: "psycopg.Connection[Any]") -> bool:
-        waiting = [self._queue.get()]
-        while len(waiting) < self.MAX_COMMANDS and not self._queue.empty():
-            waiting.append(self._queue.get())
-        calls = [call for call in waiting if call is not None]
-        if calls:
-            commands = [command for commands, _future in calls for command in commands]
+        def write(commands: list[Command]) -> None:
+            nonlocal event_seq
+            made = rows_of(commands, event_seq)
+            event_seq += len(made.events)
             with connection.pipeline():
                 connection.execute("BEGIN")
-                for text, rows in self._statements(commands):
-                    connection.execute(text, (msgspec.json.encode(rows).decode(),))
+                for (text, names), rows in zip(_STATEMENTS, made, strict=True):
+                    if rows:
+                        named = [dict(zip(names, row, strict=True)) for row in rows]
+                        connection.execute(text, (msgspec.json.encode(named).decode(),))
                 connection.execute("COMMIT")
-            self._loop.call_soon_threadsafe(_resolve, calls)
-        return len(calls) == len(waiting)
 
-    def _statements(self, commands: Sequence[Command]) -> list[tuple[bytes, list[dict[str, object]]]]:
-        made = rows_of(commands, self._event_seq)
-        self._event_seq += len(made.events)
-        found = zip(_STATEMENTS, made, strict=True)
-        return [(text, [dict(zip(names, row, strict=True)) for row in rows]) for (text, names), rows in found if rows]
+        yield write
 
 
 def _insert(table: str, columns: str) -> tuple[bytes, list[str]]:
@@ -134,11 +102,6 @@ _STATEMENTS = (
     _insert("event", "seq at_ms name task_seq task_id body"),
 )
 """In the order of `bench.store.Rows`."""
-
-
-def _resolve(calls: list[_Call]) -> None:
-    for commands, future in calls:
-        future.set_result([Applied()] * len(commands))
 
 
 class Side:
@@ -193,4 +156,7 @@ async def sqlite_sides(folder: Path) -> dict[str, Side]:
 async def postgres_sides(store_url: str, raw_url: str) -> dict[str, Side]:
     """Store and raw loop on databases of their own, of one server that syncs each commit."""
     await (await PostgresStore.open(raw_url)).close()
-    return {"store postgres": Side(await PostgresStore.open(store_url)), "raw postgres": Side(RawPostgres(raw_url))}
+    return {
+        "store postgres": Side(await PostgresStore.open(store_url)),
+        "raw postgres": Side(RawLoop(lambda: raw_postgres(raw_url))),
+    }
