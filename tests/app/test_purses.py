@@ -1,26 +1,23 @@
 """What a pool says of limits that pools have together, and what it may spend of them, over a table in memory."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ostler.app import sharing
-from ostler.app.purses import GRACE_MS, LEAD_MS, Divided, Purses, is_limit, purses
-from ostler.app.sharing import Sharing
+from ostler.app.purses import GRACE_MS, LEAD_MS, Divided, Purses, parts_said, purses
+from ostler.budget.ledger import passed
+from ostler.budget.limits import bounds, span_of
 from ostler.budget.windows import DAY_MS, HOUR_MS
 from ostler.domain.commands import Reserve
 from ostler.domain.decision import Short
-from ostler.domain.ledger import Amount, Basis, Scopes
+from ostler.domain.ledger import Amount, Basis, Scopes, Span
 from ostler.domain.limits import BudgetPolicy, Limit, PartKey, PoolPart, Price, ScopeKind, Unit, Window, WindowKind
 from ostler.domain.policy import Policy
-from ostler.scheduling import signals as sig
 from ostler.scheduling.books import Books
 from ostler.scheduling.shares import Claim
 from ostler.store.shares import Look, PoolShares
-from tests.app.test_sharing import ROW_MS, Table, until
-from tests.scheduling.live_rig import LiveRig
+from tests.app.test_sharing import ROW_MS
 from tests.scheduling.rig import cloud, local, three_tiers
 
 EVER = Window(kind=WindowKind.NONE)
@@ -192,6 +189,26 @@ def test_the_next_window_is_there_when_it_begins() -> None:
     assert len(world.rows["a"].claims) == 1
 
 
+def test_a_pool_whose_clock_is_behind_finds_what_the_others_spent_before_their_day_was_over() -> None:
+    """It is still in the day that is over for the other one, and takes nothing of what that spent in it."""
+    world = Skewed()
+    for pool in "ac":
+        world.happen("lead", pool, 0)
+    world.pass_ms(2 * HOUR_MS - 60_000)
+    for _ in range(3):
+        world.happen("round", "", 0)
+    world.happen("spend", "a", 10)
+    world.happen("round", "", 0)
+    world.pass_ms(2 * 60_000)
+    for _ in range(3):
+        world.happen("round", "", 0)
+    day = PartKey("day", "", 20_000 * DAY_MS)
+
+    assert day not in (world.books["a"].parts.told or {}), "for one of them it is over"
+    assert world.most("c", day) == 30
+    world.check()
+
+
 def test_the_part_of_a_pool_that_died_counts_until_its_next_leader_tells() -> None:
     """All that it held, long after its row ended; the leader after it starts from the ledger."""
     world = World(CALLS)
@@ -314,112 +331,106 @@ def test_what_the_profile_states_no_more_stays_written_without_what_was_not_spen
     assert not list(purses(Books(policy(CALLS, over_pools=False), world.clock), world.clock.ms))
 
 
-# -- with the keeper of the row -------------------------------------------------------------------------------------
+def test_who_only_reads_is_told_what_the_others_say() -> None:
+    """Of each limit that they state alike, in its window; nothing of its own part, which moves."""
+    world = World(CALLS, DAY, Limit(name="session", scope=ScopeKind.SESSION, hard=1))
+    for pool in "ab":
+        world.lead(pool)
+    world.beat("a", "b", "a", "b")
+    world.spend("b", 2)
+    world.beat("b")
+    said = parts_said(world.look(), "a")
+    day_ms = 20_000 * DAY_MS
+
+    other = PoolPart(total=12, spent=2, kept=4, pools=("b",))
+    assert said(CALLS, "", 0, False) == said(DAY, "", day_ms, False) == other
+    assert said(DAY, "", day_ms - DAY_MS, False) == PoolPart()
+    assert said(replace(CALLS, name="else"), "", 0, False) == PoolPart()
+    assert said(world.limits[2], "", 0, False) is None
+
+    world.clock.ms += 2 * ROW_MS
+    assert parts_said(world.look(), "a")(CALLS, "", 0, False) == replace(other, total=None, asleep=4)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "BEAT_S", 0.01)
-    monkeypatch.setattr(sharing, "SOON_S", 0.001)
+# -- whatever happens -----------------------------------------------------------------------------------------------
+
+ROLLING = Limit(name="rolling", window=Window(kind=WindowKind.ROLLING, hours=1), unit=Unit.REQUESTS, hard=24)
+EVERY = (replace(CALLS, hard=80), replace(DAY, hard=40), ROLLING)
+WAITS_MIN = (1, 2, 20, 57, 61, 119)
+SKEW_MS = {"a": 0, "b": 3 * 60_000, "c": -5 * 60_000}
+kinds = st.sampled_from(["beat", "round", "round", "spend", "spend", "spend", "wait", "die", "lead"])
+happenings = st.lists(st.tuples(kinds, st.sampled_from("abc"), st.integers(0, 23)), min_size=20, max_size=60)
 
 
-@asynccontextmanager
-async def pool(table: Table, name: str, *limits: Limit, over_pools: bool = True) -> AsyncIterator[LiveRig]:
-    """The scheduler of a pool with its keeper."""
-    rig = LiveRig(policy(*(limits or (CALLS,)), over_pools=over_pools))
-    rig.tell(sig.SlotsShared(shares={}))
-    rig.tell(sig.PartsTold(parts={}))
-    rig.up(cloud(slots=64), models=("claude",))
-    keeper = Sharing(table, name, 3, ROW_MS, "box")
-    keeper.start(rig)
-    try:
-        yield rig
-    finally:
-        await keeper.stop(rig)
+class Skewed(World):
+    """Pools whose clocks differ, over hours."""
+
+    def __init__(self) -> None:
+        super().__init__(*EVERY)
+        self.clock.ms += DAY_MS - 2 * HOUR_MS
+        self.clocks = {pool: Clock() for pool in SKEW_MS}
+        self.pass_ms(0)
+
+    def pass_ms(self, duration_ms: int) -> None:
+        self.clock.ms += duration_ms
+        for pool, clock in self.clocks.items():
+            clock.ms = self.clock.ms + SKEW_MS[pool]
+
+    def happen(self, kind: str, pool: str, number: int) -> None:
+        """One thing."""
+        if kind == "wait":
+            self.pass_ms(WAITS_MIN[number % len(WAITS_MIN)] * 60_000)
+        elif kind == "round":
+            for name in sorted(self.purses):
+                self.happen("beat", name, 0)
+        elif kind == "lead":
+            self.lead(pool)
+            self.books[pool].clock = self.clocks[pool]
+        elif kind == "die":
+            self.purses.pop(pool, None)
+        elif kind == "beat" and pool in self.purses:
+            self.beat(pool)
+            self.pass_ms(0)
+        elif kind == "spend" and pool in self.purses and self.may_spend(pool, number):
+            command = Reserve(
+                attempt=f"a{self.spends}",
+                at_ms=self.clocks[pool].ms,
+                amount=Amount(requests=number),
+                basis=Basis.PRICED,
+                scopes=Scopes(),
+            )
+            self.spends += 1
+            self.books[pool].money.take(command)
+
+    def own(self, pool: str, limit: Limit) -> int:
+        span = span_of(limit, "", self.clocks[pool].ms)
+        assert span is not None
+        return self.books[pool].money.spent(span).total(limit.unit)
+
+    def may_spend(self, pool: str, number: int) -> bool:
+        """As the ledger judges."""
+        amount = Amount(requests=number)
+        held = bounds(EVERY, Scopes(), self.clocks[pool].ms, parts=self.books[pool].parts.of)
+        return passed(held, amount, self.books[pool].money.spent) is None
+
+    def check(self) -> None:
+        for limit in (EVERY[0], ROLLING):
+            assert sum(self.own(pool, limit) for pool in self.books) <= (limit.hard or 0), f"{limit.name} is passed"
+        for day in (20_000, 20_001):
+            span = Span(scope=ScopeKind.ALL, start_ms=day * DAY_MS, end_ms=(day + 1) * DAY_MS)
+            spent = sum(books.money.spent(span).total(DAY.unit) for books in self.books.values())
+            assert spent <= (EVERY[1].hard or 0), "a day is passed"
 
 
-def most(rig: LiveRig) -> int | None:
-    part = (rig.scheduler.books.parts.told or {}).get(KEY)
-    return part.most if part is not None else None
-
-
-def spent(table: Table) -> int:
-    """What all rows say of the one limit."""
-    claims = [claim for row in table.rows.values() for name, claim in row.claims.items() if is_limit(name)]
-    return sum(claim.used for claim in claims)
-
-
-async def test_two_pools_spend_all_of_a_limit_and_no_more() -> None:
-    """Calls come at both; each waits for what the other keeps, until nothing is left."""
-    table = Table()
-    async with pool(table, "own") as own, pool(table, "lab") as lab:
-        await until(lambda: (most(own), most(lab)) == (6, 6), "half each")
-        for number in range(9):
-            own.call(f"c{number}", tier="complex", key="k")
-        await until(lambda: len(own.running) == 9, "what it asked for")
-        for number in range(6):
-            lab.call(f"c{number}", tier="complex", key="k")
-        await until(lambda: len(lab.running) == 3, "the rest")
-        await until(lambda: most(own) == 9, "what it spent")
-        assert (len(own.running), len(lab.running)) == (9, 3)
-    assert spent(table) == 12
-
-
-async def test_it_takes_less_before_it_is_written_and_more_afterwards() -> None:
-    """A call that comes while a smaller part is on its way finds the smaller one."""
-    table = Table()
-    seen: list[int | None] = []
-    async with pool(table, "own") as own:
-        await until(lambda: most(own) == 12, "all")
-        table.before_put = lambda: seen.append(most(own))
-        async with pool(table, "lab"):
-            await until(lambda: most(own) == 6, "half")
-        first = seen.index(6)
-        assert all(found == 12 for found in seen[:first])
-        await until(lambda: most(own) == 12, "all again")
-
-
-async def test_without_the_table_it_goes_on_with_what_it_holds() -> None:
-    """And with nothing more; the other pool takes none of it."""
-    table = Table()
-    async with pool(table, "own") as own, pool(table, "lab") as lab:
-        await until(lambda: (most(own), most(lab)) == (6, 6), "half each")
-        table.fails = True
-        for number in range(9):
-            own.call(f"c{number}", tier="complex")
-        await until(lambda: len(own.running) == 6, "its half")
-        assert most(own) == 6
-        table.fails = False
-        await until(lambda: most(own) is not None and most(own) != 6, "it asks again")
-
-
-@pytest.mark.parametrize("prevented", ["setting", "right"])
-async def test_who_does_not_count_over_pools_has_its_limits_for_itself(prevented: str) -> None:
-    """By a setting, or because its user may not."""
-    table = Table()
-    table.allowed = prevented != "right"
-    async with pool(table, "own", over_pools=prevented != "setting") as own:
-        await until(lambda: own.scheduler.books.parts.told is None, "not counted")
-    assert not [name for row in table.rows.values() for name in row.claims if is_limit(name)]
-
-
-async def test_a_pool_that_stops_gives_back_what_it_has_not_spent() -> None:
-    """All but that goes to the other one."""
-    table = Table()
-    async with pool(table, "own") as own:
-        async with pool(table, "lab") as lab:
-            await until(lambda: (most(own), most(lab)) == (6, 6), "half each")
-            lab.call("c", tier="complex")
-            lab.end_call("c")
-        await until(lambda: most(own) == 11, "the rest")
-        part = (own.scheduler.books.parts.told or {})[KEY]
-        assert (part.spent, part.kept) == (1, 0)
-
-
-async def test_a_limit_that_is_raised_is_divided_at_once() -> None:
-    """No beat is waited for when the profile changes."""
-    table = Table()
-    async with pool(table, "own") as own:
-        await until(lambda: most(own) == 12, "all")
-        own.tell(sig.PolicyChanged(policy=policy(replace(CALLS, hard=20))))
-        await until(lambda: most(own) == 20, "all of the new value")
+@given(happenings)
+@settings(max_examples=50, deadline=None)
+def test_no_limit_is_passed_whatever_happens(done: list[tuple[str, str, int]]) -> None:
+    """Days that turn, windows that roll and all of time: leaders die and come back, clocks differ by minutes, and pools
+    together never come to more than one of their limits.
+    """
+    world = Skewed()
+    for pool in "abc":
+        world.happen("lead", pool, 0)
+    for kind, pool, number in done:
+        world.happen(kind, pool, number)
+        world.check()

@@ -1,5 +1,7 @@
 """Levels: what the limits say, which one binds, and the figures of the seeds."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,8 +10,8 @@ from ostler.budget.ledger import passed
 from ostler.budget.limits import Gate, Level, amount_text, bounds, gate, span_of, spans, standing
 from ostler.budget.presets import daily_limit, month_limit, session_limit, tick_limit
 from ostler.domain.commands import Settle
-from ostler.domain.ledger import Amount, Scopes, Spent
-from ostler.domain.limits import Limit, ScopeKind, Unit, Window, WindowKind
+from ostler.domain.ledger import Amount, Scopes, Span, Spent
+from ostler.domain.limits import Limit, PartOf, PoolPart, ScopeKind, Unit, Window, WindowKind
 from tests.budget.made import AMOUNTS, HOUR_MS, NOW_MS, SCOPES, USD, NaiveLedger, at, spent_of, usd
 
 
@@ -53,6 +55,60 @@ def test_a_month_of_20_dollars(used: float, level: Level) -> None:
 def test_a_day_of_50_dollars(used: float, level: Level) -> None:
     """40.00 degrades and 47.50 exhausts; 79.9 % of it is not cut to 79, nor rounded to 80."""
     assert gate([daily_limit("anthropic", 50 * USD)], CLAUDE, NOW_MS, spent_of(used)).level is level
+
+
+CALLS = Limit(name="calls", unit=Unit.REQUESTS, window=Window(kind=WindowKind.NONE), soft=6, hard=10, critical=12)
+
+
+def parts(part: PoolPart, *, critical: PoolPart | None = None) -> PartOf:
+    return lambda limit, value, start_ms, is_critical: critical if is_critical and critical is not None else part
+
+
+def used(requests: int) -> Callable[[Span], Spent]:
+    return lambda span: Spent(used=Amount(requests=requests))
+
+
+@pytest.mark.parametrize(
+    ("own", "part", "level"),
+    [
+        (2, PoolPart(most=5, total=10, spent=3), Level.OK),
+        (2, PoolPart(most=5, total=10, spent=4), Level.DEGRADED),
+        (5, PoolPart(most=5, total=10, spent=0, kept=5), Level.EXHAUSTED),
+        (4, PoolPart(most=5, total=10, spent=0, kept=5), Level.OK),
+        (2, PoolPart(most=9, total=4, spent=2), Level.EXHAUSTED),
+        (0, PoolPart(most=0), Level.EXHAUSTED),
+    ],
+)
+def test_a_limit_of_several_pools(own: int, part: PoolPart, level: Level) -> None:
+    """Soft and hard value are about what all have spent, the smallest word holds, and nothing passes the own part."""
+    asked = Amount(requests=1)
+    found = gate([CALLS], CLAUDE, NOW_MS, used(own), estimate=asked, parts=parts(part))
+    held = bounds([CALLS], CLAUDE, NOW_MS, parts=parts(part))
+
+    assert found.level is level
+    assert (passed(held, asked, used(own)) is not None) == (own + 1 > min(10, part.most or 0))
+
+
+def test_a_limit_of_several_pools_stands_where_all_together_are() -> None:
+    """That the own part is used up is no news of the limit: other pools give back what they keep."""
+    part = PoolPart(most=1, total=10, spent=2, kept=6, pools=("lab",))
+    one = standing(CALLS, "", NOW_MS, used(1), parts=parts(part))
+
+    assert one is not None
+    assert (one.level, one.total, one.left, one.short) == (Level.OK, 3, 7, True)
+    assert one.left_share == pytest.approx(0.7)
+    assert gate([CALLS], CLAUDE, NOW_MS, used(1), parts=parts(part)).level is Level.EXHAUSTED
+
+
+def test_critical_work_has_a_part_of_its_own() -> None:
+    """And a limit without a part is as it is."""
+    two = parts(PoolPart(most=1), critical=PoolPart(most=4, total=12))
+    held = [bounds([CALLS], CLAUDE, NOW_MS, critical=critical, parts=two)[0] for critical in (False, True)]
+    assert [(one.ceiling, one.shared) for one in held] == [(1, True), (4, True)]
+    assert gate([CALLS], CLAUDE, NOW_MS, used(3), critical=True, parts=two).level is Level.OK
+
+    (alone,) = bounds([CALLS], CLAUDE, NOW_MS, parts=lambda *_: None)
+    assert (alone.ceiling, alone.shared) == (10, False)
 
 
 def test_a_session_of_2_dollars_is_each_sessions_own() -> None:

@@ -2,16 +2,23 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from ostler.app import budgets, savings
 from ostler.app.ledgers import ledger_of
+from ostler.app.purses import Purse
+from ostler.budget.windows import DAY_MS
 from ostler.config.load import load_profile
 from ostler.domain.commands import Settle
 from ostler.domain.ledger import Amount, Basis, Scopes
+from ostler.domain.limits import Limit, ScopeKind, Window, WindowKind
+from ostler.scheduling.shares import Claim
 from ostler.store.postgres import PostgresStore
+from ostler.store.postgres_engine import place_of
+from ostler.store.shares import PoolShares, ShareTable
 from tests.cli.conftest import Ostler
 from tests.cli.test_budget import NOON_MS, PROFILE
 from tests.web.recording_hub import served_hub
@@ -73,6 +80,47 @@ def test_a_pool_that_no_hub_has_used_is_an_empty_budget(ostler: Ostler) -> None:
     """Nothing was spent, and nothing is wrong."""
     assert ostler("budget", "check", "anthropic").code == 0
     assert "spent in all: $0.00" in ostler("budget", "status").out
+
+
+DAY = Limit(
+    name="anthropic-day",
+    scope=ScopeKind.PROVIDER,
+    of="anthropic",
+    window=Window(kind=WindowKind.DAY),
+    soft=40_000_000,
+    hard=47_500_000,
+)
+"""As the profile states it, and the other pool's too."""
+
+
+@pytest.mark.usefixtures("spent")
+def test_what_another_pool_has_of_a_limit_is_shown_beside_what_is_spent_here(ostler: Ostler, postgres_url: str) -> None:
+    """It counts for what is left, for the exit code and for how long the rest lasts; what is kept there is named."""
+    start_ms = NOON_MS - NOON_MS % DAY_MS
+    purse = Purse(DAY, "anthropic", start_ms, start_ms + DAY_MS, DAY.hard, critical=False)
+
+    async def write() -> None:
+        table = ShareTable.at(place_of(postgres_url, "lab"), 10.0)
+        assert await table.prepare()
+        look = await table.look()
+        until_ms = look.now_ms + 60_000
+        claim = Claim(total=46_000_000, held=6_000_000, used=5_000_000, until_ms=look.now_ms + DAY_MS)
+        row = PoolShares(pool="lab", epoch=1, until_ms=until_ms, claims={purse.resource: claim})
+        assert await table.put(look.version, row)
+        await table.close()
+
+    before = ostler("budget", "status").out
+    asyncio.run(write())
+    status = ostler("budget", "status")
+    assert "OTHER POOLS" not in before
+    assert re.search(r"anthropic-day +anthropic +degraded +\$40.00 +\$0.00 +\$5.00, \$1.00 kept +\$1.00 ", status.out)
+    (row,) = (one for one in json.loads(ostler("budget", "status", "--json").out)["limits"] if one["elsewhere"])
+    assert (row["left_amount"], row["elsewhere_amount"], row["kept_amount"]) == (1_000_000, 5_000_000, 1_000_000)
+    assert row["pools"] == ["lab"]
+    assert ostler("budget", "check", "anthropic", "--estimate", "1.50").code == 2
+    said = ostler("budget", "check", "anthropic")
+    assert (said.code, "other pools spent $5.00 and keep $1.00" in said.out) == (1, True)
+    assert json.loads(ostler("budget", "burn-rate", "anthropic", "--json").out)["left"] == 1.0
 
 
 def test_a_call_is_recorded_by_a_hub_or_not_at_all(

@@ -13,6 +13,8 @@ from ostler.domain.limits import (
     BudgetPolicy,
     Limit,
     Pace,
+    PartKey,
+    PoolPart,
     ScopeKind,
     Subscription,
     Unit,
@@ -24,7 +26,7 @@ from ostler.domain.states import Failure, FailureClass
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.domain.work import Finished, Started
 from ostler.hub.alert_facts import Counted, facts_of
-from ostler.scheduling.signals import Charged
+from ostler.scheduling.signals import Charged, PartsTold
 from tests.hub.house import House, house
 from tests.scheduling.rig import local, three_tiers
 from tests.web import call_samples
@@ -153,6 +155,18 @@ async def test_limits_are_shown_from_their_soft_value_on_with_whose_they_are() -
         ("each", "anthropic"): False,
     }
     assert "of anthropic" in found["each", "anthropic"].said
+
+
+async def test_a_limit_that_pools_reached_together_is_shown_with_what_was_spent_where() -> None:
+    """Also where nothing was spent here."""
+    limit = Limit(name="calls", window=Window(kind=WindowKind.NONE), unit=Unit.REQUESTS, hard=10)
+    async with house(policy=budgeted(limit)) as built:
+        part = PoolPart(most=0, total=8, spent=8, pools=("lab",))
+        await built.pump.post(PartsTold(parts={PartKey("calls", "", 0): part}))
+        (found,) = facts(built).limits
+
+    assert found.exhausted
+    assert found.said == "limit calls: 0 requests here and 8 requests in other pools of 8 requests used"
 
 
 async def test_whose_a_limit_is_may_be_known_from_an_alert_alone() -> None:

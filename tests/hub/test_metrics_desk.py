@@ -9,11 +9,11 @@ from ostler.domain.catalog import EndpointKind, EndpointSpec
 from ostler.domain.commands import Settle
 from ostler.domain.fleet import ProbeStatus, WorkerOffer
 from ostler.domain.ledger import Amount
-from ostler.domain.limits import BudgetPolicy, Limit, ScopeKind, Unit
+from ostler.domain.limits import BudgetPolicy, Limit, PartKey, PoolPart, ScopeKind, Unit, Window, WindowKind
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.hub.alert_desk import AlertRules
 from ostler.hub.loop_views import LoopWish
-from ostler.scheduling.signals import Charged
+from ostler.scheduling.signals import Charged, PartsTold
 from ostler.telemetry.metrics import METRICS
 from tests.hub.house import House, house
 from tests.scheduling.rig import three_tiers
@@ -102,6 +102,23 @@ async def test_limits_for_all_work_are_shown_in_their_unit_and_those_of_each_ses
             ("calls", "requests", "used"): 1,
             ("calls", "requests", "ceiling"): 10,
         }
+
+
+async def test_what_other_pools_have_of_a_limit_is_shown_beside_it() -> None:
+    """Spent there and kept there, and the smallest value that one of them states."""
+    limits = (Limit(name="calls", window=Window(kind=WindowKind.NONE), unit=Unit.REQUESTS, hard=10),)
+    async with house(policy=replace(three_tiers(), budget=BudgetPolicy(limits=limits))) as built:
+        part = PoolPart(most=3, total=8, spent=4, kept=1, pools=("lab",))
+        await built.pump.post(PartsTold(parts={PartKey("calls", "", 0): part}))
+        shown = (await scraped(built))["ostler_limit"]
+
+    assert {key[2]: value for key, value in shown.items()} == {
+        "used": 0,
+        "held": 0,
+        "ceiling": 8,
+        "other_pools": 4,
+        "kept_by_others": 1,
+    }
 
 
 async def test_raised_alerts_are_a_metric_too() -> None:

@@ -14,6 +14,8 @@ from ostler.domain.limits import (
     Allowance,
     BudgetPolicy,
     Limit,
+    PartOf,
+    PoolPart,
     ScopeKind,
     Subscription,
     Unit,
@@ -55,11 +57,12 @@ def shown(
     budget: BudgetPolicy = NO_LIMIT,
     entries: Sequence[LedgerEntry] = (),
     fell_back: frozenset[str] = frozenset(),
+    parts: PartOf | None = None,
 ) -> Money:
     mirror = Mirror()
     for command in commands:
         mirror.take(command)
-    return money(mirror, budget, CHARGED, entries, fell_back, NOW_MS)
+    return money(mirror, budget, CHARGED, entries, fell_back, NOW_MS, parts=parts)
 
 
 def test_nothing_spent_is_noughts_and_not_an_error() -> None:
@@ -105,6 +108,24 @@ def test_the_limit_that_is_worst_stands_first() -> None:
     levels = [(one.limit.name, one.level) for one in found.limits]
     assert levels == [("gone", Level.EXHAUSTED), ("soft", Level.DEGRADED), ("roomy", Level.OK)]
     assert found.today.left == 0
+
+
+def test_what_other_pools_spent_of_a_limit_counts() -> None:
+    """For its level, its order and what is left of the day; the own figures stay one's own."""
+    day = Limit(name="day", window=Window(kind=WindowKind.DAY), soft=700, hard=1_000)
+    own = Limit(name="own", window=Window(kind=WindowKind.DAY), hard=1_000)
+    part = PoolPart(most=400, total=1_000, spent=600, kept=50, pools=("lab",))
+    found = shown(
+        spent("a", 150),
+        budget=BudgetPolicy(limits=(own, day)),
+        parts=lambda limit, *_: part if limit is day else None,
+    )
+
+    assert [(one.limit.name, one.used, one.total, one.left, one.level) for one in found.limits] == [
+        ("day", 150, 750, 250, Level.DEGRADED),
+        ("own", 150, 150, 850, Level.OK),
+    ]
+    assert found.today.left == 250
 
 
 def test_a_limit_for_each_is_shown_for_those_with_the_least_left() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from ostler.scheduling.shares import Claim
 from ostler.store.errors import StoreError
+from ostler.store.ledger_pool import LedgerPool
 from ostler.store.postgres_engine import place_of
 from ostler.store.shares import PoolShares, ShareTable
 
@@ -66,6 +67,21 @@ async def test_what_one_pool_writes_the_other_reads(tables: tuple[ShareTable, Sh
     assert seen.of("lab") == row("lab", seen.rows[1].until_ms, server=2)
 
 
+async def test_who_is_no_hub_reads_the_same(postgres_url: str) -> None:
+    """Nothing where nobody has made the table; else all rows as a leader sees them."""
+    ledger = LedgerPool(place_of(postgres_url))
+    assert ledger.shared() is None
+    table = ShareTable.at(place_of(postgres_url, "lab"), 10.0)
+    assert await table.prepare()
+    look = await table.look()
+    assert await table.put(look.version, row("lab", look.now_ms + LONG_MS, server=2))
+
+    found = ledger.shared()
+    assert found is not None
+    assert found.rows == (await table.look()).rows
+    await table.close()
+
+
 async def test_who_was_overtaken_is_refused(tables: tuple[ShareTable, ShareTable]) -> None:
     """Of two that read the same table one writes; the other has to look again."""
     first, second = tables
@@ -109,13 +125,15 @@ async def test_a_user_without_the_right_is_told_apart_from_a_database_that_is_aw
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS ostler_guest")
         connection.execute("CREATE ROLE ostler_guest LOGIN")
-    guest = ShareTable.at(place_of(postgres_url.replace("//ostler@", "//ostler_guest@")), 5.0)
+    guest_place = place_of(postgres_url.replace("//ostler@", "//ostler_guest@"))
+    guest = ShareTable.at(guest_place, 5.0)
     away = ShareTable.at(place_of("postgresql://ostler@127.0.0.1:9/none"), 2.0)
     owner = ShareTable.at(place_of(postgres_url), 5.0)
     try:
         assert not await guest.prepare()
         assert await owner.prepare()
         assert not await guest.prepare(), "what others made may not be used either"
+        assert LedgerPool(guest_place).shared() is None
         with pytest.raises(StoreError, match="the database says"):
             await away.prepare()
     finally:

@@ -7,7 +7,7 @@ from ostler.budget.burn import Burn
 from ostler.budget.limits import Level, Standing
 from ostler.budget.subscriptions import AllowanceStanding, SubscriptionStanding
 from ostler.domain.event import Event
-from ostler.domain.limits import Allowance, Limit, ScopeKind, Subscription, Window, WindowKind
+from ostler.domain.limits import Allowance, Limit, PoolPart, ScopeKind, Subscription, Window, WindowKind
 from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import TaskKind
 from ostler.hub.board_views import (
@@ -102,8 +102,9 @@ MONEY = Money(
     held_micro_usd=12_000,
     limits=(
         Standing(
-            limit=_DAY, value="", level=Level.DEGRADED, used=4_200_000, held=1, ceiling=5_000_000, start_ms=0,
+            limit=_DAY, value="", level=Level.DEGRADED, used=3_200_000, held=1, ceiling=5_000_000, start_ms=0,
             resets_ms=NOW_MS + 3_600_000,
+            part=PoolPart(most=3_500_000, total=5_000_000, spent=1_000_000, kept=400_000, pools=("barn", "lab")),
         ),
         Standing(
             limit=Limit(name="sessions", scope=ScopeKind.SESSION, soft=5), value="s-1", level=Level.OK, used=1, held=0,

@@ -20,6 +20,7 @@ from ostler.domain.money import micro_usd, usd_text
 from ostler.domain.tasks import TaskSpec
 from ostler.routing.decide import decide
 from ostler.routing.facts import describe
+from ostler.routing.gatekeeping import elsewhere_words
 
 _PERCENT = 100
 NOTED_PERCENT, WARNED_PERCENT = 25, 50
@@ -53,9 +54,17 @@ class LimitRow(msgspec.Struct, frozen=True, kw_only=True):
     held: str
     left: str
     resets: str
+    elsewhere: str = ""
+    """What other pools of the database have spent of it, and hold; empty = it is this pool's alone."""
     used_amount: int
     held_amount: int
     left_amount: int | None
+    """Of the whole, for all pools."""
+    elsewhere_amount: int = 0
+    kept_amount: int = 0
+    """What other pools keep for what comes there; they give it back to who needs it."""
+    pools: tuple[str, ...] = ()
+    """The others that have it too."""
     unit: str
 
 
@@ -192,7 +201,8 @@ def gate_text(found: Gate) -> str:
     left = "" if one.left is None else f", {amount_text(one.left, one.limit.unit)} left"
     held = f" and {amount_text(one.held, one.limit.unit)} held" if one.held else ""
     whose = f" of {one.value}" if one.value else ""
-    return f"limit {one.limit.name}{whose}: {amount_text(one.used, one.limit.unit)} used{held}{left}"
+    used = amount_text(one.used, one.limit.unit)
+    return f"limit {one.limit.name}{whose}: {used} used{held}{left}{elsewhere_words(one)}"
 
 
 def status_view(profile: str | None) -> StatusView:
@@ -345,11 +355,22 @@ def _limit_row(one: Standing) -> LimitRow:
         held=amount_text(one.held, unit),
         left="" if one.left is None else amount_text(one.left, unit),
         resets=_instant(one.resets_ms),
+        elsewhere=_elsewhere(one),
         used_amount=one.used,
         held_amount=one.held,
         left_amount=one.left,
+        elsewhere_amount=one.elsewhere,
+        kept_amount=one.part.kept if one.part is not None else 0,
+        pools=one.part.pools if one.part is not None else (),
         unit=unit.value,
     )
+
+
+def _elsewhere(one: Standing) -> str:
+    if one.part is None or not one.part.pools:
+        return ""
+    kept = f", {amount_text(one.part.kept, one.limit.unit)} kept" if one.part.kept else ""
+    return f"{amount_text(one.elsewhere, one.limit.unit)}{kept}"
 
 
 def _usd(amount_micro_usd: int) -> float:

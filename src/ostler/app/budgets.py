@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import msgspec
 
-from ostler.app.ledgers import ledger_of
+from ostler.app.ledgers import ledger_of, parts_beside
 from ostler.app.prices import book_of, current_table
 from ostler.budget.burn import Burn, burn
 from ostler.budget.limits import Gate, Level, SpentOf, Standing, gate, spans, standing, worst
@@ -31,7 +31,7 @@ from ostler.domain.commands import Refused
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, nearest
 from ostler.domain.fleet import ProbeStatus
 from ostler.domain.ledger import NOTHING, Amount, Basis, EntryKind, LedgerEntry, LedgerQuery, Scopes, Span, Spent
-from ostler.domain.limits import Limit, ScopeKind, Subscription, Unit, Window, WindowKind
+from ostler.domain.limits import Limit, PartOf, ScopeKind, Subscription, Unit, Window, WindowKind
 from ostler.fleet.cache import ProbeCache
 from ostler.hub.spending_views import Spending
 from ostler.routing.gatekeeping import payable, plan_words
@@ -96,7 +96,7 @@ class Budgets:
         plan = subscription_of(self.policy.subscriptions, scopes.provider)
         limits = payable(self.policy.limits, covered=plan is not None)
         sums = self._sums(spans(limits, scopes, self.now_ms))
-        found = gate(limits, scopes, self.now_ms, sums, estimate=estimate, critical=critical)
+        found = gate(limits, scopes, self.now_ms, sums, estimate=estimate, critical=critical, parts=self.parts)
         return found if plan is None else self._covered(found, plan, critical=critical)
 
     def _covered(self, found: Gate, plan: Subscription, *, critical: bool) -> Gate:
@@ -112,7 +112,7 @@ class Budgets:
         found: list[Standing] = []
         for limit in self.policy.limits:
             values = [limit.of] if limit.of or limit.scope is ScopeKind.ALL else self.ledger.charged(limit.scope)
-            rows = (standing(limit, value, self.now_ms, self.spent) for value in values)
+            rows = (standing(limit, value, self.now_ms, self.spent, parts=self.parts) for value in values)
             found += [row for row in rows if row is not None]
         return found
 
@@ -123,6 +123,11 @@ class Budgets:
     def subscription(self, plan: Subscription, *, critical: bool = False) -> SubscriptionStanding:
         """One of them."""
         return subscription_standing(plan, self.now_ms, self.spent, reports=self.reports, critical=critical)
+
+    @cached_property
+    def parts(self) -> PartOf | None:
+        """What other pools of the database say of limits that they have together with this one."""
+        return parts_beside(self.ledger, self.policy)
 
     @cached_property
     def reports(self) -> list[Reported]:
@@ -155,6 +160,7 @@ class Budgets:
         limit = next(
             (one for one in self.policy.limits if one.of == provider and one.scope is ScopeKind.PROVIDER), None
         )
+        one = standing(limit, provider, self.now_ms, self.spent, parts=self.parts) if limit is not None else None
         found = extent(Window(kind=WindowKind.DAY, zone=self.profile.budget.time_zone), self.now_ms)
         days, start_ms = [], day.start_ms
         for _ in range(WEEK_DAYS):
@@ -164,7 +170,7 @@ class Budgets:
             self.spent(day).total(Unit.USD),
             start_ms=day.start_ms,
             now_ms=self.now_ms,
-            ceiling=limit.hard if limit is not None else None,
+            ceiling=max(0, one.ceiling - one.elsewhere) if one is not None and one.ceiling is not None else None,
             resets_ms=found.resets_ms if found is not None else None,
             days=[one.total(Unit.USD) for one in self.ledger.spent(days)],
         )

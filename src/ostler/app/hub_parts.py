@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
 LEARNED_FROM_ENTRIES = 10_000
 """The newest of the ledger: what a hub that starts learns the lengths of answers from."""
+NOTHING_OF_OURS = SlotsShared(shares={}), PartsTold(parts={})
+"""What one of several pools may use before it has seen what the others do."""
 FIRST_LOOK_S = 3.0
 """How long restored work waits for the first listings."""
 
@@ -101,9 +103,8 @@ class HubParts:
         if closed_because is not None:
             pump.closed_because = closed_because
             pump.takeover_ms = chosen.profile.hub.lease_ms
-        if shared:
-            pump.tell(SlotsShared(shares={}))
-            pump.tell(PartsTold(parts={}))
+        for said in NOTHING_OF_OURS if shared else ():
+            pump.tell(said)
 
         async def post(probe: Probe) -> None:
             await pump.post(Probed(probe=probe))

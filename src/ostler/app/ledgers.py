@@ -4,8 +4,25 @@ from pathlib import Path
 
 from ostler.config.settings import HubSettings
 from ostler.domain.errors import InvalidInputError
+from ostler.domain.limits import BudgetPolicy, PartOf
 from ostler.store.ledger_file import PATIENCE_S, LedgerFile
 from ostler.store.ledger_reader import LedgerReader
+
+
+def parts_beside(ledger: LedgerReader, policy: BudgetPolicy) -> PartOf | None:
+    """What other pools of the database say of limits that they have together with this one; `None` where there are
+    none.
+    """
+    if isinstance(ledger, LedgerFile) or not policy.over_pools:
+        return None
+    from ostler.store.ledger_pool import LedgerPool
+
+    look = ledger.shared() if isinstance(ledger, LedgerPool) else None
+    if look is None or not isinstance(ledger, LedgerPool):
+        return None
+    from ostler.app.purses import parts_said
+
+    return parts_said(look, ledger.place.pool)
 
 
 def ledger_of(hub: HubSettings, *, patience_s: float = PATIENCE_S) -> LedgerReader:

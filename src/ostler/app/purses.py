@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from ostler.budget.limits import span_of
 from ostler.budget.windows import HOUR_MS, LATEST_MS, QUARTER_MS, extent
-from ostler.domain.limits import Limit, PartKey, PoolPart, ScopeKind, WindowKind
+from ostler.domain.limits import Limit, PartKey, PartOf, PoolPart, ScopeKind, WindowKind
 from ostler.scheduling.books import Books
 from ostler.scheduling.escrow import ceiling
 from ostler.scheduling.parts import key_of, over_pools
@@ -190,6 +190,26 @@ def values_of(limit: Limit, books: Books) -> list[str]:
     if limit.scope is ScopeKind.PROVIDER:
         return sorted({*charged, *(view.spec.provider for view in paid)})
     return sorted({*charged, *(model for view in paid for model in view.models)})
+
+
+def parts_said(look: Look, pool: str) -> PartOf:
+    """What the others say of each limit, for who only reads. Nothing is told of the own part: it moves to where it is
+    needed.
+    """
+    alive = {one.pool for one in look.alive()}
+    others = {one.pool: _lasting(one.claims, look.now_ms) for one in look.rows if one.pool != pool}
+
+    def part(limit: Limit, value: str, start_ms: int, critical: bool) -> PoolPart | None:  # noqa: FBT001 - a `PartOf`
+        key = key_of(limit, value, start_ms, critical=critical)
+        for purse in _purses_of(limit, value, start_ms) if over_pools(limit) else ():
+            if purse.key == key:
+                name = purse.resource
+                said = {pool: claims[name] for pool, claims in sorted(others.items()) if name in claims}
+                totals = [said[pool].total for pool in said if pool in alive and said[pool].takes]
+                return part_of(None, min(totals, default=None) if purse.total is not None else None, said, alive)
+        return None
+
+    return part
 
 
 def left(claim: Claim) -> Claim:

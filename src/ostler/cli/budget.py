@@ -56,10 +56,13 @@ def status(*, profile: str | None, as_json: bool) -> None:
     if as_json:
         render.print_json(view)
         return
-    rows = [(row.limit, row.of, row.level, row.used, row.held, row.left, row.resets) for row in view.limits]
-    render.print_table(
-        ("LIMIT", "OF", "LEVEL", "USED", "HELD", "LEFT", "RESETS"), rows, empty="nothing limits what is spent"
-    )
+    shared = any(row.pools for row in view.limits)
+    rows = [
+        (row.limit, row.of, row.level, row.used, row.held, *([row.elsewhere] if shared else []), row.left, row.resets)
+        for row in view.limits
+    ]
+    heads = ("LIMIT", "OF", "LEVEL", "USED", "HELD", *(["OTHER POOLS"] if shared else []), "LEFT", "RESETS")
+    render.print_table(heads, rows, empty="nothing limits what is spent")
     for one in view.subscriptions:
         click.echo(f"subscription {one.provider}: {one.detail}")
     plans = [

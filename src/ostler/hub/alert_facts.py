@@ -102,7 +102,7 @@ def _limits(books: Books, now_ms: int, known: Iterable[tuple[str, str]]) -> Iter
     named = {*books.crossed, *known}
     for limit in books.policy.budget.limits:
         for value in sorted({value for name, value in named if name == limit.name} | _always(limit)):
-            found = standing(limit, value, now_ms, books.money.spent)
+            found = standing(limit, value, now_ms, books.money.spent, parts=books.parts.of)
             if found is not None and found.level is not Level.OK:
                 yield LimitFact(
                     limit=limit.name,
@@ -120,8 +120,9 @@ def _always(limit: Limit) -> set[str]:
 
 def _said(one: Standing) -> str:
     of, unit = f" of {one.value}" if one.value else "", one.limit.unit
-    bound = one.limit.hard if one.level is Level.EXHAUSTED and one.limit.hard is not None else one.limit.soft
+    bound = one.ceiling if one.level is Level.EXHAUSTED and one.ceiling is not None else one.limit.soft
     held = f" and {amount_text(one.held, unit)} held" if one.held else ""
+    held += f" here and {amount_text(one.elsewhere, unit)} in other pools" if one.elsewhere else ""
     until = f" of {amount_text(bound, unit)}" if bound is not None else ""
     return f"limit {one.limit.name}{of}: {amount_text(one.used, unit)}{held}{until} used"
 

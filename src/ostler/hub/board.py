@@ -93,7 +93,7 @@ def _budget_needs(books: Books, now_ms: int) -> Iterable[Need]:
     for limit in books.policy.budget.limits:
         if not limit.of and limit.scope is not ScopeKind.ALL:
             continue
-        one = standing(limit, limit.of, now_ms, books.money.spent)
+        one = standing(limit, limit.of, now_ms, books.money.spent, parts=books.parts.of)
         if one is not None and one.level is not Level.OK:
             yield Need(kind=NeedKind.BUDGET, name=limit.name, title=limit.name, detail=one.level.value)
 

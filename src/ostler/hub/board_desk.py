@@ -142,6 +142,7 @@ class BoardDesk:
             kept.fell_back,
             now_ms,
             books.allowances.known.values(),
+            books.parts.of,
         )
         return msgspec.structs.replace(found, savings=await self._savings())
 

@@ -19,6 +19,7 @@ from ostler.domain.live import Denial, DeniedError, Dispatch, LiveCall, LiveEnde
 from ostler.domain.states import Wait, WaitCode
 from ostler.hub.pump import Pump
 from ostler.scheduling.effects import DenyCall, RunCall
+from ostler.scheduling.live import PART_RETRY_MS
 from ostler.scheduling.purse import RETRY_MS
 from ostler.scheduling.signals import CallEnded, CallOffered, CallWithdrawn
 
@@ -75,7 +76,9 @@ class LiveDesk:
             wait = Wait(code=WaitCode.BUDGET, since_ms=call.offered_ms, detail=result.message, next_check_ms=resets_ms)
             # Money comes back with the window; what others hold may come back before, but nobody knows when.
             now_ms = self._pump.clock.now_ms()
+            shared = any(bound.shared for bound in money.bounds if bound.limit == result.limit)
             retry_ms = RETRY_MS if resets_ms is None else max(RETRY_MIN_MS, resets_ms - now_ms)
+            retry_ms = min(retry_ms, PART_RETRY_MS) if shared else retry_ms
             raise DeniedError(Denial(call_id=call.id, attempt=call.attempt, wait=wait, retry_after_ms=retry_ms))
 
     async def _wait_for(self, call: LiveCall) -> Answer:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ostler.budget.limits import standing
 from ostler.domain.fleet import BreakerState
-from ostler.domain.limits import Limit, ScopeKind, Unit
+from ostler.domain.limits import ScopeKind, Unit
 from ostler.domain.money import MICRO_USD_PER_USD
 from ostler.hub.alert_desk import AlertDesk
 from ostler.hub.loop_views import LoopList
@@ -123,18 +123,17 @@ def _limits(books: Books, now_ms: int) -> Iterator[Value]:
     for limit in books.policy.budget.limits:
         if not limit.of and limit.scope is not ScopeKind.ALL:
             continue
-        found = standing(limit, limit.of, now_ms, books.money.spent)
+        found = standing(limit, limit.of, now_ms, books.money.spent, parts=books.parts.of)
         if found is None:
             continue
-        amounts = {"used": found.used, "held": found.held, "ceiling": _ceiling(limit)}
+        whole = found.ceiling if found.ceiling is not None else limit.soft
+        amounts = {"used": found.used, "held": found.held, "ceiling": whole}
+        if found.part is not None and found.part.pools:
+            amounts |= {"other_pools": found.part.spent, "kept_by_others": found.part.kept}
         for use, amount in amounts.items():
             if amount is not None:
                 value = amount / MICRO_USD_PER_USD if limit.unit is Unit.USD else amount
                 yield "ostler_limit", (limit.name, limit.unit.value, use), value
-
-
-def _ceiling(limit: Limit) -> int | None:
-    return limit.hard if limit.hard is not None else limit.soft
 
 
 def _process() -> Iterator[Value]:

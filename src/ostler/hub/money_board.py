@@ -13,7 +13,7 @@ from ostler.budget.subscriptions import subscription_standing
 from ostler.budget.windows import DAY_MS, extent
 from ostler.domain.allowances import Reported
 from ostler.domain.ledger import Basis, EntryKind, LedgerEntry, Span, Spent
-from ostler.domain.limits import BudgetPolicy, Limit, ScopeKind, Unit, Window, WindowKind
+from ostler.domain.limits import BudgetPolicy, Limit, PartOf, ScopeKind, Unit, Window, WindowKind
 from ostler.hub.board_views import DaySpent, Money, SpentRow, UnknownRow
 
 ENTRIES_MAX = 5_000
@@ -33,12 +33,14 @@ def money(
     fell_back: Collection[str],
     now_ms: int,
     reports: Iterable[Reported] = (),
+    parts: PartOf | None = None,
 ) -> Money:
     """The state of this moment. `charged`: every scope the ledger has an entry of; `entries`: the newest of it;
-    `fell_back`: tasks that ran somewhere else than they should have; `reports`: what providers say of subscriptions.
+    `fell_back`: tasks that ran somewhere else than they should have; `reports`: what providers say of subscriptions;
+    `parts`: of limits that other pools have too.
     """
     said = tuple(reports)
-    standings, left_out = _standings(mirror, budget.limits, charged, now_ms)
+    standings, left_out = _standings(mirror, budget.limits, charged, now_ms, parts)
     today, month = _span(WindowKind.DAY, now_ms), _span(WindowKind.MONTH, now_ms)
     first_ms = today.start_ms - (DAYS - 1) * DAY_MS
     by_day = _fallbacks(entries, fell_back, first_ms)
@@ -51,7 +53,8 @@ def money(
         for start_ms in range(first_ms, today.end_ms, DAY_MS)
     )
     week = [day.micro_usd for day in days[-WEEK_DAYS - 1 : -1]]
-    ceiling = min((one.ceiling for one in standings if _is_the_day(one) and one.ceiling is not None), default=None)
+    left = (max(0, one.ceiling - one.elsewhere) for one in standings if _is_the_day(one) and one.ceiling is not None)
+    ceiling = min(left, default=None)
     spent = mirror.spent(today)
     return Money(
         now_ms=now_ms,
@@ -96,7 +99,11 @@ def _is_the_day(one: Standing) -> bool:
 
 
 def _standings(
-    mirror: Mirror, limits: Iterable[Limit], charged: Mapping[ScopeKind, Sequence[str]], now_ms: int
+    mirror: Mirror,
+    limits: Iterable[Limit],
+    charged: Mapping[ScopeKind, Sequence[str]],
+    now_ms: int,
+    parts: PartOf | None,
 ) -> tuple[tuple[Standing, ...], int]:
     """Every limit for whom it counts, the worst first, and how many scopes are left out."""
     shown: list[Standing] = []
@@ -104,7 +111,8 @@ def _standings(
     for limit in limits:
         one_scope = limit.of or limit.scope is ScopeKind.ALL
         values = [limit.of] if one_scope else charged.get(limit.scope, ())
-        found = [one for value in values if (one := standing(limit, value, now_ms, mirror.spent)) is not None]
+        rows = (standing(limit, value, now_ms, mirror.spent, parts=parts) for value in values)
+        found = [one for one in rows if one is not None]
         found.sort(key=lambda one: (_BADNESS[one.level], one.left_share, one.value))
         shown += found[:SCOPES_MAX]
         left_out += len(found[SCOPES_MAX:])

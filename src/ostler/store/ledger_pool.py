@@ -13,6 +13,7 @@ from ostler.store.ledger_reader import LedgerReader, Read, T, checked
 from ostler.store.local_use import POSTGRES_USE, KeptUse, kept_use
 from ostler.store.postgres_engine import Place, connect, explained, queries, snapshot
 from ostler.store.rows import Run
+from ostler.store.shares import Look, look_beside
 
 
 class LedgerPool(LedgerReader):
@@ -24,6 +25,16 @@ class LedgerPool(LedgerReader):
     def use(self, run: Run) -> KeptUse:
         """See `LedgerReader`."""
         return kept_use(run, POSTGRES_USE)
+
+    def shared(self) -> Look | None:
+        """What the pools of the database say of what they have in common; `None` where nobody says anything. Raises
+        `StoreError`.
+        """
+        try:
+            with closing(connect(self.place)) as connection:
+                return look_beside(connection)
+        except (psycopg.Error, msgspec.MsgspecError) as error:
+            raise explained(error, self.place) from error
 
     def read(self, read: Read[T], empty: T) -> T:
         """See `LedgerReader`."""

@@ -9,8 +9,8 @@ epoch of the leader that wrote is in the row: one that was replaced can write no
 Claims are JSON, which newer versions add to without changing the table.
 """
 
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import msgspec
 import psycopg
@@ -71,6 +71,24 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(row for row in self.rows if row.until_ms >= self.now_ms)
 
 
+def look_beside(connection: psycopg.Connection[Any]) -> Look | None:
+    """All rows, for who is no hub; `None` where there is no such table, or this user may not read it."""
+    try:
+        ((is_there,),) = connection.execute(_THERE).fetchall()
+        return _look_of(connection.execute(_LOOK).fetchall()) if is_there else None
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+
+
+def _look_of(found: Sequence[tuple[Any, ...]]) -> Look:
+    rows = [
+        PoolShares(pool=pool, epoch=epoch, until_ms=until_ms, claims=msgspec.json.decode(body, type=dict[str, Claim]))
+        for _, _, pool, epoch, until_ms, body in found
+        if pool is not None
+    ]
+    return Look(version=found[0][0], now_ms=found[0][1], rows=tuple(rows))
+
+
 class ShareTable:
     """The table as one process sees it. Belongs to one event loop."""
 
@@ -97,15 +115,7 @@ class ShareTable:
 
     async def look(self) -> Look:
         """All rows. Raises `StoreError`."""
-        found = await self._asker.ask(_LOOK)
-        rows = [
-            PoolShares(
-                pool=pool, epoch=epoch, until_ms=until_ms, claims=msgspec.json.decode(body, type=dict[str, Claim])
-            )
-            for _, _, pool, epoch, until_ms, body in found
-            if pool is not None
-        ]
-        return Look(version=found[0][0], now_ms=found[0][1], rows=tuple(rows))
+        return _look_of(await self._asker.ask(_LOOK))
 
     async def put(self, version: int, row: PoolShares) -> bool:
         """Write a pool's row; false when somebody wrote since `version`, or a later leader of the pool has. Raises

@@ -126,7 +126,12 @@ METRICS: Mapping[str, MetricKind] = MappingProxyType(
             "model",
             "basis",
         ),
-        "ostler_limit": _gauge("Limits of the budget in their unit: used, held, ceiling.", "limit", "unit", "use"),
+        "ostler_limit": _gauge(
+            "Limits of the budget in their unit: used, held, ceiling; with several pools what others spent and keep.",
+            "limit",
+            "unit",
+            "use",
+        ),
         "ostler_workers": _gauge("Workers that are joined."),
         "ostler_worker_slots": _gauge("Slots of all workers.", "kind", "use"),
         "ostler_workers_lost_total": _counter("Workers that were counted as dead."),

@@ -249,6 +249,8 @@ def test_money_shows_unknown_prices_apart(browser: Browser) -> None:
     assert "degraded" in got.words
     assert "$7.00 by own machines, at the price of anthropic/haiku" in got.words
     assert "near its end" in got.words
+    assert "$1.00 in other pools of $5.00" in got.words
+    assert "together with pools barn, lab, which hold $0.40 for what comes" in got.words
 
 
 def test_learning_shows_what_changed_and_offers_to_undo_it(browser: Browser) -> None:

@@ -12,7 +12,7 @@ from ostler.domain.decision import Estimate
 from ostler.domain.event import Event
 from ostler.domain.fleet import GIB, HeldPhase
 from ostler.domain.hubs import HubList, HubRow
-from ostler.domain.limits import Limit, Unit
+from ostler.domain.limits import Limit, PoolPart, Unit
 from ostler.domain.managed import ResidentView
 from ostler.domain.policy import Learned
 from ostler.domain.states import TaskState, Wait, WaitCode
@@ -142,16 +142,20 @@ def test_models_of_one_page_have_colours_of_their_own() -> None:
     assert len(set(hues.values())) == len(names)
 
 
-@given(st.integers(0, 10**9), st.integers(0, 10**9), st.one_of(st.none(), st.integers(0, 10**9)))
-def test_a_gauge_stays_in_its_frame(used: int, held: int, hard: int | None) -> None:
-    """Spent and reserved together fill it at most, also where more was spent than the limit."""
+AMOUNTS = st.integers(0, 10**9)
+
+
+@given(AMOUNTS, AMOUNTS, AMOUNTS, st.one_of(st.none(), AMOUNTS))
+def test_a_gauge_stays_in_its_frame(used: int, held: int, elsewhere: int, hard: int | None) -> None:
+    """Spent, reserved and spent in other pools together fill it at most, also where more was spent than the limit."""
     limit = Limit(name="day", soft=500, hard=hard)
-    one = Standing(limit=limit, value="", level=Level.OK, used=used, held=held, ceiling=hard, start_ms=0)
+    part = PoolPart(spent=elsewhere, pools=("lab",))
+    one = Standing(limit=limit, value="", level=Level.OK, used=used, held=held, ceiling=hard, start_ms=0, part=part)
     drawn = money.gauge(one)
 
     assert 0 <= drawn.used <= 1000
-    assert drawn.held >= 0
-    assert drawn.used + drawn.held <= 1000 + 1e-6
+    assert min(drawn.held, drawn.elsewhere) >= 0
+    assert drawn.used + drawn.held + drawn.elsewhere <= 1000 + 1e-6
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), min_size=1, max_size=14))

@@ -29,9 +29,12 @@ class Gauge(NamedTuple):
     standing: Standing
     used: float
     held: float
+    elsewhere: float
     soft: float | None
     used_text: str
     held_text: str
+    elsewhere_text: str
+    kept_text: str
     whole_text: str
 
 
@@ -64,14 +67,19 @@ def gauge(one: Standing) -> Gauge:
     whole = one.ceiling if one.ceiling is not None else one.limit.soft
     scale = 1000 / whole if whole else 0.0
     used = min(1000.0, one.used * scale)
+    held = min(1000.0 - used, one.held * scale)
+    kept = one.part.kept if one.part is not None else 0
     soft = one.limit.soft
     return Gauge(
         standing=one,
         used=used,
-        held=min(1000.0 - used, one.held * scale),
+        held=held,
+        elsewhere=min(1000.0 - used - held, one.elsewhere * scale),
         soft=min(1000.0, soft * scale) if soft is not None and whole and soft != whole else None,
         used_text=amount(one.used, one.limit.unit),
         held_text=amount(one.held, one.limit.unit) if one.held else "",
+        elsewhere_text=amount(one.elsewhere, one.limit.unit) if one.part is not None and one.part.pools else "",
+        kept_text=amount(kept, one.limit.unit) if kept else "",
         whole_text=amount(whole, one.limit.unit) if whole is not None else "",
     )
 
