@@ -17,7 +17,7 @@ from ostler.domain.tasks import Attempt, TaskKind, TaskSpec
 from ostler.hub import committer as committer_module
 from ostler.hub.accept import new_tasks
 from ostler.hub.outbox import Outbox
-from ostler.hub.pump import Pump
+from ostler.hub.pump import SLICE, Pump
 from ostler.scheduling import Scheduler
 from ostler.scheduling.effects import Apply, Effect, Emit, ProbeNow, Stop
 from ostler.scheduling.signals import Cancel, Signal, Wake, WorkerJoined, WorkerLeft
@@ -39,8 +39,9 @@ class Scripted:
         self.heard: list[Signal] = []
         self.due_ms: int | None = None
         self.books = SimpleNamespace(workers=SimpleNamespace(states={}))
+        self.is_due = False
 
-    def handle(self, signal: Signal, now_ms: int) -> list[Effect]:
+    def handle(self, signal: Signal, now_ms: int, *, most: int | None = None) -> list[Effect]:
         self.heard.append(signal)
         effects, self.effects = self.effects, []
         return effects
@@ -322,7 +323,7 @@ async def test_a_real_alarm_wakes_the_actor() -> None:
     woken = asyncio.Event()
 
     class Sleeper(Scripted):
-        def handle(self, signal: Signal, now_ms: int) -> list[Effect]:
+        def handle(self, signal: Signal, now_ms: int, *, most: int | None = None) -> list[Effect]:
             self.due_ms = None if isinstance(signal, Wake) else 1_000_020
             if isinstance(signal, Wake):
                 woken.set()
@@ -333,6 +334,67 @@ async def test_a_real_alarm_wakes_the_actor() -> None:
     await pump.post(Cancel(task_id="t"))
     await asyncio.wait_for(woken.wait(), 5)
     await pump.stop()
+
+
+class Counting(Scripted):
+    """Remembers how many decisions it might make on each signal, and is due for a round until it has made two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, int | None]] = []
+        self._rounds = 0
+
+    def handle(self, signal: Signal, now_ms: int, *, most: int | None = None) -> list[Effect]:
+        self.asked.append((type(signal).__name__, most))
+        self._rounds += bool(most)
+        self.is_due = self._rounds < 2
+        return []
+
+
+async def turns(count: int) -> None:
+    """Let the loop turn."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_what_comes_together_is_taken_in_before_the_round_goes_on() -> None:
+    """The first signal is answered at once; the others are only heard, and then the round that is due goes on, until
+    it is not.
+    """
+    actor = Counting()
+    pump = pump_of(actor, HeldStore())
+    pump.start()
+    await asyncio.gather(*(pump.start_signal(Cancel(task_id=f"t{number}")) for number in range(3)))
+    await turns(3)
+    await pump.stop()
+
+    assert actor.asked == [("Cancel", SLICE), ("Cancel", 0), ("Cancel", 0), ("Wake", SLICE)]
+
+
+async def test_signals_that_come_one_by_one_are_each_answered_at_once() -> None:
+    """An idle hub makes nobody wait for its next turn."""
+    actor = Counting()
+    pump = pump_of(actor, HeldStore())
+    pump.start()
+    for number in range(4):
+        await pump.post(Cancel(task_id=f"t{number}"))
+        await turns(3)
+    await pump.stop()
+
+    assert {most for _, most in actor.asked} == {SLICE}
+
+
+async def test_after_a_stop_no_part_of_a_round_is_made() -> None:
+    """What was taken in is stored, and what is open goes on with the next start."""
+    actor = Counting()
+    pump = pump_of(actor, HeldStore())
+    pump.start()
+    answered = pump.start_signal(Cancel(task_id="t"))
+    await pump.stop()
+    await answered
+    await turns(3)
+
+    assert actor.asked == [("Cancel", SLICE)]
 
 
 async def test_a_stop_answers_who_waits_for_the_store() -> None:

@@ -14,6 +14,8 @@ class Counting:
     def __init__(self, store: object) -> None:
         self._store = store
         self.asked = 0
+        self.read = asyncio.Event()
+        """Something was looked up, and its answer is on its way."""
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -21,6 +23,7 @@ class Counting:
         """As it is, late."""
         self.asked += 1
         found: str | None = await self._store.token_name(hashed, scope)  # type: ignore[attr-defined]
+        self.read.set()
         await self.gate.wait()
         return found
 
@@ -67,6 +70,41 @@ async def test_a_token_that_is_revoked_while_it_is_looked_up_is_not_remembered()
         await looking
 
         assert not await desk.allowed(token, "worker")
+
+
+async def test_those_who_come_together_share_a_look_up() -> None:
+    """A thousand workers show one token, and the store is asked once; one of them that hangs up takes nothing away."""
+    async with house() as built:
+        store = Counting(built.store)
+        desk = TokenDesk(built.pump, store)  # type: ignore[arg-type]
+        token = (await desk.make("w", "worker")).token
+        store.gate.clear()
+        crowd = [asyncio.create_task(desk.allowed(token, "worker")) for _ in range(50)]
+        await asyncio.sleep(0)
+        crowd[0].cancel()
+        store.gate.set()
+
+        assert all(await asyncio.gather(*crowd[1:]))
+        assert store.asked == 2
+
+
+async def test_who_comes_after_a_revocation_shares_no_look_up_from_before_it() -> None:
+    """That one may say yes, which is right for those who came before, and for nobody else."""
+    async with house() as built:
+        store = Counting(built.store)
+        desk = TokenDesk(built.pump, store)  # type: ignore[arg-type]
+        token = (await desk.make("w", "admin")).token
+        store.gate.clear()
+        before = asyncio.create_task(desk.allowed(token, "admin"))
+        await store.read.wait()
+        await desk.revoke("w")
+        store.read.clear()
+        after = asyncio.create_task(desk.allowed(token, "admin"))
+        await store.read.wait()
+        store.gate.set()
+
+        assert await before
+        assert not await after
 
 
 async def test_a_token_that_another_hub_revokes_is_worthless_soon() -> None:

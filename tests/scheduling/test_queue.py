@@ -302,7 +302,8 @@ class Queue(RuleBasedStateMachine):
     def nothing_is_left_of_what_is_gone(self) -> None:
         blocked = {name: {key for key, names in self.watched.items() if name in names} for name in ("gpu", "cloud")}
         assert {name: keys for name, keys in blocked.items() if keys} == {
-            name: keys for name, keys in self.queue._blocked.items() if name != WORKERS
+            name: {key for line in self.queue.lines.waiting_for(name) for key in line.members}
+            for name in self.queue.lines.names() - {WORKERS}
         }
         assert self.queue._open == self.open <= set(self.queue.classes)
 

@@ -213,7 +213,7 @@ class Play:
 
     def run(self, tasks: int) -> None:
         left = tasks
-        while left or self.heap:
+        while left or self.heap or self.rig.loading:
             self.schedule()
             if left and (not self.heap or self.random.random() < 0.6):
                 left -= 1

@@ -10,7 +10,7 @@ from ostler.domain.fleet import ProbeStatus, Session, WorkerOffer
 from ostler.domain.states import FailureClass, TaskState
 from ostler.domain.tasks import Complexity, Priority, TaskKind, TaskSpec
 from ostler.scheduling import signals as sig
-from ostler.scheduling.rounds import MAX_PARKED
+from ostler.scheduling.holding import MAX_PARKED
 from tests.scheduling.rig import Rig, cloud, local, three_tiers
 
 

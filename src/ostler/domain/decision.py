@@ -272,7 +272,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, tag="route"):
 
     decision: Decision
     places: tuple[str, ...] = ()
-    """All endpoints that could take it, those without a free slot too."""
+    """All endpoints that could take it, by name: those without a free slot and those that may come back too."""
     short: tuple[Short, ...] = ()
     """Limits that kept it from other places because this pool's part did not suffice."""
 
@@ -311,8 +311,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
     wishes: tuple[Wish, ...] = ()
     """Places on managed hosts, the best first: what the class of the task would like to have loaded."""
     places: tuple[str, ...] = ()
-    """Of a task that waits for a worker alone: the endpoints that could take it, each a reason to look again only with
-    a worker who reaches it. Empty = not known, or none is needed.
+    """Of a task that waits for a worker at a place: the endpoints that could take it, each a reason to look again only
+    with a worker who reaches it. Empty = not known, or none is needed.
     """
 
 

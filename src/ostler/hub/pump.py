@@ -47,6 +47,8 @@ from ostler.scheduling.effects import (
 from ostler.scheduling.signals import CommandRefused, Signal, Wake
 from ostler.telemetry.spans import trace_of
 
+SLICE = 16
+"""Decisions that are made before whatever else has come in is listened to again."""
 _ANSWERS = (RunCall, DenyCall)
 """As a pair made once: this is asked with each call that comes and goes."""
 
@@ -101,6 +103,8 @@ class Pump:
         """Number of the newest event that is durable."""
         self.closing = False
         """Set before the faces stop: followers end instead of being cut."""
+        self._had_its_round = False
+        """Whether a round was made since the hub listened: then the next one waits until it has listened again."""
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_ms = 0
         self._tasks: set[asyncio.Task[bool]] = set()
@@ -136,20 +140,23 @@ class Pump:
 
     def start_signal(self, signal: Signal) -> asyncio.Task[bool]:
         """Handle a signal now; its effects are carried out by the returned task, which tells what `post` does."""
-        return self._carry_on(self._handle(signal))
+        return self._carry_on(self._handle(signal, 0 if self._had_its_round else SLICE))
 
     def tell(self, signal: Signal) -> None:
         """As `start_signal`, for who does not wait. Where the only effects are answers to live calls, all is done when
         this returns, without a task.
         """
-        effects = self._handle(signal)
+        effects = self._handle(signal, SLICE)
         if effects:
             _ = self._carry_on(effects)
 
-    def _handle(self, signal: Signal) -> list[Effect]:
-        """Have the actor decide and answer live calls; returns the other effects."""
-        effects = self.scheduler.handle(signal, self.clock.now_ms())
+    def _handle(self, signal: Signal, most: int) -> list[Effect]:
+        """Have the actor decide and answer live calls; returns the other effects. `most`: see `Scheduler.handle`."""
+        effects = self.scheduler.handle(signal, self.clock.now_ms(), most=most)
         self._set_alarm()
+        if not self._had_its_round and (effects or self.scheduler.is_due):
+            self._had_its_round = True
+            asyncio.get_running_loop().call_soon(self._next_round)
         others: list[Effect] = []
         for effect in effects:
             if isinstance(effect, _ANSWERS):
@@ -157,6 +164,16 @@ class Pump:
             else:
                 others.append(effect)
         return others
+
+    def _next_round(self) -> None:
+        """The hub has listened: go on with what is due. So a signal that comes alone is answered at once, and of many
+        that come together all are taken in, between any two parts of the round that answers them.
+        """
+        self._had_its_round = False
+        if self.scheduler.is_due and not self._stopped:
+            effects = self._handle(Wake(), SLICE)
+            if effects:
+                _ = self._carry_on(effects)
 
     def _carry_on(self, effects: list[Effect]) -> asyncio.Task[bool]:
         task = asyncio.create_task(self._carry_out(effects))

@@ -2,6 +2,7 @@
 `viewer` only look.
 """
 
+import asyncio
 import hashlib
 import secrets
 
@@ -32,6 +33,8 @@ class TokenDesk:
         self._store = store
         self._good: dict[tuple[str, str], int] = {}
         """(hash, scope) of what was good, and when that was. Never more than there are tokens, times scopes."""
+        self._asked: dict[tuple[str, str], asyncio.Task[bool]] = {}
+        """Look-ups that are under way: who comes meanwhile waits for the same one, unless a token is revoked."""
         self._revoked = 0
 
     async def make(self, name: str, scope: str) -> TokenMade:
@@ -54,6 +57,7 @@ class TokenDesk:
         if isinstance(result, Refused):
             raise NotFoundError(f"there is no token named {name}")
         self._good.clear()
+        self._asked.clear()
         self._revoked += 1
 
     async def allowed(self, token: str, scope: str) -> bool:
@@ -62,6 +66,19 @@ class TokenDesk:
         now_ms = self._pump.clock.now_ms()
         if 0 <= now_ms - self._good.get(key, now_ms + 1) < REMEMBERED_MS:
             return True
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = asyncio.create_task(self._look_up(key, now_ms))
+            asked.add_done_callback(lambda done: self._looked_up(key, done))
+        return await asyncio.shield(asked)
+
+    def _looked_up(self, key: tuple[str, str], done: asyncio.Task[bool]) -> None:
+        if self._asked.get(key) is done:
+            del self._asked[key]
+        if not done.cancelled():
+            done.exception()  # told to who waits, if anybody still does
+
+    async def _look_up(self, key: tuple[str, str], now_ms: int) -> bool:
         revoked = self._revoked
         good = await self._is_good(*key)
         if not good:

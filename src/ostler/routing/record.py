@@ -118,8 +118,8 @@ class Record:
             health_age_ms=_age(self.question.request.now_ms, view.checked_ms),
             load_age_ms=chosen.host.age_ms,
         )
-        places = dict.fromkeys([offer.endpoint for offer in found.offers] + [place.endpoint for place in found.busy])
-        return Route(decision=decision, places=tuple(places), short=_short(self._refused_by_limits()))
+        places = tuple(sorted({name for one in self.surveys for name in one.watch()}))
+        return Route(decision=decision, places=places, short=_short(self._refused_by_limits()))
 
     def swap(self, found: Survey, *, blocked_on: Iterable[str]) -> Hold:
         """It waits until the model of the best offer is loaded, or another place becomes better."""

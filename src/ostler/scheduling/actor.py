@@ -4,6 +4,9 @@
 
 Invariants: `handle` never waits, never reads a clock, never fails half-way: a wish it refuses (`NotFoundError`,
 `ConflictError`) is refused before anything changed. Equal signals at equal instants give equal effects.
+
+A round may be made in parts (`most`): whoever has much to tell tells all of it first, and nobody who only joins,
+reports or asks stands in line behind the decisions on the work of all others.
 """
 
 from collections.abc import Iterable
@@ -50,9 +53,14 @@ class Scheduler:
     def __init__(self, policy: Policy, clock: Clock) -> None:
         books = self.books = Books(policy, clock)
         books.swap_costs = lambda now_ms: SwapCosts(books, now_ms)
+        self.is_due = False
+        """Whether something was taken in whose round is still to be made, or ended: any signal goes on with it."""
 
-    def handle(self, signal: sig.Signal, now_ms: int) -> list[Effect]:
-        """Take in a fact or a wish at an instant; returns what is to be done, in order."""
+    def handle(self, signal: sig.Signal, now_ms: int, *, most: int | None = None) -> list[Effect]:
+        """Take in a fact or a wish at an instant; returns what is to be done, in order.
+
+        `most`: about how many decisions may be made on it now, `None` for all there are to make, 0 to take it in only.
+        """
         books = self.books
         turn = Turn(books, now_ms)
         if books.hosts:
@@ -63,10 +71,12 @@ class Scheduler:
         self._fire_timers(turn)
         if books.following:
             following.watch(turn)
-        if books.queue.is_open or books.hosts:
-            _serve(turn)
-        if books.calls.due and live.deny_due(turn):
-            _serve(turn)
+        if books.queue.is_open or books.hosts or books.calls.due:
+            self.is_due = True
+        if self.is_due and most != 0:
+            self.is_due = not _serve(turn, most)
+            if not self.is_due and books.calls.due and live.deny_due(turn):
+                self.is_due = not _serve(turn, most)
         return turn.effects
 
     def restore_money(
@@ -295,13 +305,16 @@ _LOOKS = {TimerKind.SESSION: session_due, TimerKind.QUIET: quiet_due, TimerKind.
 """Timers that have something looked at, by the name that is their key."""
 
 
-def _serve(turn: Turn) -> None:
-    """Give out what is free, and change what is loaded, until neither changes anything."""
-    run_round(turn)
+def _serve(turn: Turn, most: int | None) -> bool:
+    """Give out what is free, and change what is loaded, until neither changes anything; whether it came to its end."""
+    if not run_round(turn, most):
+        return False
     for _ in range(STEPS_MAX):
         if not residency.step(turn):
             break
-        run_round(turn)
+        if not run_round(turn, most):
+            return False
+    return True
 
 
 def _settled(signal: sig.TasksAccepted | sig.Restored) -> Settled:

@@ -8,7 +8,7 @@ After an outage the slots open gradually (`ramp_start`, doubled by each success)
 Views are rebuilt only for an endpoint that changed. All methods are O(models of the endpoint).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -111,6 +111,8 @@ class Endpoints:
         self.by_model: dict[str, tuple[str, ...]] = {}
         self.tied: dict[str, EndpointSpec] = {}
         """Those that only workers of their own machine reach."""
+        self._tied_on: dict[str, dict[str, None]] = {}
+        """The same by machine."""
         self.epoch = 0
         """Rises whenever a view becomes another one."""
         self._shares: Mapping[str, SharedSlots | None] | None = None
@@ -123,9 +125,10 @@ class Endpoints:
 
     def add(self, spec: EndpointSpec, now_ms: int) -> list[Event]:
         """Register an endpoint, or replace its spec and keep what is known of it."""
-        self.tied.pop(spec.name, None)
+        self._untie(spec.name)
         if is_tied(spec):
             self.tied[spec.name] = spec
+            self._tied_on.setdefault(spec.host, {})[spec.name] = None
         known = self._states.get(spec.name)
         if known is not None:
             known.spec = spec
@@ -139,12 +142,21 @@ class Endpoints:
         meta = {"endpoint": spec.name, "kind": spec.kind.value, "host": spec.host}
         return [Event(name="endpoint.added", at_ms=now_ms, metadata=meta)]
 
+    def _untie(self, name: str) -> None:
+        spec = self.tied.pop(name, None)
+        if spec is not None:
+            del self._tied_on[spec.host][name]
+
+    def tied_on(self, hosts: Iterable[str]) -> list[EndpointSpec]:
+        """Those tied to a machine, which goes by these names."""
+        return [self.tied[name] for host in sorted(hosts) for name in self._tied_on.get(host, ())]
+
     def remove(self, name: str, now_ms: int) -> list[Event]:
         """Forget an endpoint."""
         if self._states.pop(name, None) is None:
             return []
         self._index(name, self.views.pop(name).models, frozenset())
-        self.tied.pop(name, None)
+        self._untie(name)
         self._changed.discard(name)
         self.epoch += 1
         return [Event(name="endpoint.removed", at_ms=now_ms, metadata={"endpoint": name})]

@@ -5,10 +5,14 @@ list of at most all of them, which a thousand make in a microsecond.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 Place = tuple[int, str, str]
 """(- free slots, name of the worker, session): the order of use."""
+
+
+_NOBODY: Mapping[str, Place] = MappingProxyType({})
 
 
 class FreeWorkers:
@@ -47,9 +51,9 @@ class FreeWorkers:
             if not there:
                 del self._by_host[host]
 
-    def on(self, host: str) -> list[tuple[str, Place]]:
+    def on(self, host: str) -> Mapping[str, Place]:
         """Those on a host, with their places."""
-        return list(self._by_host.get(host, {}).items())
+        return self._by_host.get(host, _NOBODY)
 
     def in_order(self) -> Iterator[str]:
         """All of them in the order of use."""

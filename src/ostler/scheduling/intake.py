@@ -4,7 +4,7 @@ The time to live counts from the moment a task became eligible (needs met, not p
 creation; work that needs no model never expires, and neither does a task of a run that waits for its turn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -27,6 +27,7 @@ from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.effects import Stop
 from ostler.scheduling.followed import host_of, place_of
 from ostler.scheduling.guiding import planned_endpoints
+from ostler.scheduling.lines import Apart
 from ostler.scheduling.residency import foresee
 from ostler.scheduling.timers import TimerKind
 
@@ -54,16 +55,17 @@ def need_is_met(state: TaskState, *, optional: bool) -> bool:
     return state is TaskState.SUCCEEDED or (optional and state in FINAL_STATES)
 
 
-def class_key(books: Books, task: Task) -> tuple[object, ...]:
+def class_key(books: Books, task: Task) -> Hashable:
     """What makes two waiting tasks equal: the route class, what matching to a worker depends on, whose limits count
     them, and a plan in force, which may have the head of a class wait for its turn, with the host on which it has the
-    task run.
+    task run. Without plan and limited batch, classes that differ only in whose limits count them are of one kin.
     """
     facts = task.facts
     plan = (task.batch, host_of(books.following, task)) if task.batch in books.following else None
     route = route_class(facts, task, books.policy)
-    money = charged_apart(books.policy.budget, facts)
-    return (route, facts.kind, facts.requires, facts.worker, facts.repo, limits_key(facts), plan, money)
+    money, batch = charged_apart(books.policy.budget, facts), limits_key(facts)
+    kin = (route, facts.kind, facts.requires, facts.worker, facts.repo, batch, plan)
+    return Apart(kin, money) if batch is None and plan is None else (*kin, money)
 
 
 def route_request(books: Books, task: Task, now_ms: int, *, generation: int = 0) -> RouteRequest:

@@ -1,89 +1,116 @@
-"""Places that became free, offered to the classes that wait for them.
+"""Places that became free, offered to the lines of classes that wait for them.
 
-An offered class stays held until its head is the next to be served. Then it is woken if one of the places is still
-there and it could be its own: an endpoint with a free slot; a worker whose slot became free, and that suits the head.
-While no worker that suits is free, or none that is free reaches a place of the head, a place at an endpoint is of no
-use to who waits for a worker too.
+A line's first class stays held until its head is the next to be served. Then it is woken if one of the places is still
+there and could be its own: for who waits for a worker, an endpoint with a free slot and a free worker that suits and
+reaches it. What is of no use to the first of a line is of none to the others.
 
-Where hosts are managed every offer is taken up: what a class wishes for there is stale after each call.
+Where hosts are managed every class of the lines is offered the places, and takes the offer up: what a class wishes for
+there is stale after each call. While live calls wait every class is offered them as well, as turns are counted for each
+(`turns`).
 """
 
-from ostler.domain.tasks import Task, TaskFacts
+from collections.abc import Collection, Mapping
+
+from ostler.domain.tasks import TaskFacts, TaskKind
 from ostler.scheduling.books import Books
-from ostler.scheduling.queue import ClassKey, slot_of
+from ostler.scheduling.lines import ClassKey, Line
+from ostler.scheduling.queue import WORKERS, slot_of
 
 
 class Offers:
-    """The offers of one round. O(classes that wait for the places) to make."""
+    """The offers of one round. O(lines that wait for the places) to make."""
 
     def __init__(self, books: Books) -> None:
         self._books = books
-        self._free = books.queue.take_free()
-        self.keys: set[ClassKey] = set()
-        """Classes that are held and were offered a place."""
-        self._suited: dict[tuple[object, ...], bool] = {}
-        self._unreached: dict[tuple[object, ...], frozenset[str]] = {}
-        for name in self._free:
-            self.keys |= books.queue.blocked_on(name)
+        self.places: Mapping[str, Collection[str]] = books.queue.take_free()
+        """Names with a free place -> whose it is."""
+        self._each = bool(books.hosts or books.calls.waiting)
+        self._tried: set[ClassKey] = set()
+        """Classes that were taken out of their line to be tried."""
+        self._in_vain: set[tuple[object, ...]] = set()
+        """What was looked for and not there: places and workers only become fewer within a round."""
+        self._open: list[str] | None = None
+        """Endpoints that had a free slot when this was first asked for."""
+        self.keys: dict[ClassKey, Line] = {}
+        """Classes that are held and offered a place, with their lines."""
+        for line in {id(line): line for name in self.places for line in books.queue.lines.waiting_for(name)}.values():
+            if self._each:
+                self.keys.update(dict.fromkeys(line.members, line))
+            else:
+                self.next_of(line)
+
+    def next_of(self, line: Line) -> ClassKey | None:
+        """Offer the places to the next class of a line; `None` when each of them was offered them."""
+        found = None if self._each else line.first(self._tried)
+        if found is None:
+            return None
+        key = found[1]
+        self._tried.add(key)
+        self.keys[key] = line
+        return key
 
     def taken_up(self, key: ClassKey) -> bool:
         """Whether a class is to be looked at now; one that is woken counts as opened from now on."""
-        if key not in self.keys:
+        line = self.keys.get(key)
+        if line is None:
             return True
         queue = self._books.queue
         if queue.classes[key].hold is not None:
-            if not self._is_of_use(key):
+            if not self._is_of_use(key, line):
                 return False
             queue.wake(key)
-        self.keys.discard(key)
+        del self.keys[key]
         return True
 
-    def _is_of_use(self, key: ClassKey) -> bool:
+    def _is_of_use(self, key: ClassKey, line: Line) -> bool:
         books = self._books
         if books.hosts:
             return True
-        head, names = books.queue.head(key), books.queue.classes[key].blocked_on
+        head = books.queue.head(key)
         task = books.tasks.get(head[2]) if head is not None else None
-        if task is not None and slot_of(task.facts.kind) in names:
-            return self._helps_by_worker(task, names) and self._is_a_place_at_hand(key, task.facts)
-        return any(name in self._free and self._has_slot(name) for name in names)
+        if task is None:
+            return any(self._has_slot(name) for name in self.places if name in line.all_names)
+        if WORKERS in self.places and WORKERS in line.all_names:
+            return True  # what it is told why it waits is of the workers there are
+        if slot_of(task.facts.kind) in line.all_names:
+            return self.help(task.facts, line.places)
+        return any(self._has_slot(name) for name in self.places if name in line.all_names)
 
-    def _helps_by_worker(self, task: Task, names: tuple[str, ...]) -> bool:
-        """Of one that waits for a worker: whether one of those with a new place suits, or its endpoint has one while
-        somebody who suits is free: then its route may have moved to where they are.
+    def help(self, facts: TaskFacts, places: frozenset[str]) -> bool:
+        """Whether somebody is free for it now who reaches a free slot of one of these places; without any, whether
+        somebody is. O(endpoints) once in a round for all that want the same.
         """
-        workers, kind = self._books.workers, task.facts.kind
-        if any(workers.suits(session_id, task.facts) for session_id in self._free.get(slot_of(kind), ())):
-            return True
-        return any(name in self._free and self._has_slot(name) for name in names) and self._is_anybody_free(task.facts)
+        wanted = (facts.kind, facts.requires, facts.worker, facts.repo, places)
+        if wanted in self._in_vain:
+            return False
+        if not places or facts.kind is TaskKind.AGENT:
+            found = self._is_anybody_free(facts)
+        else:
+            found = any(
+                self._is_reached(name, facts) for name in self._with_slot() if name in places and self._has_slot(name)
+            )
+        if not found:
+            self._in_vain.add(wanted)
+        return found
+
+    def _with_slot(self) -> list[str]:
+        if self._open is None:
+            self._open = [name for name in self._books.endpoints.views if self._has_slot(name)]
+        return self._open
+
+    def _is_reached(self, name: str, facts: TaskFacts) -> bool:
+        spec = self._books.endpoints.tied.get(name)
+        return self._is_anybody_free(facts) if spec is None else self._books.workers.any_at(spec, facts)
 
     def _is_anybody_free(self, facts: TaskFacts) -> bool:
-        """Asked once in a round for all that need the same of a worker: the answer only ever becomes no, which costs a
-        decision too many.
-        """
-        wanted = _wanted(facts)
-        if wanted not in self._suited:
-            self._suited[wanted] = self._books.workers.any_suits(facts)
-        return self._suited[wanted]
-
-    def _is_a_place_at_hand(self, key: ClassKey, facts: TaskFacts) -> bool:
-        """Whether any of its places has a free slot and is reached by somebody who is free; as it was when this was
-        first asked in the round.
-        """
-        hold = self._books.queue.classes[key].hold
-        if hold is None or not hold.places:
+        wanted = (facts.kind, facts.requires, facts.worker, facts.repo)
+        if wanted in self._in_vain:
+            return False
+        if self._books.workers.any_suits(facts):
             return True
-        wanted = _wanted(facts)
-        if wanted not in self._unreached:
-            tied = self._books.endpoints.tied.values()
-            self._unreached[wanted] = self._books.workers.unreached(facts, tied)
-        return any(self._has_slot(name) and name not in self._unreached[wanted] for name in hold.places)
+        self._in_vain.add(wanted)
+        return False
 
     def _has_slot(self, name: str) -> bool:
         endpoints = self._books.endpoints
         return endpoints.is_usable(name) and self._books.in_flight.get(name, 0) < endpoints.views[name].slots
-
-
-def _wanted(facts: TaskFacts) -> tuple[object, ...]:
-    """What a task needs of its worker: equal for tasks that suit the same ones."""
-    return (facts.kind, facts.requires, facts.worker, facts.repo)

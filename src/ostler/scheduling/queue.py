@@ -5,26 +5,24 @@ keeps one heap, ordered by (priority, arrival). A class is *open* (to be looked 
 head could not run; `hold` says why, and what it is blocked on). A task that waits for its own fallback instant is
 *parked* beside the heap with its own wait.
 
-Two things end a hold. What it is blocked on *changed*: the class is opened. Or a place there became *free*: the class
-is *offered* the place and stays held until its turn, for those before it may take the place (`rounds`). So an attempt
-that ends costs the decisions of those who can take its place, not one for each class that waits for it.
+Two things end a hold. What it is blocked on *changed*: the class is opened. Or a place there became *free*: it is
+*offered* to the lines of classes that wait for it (`lines`), which stay held until their turn, for those before them
+may take the place (`rounds`). So an attempt that ends costs the decisions of those who can take its place, not one for
+each class that waits for it.
 
 Invariants: a task is in at most one class; entries of the heap that are no longer queued are skipped when they surface.
-Cost: push and pop O(log n) of the class; opening or offering, O(classes blocked on the name).
+Cost: push and pop O(log n) of the class; opening, O(classes blocked on the name); offering, O(1).
 """
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from ostler.domain.decision import Hold
 from ostler.domain.states import Wait
 from ostler.domain.tasks import TaskKind
-
-ClassKey = Hashable
-Head = tuple[int, int, str]
-"""(priority, arrival, task id): the order of service."""
+from ostler.scheduling.lines import ClassKey, Head, Line, Lines, kin_of
 
 WORKERS = "\0workers"
 """Pseudo-resource: classes blocked on it wait for another worker to join, not for an endpoint."""
@@ -57,7 +55,7 @@ class PendingFallback(msgspec.Struct, frozen=True, kw_only=True):
 class TaskClass:
     """One class of waiting tasks."""
 
-    __slots__ = ("blocked_on", "heap", "hold", "key", "parked", "passed", "size", "waited")
+    __slots__ = ("heap", "hold", "key", "parked", "passed", "size", "waited")
 
     def __init__(self, key: ClassKey) -> None:
         self.key = key
@@ -65,11 +63,10 @@ class TaskClass:
         self.size = 0
         """Queued tasks of the class, parked ones included; stale heap entries are not counted."""
         self.hold: Hold | None = None
-        self.blocked_on: tuple[str, ...] = ()
         self.parked: dict[str, PendingFallback] = {}
-        self.waited: tuple[Hold, tuple[str, ...]] | None = None
-        """Of one that was woken for a place: its hold before, and what it was blocked on. Gone once it is held again,
-        or opened because more may have changed than places.
+        self.waited: tuple[Hold, Line] | None = None
+        """Of one that was woken for a place: its hold before, and where it stood. Gone once it is held again, or opened
+        because more may have changed than places.
         """
         self.passed = 0
         """Of a class of tasks: live calls that were let run before it while it was looked at (see `turns`)."""
@@ -85,7 +82,8 @@ class WaitingQueue:
         self._heads: dict[str, Head] = {}
         """The place of each waiting task: an entry of a heap that says another one is stale."""
         self._open: set[ClassKey] = set()
-        self._blocked: dict[str, set[ClassKey]] = {}
+        self.lines = Lines()
+        """Where classes stand that are held, or have parked tasks."""
         self._free: dict[str, set[str]] = {}
         """Names with a place that became free -> whose it is."""
         self.wishing: dict[ClassKey, None] = {}
@@ -171,10 +169,10 @@ class WaitingQueue:
 
     def watch(self, key: ClassKey, names: tuple[str, ...]) -> None:
         """Have a class opened, and its parked tasks unparked, when one of `names` changes."""
-        task_class = self.classes[key]
-        task_class.blocked_on = tuple(dict.fromkeys((*task_class.blocked_on, *names)))
-        for name in names:
-            self._blocked.setdefault(name, set()).add(key)
+        line = self.lines.of(key)
+        names = tuple(dict.fromkeys((*line.names, *names))) if line is not None else names
+        # What it waits for is its own: the tasks that are parked came one by one.
+        self.lines.put(key, (key,), names, (), self.head(key))
 
     def hold(self, key: ClassKey, hold: Hold, blocked_on: tuple[str, ...]) -> None:
         """Close a class until one of `blocked_on` changes, a timer opens it, or its head changes."""
@@ -185,7 +183,19 @@ class WaitingQueue:
             self.wishing[key] = None
             self.wishes_changed = True
         self._open.discard(key)
-        self.watch(key, blocked_on)
+        if task_class.parked:
+            self.watch(key, blocked_on)
+        else:
+            self.lines.put(key, kin_of(key), blocked_on, hold.places, self.head(key))
+
+    def blocked_on(self, name: str) -> frozenset[ClassKey]:
+        """The classes that wait for something. O(those)."""
+        return frozenset(key for line in self.lines.waiting_for(name) for key in line.members)
+
+    def waits_for(self, key: ClassKey) -> tuple[str, ...]:
+        """What a class waits for."""
+        line = self.lines.of(key)
+        return () if line is None else line.names
 
     def open(self, key: ClassKey) -> None:
         """Have the next round look at a class."""
@@ -197,38 +207,36 @@ class WaitingQueue:
 
     def open_blocked_on(self, name: str) -> None:
         """Something about an endpoint (or the workers) changed: open every class that waits for it."""
-        for key in self._blocked.pop(name, set()):
-            task_class = self.classes[key]
-            for pending in tuple(task_class.parked.values()):
-                self._unpark(task_class, pending)
-            self.open(key)
+        for line in self.lines.waiting_for(name):
+            for key in tuple(line.members):
+                task_class = self.classes[key]
+                for pending in tuple(task_class.parked.values()):
+                    self._unpark(task_class, pending)
+                self.open(key)
 
     def free(self, name: str, whose: str = "") -> None:
         """A place at an endpoint, or of a worker (`whose`), became free: have the next round offer it to the classes
         that wait for it. Those with parked tasks are opened: these wait for more than a place.
         """
-        blocked = self._blocked.get(name, ())
-        parking = [key for key in blocked if self.classes[key].parked]
-        if len(blocked) > len(parking):
-            self._free.setdefault(name, set()).add(whose)
-        for key in parking:
-            for pending in tuple(self.classes[key].parked.values()):
-                self._unpark(self.classes[key], pending)
-            self.open(key)
+        for line in self.lines.waiting_for(name):
+            task_class = self.classes[next(iter(line.members))]
+            if not task_class.parked:
+                self._free.setdefault(name, set()).add(whose)
+                continue
+            for pending in tuple(task_class.parked.values()):  # it stands alone
+                self._unpark(task_class, pending)
+            self.open(task_class.key)
 
     def take_free(self) -> dict[str, set[str]]:
         """The places to offer."""
         free, self._free = self._free, {}
         return free
 
-    def blocked_on(self, name: str) -> frozenset[ClassKey]:
-        """The classes that wait for something."""
-        return frozenset(self._blocked.get(name, ()))
-
     def wake(self, key: ClassKey) -> None:
         """The hold of a class ends, as its head is looked at now: a place became free, nothing else has changed."""
         task_class = self.classes[key]
-        waited = None if task_class.hold is None else (task_class.hold, task_class.blocked_on)
+        line = self.lines.of(key)
+        waited = None if task_class.hold is None or line is None else (task_class.hold, line)
         self._release(task_class)
         task_class.waited = waited
 
@@ -252,6 +260,12 @@ class WaitingQueue:
         """The classes to look at; they are closed by `hold`, or left idle when they run empty."""
         opened, self._open = self._open, set()
         return opened
+
+    def put_back(self, opened: Iterable[ClassKey], free: Mapping[str, Iterable[str]]) -> None:
+        """A round ends before its time: these were to be looked at, and these places to be offered."""
+        self._open.update(key for key in opened if key in self.classes)
+        for name, whose in free.items():
+            self._free.setdefault(name, set()).update(whose)
 
     def class_of(self, task_id: str) -> TaskClass | None:
         """The class of a waiting task."""
@@ -283,12 +297,5 @@ class WaitingQueue:
         if task_class.key in self.wishing:
             del self.wishing[task_class.key]
             self.wishes_changed = True
-        if task_class.parked:
-            return  # they still wait for what the class watches, whatever else it is opened for
-        for name in task_class.blocked_on:
-            blocked = self._blocked.get(name)
-            if blocked is not None:
-                blocked.discard(task_class.key)
-                if not blocked:
-                    del self._blocked[name]
-        task_class.blocked_on = ()
+        if not task_class.parked:  # these still wait for what the class watches, whatever else it is opened for
+            self.lines.drop(task_class.key)

@@ -44,12 +44,12 @@ def joined(turn: Turn, session: Session) -> None:
     else:
         _resumed(turn, known, holds)
     _watch(turn, session.id)
+    books.queue.free(WORKERS, session.id)
     _welcome(turn, session)
 
 
 def _welcome(turn: Turn, session: Session) -> None:
-    """There is a worker more: for those that waited for any, and for those that wait for a free slot."""
-    turn.books.queue.open_blocked_on(WORKERS)
+    """There is a worker more for those that wait for a free slot."""
     for kind in session.offer.slots:
         turn.books.queue.free(slot_of(kind), session.id)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ostler.domain.tasks import Priority
 from ostler.scheduling.books import Books
-from ostler.scheduling.queue import ClassKey, Head
+from ostler.scheduling.lines import ClassKey, Head
 
 TURN = 4
 """Calls that may pass a class of tasks before it has its turn."""

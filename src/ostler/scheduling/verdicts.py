@@ -57,7 +57,7 @@ class Noted(Mapping[K, int]):
         return len(self._counts)
 
 
-class _Asked:
+class Asked:
     """The sums of the ledger, and whether any was asked for."""
 
     __slots__ = ("_spent", "were")
@@ -67,6 +67,7 @@ class _Asked:
         self.were = False
 
     def __call__(self, span: Span) -> Spent:
+        """A sum, and that it was asked for."""
         self.were = True
         return self._spent(span) if self._spent is not None else Spent()
 
@@ -113,7 +114,7 @@ class Verdicts:
             self._questions.clear()
             self._kept, self._epoch, self._policy = 0, epoch, policy
         places, models = Noted(snapshot.in_flight), Noted(snapshot.in_flight_by_model)
-        sums = _Asked(snapshot.spent)
+        sums = Asked(snapshot.spent)
         spent = sums if snapshot.spent is not None else None
         watched = replace(snapshot, in_flight=places, in_flight_by_model=models, spent=spent)
         verdict = decide(request_of(call, policy, now_ms), watched, policy, ladder=self._ladder)

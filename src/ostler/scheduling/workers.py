@@ -116,7 +116,7 @@ class Workers:
         for host in (endpoint.host if endpoint is not None else None, repo_host):
             ranked = [
                 ((repo_host is None or repo_host not in self.states[one].hosts(), *place), one)
-                for one, place in (free.on(host) if host is not None else ())
+                for one, place in (free.on(host).items() if host is not None else ())
                 if _suits(self.states[one], facts, endpoint)
             ]
             if ranked:
@@ -127,10 +127,20 @@ class Workers:
         """Whether any session with a free slot could run it, wherever its model is. O(those that could not)."""
         return any(_suits(self.states[one], facts, None) for one in self._free[facts.kind].in_order())
 
-    def suits(self, session_id: str, facts: TaskFacts) -> bool:
-        """Whether a session has a free slot and could run it, wherever its model is."""
-        state = self.states.get(session_id)
-        return state is not None and session_id in self._free[facts.kind] and _suits(state, facts, None)
+    def is_free(self, session_id: str, kind: TaskKind) -> bool:
+        """Whether a session has a free slot for a kind of work."""
+        return session_id in self._free[kind]
+
+    def is_any_free(self, kind: TaskKind) -> bool:
+        """Whether any has."""
+        return len(self._free[kind]) > 0
+
+    def any_at(self, endpoint: EndpointSpec, facts: TaskFacts) -> bool:
+        """Whether any session with a free slot could run it at an endpoint that is tied to its machine."""
+        free = self._free[facts.kind]
+        return any(_suits(self.states[one], facts, endpoint) for one in free.on(endpoint.host)) or any(
+            one in free and _suits(self.states[one], facts, endpoint) for one in self._builtin
+        )
 
     def unreached(self, facts: TaskFacts, tied: Iterable[EndpointSpec]) -> frozenset[str]:
         """Those of the endpoints tied to their machine that no worker reaches who has a slot free for it. Empty while
@@ -140,18 +150,28 @@ class Workers:
         if facts.kind is TaskKind.AGENT or not len(free):
             return frozenset()
         own = any(one in free and _suits(self.states[one], facts, None) for one in self._builtin)
-        far = [spec for spec in tied if not (own and _is_the_hub_s(spec))]
         hosts: dict[str, bool] = {}
-        for spec in far:
-            if spec.host not in hosts:
+        found = []
+        for spec in tied:
+            reached = hosts.get(spec.host)
+            if reached is None:
                 there = free.on(spec.host)
-                hosts[spec.host] = any(_suits(self.states[one], facts, None) for one, _ in there)
-        return frozenset(spec.name for spec in far if not hosts[spec.host])
+                reached = hosts[spec.host] = any(_suits(self.states[one], facts, None) for one in there)
+            if not reached and not (own and _is_the_hub_s(spec)):
+                found.append(spec.name)
+        return frozenset(found)
 
-    def could_match(self, facts: TaskFacts, endpoint: EndpointSpec | None) -> bool:
-        """Whether any joined worker could run it once it has a free slot."""
+    def could_match(self, facts: TaskFacts, *places: EndpointSpec | None) -> bool:
+        """Whether any joined worker could run it at one of these places once it has a free slot; without any, wherever
+        its model is. O(workers + places).
+        """
+        tied = [spec for spec in places if spec is not None and is_tied(spec)]
+        anywhere = facts.kind is TaskKind.AGENT or len(tied) < len(places) or not places
+        hosts, own = {spec.host for spec in tied}, any(_is_the_hub_s(spec) for spec in tied)
         return any(
-            state.session.offer.slots.get(facts.kind, 0) > 0 and _suits(state, facts, endpoint)
+            state.session.offer.slots.get(facts.kind, 0) > 0
+            and _suits(state, facts, None)
+            and (anywhere or not hosts.isdisjoint(state.hosts()) or (own and state.session.offer.builtin))
             for state in self.states.values()
         )
 

@@ -8,6 +8,7 @@ from typing import cast
 
 import structlog
 
+from ostler.server.accepting import Doorman
 from ostler.server.connection import Connection
 from ostler.server.head import DateLine, header_lines
 from ostler.server.request import BadBodyError, GoneError, Request
@@ -30,13 +31,13 @@ class Server:
         self._handler = handler
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
-        self._listening: asyncio.Server | None = None
+        self._doorman: Doorman | None = None
         self._looking: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger("ostler.server")
 
     async def start(self, listener: socket.socket) -> None:
         """Accept connections on a bound socket, which is the server's from now on."""
-        self._listening = await self.loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+        self._doorman = Doorman(listener, lambda: Connection(self), BACKLOG)
         self._look()
 
     async def stop(self, grace_s: float) -> None:
@@ -44,8 +45,8 @@ class Server:
         self.stopping = True
         if self._looking is not None:
             self._looking.cancel()
-        if self._listening is not None:
-            self._listening.close()
+        if self._doorman is not None:
+            self._doorman.close()
         for connection in list(self.connections):
             connection.retire()
         until_s = self.loop.time() + grace_s
