@@ -24,7 +24,6 @@ from ostler.domain.states import FINAL_STATES, Failure, FailureClass, TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.domain.work import Finished, Report, Started
 from ostler.fleet.drivers import DriverSet
-from ostler.hub import committer as committing
 from ostler.hub.accept import new_tasks
 from ostler.hub.gateway_views import KeyWish
 from ostler.hub.link import LocalLink
@@ -97,38 +96,6 @@ def finished(task_id: str, failure: FailureClass | None = None) -> Finished:
 async def join(parts: HubParts, name: str, *, builtin: bool = False, slots: int = 9) -> Session:
     offer = WorkerOffer(name=name, host=name, slots={TaskKind.COMMAND: slots}, builtin=builtin)
     return await parts.hub.link.join(offer)
-
-
-class LeavingStore(KeptStore):
-    """Goes away after some commits, and stays away."""
-
-    def __init__(self, commits: int) -> None:
-        super().__init__()
-        self.commits = commits
-
-    async def apply(self, commands: Sequence[Command]) -> list[Result]:
-        self.commits -= 1
-        if self.commits < 0:
-            raise StoreError("the database does not answer")
-        return await super().apply(commands)
-
-
-@pytest.mark.parametrize("commits", range(5))
-async def test_a_hub_that_cannot_start_leaves_nothing_running(commits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever its store goes away: nothing probes or loads any more, as the process may lead again later, and the
-    store is closed. The simulated world saw what was left of such a start change what is loaded, two leaders later.
-    """
-    monkeypatch.setattr(committing, "RETRY_DELAYS_S", (0.0,))
-    store, drivers = LeavingStore(commits), Drivers()
-    before = asyncio.all_tasks()
-    try:
-        parts = await started(store, drivers, endpoints=True)
-    except StoreError:
-        assert asyncio.all_tasks() == before
-        assert (store.closings, drivers.closed) == (1, 1)
-    else:
-        await parts.stop()
-        assert commits >= 2, "a start makes commits"
 
 
 async def test_a_hub_whose_lease_ended_while_it_started_orders_nothing() -> None:

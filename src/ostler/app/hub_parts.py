@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -265,26 +265,37 @@ class HubParts:
         if self._stopped:
             return
         self._stopped = True
-        await self.janitor.stop()
-        await self.hub.alerts.stop()
-        await self.alerts.stop()
-        await self.loader.close()
-        await self.plans.close()
-        await self.prober.stop()
-        await self.desk.close()
-        await self.hub.loops.runner.stop()
-        await self.hub.attempt_keys.stop()
-        await self.hub.patterns.stop()
-        await self.hub.board.stop()
-        await self.hub.gateway.stop()
-        if self.pump.fatal is None or not self.pump.fatal.done():
-            event = Event(name="hub.stopped", at_ms=self.pump.clock.now_ms())
-            with contextlib.suppress(StoreError):  # full, out of reach, or another hub's by now: it stops all the same
-                await self.pump.apply([AppendEvents(events=(event,))])
-        await self.pump.stop()
-        await self.traces.stop()
-        await self.drivers.close()
-        await self.store.close()
+        hub = self.hub
+        in_order: tuple[Callable[[], Awaitable[None]], ...] = (
+            self.janitor.stop,
+            hub.alerts.stop,
+            self.alerts.stop,
+            self.loader.close,
+            self.plans.close,
+            self.prober.stop,
+            self.desk.close,
+            hub.loops.runner.stop,
+            hub.attempt_keys.stop,
+            hub.patterns.stop,
+            hub.board.stop,
+            hub.gateway.stop,
+            self._say_stopped,
+            self.pump.stop,
+            self.traces.stop,
+            self.drivers.close,
+            self.store.close,
+        )
+        # Whatever becomes of one of them, those after it are stopped.
+        async with contextlib.AsyncExitStack() as stopping:
+            for stop in reversed(in_order):
+                stopping.push_async_callback(stop)
+
+    async def _say_stopped(self) -> None:
+        if self.pump.fatal is not None and self.pump.fatal.done():
+            return
+        event = Event(name="hub.stopped", at_ms=self.pump.clock.now_ms())
+        with contextlib.suppress(StoreError):  # full, out of reach, or another hub's by now: it stops all the same
+            await self.pump.apply([AppendEvents(events=(event,))])
 
 
 async def open_store(folder: Path, database: str) -> Store:
