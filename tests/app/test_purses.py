@@ -1,24 +1,23 @@
 """What a pool says of limits that pools have together, and what it may spend of them, over a table in memory."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ostler.app.purses import GRACE_MS, LEAD_MS, Divided, Purses, parts_said, purses
-from ostler.budget.ledger import passed
-from ostler.budget.limits import bounds, span_of
 from ostler.budget.windows import DAY_MS, HOUR_MS
 from ostler.domain.commands import Reserve
 from ostler.domain.decision import Short
-from ostler.domain.ledger import Amount, Basis, Scopes, Span
+from ostler.domain.ledger import Amount, Basis, Scopes
 from ostler.domain.limits import BudgetPolicy, Limit, PartKey, PoolPart, Price, ScopeKind, Unit, Window, WindowKind
 from ostler.domain.policy import Policy
 from ostler.scheduling.books import Books
+from ostler.scheduling.parts import SHORT_MS
+from ostler.scheduling.queue import BUDGET
 from ostler.scheduling.shares import Claim
 from ostler.store.shares import Look, PoolShares
 from tests.app.test_sharing import ROW_MS
 from tests.scheduling.rig import cloud, local, three_tiers
+from tests.scheduling.test_queue import HOLD
 
 EVER = Window(kind=WindowKind.NONE)
 CALLS = Limit(name="calls", window=EVER, unit=Unit.REQUESTS, hard=12)
@@ -136,6 +135,32 @@ def test_who_spends_has_nearly_all_and_it_fades() -> None:
     assert world.most("a") == 10 + 990 // 2
 
 
+@pytest.mark.parametrize("rates", [(5, 0), (5, 5), (6, 1)])
+def test_who_spends_steadily_finds_enough_until_nothing_is_left(rates: tuple[int, int]) -> None:
+    """Parts are asked for well before they are used up: nobody finds too little while a fiftieth of the limit is left,
+    and all of it is spent, also where the other pool rests.
+    """
+    world, left = World(replace(CALLS, hard=500)), 500
+    for pool in "ab":
+        world.lead(pool)
+    world.beat("a", "b", "a", "b")
+    own = dict.fromkeys("ab", 0)
+    for _ in range(300):
+        for pool, rate in zip("ab", rates, strict=True):
+            for _ in range(rate):
+                if left and own[pool] < (world.most(pool) or 0):
+                    world.spend(pool)
+                    own[pool] += 1
+                    left -= 1
+                elif left:
+                    assert left < 500 // 50, f"pool {pool} finds too little beside {left}"
+                    world.books[pool].parts.found_too_little([Short("calls", "", 1)], world.clock.ms)
+            world.beat(pool)
+            world.clock.ms -= 500  # both of them look once a second
+
+    assert sum(own.values()) == 500
+
+
 def test_a_look_that_comes_at_once_changes_no_wish() -> None:
     """Who was overtaken looks again; that it spent nothing meanwhile is no news."""
     world = World(replace(CALLS, hard=1_000))
@@ -157,6 +182,21 @@ def test_what_waits_for_a_sum_gets_it_as_a_whole() -> None:
         world.lead(pool)
     world.beat("a", "b", "a", "b")
     world.books["a"].parts.found_too_little([Short("calls", "", 9)], world.clock.ms)
+    world.beat("a", "b", "a")
+
+    assert (world.most("a") or 0) >= 9
+
+
+def test_what_is_held_for_want_of_money_asks_until_it_is_looked_at() -> None:
+    """However long ago it said so: a class of tasks is looked at when a part grows, and not before."""
+    world = World(CALLS)
+    for pool in "ab":
+        world.lead(pool)
+    world.beat("a", "b", "a", "b")
+    world.books["a"].parts.found_too_little([Short("calls", "", 9)], world.clock.ms)
+    world.books["a"].queue.push("t", "class", 0, 0)
+    world.books["a"].queue.hold("class", HOLD, (BUDGET,))
+    world.clock.ms += 10 * SHORT_MS
     world.beat("a", "b", "a")
 
     assert (world.most("a") or 0) >= 9
@@ -187,26 +227,6 @@ def test_the_next_window_is_there_when_it_begins() -> None:
     world.clock.ms = start_ms + DAY_MS + GRACE_MS
     world.beat("a")
     assert len(world.rows["a"].claims) == 1
-
-
-def test_a_pool_whose_clock_is_behind_finds_what_the_others_spent_before_their_day_was_over() -> None:
-    """It is still in the day that is over for the other one, and takes nothing of what that spent in it."""
-    world = Skewed()
-    for pool in "ac":
-        world.happen("lead", pool, 0)
-    world.pass_ms(2 * HOUR_MS - 60_000)
-    for _ in range(3):
-        world.happen("round", "", 0)
-    world.happen("spend", "a", 10)
-    world.happen("round", "", 0)
-    world.pass_ms(2 * 60_000)
-    for _ in range(3):
-        world.happen("round", "", 0)
-    day = PartKey("day", "", 20_000 * DAY_MS)
-
-    assert day not in (world.books["a"].parts.told or {}), "for one of them it is over"
-    assert world.most("c", day) == 30
-    world.check()
 
 
 def test_the_part_of_a_pool_that_died_counts_until_its_next_leader_tells() -> None:
@@ -350,87 +370,3 @@ def test_who_only_reads_is_told_what_the_others_say() -> None:
 
     world.clock.ms += 2 * ROW_MS
     assert parts_said(world.look(), "a")(CALLS, "", 0, False) == replace(other, total=None, asleep=4)
-
-
-# -- whatever happens -----------------------------------------------------------------------------------------------
-
-ROLLING = Limit(name="rolling", window=Window(kind=WindowKind.ROLLING, hours=1), unit=Unit.REQUESTS, hard=24)
-EVERY = (replace(CALLS, hard=80), replace(DAY, hard=40), ROLLING)
-WAITS_MIN = (1, 2, 20, 57, 61, 119)
-SKEW_MS = {"a": 0, "b": 3 * 60_000, "c": -5 * 60_000}
-kinds = st.sampled_from(["beat", "round", "round", "spend", "spend", "spend", "wait", "die", "lead"])
-happenings = st.lists(st.tuples(kinds, st.sampled_from("abc"), st.integers(0, 23)), min_size=20, max_size=60)
-
-
-class Skewed(World):
-    """Pools whose clocks differ, over hours."""
-
-    def __init__(self) -> None:
-        super().__init__(*EVERY)
-        self.clock.ms += DAY_MS - 2 * HOUR_MS
-        self.clocks = {pool: Clock() for pool in SKEW_MS}
-        self.pass_ms(0)
-
-    def pass_ms(self, duration_ms: int) -> None:
-        self.clock.ms += duration_ms
-        for pool, clock in self.clocks.items():
-            clock.ms = self.clock.ms + SKEW_MS[pool]
-
-    def happen(self, kind: str, pool: str, number: int) -> None:
-        """One thing."""
-        if kind == "wait":
-            self.pass_ms(WAITS_MIN[number % len(WAITS_MIN)] * 60_000)
-        elif kind == "round":
-            for name in sorted(self.purses):
-                self.happen("beat", name, 0)
-        elif kind == "lead":
-            self.lead(pool)
-            self.books[pool].clock = self.clocks[pool]
-        elif kind == "die":
-            self.purses.pop(pool, None)
-        elif kind == "beat" and pool in self.purses:
-            self.beat(pool)
-            self.pass_ms(0)
-        elif kind == "spend" and pool in self.purses and self.may_spend(pool, number):
-            command = Reserve(
-                attempt=f"a{self.spends}",
-                at_ms=self.clocks[pool].ms,
-                amount=Amount(requests=number),
-                basis=Basis.PRICED,
-                scopes=Scopes(),
-            )
-            self.spends += 1
-            self.books[pool].money.take(command)
-
-    def own(self, pool: str, limit: Limit) -> int:
-        span = span_of(limit, "", self.clocks[pool].ms)
-        assert span is not None
-        return self.books[pool].money.spent(span).total(limit.unit)
-
-    def may_spend(self, pool: str, number: int) -> bool:
-        """As the ledger judges."""
-        amount = Amount(requests=number)
-        held = bounds(EVERY, Scopes(), self.clocks[pool].ms, parts=self.books[pool].parts.of)
-        return passed(held, amount, self.books[pool].money.spent) is None
-
-    def check(self) -> None:
-        for limit in (EVERY[0], ROLLING):
-            assert sum(self.own(pool, limit) for pool in self.books) <= (limit.hard or 0), f"{limit.name} is passed"
-        for day in (20_000, 20_001):
-            span = Span(scope=ScopeKind.ALL, start_ms=day * DAY_MS, end_ms=(day + 1) * DAY_MS)
-            spent = sum(books.money.spent(span).total(DAY.unit) for books in self.books.values())
-            assert spent <= (EVERY[1].hard or 0), "a day is passed"
-
-
-@given(happenings)
-@settings(max_examples=50, deadline=None)
-def test_no_limit_is_passed_whatever_happens(done: list[tuple[str, str, int]]) -> None:
-    """Days that turn, windows that roll and all of time: leaders die and come back, clocks differ by minutes, and pools
-    together never come to more than one of their limits.
-    """
-    world = Skewed()
-    for pool in "abc":
-        world.happen("lead", pool, 0)
-    for kind, pool, number in done:
-        world.happen(kind, pool, number)
-        world.check()

@@ -166,7 +166,7 @@ def test_pools_together_spend_a_limit_that_they_have_in_common_and_no_more(groun
         assert Callers([hubs[1].url], 1, 1).all() == {200: 1}
         assert Callers([hubs[0].url], 3, 3).all() == {200: 9}
         hubs[1].kill()
-        Callers([hubs[0].url], 3, 3).all()
+        Callers([hubs[0].url], 6, 1).all()
         assert ground.counts.begun <= hard
         hubs[1] = ground.hub("b", pool="lab", slots=6, hard=hard)
         found(hubs[1])

@@ -1,8 +1,11 @@
 """Parts of limits that pools have together, as the scheduler is told of them: nothing passes the own part."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from ostler.budget.windows import LATEST_MS
 from ostler.domain.commands import Reserve
 from ostler.domain.decision import Short
 from ostler.domain.ledger import Amount, Basis, Bound, Scopes, Span
@@ -11,13 +14,14 @@ from ostler.domain.states import TaskState, WaitCode
 from ostler.domain.tasks import Complexity, Usage
 from ostler.scheduling import signals as sig
 from ostler.scheduling.live import PART_WAIT_MS
-from ostler.scheduling.parts import SHORT_MS, Parts, key_of
+from ostler.scheduling.parts import ASIDE_KEPT, SHORT_MS, Parts, key_of
 from tests.scheduling.live_rig import LiveRig
 from tests.scheduling.rig import cloud, local, three_tiers
 
 EVER = Window(kind=WindowKind.NONE)
 CALLS = Limit(name="calls", window=EVER, unit=Unit.REQUESTS, hard=10)
 KEY = PartKey("calls", "", 0)
+EVER_SPAN = Span(scope=ScopeKind.ALL, start_ms=0, end_ms=LATEST_MS)
 
 
 def part(most: int | None, *, total: int | None = 10, spent: int = 0, kept: int = 0, pool: str = "lab") -> PoolPart:
@@ -207,6 +211,58 @@ def test_what_is_of_one_pool_is_not_divided(scope: ScopeKind) -> None:
     assert parts.of(CALLS, "", 0, False) == PoolPart(most=0)
 
 
+happenings = st.lists(
+    st.tuples(st.sampled_from(["call", "call", "task", "end", "part"]), st.integers(0, 12)), max_size=40
+)
+
+
+@given(happenings)
+@settings(max_examples=60, deadline=None)
+def test_calls_and_tasks_take_what_the_part_says_no_more_and_no_less(done: list[tuple[str, int]]) -> None:
+    """Whatever comes in which order: as many begin as the part lets through, and who is left waits for more of it."""
+    made = rig(replace(CALLS, hard=100))
+    made.worker(chat=99)
+    spent, asked, most = 0, 0, 0
+    told(made, part(0, total=100, kept=90))
+    for number, (kind, amount) in enumerate(done):
+        if kind == "call":
+            made.call(f"c{number}", tier="complex")
+            asked += 1
+        elif kind == "task":
+            dear(made, f"t{number}")
+            asked += 1
+        elif kind == "end" and made.running:
+            made.end_call(next(iter(made.running)), usage=Usage(input_tokens=1, output_tokens=1))
+        elif kind == "part":
+            most = amount
+            told(made, part(most, total=100, kept=90))
+        begun = max(0, min(most - spent, asked))
+        spent, asked = spent + begun, asked - begun
+        assert made.scheduler.books.money.spent(EVER_SPAN).total(Unit.REQUESTS) == spent
+        assert not made.denied
+
+
+def test_who_waits_is_looked_at_when_others_have_something_to_give_again() -> None:
+    """A pool that did not run is led again: whoever waited in vain asks for some of what it keeps."""
+    made = rig()
+    lab = PoolPart(most=0, total=10, kept=10, asleep=10, pools=("lab",))
+    made.tell(sig.PartsTold(parts={KEY: lab}))
+    dear(made, "t")
+    assert made.scheduler.books.parts.short_of("calls", "", made.now_ms, somebody_waits=True) == 0
+
+    made.tell(sig.PartsTold(parts={KEY: replace(lab, asleep=0)}))
+    assert made.scheduler.books.parts.short_of("calls", "", made.now_ms) == 1
+
+
+def test_only_the_newest_that_wait_by_themselves_are_remembered() -> None:
+    """The others are looked at when their own time comes."""
+    parts = Parts()
+    for number in range(ASIDE_KEPT + 1):
+        parts.set_aside(f"t{number}")
+    assert parts.take_aside() == tuple(f"t{number}" for number in range(1, ASIDE_KEPT + 1))
+    assert parts.take_aside() == ()
+
+
 def test_parts_are_named_by_window_and_ceiling() -> None:
     """A window that rolls has one name; the ceiling of critical work has its own where it is another one."""
     rolling = Limit(name="r", window=Window(kind=WindowKind.ROLLING, hours=2), hard=1, critical=1)
@@ -225,6 +281,7 @@ def test_notes_of_what_found_too_little() -> None:
     parts.found_too_little([Short("calls", "", 4)], 2_000)
     assert parts.short_of("calls", "", 2_000) == 3
     assert parts.short_of("calls", "", 2_000 + SHORT_MS) == 0
+    assert parts.short_of("calls", "", 2_000 + SHORT_MS, somebody_waits=True) == 3
 
     bound = Bound(limit="calls", span=Span(scope=ScopeKind.ALL, start_ms=0, end_ms=1), unit=Unit.REQUESTS, ceiling=9)
     held = Reserve(

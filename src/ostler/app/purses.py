@@ -26,6 +26,7 @@ from ostler.domain.limits import Limit, PartKey, PartOf, PoolPart, ScopeKind, Wi
 from ostler.scheduling.books import Books
 from ostler.scheduling.escrow import ceiling
 from ostler.scheduling.parts import key_of, over_pools
+from ostler.scheduling.queue import BUDGET
 from ostler.scheduling.shares import Claim, partners
 from ostler.store.shares import Look
 
@@ -126,7 +127,8 @@ class Purses:
         used = 0 if span is None else max(0, books.money.spent(span).total(limit.unit))
         wish, step = self._wish(name, used, look_ms), 0
         if purse.start_ms <= now_ms:
-            step = books.parts.short_of(limit.name, purse.value, now_ms)
+            waits = bool(books.queue.blocked_on(BUDGET))
+            step = books.parts.short_of(limit.name, purse.value, now_ms, somebody_waits=waits)
             wish = max(wish, 2 * books.parts.largest(limit.name, purse.value, now_ms), step)
         return Claim(
             total=purse.total or 0,

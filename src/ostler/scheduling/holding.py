@@ -176,7 +176,7 @@ def hold_class(turn: Turn, sight: Sight, key: ClassKey, task: Task, hold: Hold, 
         return True
     if wait.code is WaitCode.BUDGET and hold.alone:
         if hold.short:
-            books.parts.aside[task.id] = None
+            books.parts.set_aside(task.id)
         _set_aside(turn, task, wait)
         return True
     money = (BUDGET,) if hold.limited else ()

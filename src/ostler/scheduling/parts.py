@@ -15,6 +15,8 @@ from ostler.domain.limits import OVER_POOLS, Limit, PartKey, PoolPart, WindowKin
 
 SHORT_MS = 40_000
 """Longer than who waits for money by itself is looked at (`purse.RETRY_MS`)."""
+ASIDE_KEPT = 200
+"""So many tasks that wait by themselves are looked at when a part has grown; the others when their time comes."""
 _NOTHING = PoolPart(most=0)
 Whose = tuple[str, str]
 """A limit and the provider, tier, ... it counts."""
@@ -41,8 +43,8 @@ class Parts:
         """The largest reservation of late, and when."""
         self._short: dict[Whose, tuple[int, int]] = {}
         """The smallest amount that found too little, and when."""
-        self.aside: dict[str, None] = {}
-        """Tasks that wait by themselves because of a part."""
+        self._aside: dict[str, None] = {}
+        """Tasks that wait by themselves because of a part, the newest of them."""
 
     def of(self, limit: Limit, value: str, start_ms: int, critical: bool) -> PoolPart | None:  # noqa: FBT001 - a `PartOf`
         """The part of this pool; `None` where it has the limit for itself."""
@@ -51,11 +53,11 @@ class Parts:
         return self.told.get(key_of(limit, value, start_ms, critical=critical), _NOTHING)
 
     def tell(self, parts: Mapping[PartKey, PoolPart] | None) -> bool:
-        """Take parts in; whether one of them lets more through than before."""
+        """Take parts in; whether one of them lets more through than before, or others have something to give again."""
         before, self.told = self.told, parts
         if parts is None or before is None:
             return parts is None and before is not None
-        return any(_most(part) > _most(before.get(key, _NOTHING)) for key, part in parts.items())
+        return any(_is_more(before.get(key, _NOTHING), part) for key, part in parts.items())
 
     def reserved(self, command: Reserve) -> None:
         """Something was held below limits: whoever waits for one of them will say so again."""
@@ -75,10 +77,23 @@ class Parts:
             least = min(amount, one.asked) if now_ms - at_ms < SHORT_MS else one.asked
             self._short[whose] = max(1, least), now_ms
 
-    def short_of(self, limit: str, value: str, now_ms: int) -> int:
-        """The smallest amount that waits for more of a limit; 0 where nothing does."""
+    def short_of(self, limit: str, value: str, now_ms: int, *, somebody_waits: bool = False) -> int:
+        """The smallest amount that waits for more of a limit; 0 where nothing does. `somebody_waits`: work is held for
+        want of money, and says so again only when it is looked at.
+        """
         amount, at_ms = self._short.get((limit, value), (0, 0))
-        return amount if now_ms - at_ms < SHORT_MS else 0
+        return amount if somebody_waits or now_ms - at_ms < SHORT_MS else 0
+
+    def set_aside(self, task_id: str) -> None:
+        """A task waits by itself because of a part."""
+        self._aside[task_id] = None
+        if len(self._aside) > ASIDE_KEPT:
+            del self._aside[next(iter(self._aside))]
+
+    def take_aside(self) -> tuple[str, ...]:
+        """The tasks that may be looked at again, each once."""
+        found, self._aside = tuple(self._aside), {}
+        return found
 
     def largest(self, limit: str, value: str, now_ms: int) -> int:
         """The largest reservation of late."""
@@ -86,5 +101,6 @@ class Parts:
         return amount if now_ms - at_ms < SHORT_MS else 0
 
 
-def _most(part: PoolPart) -> float:
-    return float("inf") if part.most is None else part.most
+def _is_more(before: PoolPart, part: PoolPart) -> bool:
+    grew = part.most is None or (before.most is not None and part.most > before.most)
+    return grew or (before.kept <= before.asleep and part.kept > part.asleep)

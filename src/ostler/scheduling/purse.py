@@ -36,8 +36,6 @@ from ostler.scheduling.queue import BUDGET
 from ostler.scheduling.timers import TimerKind
 
 RETRY_MS = 30_000
-LOOKED_AT = 200
-"""So many tasks that wait by themselves are looked at when a part has grown."""
 LATE = "told by a late report"
 _UNSENT = frozenset(
     {
@@ -148,8 +146,7 @@ def divided(turn: Turn, parts: Mapping[PartKey, PoolPart] | None) -> None:
     books, first = turn.books, not turn.books.parts.told
     if books.parts.tell(parts):
         books.queue.open_blocked_on(BUDGET)
-        for task_id in tuple(books.parts.aside)[:LOOKED_AT]:
-            books.parts.aside.pop(task_id)
+        for task_id in books.parts.take_aside():
             task = books.tasks.get(task_id)
             if task is not None and task.wait is not None and task.wait.code is WaitCode.BUDGET:
                 books.timers.set(TimerKind.NOT_BEFORE, task_id, turn.now_ms)
