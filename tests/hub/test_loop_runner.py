@@ -8,12 +8,13 @@ import pytest
 
 from ostler.domain.commands import Command, Result, SubmitTasks
 from ostler.domain.errors import UnreachableError
-from ostler.domain.limits import BudgetPolicy, Limit, Price
+from ostler.domain.limits import BudgetPolicy, Limit, PartKey, PoolPart, Price, Window, WindowKind
 from ostler.domain.loops import Loop, LoopStatus
 from ostler.domain.policy import Policy
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.loops import machine
+from ostler.scheduling.signals import PartsTold
 from ostler.store.errors import StoreError
 from ostler.store.memory import MemoryStore
 from tests.hub.test_loops import CHAT, COMMAND, Night, night, wish
@@ -86,6 +87,27 @@ async def test_a_tick_that_begins_to_wait_for_money_is_seen_at_once() -> None:
     async with night(policy=no_money()) as hub:
         await hub.desk.runner.start()
         await poor(hub, pauses=True)
+        await turns()
+        assert (await hub.desk.show("night")).loop.reason == "budget_exhausted"
+        await hub.desk.runner.stop()
+
+
+async def test_a_tick_that_waits_for_what_other_pools_keep_pauses_no_loop() -> None:
+    """They give it back in seconds. When they cannot any more the loop pauses, as at any limit."""
+    ever = Limit(name="ever", window=Window(kind=WindowKind.NONE), hard=10**9)
+    policy = no_money()
+    policy = msgspec.structs.replace(policy, budget=msgspec.structs.replace(policy.budget, limits=(ever,)))
+    part = PoolPart(most=0, total=10**9, kept=10**9, pools=("lab",))
+    async with night(policy=policy) as hub:
+        await hub.built.pump.post(PartsTold(parts={PartKey("ever", "", 0): part}))
+        await hub.desk.runner.start()
+        await poor(hub, pauses=True)
+        await turns()
+        shown = await hub.desk.show("night")
+        assert (shown.loop.status, shown.waits.split(":")[0]) == (LoopStatus.RUNNING, "budget")
+
+        gone = msgspec.structs.replace(part, spent=10**9, kept=0)
+        await hub.built.pump.post(PartsTold(parts={PartKey("ever", "", 0): gone}))
         await turns()
         assert (await hub.desk.show("night")).loop.reason == "budget_exhausted"
         await hub.desk.runner.stop()

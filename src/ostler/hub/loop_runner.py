@@ -30,6 +30,7 @@ from ostler.hub.pump import Pump
 from ostler.loops import machine
 from ostler.loops.machine import Ended, Step
 from ostler.loops.work import extract, step_spec, summary_spec
+from ostler.scheduling.purse import waits_for_part
 
 LOOK_EVERY_S = 5.0
 AGAIN_S = 1.0
@@ -250,8 +251,8 @@ class LoopRunner:
         return None
 
     def _waits_for_money(self, task_id: str) -> bool:
-        wait = self._pump.scheduler.wait_of(task_id)
-        return wait is not None and wait.code is WaitCode.BUDGET
+        wait, books = self._pump.scheduler.wait_of(task_id), self._pump.scheduler.books
+        return wait is not None and wait.code is WaitCode.BUDGET and not waits_for_part(books, task_id)
 
     def _tokens(self, loop: Loop) -> int:
         tiers = {tier.name: tier for tier in self._pump.scheduler.books.policy.catalog.tiers}

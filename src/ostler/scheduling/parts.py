@@ -53,11 +53,11 @@ class Parts:
         return self.told.get(key_of(limit, value, start_ms, critical=critical), _NOTHING)
 
     def tell(self, parts: Mapping[PartKey, PoolPart] | None) -> bool:
-        """Take parts in; whether one of them lets more through than before, or others have something to give again."""
+        """Take parts in; whether one lets more through, or others have begun or ceased to have some to give."""
         before, self.told = self.told, parts
         if parts is None or before is None:
             return parts is None and before is not None
-        return any(_is_more(before.get(key, _NOTHING), part) for key, part in parts.items())
+        return any(_is_news(before.get(key, _NOTHING), part) for key, part in parts.items())
 
     def reserved(self, command: Reserve) -> None:
         """Something was held below limits: whoever waits for one of them will say so again."""
@@ -90,6 +90,10 @@ class Parts:
         if len(self._aside) > ASIDE_KEPT:
             del self._aside[next(iter(self._aside))]
 
+    def is_aside(self, task_id: str) -> bool:
+        """Whether a task waits by itself because of a part."""
+        return task_id in self._aside
+
     def take_aside(self) -> tuple[str, ...]:
         """The tasks that may be looked at again, each once."""
         found, self._aside = tuple(self._aside), {}
@@ -101,6 +105,6 @@ class Parts:
         return amount if now_ms - at_ms < SHORT_MS else 0
 
 
-def _is_more(before: PoolPart, part: PoolPart) -> bool:
+def _is_news(before: PoolPart, part: PoolPart) -> bool:
     grew = part.most is None or (before.most is not None and part.most > before.most)
-    return grew or (before.kept <= before.asleep and part.kept > part.asleep)
+    return grew or (before.kept > before.asleep) != (part.kept > part.asleep)

@@ -157,6 +157,14 @@ def divided(turn: Turn, parts: Mapping[PartKey, PoolPart] | None) -> None:
             _crossed(turn, limit, value)
 
 
+def waits_for_part(books: Books, task_id: str) -> bool:
+    """Whether all that a task lacks is money that other pools keep and give back when they are asked."""
+    task_class = books.queue.class_of(task_id)
+    if task_class is not None:
+        return task_class.hold is not None and bool(task_class.hold.short)
+    return books.parts.is_aside(task_id)
+
+
 def recall_told(books: Books, now_ms: int) -> None:
     """After a restart: what is reached by now was told of when it was."""
     for limit in books.policy.budget.limits:
