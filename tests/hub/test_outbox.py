@@ -65,6 +65,30 @@ async def test_an_attempt_is_handed_out_again_until_it_is_reported_about(repeat_
     assert (await fetched(outbox, repeat_ms)).assignments == ()
 
 
+async def test_who_reports_nothing_is_asked_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy hub is not asked by a thousand workers twice a second for what they have; any word of one begins anew."""
+    pauses: list[float] = []
+    at_once = asyncio.timeout
+
+    def noted(delay_s: float) -> asyncio.Timeout:
+        pauses.append(delay_s)
+        return at_once(0)
+
+    monkeypatch.setattr(asyncio, "timeout", noted)
+    outbox = Outbox()
+    outbox.assign(work("a"))
+    outbox.assign(work("b"))
+    for _ in range(8):
+        assert (await outbox.fetch(60_000, LEASE_MS)).assignments == (work("a"), work("b"))
+    assert pauses == [0.5, 1, 2, 4, 8, 8, 8]
+    pauses.clear()
+    outbox.confirm("b", 1)
+    await outbox.fetch(60_000, LEASE_MS)
+    await outbox.fetch(700, LEASE_MS)
+
+    assert pauses == [0.5, 0.7]
+
+
 async def test_a_report_about_an_older_attempt_confirms_nothing() -> None:
     """Attempts are told apart by generation."""
     outbox = Outbox()

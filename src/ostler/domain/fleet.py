@@ -181,6 +181,16 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = {}
     """Versions of models, as the endpoint itself lists them; empty where it does not tell them apart."""
 
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing at all speaks against a call there but its slots. Where something does, it may be over."""
+        return self.health is Health.UP and self.breaker is BreakerState.CLOSED and self.blocked_until_ms is None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a call may go there, slots aside."""
+        return self.health is Health.UP and self.breaker is not BreakerState.OPEN and self.blocked_until_ms is None
+
     def loaded_context(self, model: str) -> int | None:
         """Context that the model is loaded with, the largest if there are several; `None` = not loaded, or not said."""
         loaded = (resident.context_tokens for resident in self.residents or () if resident.model == model)

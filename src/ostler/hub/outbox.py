@@ -12,6 +12,10 @@ from ostler.domain.work import Assignment, Poll
 
 REPEAT_MS = 500
 """Pause before what was handed out, and not reported about, is handed out again."""
+DOUBLINGS = 4
+"""So often that pause becomes twice as long while nothing is reported: a thousand workers whose reports stand in line
+before a busy hub would else ask it all the time for what they have.
+"""
 
 Key = tuple[str, int]
 """(task id, generation)."""
@@ -24,15 +28,19 @@ class Outbox:
         self._open: dict[Key, Assignment] = {}
         self._stops: dict[Key, None] = {}
         self._mail = asyncio.Event()
+        self._repeated = 0
+        """How often all of it was handed out again since anything changed."""
         self.drain = False
 
     def assign(self, assignment: Assignment) -> None:
         """Put a new attempt in."""
         self._open[(assignment.task_id, assignment.generation)] = assignment
+        self._repeated = 0
         self._mail.set()
 
     def confirm(self, task_id: str, generation: int, *, ended: bool = False) -> None:
         """The worker reported about an attempt: it has it, or has had it."""
+        self._repeated = 0
         self._open.pop((task_id, generation), None)
         if ended:
             self._stops.pop((task_id, generation), None)
@@ -50,13 +58,14 @@ class Outbox:
 
     async def fetch(self, wait_ms: int, lease_ms: int) -> Poll:
         """Everything that waits; if nothing new does, wait up to `wait_ms` for the first."""
-        limit_ms = min(wait_ms, REPEAT_MS) if self._open or self._stops else wait_ms
+        repeats = bool(self._open or self._stops)
+        limit_ms = min(wait_ms, REPEAT_MS << min(self._repeated, DOUBLINGS)) if repeats else wait_ms
         if not self._mail.is_set() and limit_ms > 0:
             try:
                 async with asyncio.timeout(limit_ms / 1000):
                     await self._mail.wait()
-            except TimeoutError:
-                pass  # an empty answer, or a repetition
+            except TimeoutError:  # an empty answer, or a repetition
+                self._repeated += repeats
         if not self.drain:
             self._mail.clear()
         return Poll(

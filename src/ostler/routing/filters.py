@@ -134,11 +134,16 @@ def _barred(view: EndpointView, tier: TierSpec, question: Question) -> Rejection
     return None if view.spec.enabled else Rejection.DISABLED
 
 
+def calls_through_hub(question: Question) -> bool:
+    """Whether it is the hub that calls the endpoint, and not a worker beside it."""
+    return question.request.live or question.facts.kind is TaskKind.AGENT
+
+
 def is_unreachable(view: EndpointView, question: Question) -> bool:
     """Whether the hub would have to call an endpoint that it does not reach."""
     if view.spec.reached_by is Reach.HUB:
         return False
-    return question.request.live or question.facts.kind is TaskKind.AGENT
+    return calls_through_hub(question)
 
 
 def exceeds_memory(view: EndpointView, model: ModelSpec | None, question: Question) -> bool:

@@ -6,14 +6,25 @@ bound is counted, not kept.
 """
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from ostler.budget.limits import Gate
 from ostler.domain.catalog import CostClass, TierSpec
-from ostler.domain.decision import Adjustment, Candidate, Cause, Decision, Hold, Rejection, Route, Short, TargetType
+from ostler.domain.decision import (
+    Adjustment,
+    Candidate,
+    Cause,
+    Decision,
+    Estimate,
+    Hold,
+    Rejection,
+    Route,
+    Short,
+    TargetType,
+)
 from ostler.domain.states import Wait, WaitCode
 from ostler.routing import gatekeeping, scoring, wording
 from ostler.routing.aim import Aim
@@ -46,6 +57,8 @@ class Record:
         self.surveys: list[Survey] = []
         self.unfit: list[tuple[str, Unfit]] = []
         self.detour: Detour | None = None
+        self._rated: dict[tuple[object, ...], tuple[Mapping[str, float], Estimate]] = {}
+        """Terms and estimates of places that have been recorded: most of a large fleet are like one another."""
         request = question.request
         first, now = request.facts.model, question.facts.model
         if now is not None and now != first:
@@ -251,6 +264,7 @@ class Record:
         return unserved + unfit
 
     def _offered(self, offer: Offer, found: Survey, *, is_chosen: bool) -> Candidate:
+        terms, estimate = self._rated_as(offer)
         return Candidate(
             endpoint=offer.endpoint,
             model=offer.model,
@@ -258,11 +272,25 @@ class Record:
             host=offer.view.spec.host,
             warm=offer.warm,
             score=offer.score,
-            terms=scoring.terms(offer, self.question.policy.routing.weights),
-            estimate=scoring.estimate(offer),
+            terms=terms,
+            estimate=estimate,
             rejection=_loss(offer, is_chosen=is_chosen),
             detail="it failed here before, but nothing else is usable" if found.lifted else wording.load(offer),
         )
+
+    def _rated_as(self, offer: Offer) -> tuple[Mapping[str, float], Estimate]:
+        """Every term of a place's score, and what it is expected to take; made once for equal places."""
+        host, work = offer.host, offer.work
+        key = (
+            (host.load, host.capacity, host.vram, offer.warm, offer.affine, offer.score),
+            (offer.queue_ms, offer.load_ms, work.prefill_ms, work.decode_ms),
+            (offer.money_s, offer.cost_micro_usd, offer.swap),
+        )
+        known = self._rated.get(key)
+        if known is None:
+            terms = scoring.terms(offer, self.question.policy.routing.weights)
+            known = self._rated[key] = terms, scoring.estimate(offer)
+        return known
 
     def _refused(self, place: Refusal, found: Survey) -> Candidate:
         return Candidate(

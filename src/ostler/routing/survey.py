@@ -43,6 +43,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     rejection: Rejection
     view: EndpointView
     call_ms: int = 0
+    """Of a place on a managed host: how long the call would take."""
     swap: SwapEstimate | None = None
     gate: Gate | None = None
     """What of the budget keeps work away."""
@@ -83,6 +84,8 @@ class Survey(msgspec.Struct, kw_only=True):
             order = offer.order if in_order else 0
             return (spares and offer.is_metered, order, -offer.score, offer.endpoint, offer.model)
 
+        if limit == 1:
+            return [min(self.offers, key=key)]
         return heapq.nsmallest(limit, self.offers, key=key)
 
     def turned_down(self) -> list[Refusal]:
@@ -215,6 +218,7 @@ class Surveyor:
         # Asked once for each model, not for each place: most fleets have no such limits.
         restricted = filters.restricts(tier, question)
         sized = bool(question.policy.catalog.hosts)
+        through_hub = filters.calls_through_hub(question)
         spared: list[Refusal] = []
         planned, is_live = question.request.planned, question.request.live
         places = question.endpoints(model)
@@ -225,14 +229,14 @@ class Surveyor:
             if view is None:
                 continue
             rejection = filters.never_reason(view, tier, question) if restricted or not view.spec.enabled else None
-            if rejection is None and filters.is_unreachable(view, question):
+            if rejection is None and through_hub and filters.is_unreachable(view, question):
                 rejection = Rejection.UNREACHABLE
             if rejection is None and sized and filters.exceeds_memory(view, contender.spec, question):
                 rejection = Rejection.MEMORY
             if rejection is None and is_live and filters.lacks_room(view, model, contender.spec, question):
                 rejection = Rejection.CONTEXT
-            rejection = rejection or filters.outage(view, now_ms)
-            gate = self._gate(tier, view, model) if rejection is None else None
+            rejection = rejection or (None if view.is_well else filters.outage(view, now_ms))
+            gate = self._gate(tier, view, model) if rejection is None and not view.spec.local else None
             if gate is not None and not gate.admits:
                 rejection = Rejection.BUDGET
             if rejection is not None:
@@ -256,6 +260,9 @@ class Surveyor:
         if name in self._question.request.unreached:
             found.busy.append(Refusal(name, model, Rejection.NO_WORKER, view))
             return
+        if not view.managed and self._question.snapshot.in_flight.get(name, 0) >= view.slots:
+            found.busy.append(Refusal(name, model, Rejection.NO_SLOT, view))
+            return
         warm = effort.is_warm(view, model, self._question.facts.context_tokens)
         work = self._work(contender, view)
         if view.managed and not warm:
@@ -272,8 +279,9 @@ class Surveyor:
             load_ms = effort.load_time_ms(view, contender.spec, host, policy.catalog, work)
         host_load = self._host(view.spec.host)
         offer = Offer(name, model, contender.order, view, host_load, work, warm, queue_ms, load_ms)
-        offer.gate = self._gate(found.tier, view, model)
-        offer.plan = self._plan(view, model)
+        if not view.spec.local:
+            offer.gate = self._gate(found.tier, view, model)
+            offer.plan = self._plan(view, model)
         scoring.rate(offer, policy.routing.weights)
         found.offers.append(offer)
 

@@ -133,6 +133,16 @@ class Books:
         limit = int(self.policy.learning.explore_usd_day * MICRO_USD_PER_USD)
         return self.exploration.left(now_ms, limit) > 0
 
+    def reached_from(self, session_id: str) -> list[str]:
+        """Of the endpoints tied to their machine, those that a worker reaches."""
+        state = self.workers.states[session_id]
+        return self.endpoints.reached_from(state.hosts(), by_hub=state.session.offer.builtin)
+
+    def has_slot(self, name: str) -> bool:
+        """Whether a call may go to an endpoint now."""
+        view = self.endpoints.views.get(name)
+        return view is not None and view.usable and self.in_flight.get(name, 0) < view.slots
+
     def take_slot(self, endpoint: str | None, model: str | None) -> None:
         """Count an attempt in flight."""
         if endpoint is None:

@@ -8,12 +8,12 @@ After an outage the slots open gradually (`ramp_start`, doubled by each success)
 Views are rebuilt only for an endpoint that changed. All methods are O(models of the endpoint).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 from msgspec.structs import replace
 
-from ostler.domain.catalog import EndpointSpec, normal_model
+from ostler.domain.catalog import EndpointSpec, Reach, normal_model
 from ostler.domain.event import Event
 from ostler.domain.fleet import BreakerState, EndpointView, Health, Probe, ProbeStatus, Resident, SharedSlots
 from ostler.domain.policy import SchedulerPolicy
@@ -111,6 +111,7 @@ class Endpoints:
         self.by_model: dict[str, tuple[str, ...]] = {}
         self.tied: dict[str, EndpointSpec] = {}
         """Those that only workers of their own machine reach."""
+        self.tied_names: frozenset[str] = frozenset()
         self._tied_on: dict[str, dict[str, None]] = {}
         """The same by machine."""
         self.epoch = 0
@@ -128,6 +129,7 @@ class Endpoints:
         self._untie(spec.name)
         if is_tied(spec):
             self.tied[spec.name] = spec
+            self.tied_names |= {spec.name}
             self._tied_on.setdefault(spec.host, {})[spec.name] = None
         known = self._states.get(spec.name)
         if known is not None:
@@ -145,11 +147,14 @@ class Endpoints:
     def _untie(self, name: str) -> None:
         spec = self.tied.pop(name, None)
         if spec is not None:
+            self.tied_names -= {name}
             del self._tied_on[spec.host][name]
 
-    def tied_on(self, hosts: Iterable[str]) -> list[EndpointSpec]:
-        """Those tied to a machine, which goes by these names."""
-        return [self.tied[name] for host in sorted(hosts) for name in self._tied_on.get(host, ())]
+    def reached_from(self, hosts: Collection[str], *, by_hub: bool) -> list[str]:
+        """Of those tied to their machine, the ones that a worker of this one reaches; `by_hub`: it is the hub's own."""
+        if by_hub:
+            return [name for name, spec in self.tied.items() if spec.reached_by is Reach.HUB or spec.host in hosts]
+        return [name for host in hosts for name in self._tied_on.get(host, ())]
 
     def remove(self, name: str, now_ms: int) -> list[Event]:
         """Forget an endpoint."""

@@ -69,12 +69,12 @@ class Offers:
         head = books.queue.head(key)
         task = books.tasks.get(head[2]) if head is not None else None
         if task is None:
-            return any(self._has_slot(name) for name in self.places if name in line.all_names)
+            return any(self._books.has_slot(name) for name in self.places if name in line.all_names)
         if WORKERS in self.places and WORKERS in line.all_names:
             return True  # what it is told why it waits is of the workers there are
         if slot_of(task.facts.kind) in line.all_names:
             return self.help(task.facts, line.places)
-        return any(self._has_slot(name) for name in self.places if name in line.all_names)
+        return any(self._books.has_slot(name) for name in self.places if name in line.all_names)
 
     def help(self, facts: TaskFacts, places: frozenset[str]) -> bool:
         """Whether somebody is free for it now who reaches a free slot of one of these places; without any, whether
@@ -83,20 +83,30 @@ class Offers:
         wanted = (facts.kind, facts.requires, facts.worker, facts.repo, places)
         if wanted in self._in_vain:
             return False
-        if not places or facts.kind is TaskKind.AGENT:
-            found = self._is_anybody_free(facts)
-        else:
-            found = any(
-                self._is_reached(name, facts) for name in self._with_slot() if name in places and self._has_slot(name)
-            )
+        found = (
+            self._is_anybody_free(facts) if not places or facts.kind is TaskKind.AGENT else self._pair(facts, places)
+        )
         if not found:
             self._in_vain.add(wanted)
         return found
 
+    def _pair(self, facts: TaskFacts, places: frozenset[str]) -> bool:
+        """Looked for from the side that is the shorter one: free workers, or free slots."""
+        books = self._books
+        few = books.workers.few_free(facts)
+        if few is None:
+            return any(name in places and self._is_reached(name, facts) for name in self._with_slot())
+        if not few:
+            return False
+        reached = {name for session_id in few for name in books.reached_from(session_id)}
+        if any(name in places and books.has_slot(name) for name in reached):
+            return True
+        return any(books.has_slot(name) for name in places - books.endpoints.tied_names)
+
     def _with_slot(self) -> list[str]:
         if self._open is None:
-            self._open = [name for name in self._books.endpoints.views if self._has_slot(name)]
-        return self._open
+            self._open = [name for name in self._books.endpoints.views if self._books.has_slot(name)]
+        return [name for name in self._open if self._books.has_slot(name)]
 
     def _is_reached(self, name: str, facts: TaskFacts) -> bool:
         spec = self._books.endpoints.tied.get(name)
@@ -110,7 +120,3 @@ class Offers:
             return True
         self._in_vain.add(wanted)
         return False
-
-    def _has_slot(self, name: str) -> bool:
-        endpoints = self._books.endpoints
-        return endpoints.is_usable(name) and self._books.in_flight.get(name, 0) < endpoints.views[name].slots

@@ -52,10 +52,15 @@ class Sight:
         wanted = (facts.kind, facts.requires, facts.worker, facts.repo)
         known = self._unreached.get(wanted)
         if known is None:
-            books = self._turn.books
-            known = facts, books.workers.unreached(facts, books.endpoints.tied.values())
-            self._unreached[wanted] = known
+            known = self._unreached[wanted] = facts, self._unreached_now(facts)
         return known[1]
+
+    def _unreached_now(self, facts: TaskFacts) -> frozenset[str]:
+        books = self._turn.books
+        few = books.workers.few_free(facts)
+        if few is None or facts.kind is TaskKind.AGENT or not books.workers.is_any_free(facts.kind):
+            return books.workers.unreached(facts, books.endpoints.tied.values())
+        return books.endpoints.tied_names.difference(*(books.reached_from(session_id) for session_id in few))
 
     def taken(self, session_id: str, kind: TaskKind) -> None:
         """A slot of a worker was given away: what it reaches may be reached by nobody any more."""
@@ -65,7 +70,7 @@ class Sight:
         if not books.workers.is_any_free(kind):
             self._unreached.clear()  # then it is not the place that matters
             return
-        beside = books.endpoints.tied_on(books.workers.states[session_id].hosts())
+        beside = [books.endpoints.tied[name] for name in books.reached_from(session_id)]
         for wanted, (facts, known) in self._unreached.items():
             if facts.kind is kind:
                 lost = [spec.name for spec in beside if not books.workers.any_at(spec, facts)]

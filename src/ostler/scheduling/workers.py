@@ -17,6 +17,8 @@ from ostler.domain.fleet import HostReport, Session, WorkerOffer
 from ostler.domain.tasks import TaskFacts, TaskKind
 from ostler.scheduling.free_workers import FreeWorkers
 
+FEW = 32
+"""So many workers are looked at one by one; of more, those beside each endpoint."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -126,6 +128,15 @@ class Workers:
     def any_suits(self, facts: TaskFacts) -> bool:
         """Whether any session with a free slot could run it, wherever its model is. O(those that could not)."""
         return any(_suits(self.states[one], facts, None) for one in self._free[facts.kind].in_order())
+
+    def few_free(self, facts: TaskFacts) -> list[str] | None:
+        """The sessions with a free slot that could run it, wherever its model is; `None` when there are too many to
+        look at one by one.
+        """
+        free = self._free[facts.kind]
+        if len(free) > FEW:
+            return None
+        return [one for one in free.in_order() if _suits(self.states[one], facts, None)]
 
     def is_free(self, session_id: str, kind: TaskKind) -> bool:
         """Whether a session has a free slot for a kind of work."""
