@@ -1,14 +1,18 @@
 """Batches on a real hub: made of held tasks, shown, paused, resumed, cancelled, over."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import cast
 
 import pytest
 
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ostler.domain.fleet import WorkerOffer
+from ostler.domain.ports import Store
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
 from ostler.domain.work import Finished
+from ostler.hub.batch_desk import BatchDesk
 from ostler.hub.batch_views import BatchWish
 from tests.hub.house import House, house
 
@@ -141,3 +145,42 @@ async def test_what_was_done_since_an_event_is_told(built: House) -> None:
     assert set(report.started) == {"a", "b"}
     assert report.ended == ("a",)
     assert report.taken_back == ("b",)
+
+
+class Together:
+    """A store that answers when nobody has asked for a while, and counts how often that was."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.turns = 0
+        self._answers: asyncio.Future[None] | None = None
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
+        ask: Callable[..., Awaitable[object]] = getattr(self._store, name)
+
+        async def late(*asked: object) -> object:
+            await self._turn()
+            return await ask(*asked)
+
+        return late
+
+    async def _turn(self) -> None:
+        if self._answers is None or self._answers.done():
+            self.turns += 1
+            loop = asyncio.get_running_loop()
+            answers = self._answers = loop.create_future()
+            loop.call_later(0.002, answers.set_result, None)
+        await self._answers
+
+
+async def test_many_batches_take_as_many_turns_of_a_busy_hub_as_one() -> None:
+    """Each is whole, with what it has cost, and none waits for the one before it."""
+    async with house() as made:
+        await made.hub.submit(
+            [TaskSpec(id=f"t{n}", argv=("true",), kind=TaskKind.COMMAND, batch=f"b{n % 20}") for n in range(60)]
+        )
+        store = Together(made.store)
+        rows = (await BatchDesk(made.pump, cast("Store", store)).rows()).batches
+
+        assert {row.name: (row.total, row.cost_micro_usd) for row in rows} == {f"b{n}": (3, 0) for n in range(20)}
+        assert store.turns <= 3

@@ -3,12 +3,13 @@
 A batch is over when its last task has ended. Whatever has a batch is one: tasks that were gathered, a run of a file.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ostler.budget.windows import LATEST_MS
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ostler.domain.ledger import Span
+from ostler.domain.ledger import Span, Spent
 from ostler.domain.limits import ScopeKind
 from ostler.domain.ports import Store, TaskQuery
 from ostler.domain.states import FINAL_STATES
@@ -50,7 +51,10 @@ class BatchDesk:
         newest = await self._store.tasks(TaskQuery(limit=NEWEST_LOOKED_AT))
         names = dict.fromkeys(task.batch for task in newest if task.batch is not None)
         names |= dict.fromkeys(task.batch for task in self._open().values() if task.batch is not None)
-        rows = [await self._row(name, await self._tasks(name)) for name in names]
+        # All at once: one after the other, each would wait for a turn of a busy hub of its own.
+        found = await asyncio.gather(*(self._tasks(name) for name in names))
+        spent = await self._store.spent([_span(name) for name in names])
+        rows = [_row(name, tasks, of) for name, tasks, of in zip(names, found, spent, strict=True)]
         rows.sort(key=lambda row: (-row.created_ms, row.name))
         return BatchList(batches=tuple(rows), now_ms=self._pump.clock.now_ms())
 
@@ -97,24 +101,33 @@ class BatchDesk:
         while page := await self._store.tasks(TaskQuery(batch=name, limit=PAGE, before_seq=before)):
             found += page
             before = page[-1].seq
+            if len(page) < PAGE:
+                break
         if not found:
             raise NotFoundError(f"there is no batch {name}", remedy="'ostler batch --list' shows what there is")
         live = self._open()
         return [live.get(task.id, task) for task in found]
 
     async def _row(self, name: str, tasks: Sequence[Task]) -> BatchRow:
-        still_open = [task for task in tasks if task.state not in FINAL_STATES]
-        ends = [task.finished_ms for task in tasks if task.finished_ms is not None]
-        span = Span(scope=ScopeKind.BATCH, value=name, start_ms=0, end_ms=LATEST_MS)
-        (spent,) = await self._store.spent([span])
-        limits = {task.facts.batch_limit for task in still_open or tasks}
-        return BatchRow(
-            name=name,
-            total=len(tasks),
-            counts=dict(sorted(Counter(task.state.value for task in tasks).items())),
-            concurrency=min((limit for limit in limits if limit is not None), default=None),
-            paused=sum(task.paused for task in still_open),
-            created_ms=min(task.created_ms for task in tasks),
-            finished_ms=None if still_open else max(ends),
-            cost_micro_usd=spent.used.micro_usd,
-        )
+        (spent,) = await self._store.spent([_span(name)])
+        return _row(name, tasks, spent)
+
+
+def _span(name: str) -> Span:
+    return Span(scope=ScopeKind.BATCH, value=name, start_ms=0, end_ms=LATEST_MS)
+
+
+def _row(name: str, tasks: Sequence[Task], spent: Spent) -> BatchRow:
+    still_open = [task for task in tasks if task.state not in FINAL_STATES]
+    ends = [task.finished_ms for task in tasks if task.finished_ms is not None]
+    limits = {task.facts.batch_limit for task in still_open or tasks}
+    return BatchRow(
+        name=name,
+        total=len(tasks),
+        counts=dict(sorted(Counter(task.state.value for task in tasks).items())),
+        concurrency=min((limit for limit in limits if limit is not None), default=None),
+        paused=sum(task.paused for task in still_open),
+        created_ms=min(task.created_ms for task in tasks),
+        finished_ms=None if still_open else max(ends),
+        cost_micro_usd=spent.used.micro_usd,
+    )

@@ -265,7 +265,8 @@ class HostDesk:
     async def _last_hour(self, now_ms: int) -> list[TaskDetail]:
         query = TaskQuery(states=(TaskState.SUCCEEDED,), limit=SAVED_TASKS_MAX)
         recent = [task for task in await self._store.tasks(query) if (task.finished_ms or 0) > now_ms - HOUR_MS]
-        details = [await self._store.task(task.id) for task in recent]
+        # All at once: one after the other, each would wait for a turn of a busy hub of its own.
+        details = await asyncio.gather(*(self._store.task(task.id) for task in recent))
         return [detail for detail in details if detail is not None]
 
 

@@ -84,7 +84,7 @@ class Survey(msgspec.Struct, kw_only=True):
             order = offer.order if in_order else 0
             return (spares and offer.is_metered, order, -offer.score, offer.endpoint, offer.model)
 
-        if limit == 1:
+        if limit == 1 and self.offers:
             return [min(self.offers, key=key)]
         return heapq.nsmallest(limit, self.offers, key=key)
 
