@@ -42,6 +42,14 @@ def pooler(postgres: PostgresServer) -> Iterator[Pooler]:
         yield running
 
 
+@pytest.fixture
+def lent_url(postgres: PostgresServer) -> Iterator[str]:
+    """The address of an empty database: of this test for now, and of others before and after it."""
+    url = postgres.lend()
+    yield url
+    postgres.give_back(url)
+
+
 @pytest.fixture(params=["memory", "sqlite", "postgres", "pooled"])
 def empty_store(request: pytest.FixtureRequest) -> Callable[[], Awaitable[Store]]:
     """How an empty store of each kind is opened. What a kind needs is made for its own tests only."""
@@ -50,7 +58,7 @@ def empty_store(request: pytest.FixtureRequest) -> Callable[[], Awaitable[Store]
     if request.param == "sqlite":
         database: Path = request.getfixturevalue("database")
         return lambda: SqliteStore.open(database)
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue("lent_url")
     if request.param == "pooled":
         url = request.getfixturevalue("pooler").url(url)
     return lambda: PostgresStore.open(url)
