@@ -20,8 +20,9 @@ from ostler.domain.states import TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
 from tests.e2e.network import ip
 from tests.e2e.process import HubProcess, Process, until
-from tests.e2e.test_hosts import GRACE_S, PROFILE, RUN
+from tests.e2e.test_hosts import RUN, profile_with
 
+GRACE_S = 6.0
 HERE, THERE = "10.9.0.1", "10.9.0.2"
 
 
@@ -49,7 +50,7 @@ def play(folder: Path, there: int, stack: ExitStack) -> dict[str, object]:
     """Pull the cable for less than the grace, and for more."""
     traces = folder / "traces"
     traces.mkdir()
-    hub = stack.enter_context(HubProcess(folder, "--no-worker", "--host", HERE, profile=PROFILE))
+    hub = stack.enter_context(HubProcess(folder, "--no-worker", "--host", HERE, profile=profile_with(GRACE_S)))
     until(
         lambda: (hub.data / "admin.token").exists() and (hub.data / "admin.token").stat().st_size > 0, "a token is made"
     )

@@ -26,7 +26,14 @@ from tests.e2e.process import QUICK_PROFILE, HubProcess, Process, until
 from tests.e2e.relay import Relay
 
 GRACE_S = 12.0
-PROFILE = QUICK_PROFILE.replace("session_dead: 1500ms", f"session_dead: {GRACE_S:g}s")
+BRIEF_S = 5.0
+"""The grace where a test waits for its end."""
+
+
+def profile_with(grace_s: float) -> str:
+    """A hub that gives a silent worker up after this long."""
+    return QUICK_PROFILE.replace("session_dead: 1500ms", f"session_dead: {grace_s:g}s")
+
 
 RUN = """
 import fcntl, os, sys, time
@@ -52,11 +59,12 @@ print("work of", name, flush=True)
 class Ground:
     """A hub, a relay, and workers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, grace_s: float = GRACE_S) -> None:
         self.folder = folder
         self.traces = folder / "traces"
         self.traces.mkdir()
-        self.hub = HubProcess(folder, "--no-worker", profile=PROFILE)
+        self._profile = profile_with(grace_s)
+        self.hub = HubProcess(folder, "--no-worker", profile=self._profile)
         self.token = self.client.make_token("workers", "worker").token
         self.relay = Relay(self.hub.url.removeprefix("http://"))
         self.processes: list[Process] = []
@@ -97,7 +105,7 @@ class Ground:
     def restart_hub(self) -> None:
         """Kill the hub and start it over its files; the relay leads to the new one."""
         self.hub.kill()
-        self.hub = HubProcess(self.folder, "--no-worker", profile=PROFILE)
+        self.hub = HubProcess(self.folder, "--no-worker", profile=self._profile)
         self.relay.target = self.hub.url.removeprefix("http://")
 
     def give(self, name: str, seconds: float, **fields: str) -> None:
@@ -137,26 +145,47 @@ class Ground:
         self.relay.close()
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """One hub and one relay."""
-    made = Ground(tmp_path_factory.mktemp("hosts"))
+@contextmanager
+def opened(folder: Path, grace_s: float = GRACE_S) -> Iterator[Ground]:
+    """A hub and a relay, for one test or several."""
+    made = Ground(folder, grace_s)
     try:
         yield made
     finally:
         made.close()
 
 
+@contextmanager
+def checked(ground: Ground) -> Iterator[Ground]:
+    """For one test. Afterwards: never two at once, no process left."""
+    ground.begin()
+    try:
+        yield ground
+        assert not (ground.traces / "OVERLAP").exists()
+    finally:
+        ground.end()
+    until(lambda: left(ground.traces) == [], "no process is left", 10)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """One hub and one relay."""
+    with opened(tmp_path_factory.mktemp("hosts")) as made:
+        yield made
+
+
 @pytest.fixture
 def ground(shared: Ground) -> Iterator[Ground]:
-    """Afterwards: never two at once, no process left."""
-    shared.begin()
-    try:
-        yield shared
-        assert not (shared.traces / "OVERLAP").exists()
-    finally:
-        shared.end()
-    until(lambda: left(shared.traces) == [], "no process is left", 10)
+    """What all share."""
+    with checked(shared) as made:
+        yield made
+
+
+@pytest.fixture
+def brief(tmp_path: Path) -> Iterator[Ground]:
+    """One whose grace is over soon."""
+    with opened(tmp_path, BRIEF_S) as made, checked(made):
+        yield made
 
 
 def left(traces: Path) -> list[int]:
@@ -322,34 +351,34 @@ def test_a_cut_shorter_than_the_grace_costs_nothing(ground: Ground) -> None:
     assert ground.events("worker.lost") == []
 
 
-def test_a_cut_longer_than_the_grace(ground: Ground) -> None:
+def test_a_cut_longer_than_the_grace(brief: Ground) -> None:
     """The work runs elsewhere. What was finished meanwhile is kept: refused where the task has its result by then,
     adopted where it has none.
     """
-    ground.worker("far")
-    ground.give("moved", 2.0)
-    ground.give("only-far", 2.0, worker="far")
-    ground.pid("moved"), ground.pid("only-far")
-    with cut(ground.relay):
-        ground.worker("near", direct=True)
-        until(lambda: ground.events("worker.lost") != [], "it is lost", GRACE_S + 10)
-        assert ground.succeeds("moved") == 2
-        ground.client.act("only-far", "pause")
-    until(lambda: len(ground.late("moved", "only-far")) == 2, "its ends come late")
-    standings = {name: (row.standing, row.ok) for name, row in ground.late("moved", "only-far").items()}
+    brief.worker("far")
+    brief.give("moved", 2.0)
+    brief.give("only-far", 2.0, worker="far")
+    brief.pid("moved"), brief.pid("only-far")
+    with cut(brief.relay):
+        brief.worker("near", direct=True)
+        until(lambda: brief.events("worker.lost") != [], "it is lost", BRIEF_S + 10)
+        assert brief.succeeds("moved") == 2
+        brief.client.act("only-far", "pause")
+    until(lambda: len(brief.late("moved", "only-far")) == 2, "its ends come late")
+    standings = {name: (row.standing, row.ok) for name, row in brief.late("moved", "only-far").items()}
 
     assert standings == {"moved": (LateStanding.SETTLED, True), "only-far": (LateStanding.OPEN, True)}
     with pytest.raises(ConflictError, match="settled"):
-        ground.client.adopt_late("moved", 1)
-    assert ground.client.adopt_late("only-far", 1).state is TaskState.SUCCEEDED
-    assert ground.client.task("only-far").output == "work of only-far\n"
-    assert (ground.runs("moved"), ground.runs("only-far")) == (2, 1)
+        brief.client.adopt_late("moved", 1)
+    assert brief.client.adopt_late("only-far", 1).state is TaskState.SUCCEEDED
+    assert brief.client.task("only-far").output == "work of only-far\n"
+    assert (brief.runs("moved"), brief.runs("only-far")) == (2, 1)
 
 
 def test_a_frozen_hub_does_not_lose_its_workers(ground: Ground) -> None:
     """Stopped for many heartbeats, as by a suspend: afterwards it blames nobody, and work is where it was."""
     ground.worker("w9")
-    ground.give("t9", 6.0, worker="w9")
+    ground.give("t9", 4.0, worker="w9")
     ground.pid("t9")
     ground.hub.popen.send_signal(signal.SIGSTOP)
     time.sleep(3.0)

@@ -216,9 +216,7 @@ def test_a_hub_that_is_started_again_at_once_does_not_call_itself(tmp_path: Path
     """Killed and started again at the same address, it finds its own lease: it waits for the end of that, passes
     nothing on to itself, and leads. Who calls meanwhile is answered afterwards.
     """
-    profile = (
-        profile_of(postgres_url, "a").replace("port: 0", f"port: {free_port()}").replace("lease: 3s", "lease: 12s")
-    )
+    profile = profile_of(postgres_url, "a").replace("port: 0", f"port: {free_port()}").replace("lease: 3s", "lease: 6s")
     with HubProcess(tmp_path, profile=profile) as first:
         submitted(first.client, job("t1", tmp_path))
         first.kill()

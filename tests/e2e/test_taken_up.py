@@ -220,7 +220,7 @@ def test_a_command_that_forks_while_no_daemon_lives(ground: Ground) -> None:
     ground.worker("u9")
 
     assert ground.succeeds("u9") == 1
-    until(lambda: left(ground.traces) == [], "nothing is left", 10)
+    until(lambda: left(ground.traces) == [], "nothing is left")
 
 
 def test_a_check_goes_on_as_well(ground: Ground) -> None:

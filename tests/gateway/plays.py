@@ -5,6 +5,7 @@ a stream have their counterpart for a whole answer: a cut one is shorter than pr
 text, a stalled one stops after its head. A missing end marker and an error event exist in streams only.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from tests.gateway.upstream import (
     Call,
     Ending,
     Frame,
+    Held,
     Pause,
     Play,
     Step,
@@ -47,6 +49,15 @@ def answers(said: Said = GOOD, *, first_s: float = 0.0, between_s: float = 0.0) 
         return [*steps, END_OF_CHUNKS]
 
     return good
+
+
+def held(until: threading.Event) -> Play:
+    """A good answer that does not begin before somebody says so."""
+
+    def waiting(call: Call, dialect: AnswerDialect) -> Sequence[Step]:
+        return [Held(until), *answers()(call, dialect)]
+
+    return waiting
 
 
 def fails(error: Error, **headers: str) -> Play:

@@ -178,8 +178,8 @@ async def test_what_the_caller_itself_wrote_is_told_to_the_caller(status: int) -
 
 async def test_the_stream_of_a_second_attempt_has_its_own_limits() -> None:
     """After a first one that was cut, one that flows for longer than a first token may take is no timeout."""
-    slow: list[Piece] = [OPENING, *[step for word in WORDS * 4 for step in (word, 0.03)], ENDING, DONE]
-    stage = Stage(Upstream(Answer([OPENING, *WORDS]), Answer(slow)), Desk("a", "b"), first_token_ms=100, stall_ms=300)
+    slow: list[Piece] = [OPENING, *[step for word in WORDS * 4 for step in (word, 0.05)], ENDING, DONE]
+    stage = Stage(Upstream(Answer([OPENING, *WORDS]), Answer(slow)), Desk("a", "b"), first_token_ms=500, stall_ms=500)
     client = await stage.call(ASK | {"stream": True}, x_ostler_whole="true")
     assert client.status == 200
     assert [attempt.failure for attempt in stage.record.attempts] == [FailureClass.CUT, None]

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from ostler.hub.spending_views import Spending
 from ostler.store.ledger_file import LedgerFile
 from tests.e2e.process import HubProcess, until
 from tests.gateway.dialects import OpenAI
-from tests.gateway.plays import answers
+from tests.gateway.plays import answers, held
 from tests.gateway.upstream import Upstream
 
 PROFILE = """\
@@ -68,10 +69,15 @@ class Place(NamedTuple):
         connection.close()
         return found
 
-    def many(self, count: int, model: str, key: str = "") -> list[int]:
-        """Calls at once; their statuses."""
+    def many(self, count: int, model: str, key: str = "", *, refused: int, answer: threading.Event) -> list[int]:
+        """Calls at once, answered when so many others are over; their statuses."""
         with ThreadPoolExecutor(count) as crowd:
-            return [status for status, _ in crowd.map(lambda _: self.ask(model, key), range(count))]
+            calls = [crowd.submit(self.ask, model, key) for _ in range(count)]
+            try:
+                until(lambda: sum(call.done() for call in calls) >= refused, "those without room are refused")
+            finally:
+                answer.set()
+            return [call.result()[0] for call in calls]
 
     def ledger(self) -> LedgerFile:
         """The ledger, read beside the hub."""
@@ -79,19 +85,27 @@ class Place(NamedTuple):
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def answer() -> threading.Event:
+    """Nobody who asks the paid one has an answer before this is set."""
+    return threading.Event()
+
+
+@pytest.fixture
+def place(tmp_path: Path, answer: threading.Event) -> Iterator[Place]:
     with ExitStack() as stack:
         box = stack.enter_context(Upstream(OpenAI(("small",)), answers()))
-        sky = stack.enter_context(Upstream(OpenAI(("dear",)), answers(first_s=3.0)))
+        sky = stack.enter_context(Upstream(OpenAI(("dear",)), held(answer)))
         text = PROFILE.format(box=box.url, sky=sky.url)
         hub = stack.enter_context(HubProcess(tmp_path, "--no-worker", profile=text, env={"CLOUDY_KEY": "sk"}))
         until(lambda: all(row.view.health == "up" for row in hub.client.endpoints().endpoints), "all are up")
         yield Place(hub, sky, box, tmp_path)
 
 
-def test_many_calls_at_once_stay_below_the_month_and_local_ones_are_never_held(place: Place) -> None:
+def test_many_calls_at_once_stay_below_the_month_and_local_ones_are_never_held(
+    place: Place, answer: threading.Event
+) -> None:
     """Thirty at once, room for nine: the others are told at once; afterwards what was really used leaves room again."""
-    statuses = place.many(30, "dear")
+    statuses = place.many(30, "dear", refused=21, answer=answer)
     assert (statuses.count(200), statuses.count(429)) == (9, 21)
     assert place.ask("small")[0] == 200
     entries = place.ledger().entries(LedgerQuery())
@@ -100,10 +114,10 @@ def test_many_calls_at_once_stay_below_the_month_and_local_ones_are_never_held(p
     assert place.ask("dear")[0] == 200
 
 
-def test_a_keys_limit_holds_for_many_at_once(place: Place) -> None:
+def test_a_keys_limit_holds_for_many_at_once(place: Place, answer: threading.Event) -> None:
     """Room for three; the refusal names the limit."""
     key = place.hub.client.make_key(KeyWish(name="ci", limit_micro_usd=350_000)).key
-    statuses = place.many(12, "dear", key)
+    statuses = place.many(12, "dear", key, refused=9, answer=answer)
     assert (statuses.count(200), statuses.count(429)) == (3, 9)
 
 

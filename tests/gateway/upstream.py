@@ -47,13 +47,20 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class Held:
+    """Nothing is sent until somebody sets it."""
+
+    until: threading.Event
+
+
+@dataclass(frozen=True)
 class Frame:
     """One event of a stream: its bytes, counted when they were written."""
 
     data: bytes
 
 
-Step = bytes | Frame | Pause | Ending
+Step = bytes | Frame | Pause | Held | Ending
 
 
 @dataclass
@@ -287,6 +294,9 @@ async def _play(steps: Sequence[Step], call: Call, writer: asyncio.StreamWriter)
                 call.frames_sent += 1
             case Pause(seconds):
                 await asyncio.sleep(seconds)
+            case Held(until):
+                while not until.is_set():  # noqa: ASYNC110 -- another thread sets it
+                    await asyncio.sleep(0.01)
             case Ending.HANG:
                 await asyncio.Event().wait()
             case Ending.CLOSE:
