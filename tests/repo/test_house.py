@@ -6,8 +6,9 @@ What a linter of the trade already checks (`make check`) is not repeated here.
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "ostler"
@@ -50,10 +51,29 @@ def relative(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def functions(path: Path) -> Iterator[Function]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
+class Facts(NamedTuple):
+    """What is asked of a function, or of a module: kept, because to read all files takes seconds."""
+
+    name: str
+    line: int
+    lines: int
+    parameters: int
+    has_docstring: bool
+
+
+@cache
+def facts(path: Path) -> tuple[Facts, tuple[Facts, ...]]:
+    """Of a module and of the functions in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    module = Facts(path.stem, 1, 0, 0, bool(ast.get_docstring(tree)))
+    return module, tuple(of_function(node) for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def of_function(node: Function) -> Facts:
+    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+    arguments = node.args
+    parameters = len(arguments.posonlyargs) + len(arguments.args) + len(arguments.kwonlyargs)
+    return Facts(node.name, node.lineno, lines, parameters, bool(ast.get_docstring(node)))
 
 
 def non_blank_lines(*folders: str) -> int:
@@ -140,9 +160,7 @@ def test_a_pure_module_calls_no_impure_builtin() -> None:
 
 def test_a_module_says_what_it_is() -> None:
     """Every file of code starts with a docstring."""
-    mute = [
-        relative(path) for path in code_files() if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    ]
+    mute = [relative(path) for path in code_files() if not facts(path)[0].has_docstring]
 
     assert mute == []
 
@@ -150,10 +168,10 @@ def test_a_module_says_what_it_is() -> None:
 def test_a_test_states_its_claim() -> None:
     """Every test starts with a docstring: the sentence that it proves."""
     mute = [
-        f"{relative(path)}:{function.lineno} {function.name}"
+        f"{relative(path)}:{function.line} {function.name}"
         for path in python_files("tests")
-        for function in functions(path)
-        if function.name.startswith("test_") and not ast.get_docstring(function)
+        for function in facts(path)[1]
+        if function.name.startswith("test_") and not function.has_docstring
     ]
 
     assert mute == []
@@ -168,15 +186,12 @@ def test_a_module_has_one_reason_to_exist() -> None:
 
 def test_a_function_fits_a_screen() -> None:
     """No function is longer than a screen or takes more parameters than a reader can hold."""
-    too_large = []
-    for path in code_files():
-        for function in functions(path):
-            lines = (function.end_lineno or function.lineno) - function.lineno + 1
-            arguments = function.args
-            parameters = len(arguments.posonlyargs) + len(arguments.args) + len(arguments.kwonlyargs)
-            if lines > FUNCTION_LINES_MAX or parameters > PARAMETERS_MAX:
-                place = f"{relative(path)}:{function.lineno} {function.name}"
-                too_large.append(f"{place}: {lines} lines, {parameters} parameters")
+    too_large = [
+        f"{relative(path)}:{function.line} {function.name}: {function.lines} lines, {function.parameters} parameters"
+        for path in code_files()
+        for function in facts(path)[1]
+        if function.lines > FUNCTION_LINES_MAX or function.parameters > PARAMETERS_MAX
+    ]
 
     assert too_large == []
 
@@ -212,7 +227,7 @@ def test_nothing_names_a_registry_or_one_machine() -> None:
     files += [path for folder in OURS for path in (ROOT / folder).rglob("*") if path.is_file()]
     found = []
     for path in files:
-        if path.suffix == ".pyc" or path == Path(__file__):
+        if "__pycache__" in path.parts or path == Path(__file__):
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         found += [f"{relative(path)}: {word}" for word in FORBIDDEN_WORDS.findall(text)]
