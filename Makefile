@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 # Where the simulated default can be replaced by a real engine, this names the interpreter that has it.
 export OSTLER_ENGINE_PYTHON ?= $(CURDIR)/$(ENGINE_VENV)/bin/python
 export PYTHON
-# Tests run in so many processes side by side, each file in one of them.
-JOBS ?= 2
+# Tests run in so many processes side by side, each file in one of them. Every second one has the tests that mostly wait
+# (tests/lanes.py), so there may be twice as many as processors.
+JOBS ?= 4
 # Seeds of `make simulate`.
 SEEDS ?= 1000
 # Seeds of a night; each night plays others.
@@ -37,7 +38,7 @@ run: $(VENV)/core.stamp $(if $(filter llama,$(ENGINE)),engine) ## start a hub wi
 	@$(BIN)/ostler demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 test: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) $(if $(WITHOUT_BROWSER),,$(VENV)/browser.stamp) ## run the tests, except those that need the real engine (ARGS=... for pytest)
-	@$(BIN)/pytest -m "not engine" -n $(JOBS) --dist loadfile $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -m "not engine" -n $(JOBS) --dist loadfile $(ARGS)
 
 test-engine: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) engine ## run the tests against a real llama.cpp
 	@$(BIN)/pytest -m engine $(ARGS)

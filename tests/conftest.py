@@ -9,6 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+    from tests.lanes import Lanes
     from tests.postgres_server import PostgresServer
 
 # Machines are shared and slow at times: how long an example takes proves nothing here. On CI the examples are the same
@@ -21,6 +24,30 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("ostler")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Lanes | None":
+    """Tests that wait run beside tests that compute."""
+    from tests.lanes import scheduler
+
+    return scheduler(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Interrupts are heard, also where a script runs the tests in the background; processes share what all have to do,
+    and those that wait for programs go first.
+    """
+    for number, heard in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, heard)
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        from tests.compiled import compile_part
+        from tests.lanes import make_way
+
+        make_way(worker["workerid"])
+        compile_part(config, int(worker["workerid"].removeprefix("gw")), worker["workercount"])
 
 
 @pytest.fixture(autouse=True)
