@@ -120,8 +120,13 @@ class Stage:
         for hub in self.hubs:
             hub.start()
         client = self.client("a")
+
+        def answers_at_last() -> bool:
+            self.mend()  # somebody may have its port for a moment
+            return client.status() is not None
+
         try:
-            patient(lambda: client.status() is not None, "the hub answers")
+            patient(answers_at_last, "the hub answers")
         except StuckError as error:
             told = "\n".join(f"{hub.name}: {hub.log.read_text(errors='replace')[-2_000:]}" for hub in self.hubs)
             raise StuckError(f"{error}; what the hubs said:\n{told}") from None
