@@ -59,6 +59,7 @@ def test_the_first_picture_is_there_when_it_starts(feed: Feed) -> None:
     """And whoever waits is woken for it; its clock is the hub's, and goes on."""
     assert feed.answers is not None
     assert woken(feed)
+    assert feed.stop(PATIENCE_S), "no other picture comes, from a hub whose clock stands still"
     first = feed.hub_ms()
     time.sleep(0.02)
     assert first >= samples.STATUS.now_ms

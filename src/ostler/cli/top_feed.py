@@ -55,8 +55,8 @@ class Feed:
         self._doing = connect()
         self.wake, self._told = os.pipe()
         os.set_blocking(self._told, False)
-        self.answers: Answers | None = None
-        self.taken_s = 0.0
+        self._picture: tuple[Answers, float] | None = None
+        """The newest answers and when they came; replaced as a whole, because another thread reads them."""
         self.stale = False
         self.expand = False
         self.said: queue.SimpleQueue[tuple[Wish, tuple[str, ...]]] = queue.SimpleQueue()
@@ -94,10 +94,17 @@ class Feed:
         """Have a wish carried out; what comes of it is in `said`."""
         self._wishes.put(wish)
 
+    @property
+    def answers(self) -> Answers | None:
+        """The newest picture."""
+        return self._picture[0] if self._picture is not None else None
+
     def hub_ms(self) -> int:
-        """The hub's clock now, for what counts down between two pictures."""
-        now_ms = self.answers.status.now_ms if self.answers is not None else 0
-        return now_ms + int((time.monotonic() - self.taken_s) * 1000)
+        """The hub's clock now, for what counts down between two pictures; 0 before the first one."""
+        if self._picture is None:
+            return 0
+        answers, taken_s = self._picture
+        return answers.status.now_ms + int((time.monotonic() - taken_s) * 1000)
 
     def wakes(self) -> None:
         """Wake whoever waits at `wake`."""
@@ -105,7 +112,7 @@ class Feed:
             os.write(self._told, b".")
 
     def _take(self, answers: Answers) -> None:
-        self.answers, self.taken_s, self.stale = answers, time.monotonic(), False
+        self._picture, self.stale = (answers, time.monotonic()), False
         self.wakes()
 
     def _ask_for_ever(self) -> None:
