@@ -114,7 +114,7 @@ steps = st.builds(Step, st.sampled_from(KINDS), st.sampled_from(NAMES), st.integ
 
 
 @given(st.integers(0, 60), st.lists(steps, max_size=80))
-@settings(max_examples=200)
+@settings(max_examples=150)
 def test_pools_together_never_spend_more_than_the_limit(total: int, done: list[Step]) -> None:
     """In whatever order they look, write, reserve, end below what was held, die and come back."""
     world = World(total)
@@ -124,6 +124,7 @@ def test_pools_together_never_spend_more_than_the_limit(total: int, done: list[S
 
 
 @given(st.integers(0, 60), st.lists(steps, max_size=60), st.sampled_from(NAMES))
+@settings(max_examples=60)
 def test_whoever_needs_it_can_spend_all_that_is_left(total: int, done: list[Step], pool: str) -> None:
     """When the others live and want nothing: whatever came before, all that is not spent comes to the one that asks."""
     world = World(total)
@@ -139,6 +140,7 @@ def test_whoever_needs_it_can_spend_all_that_is_left(total: int, done: list[Step
 
 
 @given(st.integers(1, 60), st.lists(steps, max_size=60), st.tuples(*[st.integers(1, 30)] * 3))
+@settings(max_examples=60)
 def test_no_piece_waits_that_would_fit(total: int, done: list[Step], pieces: tuple[int, int, int]) -> None:
     """Attempts cannot be divided: as long as the smallest that waits fits below the limit, somebody can begin; and each
     whose own fits has its turn.

@@ -90,12 +90,14 @@ class Purses:
         self._pool = pool
         self._seen: dict[str, tuple[int, int]] = {}
         """What was used of a resource, and when that was seen."""
+        self._somebody_waits = False
         self._wishes: dict[str, int] = {}
         """How much more is wanted of a resource than what is used."""
 
     def divided(self, look: Look, books: Books) -> Divided:
         """The own part of everything, from what all said and what is spent at this very moment."""
         now_ms = books.clock.now_ms()
+        self._somebody_waits = bool(books.queue.blocked_on(BUDGET))
         row = look.of(self._pool)
         before = _lasting(row.claims if row is not None else {}, look.now_ms)
         others = {one.pool: _lasting(one.claims, look.now_ms) for one in look.rows if one.pool != self._pool}
@@ -127,8 +129,7 @@ class Purses:
         used = 0 if span is None else max(0, books.money.spent(span).total(limit.unit))
         wish, step = self._wish(name, used, look_ms), 0
         if purse.start_ms <= now_ms:
-            waits = bool(books.queue.blocked_on(BUDGET))
-            step = books.parts.short_of(limit.name, purse.value, now_ms, somebody_waits=waits)
+            step = books.parts.short_of(limit.name, purse.value, now_ms, somebody_waits=self._somebody_waits)
             wish = max(wish, 2 * books.parts.largest(limit.name, purse.value, now_ms), step)
         return Claim(
             total=purse.total or 0,

@@ -144,7 +144,7 @@ class Sharing:
     async def _run(self, actor: Actor) -> None:
         if not await self._prepared():
             remedy = "let the users of all pools use the schema ostler__shared, and make it"
-            _log().warning("slots that pools have in common are not counted: no right to", remedy=remedy)
+            _log().warning("slots and limits that pools have in common are not counted: no right to", remedy=remedy)
             self._tell(actor, None)
             self._tell_parts(actor, None)
             return
