@@ -7,7 +7,8 @@ started again with all of them, is joined by the workers and gives work out. The
 it, SQLite with synchronous=FULL; tasks are mixed (two tiers, commands, all priorities, batches, chains, a limit of the
 budget that covers all that costs money). Columns are sizes, and the last one is the exponent of growth from the first
 size to the last: 0 is "does not grow", 1 is "grows as the tasks do". Hub, workers, endpoints and this program share the
-machine: rates are of all of it, processor time is the hub's own.
+machine: rates are of all of it, processor time is the hub's own. Its share, that of the workers' process and what is
+busy of the whole machine say whether the hub had a processor for itself.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.crowd.jobs import hand_in, jobs
-from bench.crowd.site import Site, Workers, site
+from bench.crowd.site import Site, Workers, busy_s, site
 from bench.crowd.workers import Crew
 from bench.hop.machine import RunError, StartError, rig_env
 from ostler.client.transport import Transport
@@ -158,13 +159,17 @@ def give_out(hub: Site, folder: Path, workers: int, seconds: float, found: Figur
             time.sleep(0.25)
         found["all joined after s"] = tally.join_s
         before, first = hub.gauges(), crew.tally()
+        rig, machine = crew.cpu_s(), busy_s()
         time.sleep(seconds)
         after, last = hub.gauges(), crew.tally()
+        rig, machine = crew.cpu_s() - rig, busy_s() - machine
         done, took = last.finished - first.finished, last.at_s - first.at_s
         if done:
             found["given out and done tasks/s"] = done / took
             found["hub cpu us/task"] = (after.cpu_s - before.cpu_s) / done * 1e6
         found["hub cpu share"] = (after.cpu_s - before.cpu_s) / took
+        found["workers' cpu share"] = rig / took
+        found["machine busy, processors"] = machine / took
         urgent(hub, found)
         look(hub, LOOKS_BUSY, found, "busy")
         last = crew.tally()

@@ -47,6 +47,12 @@ def gauges(pid: int) -> Gauges:
     )
 
 
+def busy_s() -> float:
+    """Processor time of the whole machine since it started, idle and waiting for disks not counted."""
+    user, nice, system, _idle, _waiting, *others = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+    return (user + nice + system + sum(others)) / TICKS
+
+
 def profile(endpoints: int, endpoint_port: int, *, extra: str = "", hub: str = "") -> str:
     """Two tiers over simulated endpoints, each on a machine of its own; every fifth costs money, below a limit."""
     small = [number for number in range(endpoints) if number % CLOUD_EVERY]
@@ -180,6 +186,10 @@ class Workers:
         lines = self.program.log.read_bytes().splitlines()
         whole = [line for line in lines[-3:] if line.endswith(b"}")]
         return msgspec.json.decode(whole[-1], type=Tally) if whole else Tally()
+
+    def cpu_s(self) -> float:
+        """Processor time of the process so far."""
+        return gauges(self.program.process.pid).cpu_s
 
     def stop(self) -> None:
         """At once."""
