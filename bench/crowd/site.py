@@ -49,7 +49,7 @@ def gauges(pid: int) -> Gauges:
 
 def busy_s() -> float:
     """Processor time of the whole machine since it started, idle and waiting for disks not counted."""
-    user, nice, system, _idle, _waiting, *others = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+    user, nice, system, _idle, _waiting, *others = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:8])
     return (user + nice + system + sum(others)) / TICKS
 
 

@@ -172,3 +172,27 @@ def test_a_class_whose_tasks_were_parked_and_cancelled_is_offered_places_again()
     rig.finish("runs")
 
     assert rig.rows["next"].session is not None
+
+
+def test_each_of_a_line_is_offered_a_place_once_and_again_when_more_came() -> None:
+    """Whoever is through with it is not asked before the others have been."""
+    lines = Lines()
+    for number in range(3):
+        lines.put(f"k{number}", "kin", ("gpu",), (), (2, number, f"t{number}"))
+    line = lines.of("k0")
+    assert line is not None
+
+    def asked() -> list[object]:
+        found = []
+        while (one := line.next()) is not None:
+            found.append(one[1])
+        return found
+
+    assert asked() == ["k0", "k1", "k2"]
+    assert asked() == ["k0", "k1", "k2"], "what is free now is another thing"
+    assert line.next() == ((2, 0, "t0"), "k0")
+    line.again = True
+    assert asked() == ["k1", "k2", "k0", "k1", "k2"]
+    line.next()
+    line.rest()
+    assert asked() == ["k0", "k1", "k2"]

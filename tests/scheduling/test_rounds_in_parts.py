@@ -4,15 +4,16 @@ round would have given them.
 
 import pytest
 from hypothesis import settings
+from msgspec.structs import replace
 
 from ostler.domain.fleet import HostReport
 from ostler.domain.states import LEASED_STATES
-from ostler.domain.tasks import Priority
+from ostler.domain.tasks import Complexity, Priority
 from ostler.scheduling import Scheduler
 from ostler.scheduling import signals as sig
 from ostler.scheduling.effects import Assign, Effect
-from tests.scheduling.rig import HandClock, Rig, local
-from tests.scheduling.test_lines import decisions  # noqa: F401 - a fixture
+from tests.scheduling.rig import HandClock, Rig, cloud, local
+from tests.scheduling.test_lines import decisions, limited  # noqa: F401 - a fixture
 from tests.scheduling.test_offering import assigned
 from tests.scheduling.test_properties import Fleet
 
@@ -106,6 +107,32 @@ def test_a_part_makes_about_as_many_decisions_as_it_may(
         parts.append(len(decisions) - before)
     assert decisions == [f"t{number:02}" for number in range(20)]
     assert max(parts) == most
+
+
+def test_a_round_in_parts_comes_to_its_end_where_places_look_free_and_are_not(
+    decisions: list[str],  # noqa: F811 - the fixture
+) -> None:
+    """The endpoint has slots and its model has none: each of thirty batches is decided for, once, and then it is over;
+    also when more becomes free all the time, everyone has his turn.
+    """
+    rig = limited()
+    rig.up(replace(cloud(slots=8), slots_per_model={"claude": 1}), models=("claude",))
+    rig.worker(chat=64)
+    for number in range(30):
+        rig.chat(f"t{number:02}", complexity=Complexity.COMPLEX, batch=f"b{number}")
+    assert running(rig) == {"t00"}
+    decisions.clear()
+    free = rig.scheduler.books.queue.free
+    for part in range(30):
+        if not part or part > 20:
+            free("anthropic")
+        rig.scheduler.handle(sig.Wake(), rig.now_ms, most=4)
+        if part == 7:
+            assert decisions == [f"t{number:02}" for number in range(1, 30)]
+            assert not rig.scheduler.is_due
+            decisions.clear()
+
+    assert {decisions.count(f"t{number:02}") for number in range(1, 30)} == {1, 2}
 
 
 def test_work_of_another_kind_is_looked_at_in_each_part() -> None:

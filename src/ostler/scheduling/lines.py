@@ -35,7 +35,7 @@ def kin_of(key: ClassKey) -> Hashable:
 class Line:
     """Classes that wait alike."""
 
-    __slots__ = ("_heap", "all_names", "kin", "members", "names", "places")
+    __slots__ = ("_heap", "again", "all_names", "kin", "members", "names", "places", "tried")
 
     def __init__(self, kin: Hashable, names: tuple[str, ...], places: tuple[str, ...]) -> None:
         self.kin = kin
@@ -45,6 +45,10 @@ class Line:
         """Where its heads could run: what matters is a slot there, and a worker that reaches it."""
         self.members: dict[ClassKey, Head | None] = {}
         """Its classes, with their heads; `None` of one whose tasks are all parked."""
+        self.tried: set[ClassKey] = set()
+        """Those that were offered what is free now; a round that is made in parts goes on behind them."""
+        self.again = False
+        """Whether more became free since: when each was offered it, the first is again."""
         self._heap: list[tuple[Head, int, ClassKey]] = []
 
     def put(self, key: ClassKey, head: Head | None) -> None:
@@ -55,6 +59,23 @@ class Line:
                 self._heap = [entry for entry in self._heap if self.members.get(entry[2]) == entry[0]]
                 heapq.heapify(self._heap)
             heapq.heappush(self._heap, (head, id(key), key))
+
+    def next(self) -> tuple[Head, ClassKey] | None:
+        """The class that is to be offered what is free now, each once; `None` when none is left."""
+        found = self.first(self.tried)
+        if found is None and self.again:
+            self.rest()
+            found = self.first(self.tried)
+        if found is None:
+            self.rest()
+        else:
+            self.tried.add(found[1])
+        return found
+
+    def rest(self) -> None:
+        """Nobody in it can use what is free now, or each was offered it."""
+        self.tried.clear()
+        self.again = False
 
     def first(self, besides: Collection[ClassKey]) -> tuple[Head, ClassKey] | None:
         """The class whose head is the first, of those that are not among `besides`."""

@@ -22,32 +22,40 @@ class Offers:
 
     def __init__(self, books: Books) -> None:
         self._books = books
-        self.places: Mapping[str, Collection[str]] = books.queue.take_free()
+        left, came = books.queue.take_free()
+        self.places: Mapping[str, Collection[str]] = left | came
         """Names with a free place -> whose it is."""
         self._each = bool(books.hosts or books.calls.waiting)
-        self._tried: set[ClassKey] = set()
-        """Classes that were taken out of their line to be tried."""
         self._in_vain: set[tuple[object, ...]] = set()
         """What was looked for and not there: places and workers only become fewer within a round."""
         self._open: list[str] | None = None
         """Endpoints that had a free slot when this was first asked for."""
         self.keys: dict[ClassKey, Line] = {}
         """Classes that are held and offered a place, with their lines."""
-        for line in {id(line): line for name in self.places for line in books.queue.lines.waiting_for(name)}.values():
+        lines: dict[int, Line] = {}
+        for name in self.places:
+            for line in books.queue.lines.waiting_for(name):
+                line.again = line.again or (name in came and bool(line.tried))
+                lines[id(line)] = line
+        for line in lines.values():
             if self._each:
+                line.rest()
                 self.keys.update(dict.fromkeys(line.members, line))
             else:
                 self.next_of(line)
 
     def next_of(self, line: Line) -> ClassKey | None:
         """Offer the places to the next class of a line; `None` when each of them was offered them."""
-        found = None if self._each else line.first(self._tried)
+        found = None if self._each else line.next()
         if found is None:
             return None
-        key = found[1]
-        self._tried.add(key)
-        self.keys[key] = line
-        return key
+        self.keys[found[1]] = line
+        return found[1]
+
+    def break_off(self) -> None:
+        """The round ends before its time: who was not looked at is offered the places in the next one."""
+        for key, line in self.keys.items():
+            line.tried.discard(key)
 
     def taken_up(self, key: ClassKey) -> bool:
         """Whether a class is to be looked at now; one that is woken counts as opened from now on."""

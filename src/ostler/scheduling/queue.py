@@ -86,6 +86,8 @@ class WaitingQueue:
         """Where classes stand that are held, or have parked tasks."""
         self._free: dict[str, set[str]] = {}
         """Names with a place that became free -> whose it is."""
+        self._left: dict[str, set[str]] = {}
+        """The same of places that a round which was broken off did not offer to all who wait for them."""
         self.wishing: dict[ClassKey, None] = {}
         """Held classes that could use a place on a managed host (`Hold.wishes`)."""
         self.wishes_changed = False
@@ -227,10 +229,11 @@ class WaitingQueue:
                 self._unpark(task_class, pending)
             self.open(task_class.key)
 
-    def take_free(self) -> dict[str, set[str]]:
-        """The places to offer."""
-        free, self._free = self._free, {}
-        return free
+    def take_free(self) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+        """The places to offer: those that are left of the round before, and those that came since."""
+        left, came = self._left, self._free
+        self._left, self._free = {}, {}
+        return left, came
 
     def wake(self, key: ClassKey) -> None:
         """The hold of a class ends, as its head is looked at now: a place became free, nothing else has changed."""
@@ -250,7 +253,7 @@ class WaitingQueue:
     @property
     def is_open(self) -> bool:
         """Whether any class is to be looked at, or any place to be offered."""
-        return bool(self._open or self._free)
+        return bool(self._open or self._free or self._left)
 
     def is_quiet(self, key: ClassKey) -> bool:
         """Whether nothing of a class waits, and no class is to be looked at: who comes now is the first in line."""
@@ -264,8 +267,7 @@ class WaitingQueue:
     def put_back(self, opened: Iterable[ClassKey], free: Mapping[str, Iterable[str]]) -> None:
         """A round ends before its time: these were to be looked at, and these places to be offered."""
         self._open.update(key for key in opened if key in self.classes)
-        for name, whose in free.items():
-            self._free.setdefault(name, set()).update(whose)
+        self._left = {name: set(whose) for name, whose in free.items()}
 
     def class_of(self, task_id: str) -> TaskClass | None:
         """The class of a waiting task."""

@@ -91,6 +91,7 @@ def _break_off(turn: Turn, sight: Sight, heap: Heap, order: Order) -> None:
         if kind is not None and kind not in sight.kinds:
             heap.remove((order[index][0], index))
             _try_next(turn, sight, heap, order, index)
+    sight.offers.break_off()
     left = [order[index][1] for _, index in heap]
     queue.put_back([key for key in left if key not in sight.offers.keys], sight.offers.places)
 
@@ -113,7 +114,11 @@ def _try_next(turn: Turn, sight: Sight, heap: Heap, order: Order, index: int) ->
     goes_on = _serve_noted(turn, sight, key, head[2], order)
     if goes_on and (following := queue.head(key)) is not None:
         heapq.heappush(heap, (following, index))
-    if line is None or key in offers.keys or sight.speaks_for(key, line, before):
+    if line is None:
+        return
+    if key in offers.keys or sight.speaks_for(key, line, before):
+        offers.keys.pop(key, None)
+        line.rest()
         return
     mate = offers.next_of(line)
     first = queue.head(mate) if mate is not None else None
