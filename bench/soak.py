@@ -5,8 +5,10 @@
 A real hub, endpoints and workers (both **simulated**) over HTTP: tasks of all kinds, some of which fail and some of
 which are cancelled; live calls of the gateway, some refused upstream, some given up by their caller; workers that
 vanish and come back; dashboards that are open, pages that are read. Events and records of calls are kept for a tenth
-of the time, so that what is kept is constant after a while. Every reading is printed; at the end the slope of each
-quantity (`bench.crowd.slope` states the rule). Exit 1: memory, handles or threads grow. Exit 2: the run broke off.
+of the time, so that what is kept is constant after a while; and in the first quarter there is eight times as much to
+do, so that whatever remembers a fixed number of things (the newest ends, decisions, sums) is full by then. Every
+reading is printed; at the end the slope of each quantity (`bench.crowd.slope` states the rule). Exit 1: memory, handles
+or threads grow. Exit 2: the run broke off.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from bench.hop.machine import RunError, StartError
 
 ENDPOINTS, WORKERS, DASHBOARDS = 10, 10, 2
 MINUTES_MIN = 20
+WARM_SHARE, WARM_FACTOR = 0.25, 8.0
 PAGES = ("/", "/tasks", "/fleet", "/money", "/calls", "/pipelines", "/metrics", "/hub/status", "/hub/workers")
 JUDGED = {"own MB": (0.04, 2.0), "handles": (0.1, 4.0), "threads": (0.1, 2.0)}
 """What is judged: the share of its level, and the least, that is worth mentioning."""
@@ -51,10 +54,16 @@ class Soak:
     def __init__(self, hub: Site, minutes: float, rate: float) -> None:
         self.hub = hub
         self.end_s = time.monotonic() + minutes * 60
-        self.rate = rate
+        self.warm_s = time.monotonic() + minutes * 60 * WARM_SHARE
+        self.lasting_rate = rate
         self.random = random.Random(1)
         self.counts = dict.fromkeys(("tasks", "cancelled", "calls", "refused", "given up", "pages", "errors"), 0)
         self.last_error = ""
+
+    @property
+    def rate(self) -> float:
+        """Tasks, and live calls, a second, now."""
+        return self.lasting_rate * (WARM_FACTOR if time.monotonic() < self.warm_s else 1)
 
     async def run(self) -> None:
         """Until the time is over."""
