@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.hop.figures import Bar, Effort, Figures, bars, measure, table
 from bench.hop.load import Order, Window
-from bench.hop.machine import Cores, RunError, StartError, order
+from bench.hop.machine import Cores, RunError, StartError, end_all_when_told, order
 from bench.hop.targets import Opener, core_sizes_mb, direct, litellm, nginx, nginx_program, ostler, upstream
 
 FULL = Effort(seconds=0.25, windows=16, stream_rounds=4, waiting=1_000, wait_ms=5_000, queue_wait_ms=200)
@@ -39,6 +39,7 @@ DRIFT = 0.15
 
 def main() -> int:
     """Measure what was asked for and print it."""
+    end_all_when_told()
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--quick", action="store_true", help="shorter windows; a look, not a measurement")
     cli.add_argument("--only", default="", help="targets, with commas between: nginx, litellm, ostler")

@@ -27,7 +27,7 @@ from bench.crowd.jobs import hand_in, jobs
 from bench.crowd.line import Line
 from bench.crowd.site import Gauges, Site, Workers, gauges, site
 from bench.crowd.workers import Crew, Nothing
-from bench.hop.machine import RunError, StartError
+from bench.hop.machine import RunError, StartError, end_all_when_told
 from ostler.domain.errors import OstlerError
 from tests.postgres_server import PostgresServer
 
@@ -126,6 +126,7 @@ def live(folder: Path, server: PostgresServer) -> None:
 
 def main() -> int:
     """Measure and print."""
+    end_all_when_told()
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--hubs", default="1,2,3")
     cli.add_argument("--seconds", type=float, default=5.0)

@@ -31,7 +31,7 @@ import msgspec
 # The rig is a package of its own; this file is a program, and a program finds only what lies beside it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.hop.machine import StartError
+from bench.hop.machine import StartError, end_all_when_told
 from bench.lives import figures, recovery
 from bench.lives.crew import Order
 from bench.lives.figures import Shown, Window, lives_table, verdict, window
@@ -67,6 +67,7 @@ PATHS = (
 
 def main() -> int:
     """Measure what was asked for and print it."""
+    end_all_when_told()
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--part", choices=("lives", "hub", "recovery"), help="one part only")
     cli.add_argument("--peers", metavar="ENVIRONMENT", type=Path, help="folder of an environment that has the peers")

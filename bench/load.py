@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.crowd.jobs import hand_in, jobs
 from bench.crowd.site import Site, Workers, busy_s, site
 from bench.crowd.workers import Crew
-from bench.hop.machine import RunError, StartError, rig_env
+from bench.hop.machine import RunError, StartError, end_all_when_told, rig_env
 from ostler.client.transport import Transport
 from ostler.domain.tasks import Complexity, Priority, TaskSpec
 
@@ -59,6 +59,7 @@ URGENT = 40
 
 def main() -> int:
     """Measure and print."""
+    end_all_when_told()
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--tasks", default="300,1000", help="numbers of waiting tasks, with commas between")
     cli.add_argument("--workers", type=int, default=50)

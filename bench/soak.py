@@ -31,7 +31,7 @@ from bench.crowd.line import Line, RefusedError
 from bench.crowd.site import Site, Workers, site
 from bench.crowd.slope import trend
 from bench.crowd.workers import Crew, Nothing
-from bench.hop.machine import RunError, StartError
+from bench.hop.machine import RunError, StartError, end_all_when_told
 
 ENDPOINTS, WORKERS, DASHBOARDS = 10, 10, 2
 MINUTES_MIN = 20
@@ -211,6 +211,7 @@ def played(minutes: float, rate: float, nice: int, extra: str) -> tuple[Soak, li
 
 def main() -> int:
     """Run, print, judge."""
+    end_all_when_told()
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--minutes", type=float, default=0.5)
     cli.add_argument("--rate", type=float, default=3.0, help="tasks, and live calls, a second")

@@ -84,6 +84,11 @@ class Program:
             self.process.wait(STOP_S)
 
 
+def end_all_when_told() -> None:
+    """SIGTERM ends this program as Ctrl-C does: with all that it has started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 @contextlib.contextmanager
 def running(command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Program]:
     """A program for as long as the block."""
