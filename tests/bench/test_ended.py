@@ -25,15 +25,18 @@ def is_alive(pid: int) -> bool:
 
 def test_a_soak_that_is_ended_ends_its_hub_and_its_workers() -> None:
     """SIGTERM, as from a service manager or a runner whose time is up: hub, endpoints and workers go with it."""
-    program = subprocess.Popen([sys.executable, "bench/soak.py", "--minutes", "5"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-u", "bench/soak.py", "--minutes", "5"]
+    program = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
-        until(lambda: len(children_of(program.pid)) == 3, "hub, endpoints and workers run", 30)
+        assert program.stdout is not None
+        assert any("own MB" in line for line in program.stdout), "it ended before it measured"
         started = children_of(program.pid)
+        assert len(started) == 3
 
         program.send_signal(signal.SIGTERM)
 
         assert program.wait(30) == 128 + signal.SIGTERM
         until(lambda: not any(is_alive(pid) for pid in started), "all of them are gone", 10)
     finally:
-        if program.poll() is None:
-            program.kill()
+        program.kill()
+        program.communicate()
