@@ -1,15 +1,21 @@
 """Keys for attempts of agents: made when an attempt is handed out, worthless when it ends, in no record."""
 
+from collections.abc import Sequence
+
 import pytest
 
+from ostler.domain.commands import Command, PutKey, Result
 from ostler.domain.fleet import Session, WorkerOffer
 from ostler.domain.ports import CallQuery
 from ostler.domain.states import Failure, FailureClass, TaskState
 from ostler.domain.tasks import Evidence, TaskKind, TaskSpec
 from ostler.domain.work import Assignment, Finished, Started
+from ostler.hub import committer as committing
 from ostler.hub.attempt_keys import name_of
-from ostler.hub.gateway_views import KeyRow, KeyWish
+from ostler.hub.gateway_views import KeyMade, KeyRow, KeyWish
 from ostler.hub.handing import Equipment
+from ostler.store.errors import StoreError
+from ostler.store.memory import MemoryStore
 from tests.hub.house import House, house
 from tests.scheduling.rig import local
 from tests.store.rows_made import make_call
@@ -120,6 +126,54 @@ async def test_a_session_that_leaves_takes_its_keys_with_it() -> None:
         second = await handed_out(built, other, generation=2)
         assert second.key not in (None, first.key)
         assert [row.name for row in await open_keys(built)] == [name_of("t1", 2)]
+
+
+class UnheardKeys(MemoryStore):
+    """Stores a key, and its answer is lost."""
+
+    async def apply(self, commands: Sequence[Command]) -> list[Result]:
+        results = await super().apply(commands)
+        if any(isinstance(command, PutKey) for command in commands):
+            raise StoreError("the answer was lost")
+        return results
+
+
+@pytest.mark.parametrize("ends_meanwhile", [False, True])
+async def test_a_key_of_which_nobody_heard_is_worthless_when_its_attempt_ends(
+    monkeypatch: pytest.MonkeyPatch, ends_meanwhile: bool
+) -> None:
+    """The attempt cannot be handed out without one and is taken back; what may have been stored is closed with it. The
+    simulated world saw it open models until the hub was started again.
+    """
+    monkeypatch.setattr(committing, "RETRY_DELAYS_S", (0.0,))
+    async with house(UnheardKeys()) as built:
+        session = await joined(built)
+        await built.hub.submit([agent()])
+        if not ends_meanwhile:
+            assert (await built.hub.link.poll(session.id, 50)).assignments == ()
+        await built.hub.link.leave(session.id)
+        await built.hub.submit([TaskSpec(id="t2", kind=TaskKind.COMMAND, argv=("true",))])
+        await built.hub.attempt_keys.stop()
+
+        (key,) = await built.store.keys()
+        assert (key.name, key.revoked_ms is not None) == (name_of("t1", 1), True)
+
+
+async def test_an_attempt_whose_key_was_never_stored_ends_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to close, and nothing is said about it."""
+
+    async def failing(_: KeyWish) -> KeyMade:
+        raise StoreError("the disk is full")
+
+    async with house() as built:
+        monkeypatch.setattr(built.hub.gateway, "make_key", failing)
+        session = await joined(built)
+        await built.hub.submit([agent()])
+        await built.hub.link.leave(session.id)
+        await built.hub.attempt_keys.stop()
+
+        assert await built.store.keys() == []
+        assert (await built.hub.task("t1")).task.state is TaskState.QUEUED
 
 
 async def test_the_next_attempt_is_told_what_the_last_one_came_to() -> None:

@@ -9,10 +9,12 @@ attempts that are not under way, which a crash may have left.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from ostler.domain.errors import NotFoundError, OstlerError
 from ostler.domain.live import CallRecord
 from ostler.domain.money import exact_usd_text
 from ostler.domain.ports import CallQuery, Store
@@ -42,6 +44,8 @@ class AttemptKeys:
         """What one attempt may cost."""
         self.judge: str | None = None
         """Tier that is asked for its opinion."""
+        self._unsure: set[str] = set()
+        """Keys that may be stored, although nobody heard so."""
         self._revoking: set[asyncio.Task[None]] = set()
 
     async def equip(self, task: Task, route: ModelRoute | None) -> Equipment:
@@ -61,7 +65,11 @@ class AttemptKeys:
             local_only=task.facts.local_only,
             limit_micro_usd=self.max_cost_micro_usd,
         )
-        made = await self._desk.make_key(wish)
+        try:
+            made = await self._desk.make_key(wish)
+        except OstlerError:
+            self._unsure.add(wish.name)
+            raise
         return Equipment(key=made.key, judge=self.judge if judging and self.judge else "", notes=notes)
 
     def as_paid(self, report: Report) -> Report:
@@ -84,13 +92,15 @@ class AttemptKeys:
     def ended(self, task: Task, generation: int) -> None:
         """An attempt has ended: its key opens nothing from now on, also when that is not durable yet."""
         name = name_of(task.id, generation)
-        if self._desk.ring.close(name):
+        if self._desk.ring.close(name) or name in self._unsure:
+            self._unsure.discard(name)
             revoking = asyncio.get_running_loop().create_task(self._revoke(name))
             self._revoking.add(revoking)
             revoking.add_done_callback(self._revoking.discard)
 
     async def _revoke(self, name: str) -> None:
-        await self._desk.revoke_key(name)
+        with contextlib.suppress(NotFoundError):  # of one that was never heard of
+            await self._desk.revoke_key(name)
 
     async def take_up(self, tasks: Iterable[Task]) -> None:
         """Revoke what a crash left: keys of attempts that are not under way."""

@@ -289,6 +289,8 @@ class Pump:
             equipment = await self.equip(task, effect.route)
         except OstlerError as error:
             self._log.warning("an agent cannot be equipped", error=str(error), task=task.id)
+            if not self._is_held(effect):
+                self.attempt_ended(task, task.generation)
             return
         if self._is_current(effect):
             self._deliver(effect, handed, equipment)
