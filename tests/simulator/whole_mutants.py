@@ -17,7 +17,7 @@ from ostler.gateway import relay, service
 from ostler.hub.attempt_keys import AttemptKeys
 from ostler.hub.committer import Committer
 from ostler.hub.live_desk import LiveDesk
-from ostler.scheduling import Scheduler, intake, outcomes, purse, rounds
+from ostler.scheduling import Scheduler, holding, intake, outcomes, purse
 from ostler.scheduling.books import Books, Turn
 from ostler.scheduling.endpoints import Endpoints
 from ostler.scheduling.hosts import Hosts
@@ -219,7 +219,7 @@ WHOLE_MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[None]], Maker
     "the key of an attempt outlives it": (lambda: instead(AttemptKeys, "ended", _never_ends), LOST),
     "a need that was not met counts as met": (lambda: instead(intake, "need_is_met", _all_met), of_kinds()),
     "what waits for money has no time to live": (
-        lambda: _both(*(instead(owner, "wait_for_money", _for_ever) for owner in (rounds, outcomes))),
+        lambda: _both(*(instead(owner, "wait_for_money", _for_ever) for owner in (holding, outcomes))),
         of_kinds(),
     ),
     "a store that was given up answers nobody": (

@@ -7,13 +7,15 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from ostler.domain.errors import ConflictError, OstlerError
 from ostler.domain.event import Event
-from ostler.web.pages import live
+from ostler.hub.api import HubApi
+from ostler.web.pages import live, look
 from ostler.web.pages.live import Pulse, Told, changes, known_of
 from ostler.web.pages.look import Looks
 from ostler.web.pages.render import Region, Renderer
@@ -125,6 +127,29 @@ async def test_however_many_look_the_hub_is_asked_once() -> None:
 
     assert len({id(look) for look in found}) == 1
     assert hub.board.asked == [("home",)]
+
+
+@pytest.mark.parametrize(("anew", "readings"), [(False, 1), (True, 2)])
+async def test_a_page_that_takes_long_is_not_read_by_each_who_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, anew: bool, readings: int
+) -> None:
+    """Also when reading takes longer than a page is kept, as on a busy machine. Who wants it as of now has one reading
+    that began after that, together with all others.
+    """
+    looks, began, now_s = Looks(RecordingHub(), Renderer()), 0, 100.0
+    monkeypatch.setattr(look, "time", SimpleNamespace(monotonic=lambda: now_s))
+
+    async def slow(api: HubApi, ask: Ask) -> View:
+        nonlocal began, now_s
+        began += 1
+        await asyncio.sleep(0)  # all others come
+        now_s += 5 * look.FRESH_S
+        return await PATHS["/"](api, ask)
+
+    ask = Ask(path="/", role=Role.OPERATOR)
+    await asyncio.gather(*(looks.at(slow, ask, anew=anew) for _ in range(20)))
+
+    assert began == readings
 
 
 async def test_a_viewer_is_never_shown_the_page_of_an_operator() -> None:

@@ -34,13 +34,17 @@ class Looks:
         self._locks: dict[tuple[str, tuple[tuple[str, str], ...], Role], asyncio.Lock] = {}
 
     async def at(self, page: Page, ask: Ask, *, anew: bool = False) -> Look:
-        """The page as of now or a moment ago; `anew`: as of now. Raises what the hub raises."""
+        """The page as of when it was asked for, or a moment before; `anew`: not before. Raises what the hub raises.
+
+        How long it takes to read is no matter: who waited for a reading that began late enough has its page.
+        """
         key = (ask.path, tuple(sorted(ask.query.items())), ask.role)
         lock = self._locks.setdefault(key, asyncio.Lock())
+        since_s = time.monotonic() - (0.0 if anew else FRESH_S)
         try:
             async with lock:
                 kept, at_s = self._kept.get(key), time.monotonic()
-                if kept is not None and not anew and at_s - kept.at_s < FRESH_S:
+                if kept is not None and kept.at_s > since_s:
                     return kept
                 view = await page(self._api, ask)
                 look = Look(view, self._renderer.regions(view, ask), at_s)
