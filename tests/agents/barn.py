@@ -84,6 +84,19 @@ class Barn:
         """What an attempt called at the gateway, newest first."""
         return self.hub.client.calls(CallQuery(key=f"agent/{task_id}.{generation}")).calls
 
+    def begin_anew(self) -> None:
+        """Forget what was called, once nothing is: a call that is still under way, as of an agent that was just killed,
+        would be tried again when its connection closes, and be taken for one of the next test.
+        """
+        until(lambda: not any(row.in_flight for row in self.hub.client.endpoints().endpoints), "no call is under way")
+        self.upstream.forget()
+
+    def told_of_calls(self) -> str:
+        """For the message of a failed test: what came to the models, of whom, and what is recorded."""
+        came = [(of_attempt(call), round(call.begun_s, 3), call.gave_up) for call in self.upstream.calls]
+        recorded = self.hub.client.calls(CallQuery()).calls[: len(came) + 5]
+        return f"all calls are recorded: {came} came; {[(call.key, call.at_ms, call.status) for call in recorded]}"
+
     def git(self, *arguments: str) -> str:
         """Ask the repository."""
         return git(self.repo, *arguments)
@@ -131,6 +144,12 @@ def delegates_in_tree(name: str, content: str) -> Play:
         return delegates(in_tree(call, name), content)(call, dialect)
 
     return play
+
+
+def of_attempt(call: Call) -> str:
+    """Whose call it is, by the tree that stands in what it is sent."""
+    found = re.search(rb"/([^/\s\"<>\\]+)/tree(?![\w.])", call.body)
+    return found[1].decode() if found else "somebody"
 
 
 def agent(task_id: str, **changes: object) -> TaskSpec:

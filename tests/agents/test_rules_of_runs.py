@@ -27,7 +27,7 @@ def barn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Barn]:
 
 @pytest.fixture(autouse=True)
 def fresh(barn: Barn) -> None:
-    barn.upstream.forget()
+    barn.begin_anew()
 
 
 def judged(verdict: str) -> Play:
