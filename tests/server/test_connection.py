@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostler.server import connection as connections
-from ostler.server.request import BadBodyError, GoneError, Request, SlowBodyError, TooLargeError
+from ostler.server.request import BUFFER_BYTES, BadBodyError, GoneError, Request, SlowBodyError, TooLargeError
 from tests.server.rig import TEXT, echo, served, soon
 
 GET = b"GET /a?b=c HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -361,6 +361,30 @@ async def test_a_client_that_leaves_is_noticed(part: str) -> None:
 
     assert begun == ["/a"]
     assert told == (["/a", "half a body"] if part == "in its body" else ["/a", "over"])
+
+
+@pytest.mark.parametrize("size", [2, BUFFER_BYTES, BUFFER_BYTES + 1, 100_000])
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_client_that_leaves_is_noticed_whatever_it_has_sent(size: int, reads: bool) -> None:
+    """A large body that has come whole stops nobody from hearing of the end: whether it was read or not, there is no
+    more of it to come. A call with a long prompt went on for a client that was dead.
+    """
+    begun, told = asyncio.Event(), asyncio.Event()
+
+    async def patient(request: Request) -> None:
+        await soon(lambda: request.whole, "its body is whole")
+        if reads:
+            assert len(await request.body(size, 5.0)) == size
+        request.on_gone = told.set
+        begun.set()
+        await request.until_over()
+
+    async with served(patient) as made:
+        caller = await made.call()
+        caller.send(b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (size, b"x" * size))
+        await asyncio.wait_for(begun.wait(), 5)
+        caller.leave()
+        await asyncio.wait_for(told.wait(), 1)
 
 
 async def test_who_has_the_whole_answer_is_not_said_to_have_left() -> None:

@@ -132,8 +132,11 @@ class Request:
         self._wake()
 
     def end(self) -> None:
-        """The body is whole."""
+        """The body is whole. There is no more of it to hold back: what comes now is the end of the client, or of the
+        queue of requests, which has a bound of its own.
+        """
         self.whole = True
+        self._wire.resume()
         self._wake()
 
     def spoil(self, flaw: Exception) -> None:
