@@ -101,7 +101,7 @@ def begun(ground: Ground, name: str, seconds: float) -> tuple[Process, int]:
 
 def test_what_ended_while_no_daemon_lived_is_told_by_the_next(ground: Ground) -> None:
     """Exit code and output were kept, and nothing is run again, although two daemons were killed on the way."""
-    daemon, pid = begun(ground, "u1", 3.0)
+    daemon, pid = begun(ground, "u1", 6.0)
     daemon.kill()
     ground.worker("u1").kill()
     assert lives(pid)
@@ -115,7 +115,7 @@ def test_what_ended_while_no_daemon_lived_is_told_by_the_next(ground: Ground) ->
 
 def test_a_daemon_and_its_reaper_killed_together(ground: Ground) -> None:
     """The supervisor of the command is the third who keeps the lease: it goes on, and is taken up."""
-    daemon, pid = begun(ground, "u2", 4.0)
+    daemon, pid = begun(ground, "u2", 6.0)
     kill(reaper_of(daemon), daemon.popen.pid)
     ground.worker("u2")
     assert lives(pid)
