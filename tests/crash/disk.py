@@ -5,6 +5,7 @@ holds, and has room again by growing it: no ballast is written, and nobody else 
 """
 
 import ctypes
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 INSIDE = "OSTLER_CRASH_INSIDE"
 _REMOUNT = 32
 _ROOM_BYTES = 2 << 30
+_TRIES = 20
 # As root the ids are kept; any other user becomes who they are with the right to mount, in a namespace of their own.
 _UNSHARE = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--mount", "--map-current-user", "--keep-caps")
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -41,9 +43,18 @@ class SmallDisk:
         self.is_full = False
 
     def fill(self) -> None:
-        """From now on nothing more fits."""
-        found = os.statvfs(self.folder)
-        self._mount((found.f_blocks - found.f_bfree) * found.f_frsize, _REMOUNT)
+        """From now on nothing more fits. Between measuring and shrinking it something may have been written: then it is
+        measured again.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            found = os.statvfs(self.folder)
+            try:
+                self._mount((found.f_blocks - found.f_bfree) * found.f_frsize, _REMOUNT)
+            except OSError as error:
+                if error.errno != errno.EINVAL or not tries_left:
+                    raise
+            else:
+                break
         self.is_full = True
 
     def free(self) -> None:

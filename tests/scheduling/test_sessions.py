@@ -269,6 +269,17 @@ def test_what_the_worker_inside_another_hub_ran_is_waited_for_as_long_as_that_ma
     assert Apply(command=DropSession(session_id=session.id)) in rig.effects
 
 
+def test_the_lease_of_a_hub_that_was_alone_does_not_outlive_its_store() -> None:
+    """Tasks that were moved from a hub that was alone to one of several wait for its worker no longer than for any."""
+    rig = in_state(TaskState.RUNNING)
+    restarted(rig, builtin=True, alone=False, lease_ms=30 * 24 * 3_600_000)
+    rig.pass_ms(14_999)
+    assert rig.state("t") is TaskState.RUNNING
+    rig.pass_ms(1)
+    assert rig.state("t") is TaskState.QUEUED
+    assert len(rig.named("worker.lost")) == 1
+
+
 def test_a_restored_assignment_that_nobody_starts_is_taken_back_after_its_term() -> None:
     """The mail was lost with the old process."""
     rig = in_state(TaskState.ASSIGNED)

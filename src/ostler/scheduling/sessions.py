@@ -203,7 +203,9 @@ def restore(turn: Turn, tasks: Sequence[Task], sessions: Sequence[Session], sett
     kept = {session.id for session in sessions if not (alone and session.offer.builtin)}
     for session in sessions:
         if session.id in kept:
-            books.workers.join(session, turn.now_ms)
+            # Longer is the lease of a hub that was alone, whose store was moved here.
+            lease_ms = min(session.lease_ms, books.policy.scheduler.session_dead_ms)
+            books.workers.join(msgspec.structs.replace(session, lease_ms=lease_ms), turn.now_ms)
             if session.offer.builtin:
                 books.workers.set_suspect(session.id, turn.now_ms)
             _watch(turn, session.id)
