@@ -1,6 +1,7 @@
 """The lease of a pool: one holder at a time by the clock of the database, and everybody hears when it is free."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -227,6 +228,27 @@ async def test_who_gives_up_waiting_spoils_nothing_for_the_next(postgres_url: st
         began = time.monotonic()
         await seat.close()
         assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_who_gives_up_and_ends_at_once_leaves_no_connection(postgres_url: str, turns: int) -> None:
+    """However few turns of the loop lie between: what was asked in vain is ended, and closes what it had opened."""
+    with silent_wire(postgres_url) as (url, wire):
+        seat = Seat.at(place_of(url))
+        assert await seat.take("a", "http://a", LONG_MS) == 1
+        wire.is_cut = True
+        asking = asyncio.ensure_future(seat.renew(1, LONG_MS))
+        await asyncio.sleep(0.05)
+
+        asking.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await seat.close()
+        await asyncio.gather(asking, return_exceptions=True)
+        wire.is_cut = False
+        async with asyncio.timeout(5):
+            await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+    gc.collect()  # a connection that is still open warns here, and a warning fails the test
 
 
 async def test_what_is_answered_after_the_end_keeps_no_connection(postgres_url: str) -> None:

@@ -7,7 +7,7 @@ no longer does. What was asked in vain is left behind with its connection; wheth
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import psycopg
 
@@ -18,6 +18,8 @@ Row = tuple[Any, ...]
 Connection = psycopg.AsyncConnection[Row]
 LEFT_BEHIND_S = 10.0
 """Beyond what a wire that was cut takes to be noticed: a question that is given up ends by that, or now."""
+ENOUGH_CANCELS = 2
+"""The driver answers the first by asking the server to end the question too; the second one it obeys."""
 
 
 class Asker:
@@ -27,7 +29,7 @@ class Asker:
         self.place = place
         self.limit_s = limit_s
         self._name = name
-        self._behind: set[asyncio.Task[None]] = set()
+        self._behind: set[asyncio.Task[Any]] = set()
         self._connection: Connection | None = None
         self._is_closed = False
         self._lock = asyncio.Lock()
@@ -47,14 +49,15 @@ class Asker:
 
     async def in_time(self, asking: Coroutine[Any, Any, T], close: Callable[[T], Awaitable[None]]) -> T:
         """Its answer, in time. Raises `psycopg.OperationalError` when there is none; one that comes later is closed."""
-        task = asyncio.ensure_future(asking)
+        question = _Question(close)
+        task = asyncio.ensure_future(question.answered(asking))
         try:
             done, _ = await asyncio.wait({task}, timeout=self.limit_s)
         except asyncio.CancelledError:
-            self._leave_behind(_given_up(task, close))
+            await self._leave_behind(question, task)
             raise
         if not done:
-            self._leave_behind(_given_up(task, close))
+            await self._leave_behind(question, task)
             raise psycopg.OperationalError(f"no answer within {self.limit_s:g} s")
         return task.result()
 
@@ -66,7 +69,7 @@ class Asker:
         await self._let_go()
         behind = tuple(self._behind)
         for task in behind:
-            task.cancel()
+            _end(task)
         await asyncio.gather(*behind, return_exceptions=True)
 
     async def _let_go(self) -> None:
@@ -86,29 +89,50 @@ class Asker:
         connection = await connected(self.place, self._name)
         return connection, await rows(connection, text, values)
 
-    def _leave_behind(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+    async def _leave_behind(self, question: "_Question[T]", task: asyncio.Task[T]) -> None:
+        """Nobody waits for it any more: it closes its answer itself, and ends by `LEFT_BEHIND_S`."""
+        question.is_given_up = True
+        if task.done():
+            if not task.cancelled() and task.exception() is None:
+                await question.close(task.result())
+            return
+        timer = asyncio.get_running_loop().call_later(LEFT_BEHIND_S, _end, task)
         self._behind.add(task)
-        task.add_done_callback(self._behind.discard)
+
+        def forget(task: asyncio.Task[T]) -> None:
+            self._behind.discard(task)
+            timer.cancel()
+            if not task.cancelled():
+                task.exception()  # is nobody's concern now
+
+        task.add_done_callback(forget)
+
+
+def _end(task: asyncio.Task[Any], cancels: int = ENOUGH_CANCELS) -> None:
+    """In as many turns of the loop as there are cancels: two in one turn are one."""
+    task.cancel()
+    if cancels > 1:
+        asyncio.get_running_loop().call_soon(_end, task, cancels - 1)
+
+
+class _Question(Generic[T]):
+    """One that may be given up while it is asked. What it opened is then closed by the task that opened it, and by
+    none that would first have to begin: one that is cancelled before never does.
+    """
+
+    def __init__(self, close: Callable[[T], Awaitable[None]]) -> None:
+        self.close = close
+        self.is_given_up = False
+
+    async def answered(self, asking: Coroutine[Any, Any, T]) -> T:
+        answer = await asking
+        if self.is_given_up:
+            await self.close(answer)
+        return answer
 
 
 async def _close_asked(answer: tuple[Connection, list[Row]]) -> None:
     await answer[0].close()
-
-
-async def _given_up(task: "asyncio.Future[T]", close: Callable[[T], Awaitable[None]]) -> None:
-    """Wait for the end of a question that nobody waits for. The driver answers a cancel by asking the server to end it
-    too; the second one it obeys.
-    """
-    try:
-        await asyncio.wait({task}, timeout=LEFT_BEHIND_S)
-    finally:
-        for _ in range(2):
-            task.cancel()
-            await asyncio.sleep(0)
-        await asyncio.wait({task})
-        if not task.cancelled() and task.exception() is None:
-            await close(task.result())
 
 
 async def connected(place: Place, name: str) -> Connection:
