@@ -159,6 +159,9 @@ class Hand:
         """See the port."""
         self.machine.permit(window_ms / 1_000)
 
+    def check(self) -> None:
+        """See the port."""
+
     def rest(self) -> None:
         """See the port."""
 

@@ -28,6 +28,7 @@ class Pool:
 
     def __init__(self, *, rules: WorkerRules = ANYTHING, verifier: Verifier | None = None) -> None:
         self.timing = HandTiming()
+        self.has_right = True
         self.reports: list[Report] = []
         self.runner = PlayedRunner()
         abilities = Abilities(
@@ -35,7 +36,14 @@ class Pool:
             runners={TaskKind.COMMAND: self.runner, TaskKind.CHAT: self.runner},
             verifier=verifier,
         )
-        self.pool = AttemptPool(abilities, OFFER.slots, identity="me", timing=self.timing, emit=self.reports.append)
+        self.pool = AttemptPool(
+            abilities,
+            OFFER.slots,
+            identity="me",
+            timing=self.timing,
+            emit=self.reports.append,
+            has_right=lambda: self.has_right,
+        )
 
     async def start(self, *assignments: Assignment) -> list[bool]:
         news = [self.pool.start(assignment, "s1") for assignment in assignments]
@@ -50,6 +58,37 @@ class Pool:
             for report in self.reports
             if isinstance(report, Finished)
         ]
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_what_was_accepted_begins_only_with_the_right_to_run(turns: int) -> None:
+    """However few turns lie between an assignment and the end of the lease: it runs under it, or it never began, is
+    told as lost and leaves its slot. A frozen daemon goes on wherever it was, and others may have its work by then.
+    """
+    pool = Pool()
+    for number in range(3):
+        pool.pool.start(command("true", task_id=f"t{number}"), "s1")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    begun = len(pool.runner.runs)
+    pool.has_right = False
+    await settle()
+
+    assert len(pool.runner.runs) == begun
+    running = {run.key for run in pool.runner.runs}
+    assert {report.task_id for report in pool.reports if isinstance(report, Started)} == {task for task, _ in running}
+    for key in sorted(running):
+        pool.runner.end(*key)
+        await settle()
+    ended = {(task, generation): kind for task, generation, kind in pool.ends}
+    assert len(ended) == 3
+    assert {key for key, kind in ended.items() if kind is FailureClass.WORKER_LOST} == ended.keys() - running
+    assert len(pool.pool) == 0
+
+    pool.has_right = True
+    await pool.start(command("true", task_id="t8"), command("true", task_id="t9"))
+    assert len(pool.runner.open) == 2
+    await pool.pool.abandon()
 
 
 async def test_an_attempt_starts_runs_and_ends() -> None:

@@ -167,6 +167,17 @@ async def test_work_that_comes_too_late_is_not_started(bench: Bench) -> None:
     assert bench.runner.runs == []
 
 
+async def test_work_whose_lease_ended_before_it_began_is_not_begun(bench: Bench) -> None:
+    """Accepted in time, and then the machine slept before it had its turn."""
+    bench.worker._take("s1", Poll(assignments=(command("true"),)))
+    bench.timing.jump(3_600)
+    await bench.timing.advance(3)
+
+    assert bench.runner.runs == []
+    assert bench.hub.calls.count("join") == 2
+    assert list(bench.kinds().values()) == [FailureClass.WORKER_LOST]
+
+
 async def test_a_guard_that_is_gone_ends_the_session(bench: Bench) -> None:
     """Without the reaper nothing runs on: attempts are killed, and the next session has a new one."""
     await bench.give(command("true"))

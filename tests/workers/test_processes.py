@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +28,14 @@ POLITE = (
 
 
 class RecordingGuard(NoGuard):
-    def __init__(self, *, is_lost: bool = False) -> None:
+    def __init__(self, *, is_lost: bool = False, is_over: bool = False) -> None:
         self.is_lost = is_lost
+        self.is_over = is_over
         self.seen: list[tuple[str, int, bool]] = []
+
+    def check(self) -> None:
+        if self.is_over:
+            raise GuardLostError
 
     def add(self, group: int) -> None:
         self.seen.append(("add", group, True))
@@ -71,6 +77,22 @@ async def test_output_and_exit_code_are_collected(tagged: Tagged) -> None:
 
     assert await started.end() == (3, False)
     assert started.output == b"one\ntwo\nthree\n"
+
+
+async def test_no_command_is_begun_when_the_right_to_run_is_over(
+    tagged: Tagged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even a short one; nothing is left of the try."""
+    guard = RecordingGuard(is_over=True)
+    monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}")
+
+    with pytest.raises(StartError, match="lost its right to run before") as caught:
+        Started(tagged, "touch", f"{tmp_path}/begun", guard=guard)
+
+    assert caught.value.kind is FailureClass.WORKER_LOST
+    await asyncio.sleep(0.1)
+    assert guard.seen == []
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 -- in async code
 
 
 async def test_there_is_no_input(tagged: Tagged) -> None:

@@ -131,6 +131,25 @@ async def test_a_lease_is_the_same_for_every_daemon(tagged: Tagged, tmp_path: Pa
     await other.close()
 
 
+@pytest.mark.parametrize("has_folder", [True, False])
+async def test_the_right_to_run_is_over_when_the_window_is(tagged: Tagged, tmp_path: Path, has_folder: bool) -> None:
+    """Of the last beat that was heard, whether it is in a file or not; before the first of a daemon, that of the one
+    before counts, which its supervisors know.
+    """
+    guard = ReaperGuard(tagged.identity, folder=tmp_path if has_folder else None)
+    guard.open("s1")
+    guard.check()
+    guard.beat(9_000)
+    guard.check()
+    guard.beat(0)
+    with pytest.raises(GuardLostError):
+        guard.check()
+    guard.open("s2")
+    guard.beat(9_000)
+    guard.check()
+    await guard.close()
+
+
 async def test_an_orderly_close_keeps_nothing(tagged: Tagged, tmp_path: Path) -> None:
     """A daemon that was asked to end leaves nobody waiting for the next one."""
     guard = ReaperGuard(tagged.identity, folder=tmp_path, keep_ms=60_000)

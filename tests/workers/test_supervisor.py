@@ -152,6 +152,21 @@ def test_it_ends_a_command_by_itself(tagged: Tagged, tmp_path: Path, rule: str, 
     assert not is_whole(step)
 
 
+def test_without_the_right_to_run_nothing_begins(tagged: Tagged, tmp_path: Path) -> None:
+    """A daemon that was frozen in the middle of starting goes on when others have its work: a short command would be
+    over before anybody looks.
+    """
+    lease = tmp_path / "lease"
+    lease.write_text(str(now_us() - 1_000), encoding="ascii")
+    step = Step(folder=tmp_path / "step")
+    with supervised(tagged, step, "touch", f"{tmp_path}/begun", lease=lease) as process:
+        end = wait(step, process)
+
+    assert end == StepEnd(code=-signal.SIGKILL, by=supervisor.BY_LEASE)
+    assert not (tmp_path / "begun").exists()
+    assert not is_whole(step)
+
+
 def test_a_lease_that_is_renewed_is_good(tagged: Tagged, tmp_path: Path) -> None:
     """The instant in the file counts at each look; a file that cannot be read is no order to end."""
     lease = tmp_path / "lease"

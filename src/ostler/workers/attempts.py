@@ -6,6 +6,8 @@ Invariants:
   the process needs a moment longer) waits for its slot.
 - An attempt that is known, running or ended, is not started again; the hub may hand it out as often as it likes.
 - Two attempts of one task never run at once: a newer one waits until the older has ended, an older one is refused.
+- None begins without the right to run: between its assignment and its turn the daemon may have been frozen for longer
+  than the lease.
 """
 
 import asyncio
@@ -59,7 +61,7 @@ class AttemptPool:
     """All attempts of one daemon, over its sessions.
 
     `slots` are those of the offer; `identity` is the worker's tag (see `guard.ReaperGuard`). What has commands of its
-    own is in the `book` while it runs.
+    own is in the `book` while it runs. `has_right`: whether the lease is good at this instant.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class AttemptPool:
         timing: Timing,
         emit: Callable[[Report], None],
         book: Book | None = None,
+        has_right: Callable[[], bool] = lambda: True,
     ) -> None:
         self._book = book
+        self._has_right = has_right
         self._abilities = abilities
         self._slots = slots
         self._identity = identity
@@ -238,6 +242,9 @@ class AttemptPool:
         try:
             if left_s <= 0 and not run.before_us:
                 return run.failed(FailureClass.TIMEOUT, message)
+            # Nothing may be awaited between the look and the start.
+            if not run.before_us and not self._has_right():
+                return run.failed(FailureClass.WORKER_LOST, "the lease of its worker ended before it began")
             if left_s < math.inf:
                 run.due_us = self._timing.stopwatch_us() + round((max(0.0, left_s) + DUE_MARGIN_S) * 1_000_000)
             task_id, generation = run.key

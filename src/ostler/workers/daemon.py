@@ -108,6 +108,7 @@ class Worker:
             timing=timing,
             emit=self._delivery.add,
             book=settings.book,
+            has_right=lambda: self._trust.left_ms(timing.stopwatch_us()) > 0,
         )
         self._left: tuple[Entry, ...] = ()
         """Attempts of an earlier daemon that may be taken up."""

@@ -93,6 +93,10 @@ class ProcessGuard(Protocol):
         """The session is good for `window_ms` from now."""
         ...
 
+    def check(self) -> None:
+        """Something is about to be started. Raises `GuardLostError` when the right to run is over."""
+        ...
+
     def rest(self) -> None:
         """Nothing runs, and no session is held."""
         ...
@@ -130,6 +134,9 @@ class NoGuard:
         """Nothing to do."""
 
     def beat(self, window_ms: int) -> None:
+        """Nothing to do."""
+
+    def check(self) -> None:
         """Nothing to do."""
 
     def rest(self) -> None:
@@ -175,6 +182,8 @@ class ReaperGuard:
         self.clock_id = clock_id
         self.lease: Path | None = None
         self._lease_file: int | None = None
+        self._until_us: int | None = None
+        """End of the window of this daemon's last beat; before its first one, that of the one before is in the file."""
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.lease = folder / LEASE_FILE
@@ -239,10 +248,17 @@ class ReaperGuard:
     def beat(self, window_ms: int) -> None:
         """The session is good for `window_ms` from now. Raises `GuardLostError`; then the right is not prolonged."""
         self._say("beat", max(0, window_ms))
+        until_us = self._until_us = self._now_us() + max(0, window_ms) * 1_000
         if self._lease_file is not None:
-            until_us = self._now_us() + max(0, window_ms) * 1_000
             # Always as long as the last one, so that a reader finds it whole.
             os.pwrite(self._lease_file, f"{until_us:0{_LEASE_BYTES}d}".encode(), 0)
+
+    def check(self) -> None:
+        """Something is about to be started. Raises `GuardLostError` when the window of the last beat is over: a daemon
+        that was frozen wakes up wherever it was, and its reaper may have fired.
+        """
+        if self._until_us is not None and self._now_us() >= self._until_us:
+            raise GuardLostError
 
     def rest(self) -> None:
         """Expect no beat; a reaper that is gone is no loss now."""

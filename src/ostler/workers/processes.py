@@ -99,10 +99,15 @@ class ProcessGroup:
     def _spawn(self, launch: Launch, tags: Mapping[str, str]) -> subprocess.Popen[bytes]:
         try:
             program = _program(launch)
+            self._guard.check()
             return supervision.start(launch, program, self._step, tags, self._guard.lease, self._guard.clock_id)
         except StartError:
             self._remove_folder()
             raise
+        except GuardLostError:
+            self._remove_folder()
+            message = "the worker lost its right to run before it started the command"
+            raise StartError(FailureClass.WORKER_LOST, message) from None
         except OSError as error:
             self._remove_folder()
             raise StartError(FailureClass.ENVIRONMENT, _reason(error, launch.program)) from None

@@ -11,7 +11,8 @@ folder tells:
     stop     put there by a daemon that asks the command to end: until when what is left of its group has time
 
 It ends the command by itself, whether a daemon lives or not, when the right to run it has passed (`lease`, a file with
-an instant that each beat of the daemon moves on), when its time is up (`due`) and when it wrote too much (`limit`).
+an instant that each beat of the daemon moves on), when its time is up (`due`) and when it wrote too much (`limit`); and
+does not begin it when that is so already.
 
 Invariants: the command is not reaped before its group is dead, so no signal ever hits a stranger who took over its
 number. When this program is gone in good order, so is the group. All instants are microseconds of one clock that all
@@ -116,6 +117,10 @@ class Supervised:
         """From the start to the end of it."""
         alive = os.open(f"{self._folder}/{ALIVE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A daemon that was frozen on its way here goes on when another worker may have the attempt.
+        if by := self._reason(self._now_us()):
+            self._tell(f"status={-_KILL}\nby={by}\nbytes=0")
+            return
         try:
             self._start(program, argv)
         except OSError as error:
