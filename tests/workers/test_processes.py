@@ -244,13 +244,15 @@ async def test_the_guard_knows_a_group_while_it_lives(tagged: Tagged) -> None:
     assert [(word, number) for word, number, _ in guard.seen[2:]] == [("remove", supervisor), ("remove", group)]
 
 
-async def test_nothing_runs_unguarded(tagged: Tagged) -> None:
-    """When the guard does not take the registration, the process that was just started is killed."""
+async def test_nothing_runs_unguarded(tagged: Tagged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the guard does not take the registration, the process that was just started is killed, its files go."""
+    monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}")
     with pytest.raises(StartError) as caught:
         Started(tagged, "sleep", "60", guard=RecordingGuard(is_lost=True))
 
     assert caught.value.kind is FailureClass.WORKER_LOST
     assert tagged.count() == 0
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 -- in async code
 
 
 def no_program(folder: Path) -> tuple[str, str]:

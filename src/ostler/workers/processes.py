@@ -117,6 +117,7 @@ class ProcessGroup:
             self._guard.add(group)
         except GuardLostError:
             self._end_now()
+            self._remove_folder()
             message = "the worker lost its right to run while it started the command"
             raise StartError(FailureClass.WORKER_LOST, message) from None
 
