@@ -107,15 +107,21 @@ class Site:
         self._token = ""
         self.profiled_in = ""
         """File that takes where the hub's time went, from its next start to its end."""
+        self.source = ""
+        """Folder of the code that the hub is to run, from its next start on; empty: the one that is installed."""
+
+    def env(self) -> dict[str, str]:
+        """Of a process that runs that code, as a person's."""
+        chosen = {"PYTHONPATH": self.source} if self.source else {}
+        return {"PATH": os.environ["PATH"], "HOME": str(self._folder)} | chosen
 
     def start(self) -> float:
         """Start the hub; seconds until it answers."""
         (self.data / "hub.json").unlink(missing_ok=True)
         arguments = ("up", "--no-worker", "--data-dir", str(self.data), "--profile", str(self._folder / "ostler.yaml"))
-        env = {"PATH": os.environ["PATH"], "HOME": str(self._folder)}
         command = [*(("nice", "-n", str(self._nice)) if self._nice else ()), sys.executable]
         command += [*(("-m", "cProfile", "-o", self.profiled_in) if self.profiled_in else ()), "-m", "ostler.cli.main"]
-        self.hub = Program([*command, *arguments, "--log-level", "warning"], self._folder, env)
+        self.hub = Program([*command, *arguments, "--log-level", "warning"], self._folder, self.env())
         while not (self.data / "hub.json").exists():
             self.hub.alive()
             if time.perf_counter() - self.hub.started > START_LIMIT_S:

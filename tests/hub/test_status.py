@@ -12,8 +12,8 @@ from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Complexity, TaskKind, TaskSpec
 from ostler.domain.work import Finished
 from ostler.hub.live_desk import LiveDesk
-from ostler.hub.status import every_group, wait_groups
 from ostler.hub.views import HubStatus
+from ostler.hub.waiting import every_group, wait_groups
 from ostler.scheduling.books import Books
 from tests.hub.house import House, house
 from tests.scheduling.live_rig import call_facts

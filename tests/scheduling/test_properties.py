@@ -5,6 +5,7 @@ of state without an event, no event outside the catalogue.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,8 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ostler.domain.errors import OstlerError
 from ostler.domain.fleet import ProbeStatus
-from ostler.domain.states import FINAL_STATES, LEASED_STATES, FailureClass, TaskState
+from ostler.domain.states import FINAL_STATES, LEASED_STATES, FailureClass, TaskState, WaitCode
 from ostler.domain.tasks import Complexity, Priority, TaskKind, TaskSpec
+from ostler.hub.idle import walked, weighed
+from ostler.hub.views import WaitGroup
+from ostler.hub.waiting import every_group, wait_groups
 from ostler.scheduling import signals as sig
 from tests.scheduling.rig import Rig, cloud, local
 
@@ -21,6 +25,17 @@ BATCHES: dict[str, tuple[int, dict[str, int]]] = {"r": (2, {"qwen": 1}), "s": (1
 """Batch -> tasks of it at once, in all and on one model."""
 SLOTS = {"gpu1": 1, "gpu2": 2, "anthropic": 2}
 FAILURES = st.sampled_from([None, None, None, *(kind for kind in FailureClass if kind is not FailureClass.TTL)])
+
+
+def alike(groups: Sequence[WaitGroup]) -> dict[tuple[str, str, str | None], tuple[int, int]]:
+    """Reason, detail and tier -> how many, and since when the first of them."""
+    return {
+        (group.wait.code.value, "" if group.wait.code is WaitCode.DEPS else group.wait.detail, group.tier): (
+            group.count,
+            group.wait.since_ms,
+        )
+        for group in groups
+    }
 
 
 class Fleet(RuleBasedStateMachine):
@@ -177,6 +192,21 @@ class Fleet(RuleBasedStateMachine):
         for name, row in self.rig.rows.items():
             if row.state is TaskState.QUEUED:
                 assert self.rig.scheduler.wait_of(name) is not None, name
+
+    @invariant()
+    def what_is_counted_of_waiting_work_is_what_a_walk_finds(self) -> None:
+        books = self.rig.scheduler.books
+        counted, found = every_group(books), wait_groups(books, books.tasks.values())
+        assert alike(counted) == alike(found)
+        assert all(books.tasks[group.example].state is TaskState.QUEUED for group in counted)
+
+    @invariant()
+    def what_keeps_work_from_running_is_weighed_as_a_walk_weighs_it(self) -> None:
+        books = self.rig.scheduler.books
+        counted, found = weighed(books), walked(books, books.tasks.values())
+        assert counted._replace(examples={}) == found._replace(examples={})
+        assert set(counted.examples) == set(found.examples)
+        assert all(weight > 0 for weight in counted.weights.values())
 
     @invariant()
     def no_endpoint_holds_more_than_its_slots(self) -> None:

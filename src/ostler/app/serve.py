@@ -5,10 +5,11 @@ leaves behind is in the store; a kill leaves it there too.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -109,9 +110,10 @@ async def run_hub(
     timing = clock()
     limits = DriverSettings(probe_timeout_ms=chosen.profile.policy.scheduler.probe_timeout_ms)
     drivers = DriverSet(os.environ, timing, limits)
-    parts = await HubParts.start(
-        chosen, store, drivers, timing, shared=company is not None, closed_because=door.closed_because
-    )
+    with _nothing_collected():
+        parts = await HubParts.start(
+            chosen, store, drivers, timing, shared=company is not None, closed_because=door.closed_because
+        )
     if company is not None:
         parts.hub.fellows = company.hubs
     guards = Guards.of(chosen.profile.hub, parts.hub.metrics.metering.refused)
@@ -133,7 +135,6 @@ async def run_hub(
         if chosen.watched:
             watching = asyncio.create_task(watch_profile(parts, chosen.profile, options.profile))
         _greet(chosen, parts, listener.url, folder, worker)
-        _quiet_collector()
         await _until_stopped(ended, parts, until(parts, folder) if until is not None else None)
     finally:
         (folder / HUB_FILE).unlink(missing_ok=True)
@@ -167,13 +168,20 @@ def _asked(stop: asyncio.Event) -> Callable[[], Awaitable[None]]:
     return asked
 
 
-def _quiet_collector() -> None:
-    """What stands after the start stays; of what comes and goes almost nothing is in circles, so it is looked at less
-    often than after each 700 new objects, which is several times for each call.
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Work is taken up: nothing becomes free meanwhile, and with each 700 new rows all that came before would be looked
+    at. What stands afterwards stays; of what comes and goes almost nothing is in circles, so it is looked at less often
+    than after each 700 new objects, which is several times for each call.
     """
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.set_threshold(*COLLECT_AFTER)
+        gc.enable()
 
 
 def _environment(options: UpOptions) -> dict[str, str]:

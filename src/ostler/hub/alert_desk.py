@@ -149,7 +149,7 @@ class AlertDesk:
         """
         async with self._one_at_a_time:
             now_ms, books = self._pump.clock.now_ms(), self._pump.scheduler.books
-            self._signs.keep(frozenset(books.tasks))
+            self._signs.keep(books.tasks)
             self._worker_seen = self._worker_seen or bool(len(books.workers))
             facts = facts_of(
                 books,

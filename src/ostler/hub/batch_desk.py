@@ -16,7 +16,8 @@ from ostler.domain.states import FINAL_STATES
 from ostler.domain.tasks import Task
 from ostler.hub.batch_views import BatchAnswer, BatchList, BatchRow, BatchWish
 from ostler.hub.pump import Pump
-from ostler.hub.status import wait_groups
+from ostler.hub.waiting import wait_groups
+from ostler.scheduling.open_tasks import OpenTasks
 from ostler.scheduling.signals import Cancel, Gather, Pause, Resume
 
 PAGE = 1000
@@ -36,7 +37,7 @@ class BatchDesk:
 
     async def make(self, name: str, wish: BatchWish) -> BatchRow:
         """Put tasks into a batch and start it, or change how many of it run at once. All or none."""
-        known = [task for task in self._open().values() if task.batch == name]
+        known = list(self._open().in_batch(name).values())
         if not wish.tasks and not known:
             remedy = "name its tasks; 'ostler add' makes some"
             raise InvalidInputError(f"batch {name} has no open tasks", where="tasks", remedy=remedy)
@@ -50,7 +51,7 @@ class BatchDesk:
         """All batches with open tasks, and those that were over lately."""
         newest = await self._store.tasks(TaskQuery(limit=NEWEST_LOOKED_AT))
         names = dict.fromkeys(task.batch for task in newest if task.batch is not None)
-        names |= dict.fromkeys(task.batch for task in self._open().values() if task.batch is not None)
+        names |= dict.fromkeys(self._open().batches())
         # All at once: one after the other, each would wait for a turn of a busy hub of its own.
         found = await asyncio.gather(*(self._tasks(name) for name in names))
         spent = await self._store.spent([_span(name) for name in names])
@@ -92,7 +93,7 @@ class BatchDesk:
                 await self._pump.post(signal(task))
         return await self._row(name, await self._tasks(name))
 
-    def _open(self) -> dict[str, Task]:
+    def _open(self) -> OpenTasks:
         return self._pump.scheduler.books.tasks
 
     async def _tasks(self, name: str) -> list[Task]:

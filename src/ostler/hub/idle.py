@@ -2,15 +2,20 @@
 
 What stands first holds: a store that fails; work that runs; a person who is waited for; then the wait reasons. Of tasks
 that wait for others only the roots count: a hundred tasks behind one that is paused wait for that one. Of several
-reasons the one that holds the most work, those behind it included, is named. O(open tasks + their needs).
+reasons the one that holds the most work, those behind it included, is named.
+
+Of all tasks it is read off what the scheduler has counted (`why_idle`); those of a batch are walked (`binding`). Both
+weigh alike. Cost: O(reasons + tasks that others stand behind + tasks that need a person), and O(tasks + their needs).
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from ostler.domain.states import LEASED_STATES, FailureClass, TaskState, Wait, WaitCode
 from ostler.domain.tasks import Task, TaskKind
 from ostler.hub.pulse_views import Idle
+from ostler.hub.waiting import every_waiting
 from ostler.scheduling.books import Books
 
 REMEDIES = {
@@ -39,23 +44,108 @@ WORDS = {
 }
 
 
+class Weighed(NamedTuple):
+    """What tasks wait for in the end, and how many wait for it: those that stand behind others count where these do."""
+
+    running: int
+    asking: int
+    """Tasks that need a person."""
+    behind: int
+    """How many wait behind these."""
+    asks: str
+    """The one of them that holds the most."""
+    weights: dict[WaitCode, int]
+    """Every other reason."""
+    examples: dict[WaitCode, str]
+    """A task that waits for it."""
+
+
+def why_idle(books: Books, failing: str = "") -> Idle:
+    """What keeps all that is open from running. `failing`: what the store says when it cannot write."""
+    return _told(books, weighed(books), failing, is_over=not books.tasks)
+
+
 def binding(books: Books, tasks: Iterable[Task], failing: str = "") -> Idle:
-    """What keeps these tasks from running. `failing`: what the store says when it cannot write."""
+    """The same of some of the tasks."""
     tasks = list(tasks)
+    return _told(books, walked(books, tasks), failing, is_over=not tasks)
+
+
+def _told(books: Books, found: Weighed, failing: str, *, is_over: bool) -> Idle:
     if failing:
         return Idle(code="store", sentence=f"the store cannot write: {failing}", remedy="see to the disk")
-    if not tasks:
+    if is_over:
         return Idle(code="none", sentence="nothing is open: all work has ended")
+    if found.weights:
+        return _reason(books, found)
+    if found.asking:
+        return _person(books, found)
+    return Idle(code="busy", sentence=f"{found.running} run, and nothing else could start")
+
+
+def weighed(books: Books) -> Weighed:
+    """Of all open tasks, by what is counted."""
+    tasks, behind = books.tasks, books.dependencies.behind
+    weights: Counter[WaitCode] = Counter()
+    examples: dict[WaitCode, str] = {}
+    for name, count, wait in _groups(books):
+        weights[wait.code] += count
+        known = examples.get(wait.code)
+        if known is None or tasks[name].seq < tasks[known].seq:
+            examples[wait.code] = name
+    held = 0
+    for name, size in behind.roots():
+        task = tasks.get(name)
+        if task is not None and task.state is TaskState.NEEDS_HUMAN:
+            held += size
+        elif task is not None and task.state not in LEASED_STATES:
+            weights[_wait_of(books, task).code] += size
+    asking = tasks.in_state(TaskState.NEEDS_HUMAN)
+    return Weighed(
+        running=sum(len(tasks.in_state(state)) for state in LEASED_STATES),
+        asking=len(asking),
+        behind=held,
+        asks=max(asking, key=lambda name: (behind.size(name), -asking[name].seq), default=""),
+        weights=weights,
+        examples=examples,
+    )
+
+
+def _groups(books: Books) -> Iterator[tuple[str, int, Wait]]:
+    """What waits for something else than other tasks."""
+    for name, count, wait, _ in every_waiting(books):
+        if wait.code is not WaitCode.DEPS:
+            yield name, count, wait
+    for state in (TaskState.RETRY_WAIT, TaskState.SCHEDULED):
+        there = books.tasks.in_state(state)
+        if there:
+            first = next(iter(there.values()))
+            yield first.id, len(there), _wait_of(books, first)
+
+
+def walked(books: Books, tasks: Iterable[Task]) -> Weighed:
+    """Of some tasks, by looking at each."""
+    tasks = list(tasks)
     roots = _roots(books, tasks)
-    running = sum(task.state in LEASED_STATES for task in tasks)
-    waiting = {name: weight for name, weight in roots.items() if books.tasks[name].state not in LEASED_STATES}
-    if not waiting:
-        return Idle(code="busy", sentence=f"{running} run, and nothing else could start")
-    held = _held_by_people(books, waiting)
-    rest = {name: weight for name, weight in waiting.items() if name not in held}
-    if held and not rest:
-        return _person(books, held, running)
-    return _reason(books, rest, running)
+    weights: Counter[WaitCode] = Counter()
+    examples: dict[WaitCode, str] = {}
+    asking: dict[str, int] = {}
+    for name in sorted(roots, key=lambda one: books.tasks[one].seq):
+        task = books.tasks[name]
+        if task.state is TaskState.NEEDS_HUMAN:
+            asking[name] = roots[name]
+        elif task.state not in LEASED_STATES:
+            code = _wait_of(books, task).code
+            weights[code] += roots[name]
+            examples.setdefault(code, name)
+    return Weighed(
+        running=sum(task.state in LEASED_STATES for task in tasks),
+        asking=len(asking),
+        behind=sum(asking.values()) - len(asking),
+        asks=max(asking, key=lambda name: (asking[name], -books.tasks[name].seq), default=""),
+        weights=weights,
+        examples=examples,
+    )
 
 
 def _roots(books: Books, tasks: list[Task]) -> Counter[str]:
@@ -76,39 +166,31 @@ def _roots(books: Books, tasks: list[Task]) -> Counter[str]:
     return Counter(roots[task.id] for task in tasks)
 
 
-def _held_by_people(books: Books, waiting: Counter[str] | dict[str, int]) -> dict[str, int]:
-    return {name: weight for name, weight in waiting.items() if books.tasks[name].state is TaskState.NEEDS_HUMAN}
-
-
-def _person(books: Books, held: dict[str, int], running: int) -> Idle:
-    name = max(held, key=lambda one: (held[one], -books.tasks[one].seq))
+def _person(books: Books, found: Weighed) -> Idle:
+    name = found.asks
     task = books.tasks[name]
     why = task.failure.message if task.failure is not None else "it needs a person"
-    behind = f", and {sum(held.values()) - len(held)} wait behind" if sum(held.values()) > len(held) else ""
-    others = f"{len(held)} tasks need" if len(held) > 1 else f"{name} needs"
-    first = f" (first {name}: {why})" if len(held) > 1 else f" ({why})"
-    sentence = f"{_running(running)}{others} a person{first}{behind}"
+    behind = f", and {found.behind} wait behind" if found.behind else ""
+    others = f"{found.asking} tasks need" if found.asking > 1 else f"{name} needs"
+    first = f" (first {name}: {why})" if found.asking > 1 else f" ({why})"
+    sentence = f"{_running(found.running)}{others} a person{first}{behind}"
     asks = task.failure is not None and task.failure.kind is FailureClass.QUESTION
     then = f"'ostler answer {name} TEXT'" if asks else f"'ostler why {name}', then 'ostler tasks retry {name}'"
     return Idle(code="needs_human", sentence=sentence, remedy=then)
 
 
-def _reason(books: Books, waiting: dict[str, int], running: int) -> Idle:
-    weights: Counter[WaitCode] = Counter()
-    example: dict[WaitCode, tuple[str, Wait]] = {}
-    for name in sorted(waiting, key=lambda one: books.tasks[one].seq):
-        wait = _wait_of(books, books.tasks[name])
-        weights[wait.code] += waiting[name]
-        example.setdefault(wait.code, (name, wait))
+def _reason(books: Books, found: Weighed) -> Idle:
+    weights = found.weights
     code = max(weights, key=lambda one: (one is not WaitCode.READY, weights[one], one.value))
-    name, wait = example[code]
+    task = books.tasks[found.examples[code]]
+    wait = _wait_of(books, task)
     number = "1 task waits" if weights[code] == 1 else f"{weights[code]} tasks wait"
     detail = f" ({wait.detail})" if wait.detail else ""
     return Idle(
         code=code.value,
-        sentence=f"{_running(running)}{number}: {WORDS[code]}{detail or _about(books, books.tasks[name], code)}",
+        sentence=f"{_running(found.running)}{number}: {WORDS[code]}{detail or _about(books, task, code)}",
         # A detail that names a verb says already what to do.
-        remedy="" if "'ostler " in detail else REMEDIES.get(code, "").replace("ID", name),
+        remedy="" if "'ostler " in detail else REMEDIES.get(code, "").replace("ID", task.id),
         next_check_ms=wait.next_check_ms,
     )
 

@@ -3,6 +3,8 @@
 Kept in memory only, one row for each task that runs; what an attempt writes is never kept here.
 """
 
+from collections.abc import Container
+
 import msgspec
 
 from ostler.domain.work import Finished, Progress, Report
@@ -38,7 +40,7 @@ class LifeSigns:
         sign = self._signs.get(task_id)
         return sign if sign is not None and sign.generation == generation else None
 
-    def keep(self, task_ids: frozenset[str]) -> None:
+    def keep(self, task_ids: Container[str]) -> None:
         """Forget all others: they were taken back, and nobody will say that they ended."""
         for gone in [task_id for task_id in self._signs if task_id not in task_ids]:
             del self._signs[gone]

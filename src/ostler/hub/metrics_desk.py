@@ -1,4 +1,4 @@
-"""The answer to a scrape: what was counted, and what the books say at this moment. O(open tasks + fleet) a scrape."""
+"""The answer to a scrape: what was counted, and what the books say at this moment. O(wait reasons + fleet) a scrape."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from ostler.hub.alert_desk import AlertDesk
 from ostler.hub.loop_views import LoopList
 from ostler.hub.pump import Pump
 from ostler.hub.service_info import HubInfo
-from ostler.hub.status import every_group
+from ostler.hub.waiting import every_group
 from ostler.routing.availability import available_tiers
 from ostler.scheduling.books import Books
 from ostler.scheduling.host_views import HostView, host_views

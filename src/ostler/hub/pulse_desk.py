@@ -2,6 +2,8 @@
 
 A step is what the hub does by itself all the time (look at the workers, judge what ended, give out what can run, let go
 of what is over), done now. It is safe to ask for at any time and as often as one likes.
+
+Cost of a look: what runs, what needs a person and the reasons that work waits for; of a batch, its open tasks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,11 +13,12 @@ from ostler.domain.event import Event
 from ostler.domain.ports import Store, TaskQuery
 from ostler.domain.states import FINAL_STATES, LEASED_STATES, TaskState
 from ostler.domain.tasks import Task
-from ostler.hub.idle import binding
+from ostler.hub.idle import binding, why_idle
 from ostler.hub.pulse_views import Idle, PulsePerson, PulseReport, PulseRun, PulseWorker
 from ostler.hub.pump import Pump
-from ostler.hub.status import wait_groups
+from ostler.hub.waiting import every_group, wait_groups
 from ostler.scheduling.books import Books
+from ostler.scheduling.open_tasks import OpenTasks
 from ostler.scheduling.signals import Wake
 
 EVENTS_READ = 5_000
@@ -31,7 +34,7 @@ class PulseDesk:
 
     async def why_idle(self, batch: str | None = None) -> Idle:
         """The binding constraint in one sentence."""
-        return binding(self._books, await self._tasks(batch), self._pump.committer.failing)
+        return self._idle(await self._tasks(batch))
 
     async def look(self, batch: str | None = None) -> PulseReport:
         """What runs, waits, is stuck. Changes nothing."""
@@ -57,24 +60,32 @@ class PulseDesk:
     def _books(self) -> Books:
         return self._pump.scheduler.books
 
-    async def _tasks(self, batch: str | None) -> list[Task]:
-        tasks = [task for task in self._books.tasks.values() if batch is None or task.batch == batch]
-        if tasks or batch is None or await self._store.tasks(TaskQuery(batch=batch, limit=1)):
-            return tasks
-        raise NotFoundError(f"there is no batch {batch}", remedy="'ostler batch --list' shows what there is")
+    async def _tasks(self, batch: str | None) -> OpenTasks | None:
+        """The open tasks of a batch; `None` = all there are. Raises `NotFoundError`."""
+        if batch is None:
+            return None
+        found = OpenTasks(self._books.tasks.in_batch(batch).values())
+        if not found and not await self._store.tasks(TaskQuery(batch=batch, limit=1)):
+            raise NotFoundError(f"there is no batch {batch}", remedy="'ostler batch --list' shows what there is")
+        return found
 
-    def _report(self, batch: str | None, tasks: list[Task], events: Sequence[Event]) -> PulseReport:
+    def _idle(self, some: OpenTasks | None) -> Idle:
+        books, failing = self._books, self._pump.committer.failing
+        return why_idle(books, failing) if some is None else binding(books, some.values(), failing)
+
+    def _report(self, batch: str | None, some: OpenTasks | None, events: Sequence[Event]) -> PulseReport:
         books = self._books
+        tasks = books.tasks if some is None else some
         return PulseReport(
             now_ms=self._pump.clock.now_ms(),
             batch=batch,
-            idle=binding(books, tasks, self._pump.committer.failing),
-            running=tuple(self._run(task) for task in tasks if task.state in LEASED_STATES),
-            waiting=wait_groups(books, tasks),
-            needs_person=tuple(_person(task) for task in tasks if task.state is TaskState.NEEDS_HUMAN),
+            idle=self._idle(some),
+            running=tuple(self._run(task) for task in _in_order(tasks.in_any(LEASED_STATES))),
+            waiting=every_group(books) if some is None else wait_groups(books, some.values()),
+            needs_person=tuple(_person(task) for task in _in_order(tasks.in_state(TaskState.NEEDS_HUMAN).values())),
             workers=self._workers(),
-            retrying=sum(task.state is TaskState.RETRY_WAIT for task in tasks),
-            later=sum(task.state is TaskState.SCHEDULED for task in tasks),
+            retrying=len(tasks.in_state(TaskState.RETRY_WAIT)),
+            later=len(tasks.in_state(TaskState.SCHEDULED)),
             is_over=not tasks,
             started=_about(events, frozenset({"task.assigned"})),
             taken_back=_about(events, frozenset({"task.reclaimed"})),
@@ -117,6 +128,11 @@ class PulseDesk:
             )
             for state in states
         )
+
+
+def _in_order(tasks: Iterable[Task]) -> list[Task]:
+    """As they came."""
+    return sorted(tasks, key=lambda task: task.seq)
 
 
 def _person(task: Task) -> PulsePerson:

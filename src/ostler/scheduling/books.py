@@ -22,6 +22,7 @@ from ostler.domain.policy import Policy
 from ostler.domain.states import FINAL_STATES, TaskState, Wait, may_move
 from ostler.domain.tasks import Attempt, Task
 from ostler.scheduling.answers import AnswerLengths
+from ostler.scheduling.aside import Aside
 from ostler.scheduling.batches import Batches
 from ostler.scheduling.calls import Calls
 from ostler.scheduling.dependencies import Dependencies
@@ -57,13 +58,13 @@ class Books:
         self.policy = policy
         self.clock = clock
         """For the stopwatch only; instants come with each signal."""
-        self.tasks = OpenTasks()
+        self.tasks, self.queue = OpenTasks(), WaitingQueue()
         """Every task that is not final."""
         self.attempts: dict[str, Attempt] = {}
         """The newest attempt of each leased task."""
         self.calls = Calls()
         self.verdicts = Verdicts()
-        self.queue = WaitingQueue()
+        self.aside = Aside(self.tasks, self.queue)
         self.dependencies = Dependencies()
         self.workers = Workers()
         self.endpoints = Endpoints(policy.scheduler)

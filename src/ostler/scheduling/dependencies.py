@@ -2,11 +2,14 @@
 
 A need is met when the needed task succeeded, or when it is optional and ended in any way. A need that can no longer be
 met ends the tasks behind it too (cancelled, with the reason), rather than leaving them to wait for ever.
+
+Cost: O(needs) for a task that comes or goes, O(tasks that need it) for one that is met, and what `behind` takes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from ostler.domain.errors import CycleError
+from ostler.scheduling.behind import Behind
 
 
 def find_cycle(needs: Mapping[str, Sequence[str]]) -> tuple[str, ...] | None:
@@ -55,6 +58,10 @@ class Dependencies:
         self._missing: dict[str, set[str]] = {}
         self._dependents: dict[str, dict[str, None]] = {}
         # inner dicts are ordered sets: arrival order matters, and a task leaves in O(1)
+        self._order: dict[str, list[str]] = {}
+        """Needs of a task, the first by name last; those that are met go when they come to be the last."""
+        self.behind = Behind()
+        """Each task that waits for others stands behind the first of them by name."""
 
     def add(self, task_id: str, open_needs: Iterable[str]) -> None:
         """Record what a task still waits for."""
@@ -62,8 +69,10 @@ class Dependencies:
         if not missing:
             return
         self._missing[task_id] = missing
+        order = self._order[task_id] = sorted(missing, reverse=True)
         for needed in missing:
             self._dependents.setdefault(needed, {})[task_id] = None
+        self.behind.stand(task_id, order[-1])
 
     def missing(self, task_id: str) -> frozenset[str]:
         """What a task still waits for."""
@@ -77,6 +86,8 @@ class Dependencies:
                 dependents.pop(task_id, None)
                 if not dependents:
                     del self._dependents[needed]
+        self._order.pop(task_id, None)
+        self.behind.stand(task_id, None)
 
     def met(self, task_id: str) -> list[str]:
         """A task met its dependents' need; returns those that now wait for nothing, in order of their arrival."""
@@ -84,8 +95,12 @@ class Dependencies:
         for dependent in self._dependents.pop(task_id, ()):
             missing = self._missing[dependent]
             missing.discard(task_id)
+            order = self._order[dependent]
+            while order and order[-1] not in missing:
+                order.pop()
+            self.behind.stand(dependent, order[-1] if order else None)
             if not missing:
-                del self._missing[dependent]
+                del self._missing[dependent], self._order[dependent]
                 freed.append(dependent)
         return freed
 

@@ -21,7 +21,7 @@ def gather(turn: Turn, batch: str, task_ids: Sequence[str], limit: int | None) -
     books = turn.books
     named = [_fit(books, task_id, batch) for task_id in dict.fromkeys(task_ids)]
     known = {task.id for task in named}
-    rest = [task for task in books.tasks.values() if task.batch == batch and task.id not in known]
+    rest = [task for task in books.tasks.in_batch(batch).values() if task.id not in known]
     changed = [*named, *(task for task in rest if task.facts.batch_limit != limit)]
     for task in changed:
         _put(turn, task, batch, limit, free=task.id in known)

@@ -130,7 +130,7 @@ def _waits_for_part(live: Live, verdict: Hold) -> bool:
 def _enqueue(turn: Turn, live: Live, key: Hashable) -> None:
     books, call = turn.books, live.call
     books.calls.waiting[live.name] = live
-    books.queue.push(live.name, key, int(call.priority), live.place)
+    books.queue.push(live.name, key, int(call.priority), live.place, is_shown=False)
     books.timers.set(TimerKind.CALL, call.id, call.deadline_ms)
 
 
@@ -280,7 +280,8 @@ def policy_changed(turn: Turn) -> None:
     books = turn.books
     for live in list(books.calls.waiting.values()):
         books.queue.remove(live.name)
-        books.queue.push(live.name, class_key(books, live), int(live.call.priority), live.place)
+        key = class_key(books, live)
+        books.queue.push(live.name, key, int(live.call.priority), live.place, is_shown=False)
 
 
 def standing(books: Books, call_id: str) -> Standing | None:

@@ -15,7 +15,7 @@ Cost: push and pop O(log n) of the class; opening, O(classes blocked on the name
 """
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -23,6 +23,7 @@ from ostler.domain.decision import Hold
 from ostler.domain.states import Wait
 from ostler.domain.tasks import TaskKind
 from ostler.scheduling.lines import ClassKey, Head, Line, Lines, kin_of
+from ostler.scheduling.tally import Tally, Waiting
 
 WORKERS = "\0workers"
 """Pseudo-resource: classes blocked on it wait for another worker to join, not for an endpoint."""
@@ -55,10 +56,12 @@ class PendingFallback(msgspec.Struct, frozen=True, kw_only=True):
 class TaskClass:
     """One class of waiting tasks."""
 
-    __slots__ = ("heap", "hold", "key", "parked", "passed", "size", "waited")
+    __slots__ = ("heap", "hold", "is_shown", "key", "parked", "passed", "size", "waited")
 
-    def __init__(self, key: ClassKey) -> None:
+    def __init__(self, key: ClassKey, *, is_shown: bool = True) -> None:
         self.key = key
+        self.is_shown = is_shown
+        """Whether it is counted among what waits: tasks are, live calls are elsewhere."""
         self.heap: list[Head] = []
         self.size = 0
         """Queued tasks of the class, parked ones included; stale heap entries are not counted."""
@@ -78,6 +81,12 @@ class WaitingQueue:
     def __init__(self) -> None:
         self.classes: dict[ClassKey, TaskClass] = {}
         self.pending_fallbacks: dict[str, PendingFallback] = {}
+        self._unheld: dict[ClassKey, None] = {}
+        """Classes without a hold: to be looked at, or with none but parked tasks."""
+        self._held, self._parked = Tally(), Tally()
+        """What is shown: classes by their hold, for their tasks that are not parked; and parked tasks."""
+        self.watcher: Callable[[str], None] = lambda _: None
+        """Told of each task that came, or left."""
         self._class_of: dict[str, ClassKey] = {}
         self._heads: dict[str, Head] = {}
         """The place of each waiting task: an entry of a heap that says another one is stale."""
@@ -99,18 +108,23 @@ class WaitingQueue:
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._class_of
 
-    def push(self, task_id: str, key: ClassKey, priority: int, seq: int) -> None:
-        """Put a task into its class and open the class if the task becomes its head or the class was not held."""
+    def push(self, task_id: str, key: ClassKey, priority: int, seq: int, *, is_shown: bool = True) -> None:
+        """Put a task into its class and open the class if the task becomes its head or the class was not held.
+        `is_shown`: as of its class.
+        """
         task_class = self.classes.get(key)
         if task_class is None:
-            task_class = self.classes[key] = TaskClass(key)
+            task_class = self.classes[key] = TaskClass(key, is_shown=is_shown)
+            self._unheld[key] = None
         self._class_of[task_id] = key
         task_class.size += 1
+        self._held.change(key, 1)
         head = self._heads[task_id] = (priority, seq, task_id)
         heapq.heappush(task_class.heap, head)
         # Behind the head of a held class nothing can have changed; a new head may have another fallback instant.
         if task_class.hold is None or task_class.heap[0] == head:
             self.open(key)
+        self.watcher(task_id)
 
     def remove(self, task_id: str) -> None:
         """Take a task out, wherever it is; one that is not here is no error."""
@@ -120,14 +134,18 @@ class WaitingQueue:
         del self._heads[task_id]
         self.pending_fallbacks.pop(task_id, None)
         task_class = self.classes[key]
-        task_class.parked.pop(task_id, None)
+        if task_class.parked.pop(task_id, None) is None:
+            self._held.change(key, -1)
+        else:
+            self._parked.drop(task_id)
         task_class.size -= 1
         if task_class.size == 0:
             self._release(task_class)
             self._open.discard(key)
-            del self.classes[key]
+            del self.classes[key], self._unheld[key]
         elif task_class.hold is not None and task_class.heap and task_class.heap[0][2] == task_id:
             self.open(key)
+        self.watcher(task_id)
 
     def head(self, key: ClassKey) -> Head | None:
         """The next task of a class that is not parked."""
@@ -152,7 +170,11 @@ class WaitingQueue:
     def park(self, pending: PendingFallback, key: ClassKey) -> None:
         """Set a task aside until its fallback instant. It stays queued."""
         self.pending_fallbacks[pending.task_id] = pending
-        self.classes[key].parked[pending.task_id] = pending
+        task_class = self.classes[key]
+        task_class.parked[pending.task_id] = pending
+        self._held.change(key, -1)
+        if task_class.is_shown:
+            self._parked.put(pending.task_id, 1, pending.wait, pending.original_tier)
 
     def unpark(self, task_id: str) -> PendingFallback | None:
         """Put a parked task back into the order of its class and open the class; `None` if it is not parked."""
@@ -167,6 +189,8 @@ class WaitingQueue:
     def _unpark(self, task_class: TaskClass, pending: PendingFallback) -> None:
         del self.pending_fallbacks[pending.task_id]
         del task_class.parked[pending.task_id]
+        self._parked.drop(pending.task_id)
+        self._held.change(task_class.key, 1)
         heapq.heappush(task_class.heap, pending.head)
 
     def watch(self, key: ClassKey, names: tuple[str, ...]) -> None:
@@ -181,6 +205,10 @@ class WaitingQueue:
         task_class = self.classes[key]
         self._release(task_class)
         task_class.hold, task_class.waited = hold, None
+        self._unheld.pop(key, None)
+        if task_class.is_shown:
+            number = task_class.size - len(task_class.parked)
+            self._held.put(key, number, hold.wait, hold.decision.effective_tier)
         if hold.wishes:
             self.wishing[key] = None
             self.wishes_changed = True
@@ -294,8 +322,22 @@ class WaitingQueue:
         task_class = self.class_of(task_id)
         return task_class.hold.wait if task_class is not None and task_class.hold is not None else None
 
+    def groups(self) -> Iterator[Waiting]:
+        """What held classes of tasks wait for; the waiters are classes. O(groups)."""
+        return self._held.groups()
+
+    def parked_groups(self) -> Iterator[Waiting]:
+        """What parked tasks wait for; the waiters are tasks. O(groups)."""
+        return self._parked.groups()
+
+    def unheld(self) -> Iterator[TaskClass]:
+        """Classes of tasks that nothing is known of yet, or whose tasks are all parked."""
+        return (one for key in self._unheld if (one := self.classes[key]).is_shown)
+
     def _release(self, task_class: TaskClass) -> None:
         task_class.hold = None
+        self._held.drop(task_class.key)
+        self._unheld[task_class.key] = None
         if task_class.key in self.wishing:
             del self.wishing[task_class.key]
             self.wishes_changed = True
