@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+import structlog
 
 from ostler.app.http import Door
 from ostler.app.turns import MARGIN, Lease, _checked, _reached_at
@@ -117,6 +118,20 @@ async def test_a_database_that_does_not_answer_ends_the_trust_in_time() -> None:
 
     assert held.closed_because()
     assert 0.1 < time.monotonic() - began < 2
+
+
+async def test_a_lease_that_cannot_be_renewed_is_told_of_once() -> None:
+    """It is tried ten times a second, and told again when the reason is another; and that it is over, too."""
+    away, busy = StoreError("away"), StoreError("too many connections")
+    with structlog.testing.capture_logs() as told:
+        held = lease(FakeSeat(away, away, away, busy, True, False), time.monotonic() + 60)
+        await asyncio.wait_for(held.hold(), 5)
+
+    assert [(line["log_level"], line.get("error")) for line in told] == [
+        ("warning", "away"),
+        ("warning", "too many connections"),
+        ("info", None),
+    ]
 
 
 async def test_a_database_that_comes_back_in_time_changes_nothing() -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from ostler.client.http1 import Site
 from ostler.client.hub_client import HubClient
-from ostler.client.transport import Transport
+from ostler.client.transport import NoHubError, Transport, UnavailableError
 from ostler.domain.errors import (
     ConflictError,
+    ExitCode,
     InvalidInputError,
     NotAllowedError,
     NotFoundError,
@@ -91,6 +92,7 @@ STATUSES: list[tuple[str, type[OstlerError]]] = [
     ("413 Content Too Large", InvalidInputError),
     ("500 Internal Server Error", OstlerError),
     ("502 Bad Gateway", UnreachableError),
+    ("503 Service Unavailable", UnavailableError),
 ]
 
 
@@ -104,6 +106,23 @@ def test_an_error_of_the_hub_becomes_the_same_error_here(status: str, kind: type
     error = caught.value
     assert type(error) is kind
     assert (error.code, error.what, error.where, error.remedy) == ("some_code", "m", "w", "r")
+
+
+def test_a_hub_that_stands_by_says_why_nobody_leads() -> None:
+    """It answers, so the message does not say that no hub does; the exit code is that of a hub that is not there."""
+    error = {"code": "no_leader", "message": "this hub does not reach its database", "remedy": "see to it"}
+    body = json.dumps({"error": error}).encode()
+    with scripted(answers(body, "503 Service Unavailable")) as server, pytest.raises(NoHubError) as caught:
+        Transport(server.url).ask("GET", "/x")
+
+    assert str(caught.value) == f"{server.url}: this hub does not reach its database (see to it)"
+    assert caught.value.exit_code == ExitCode.UNREACHABLE
+
+
+def test_a_hub_whose_database_is_away_has_failed_and_is_not_absent() -> None:
+    """Who waits takes it for one that is away for a while; whoever asked once hears that it failed."""
+    assert issubclass(UnavailableError, UnreachableError)
+    assert (UnavailableError.exit_code, UnreachableError.exit_code) == (ExitCode.FAILED, ExitCode.UNREACHABLE)
 
 
 def test_an_error_page_of_something_else_is_no_hub() -> None:

@@ -98,7 +98,7 @@ ASKING: list[tuple[tuple[str, ...], tuple[Any, ...], type, list[str]]] = [
         ("hubs",),
         ("hubs",),
         HubList,
-        ["lab    box:7433", "leads", "1234", "1 min 30 s", "stands by", "2 s ago", "night  mill:7433"],
+        ["lab    box:7433", "leads", "1234", "1 min 30 s", "stands by", "2 s ago", "night  mill:7433", "silent"],
     ),
     (("workers", "list"), ("workers",), WorkerList, ["box-worker", "chat 1/4, command 0/2", "25 %", "t-one"]),
     (("config", "show", "--running"), ("settings",), SettingList, ["routing.fallback_wait_ms", "ostler.yaml:4"]),

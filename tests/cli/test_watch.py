@@ -12,7 +12,7 @@ from ostler.cli import watch
 from ostler.cli.progress import ROWS_MAX, LiveProgress, PlainProgress, live_table, progress, shown
 from ostler.cli.watch import Bell, Picture, is_over, pictures
 from ostler.client.hub_client import HubClient
-from ostler.client.transport import Transport
+from ostler.client.transport import NoHubError, Transport, UnavailableError
 from ostler.domain.errors import ExitCode, NotFoundError, UnreachableError
 from ostler.domain.event import Event
 from ostler.domain.states import FINAL_STATES, TaskState, Wait, WaitCode
@@ -89,6 +89,14 @@ def test_long_silence_asks_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_hub_that_is_gone_leaves_the_last_picture_marked() -> None:
     """What is shown is said to be old, and it goes on when the hub is back."""
     found, _ = watched([RUNNING, UnreachableError("gone"), DONE], True, True)
+
+    assert states(found) == [(TaskState.RUNNING, False), (TaskState.RUNNING, True), (TaskState.SUCCEEDED, False)]
+
+
+@pytest.mark.parametrize("error", [NoHubError("nobody leads"), UnavailableError("the database is away")])
+def test_a_hub_that_cannot_tell_for_a_while_is_waited_for(error: UnreachableError) -> None:
+    """One that lost the lead or its database answers, and what was handed in goes on all the same."""
+    found, _ = watched([RUNNING, error, DONE], True, True)
 
     assert states(found) == [(TaskState.RUNNING, False), (TaskState.RUNNING, True), (TaskState.SUCCEEDED, False)]
 

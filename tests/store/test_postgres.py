@@ -48,9 +48,10 @@ async def test_who_opens_a_pool_is_the_only_one_who_writes(opened: PostgresStore
     later = await PostgresStore.open(postgres_url)
     await later.apply([make_submit("t2", first_seq=2)])
 
-    with pytest.raises(FencedError, match="another hub has taken over"):
+    with pytest.raises(FencedError, match="another hub has taken over") as refused:
         await opened.apply([make_submit("t3", first_seq=3)])
 
+    assert refused.value.code == "no_leader"  # whoever asked is to ask again
     assert await opened.states(["t1", "t2", "t3"]) == {"t1": TaskState.QUEUED, "t2": TaskState.QUEUED}
     await later.apply([make_submit("t3", first_seq=3)])
     await later.close()

@@ -32,5 +32,8 @@ HUBS = HubList(
             up_ms=5_000,
         ),
         HubRow(name="weir:7433", url="http://weir:7433", version="0.1.0", started_ms=NOW_MS, pool="night"),
+        HubRow(
+            name="yew:7433", url="http://yew:7433", version="0.1.0", started_ms=NOW_MS, seen_ago_ms=90_000, pool="night"
+        ),
     ),
 )

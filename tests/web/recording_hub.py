@@ -133,6 +133,7 @@ class RecordingHub:
         self.stop_following = False
         self.calls: list[tuple[Any, ...]] = []
         self.raises: Exception | None = None
+        self.follow_fails: OstlerError | None = None
         self.tasks_by_id: dict[str, Task] = {}
         self.on_submit: Callable[[TaskSpec], Task] = lambda spec: samples.task(spec.id, batch=spec.batch)
         self.log: list[Event] = list(samples.EVENTS)
@@ -243,6 +244,8 @@ class RecordingHub:
                 for event in [event for event in self.log if event.seq > sent]:
                     yield event
                     sent = event.seq
+                if self.follow_fails is not None:
+                    raise self.follow_fails
                 await asyncio.sleep(0.005)
         finally:
             self.followers -= 1

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ostler.domain.errors import OstlerError
 from ostler.domain.event import Event
 from ostler.web.serve import ServeSettings
 from ostler.web.stream import event_text
@@ -72,6 +73,20 @@ def test_the_stream_ends_with_the_hub(served: ServedHub) -> None:
         served.hub.stop_following = True
 
         assert answer.read() == b""
+
+
+def test_a_stream_whose_hub_fails_ends_without_a_word_in_the_log(
+    served: ServedHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was sent stays; the end is no mistake of ours, and whoever connects again hears why."""
+    with listening(served, "/hub/events/stream?after=0") as answer:
+        blocks(answer, 3)
+        served.hub.follow_fails = OstlerError("the database is away")
+
+        assert answer.read() == b""
+
+    eventually(lambda: served.hub.followers == 0, "the hub is followed no more")
+    assert caplog.records == []
 
 
 def test_events_hold_no_raw_line_break() -> None:

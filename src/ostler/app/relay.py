@@ -21,6 +21,8 @@ SILENT_S = 6
 _KEEPALIVE = {"TCP_KEEPIDLE": SILENT_S - 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": SILENT_S * 1000}
 NO_LEADER = "no hub leads this pool at the moment"
 NOT_REACHED = "the hub that leads this pool is not reached from here"
+SOON = "try again in a few seconds; 'ostler hubs' shows who is up"
+ONCE_BACK = "see that the database runs; this hub goes on by itself once it answers"
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -67,7 +69,11 @@ class Relay:
             leader = await self._reached()
             if leader is None:
                 await client[0].read(PIECE_BYTES)
-                await _refuse(client[1], self._no_way() or (NO_LEADER if self._leader() is None else NOT_REACHED))
+                blind = self._no_way()
+                if blind:
+                    await _refuse(client[1], blind, ONCE_BACK)
+                else:
+                    await _refuse(client[1], NO_LEADER if self._leader() is None else NOT_REACHED)
                 return
             passage = _Passage(client, leader)
             task = asyncio.current_task()
@@ -163,9 +169,8 @@ def _watch(writer: asyncio.StreamWriter) -> None:
             line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-async def _refuse(writer: asyncio.StreamWriter, message: str) -> None:
+async def _refuse(writer: asyncio.StreamWriter, message: str, remedy: str = SOON) -> None:
     """One answer that any client understands, after its request has begun to come."""
-    remedy = "try again in a few seconds; 'ostler hubs' shows who is up"
     error = {"code": "no_leader", "type": "NO_LEADER", "message": message, "remedy": remedy}
     if writer.is_closing():
         return

@@ -82,7 +82,7 @@ class Lease:
         """Renew until it is lost; returns then. Beyond its end it is asked for once more: after a pause of the whole
         machine nobody else may have taken it.
         """
-        pause_s = self._lease_ms / 3000
+        pause_s, told = self._lease_ms / 3000, ""
         while True:
             await asyncio.sleep(max(0.0, min(pause_s, self._until_s - time.monotonic())))
             asked_s = time.monotonic()
@@ -91,7 +91,9 @@ class Lease:
                     still_mine = await self._seat.renew(self.epoch, self._lease_ms)
             except (StoreError, TimeoutError) as error:
                 said = str(error) or "no answer"
-                structlog.get_logger("ostler.hub").warning("the lease could not be renewed", error=said)
+                if said != told:  # it is tried ten times a second
+                    structlog.get_logger("ostler.hub").warning("the lease cannot be renewed", error=said)
+                told = said
                 if self.closed_because():
                     return
                 pause_s = min(pause_s, AGAIN_S)
@@ -99,7 +101,9 @@ class Lease:
             if not still_mine:
                 self._until_s = 0.0  # another hub leads: what is still in hand here is answered no more
                 return
-            pause_s = self._lease_ms / 3000
+            if told:
+                structlog.get_logger("ostler.hub").info("the lease is renewed again")
+            pause_s, told = self._lease_ms / 3000, ""
             self._trust_from(asked_s)
 
 
@@ -115,7 +119,13 @@ class _Turns:
         settings = chosen.profile.hub
         url = _checked(settings.advertise) or _reached_at(settings, door)
         name = settings.name or urlsplit(url).netloc
-        self._row = HubRow(name=name, url=url, version=__version__, started_ms=SystemTiming().now_ms())
+        self._row = HubRow(
+            name=name,
+            url=url,
+            version=__version__,
+            started_ms=SystemTiming().now_ms(),
+            silent_after_ms=settings.lease_ms * 5 // 3,  # five times the pause of `_announce`
+        )
         self._holder: Holder | None = None
         self._blind = ""
         """Why the database does not tell who leads; empty while it does."""

@@ -37,7 +37,7 @@ def _row(row: "HubRow") -> tuple[str, ...]:
 
     return (
         row.name,
-        "leads" if row.leads else "stands by",
+        row.role,
         row.url or words.NONE,
         _count(row.open_tasks) if row.leads else "",
         _count(row.running) if row.leads else "",

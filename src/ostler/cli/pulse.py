@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ostler.cli.flags import address_options, connect, example, hub_options, json_option, profile_option
-from ostler.domain.errors import ExitCode, UnreachableError
+from ostler.domain.errors import ExitCode
 
 if TYPE_CHECKING:
     from ostler.client.hub_client import HubClient
@@ -56,10 +56,12 @@ def pulse(
     With a hub that answers, it takes the step. Without one this command is the engine itself, for as long as there is
     something to do, and is safe to start again meanwhile (see `ostler cron`).
     """
+    from ostler.client.transport import NoHubError
+
     client: HubClient = connect(hub, token_file)
     try:
         report = client.pulse(batch)
-    except UnreachableError:
+    except NoHubError:
         if hub is not None:
             raise
         return _be_the_engine(batch, longest, profile, data_dir, as_json=as_json)

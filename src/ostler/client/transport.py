@@ -14,6 +14,7 @@ import msgspec
 from ostler.client.http1 import Answer, Site, exchange, request_text
 from ostler.domain.errors import (
     ConflictError,
+    ExitCode,
     InvalidInputError,
     LimitReachedError,
     NotAllowedError,
@@ -29,6 +30,18 @@ NO_LEADER = "no_leader"
 """What a hub of several answers that can reach none which leads."""
 _BAD_REQUEST = 400
 _SERVER_ERROR = 500
+
+
+class NoHubError(UnreachableError):
+    """No hub at the address, as opposed to a hub that answers that something else is unreachable."""
+
+
+class UnavailableError(UnreachableError):
+    """A hub answers that it cannot do it now, such as one whose database is away. Who waits for something waits on."""
+
+    exit_code = ExitCode.FAILED
+
+
 _BY_STATUS: Mapping[int, type[OstlerError]] = {
     401: NotAllowedError,
     403: NotAllowedError,
@@ -36,11 +49,8 @@ _BY_STATUS: Mapping[int, type[OstlerError]] = {
     409: ConflictError,
     429: LimitReachedError,
     502: UnreachableError,
+    503: UnavailableError,
 }
-
-
-class NoHubError(UnreachableError):
-    """No hub at the address, as opposed to a hub that answers that something else is unreachable."""
 
 
 class Transport:
@@ -121,7 +131,7 @@ class Transport:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self.not_a_hub(f"it answered with status {status}")
         if body.code == NO_LEADER:
-            return NoHubError(f"no hub answers at {self.url}: {body.message}", where=body.where, remedy=body.remedy)
+            return NoHubError(body.message, where=body.where or self.url, remedy=body.remedy)
         kind = _BY_STATUS.get(status, InvalidInputError if status < _SERVER_ERROR else OstlerError)
         error = kind(body.message, where=body.where, remedy=body.remedy)
         error.code = body.code

@@ -17,10 +17,23 @@ class HubRow(msgspec.Struct, frozen=True, kw_only=True):
     """Since it was started, when it last said that it is there."""
     seen_ago_ms: int = 0
     """Since it last said that it is there."""
+    silent_after_ms: int = 10_000
+    """When it has not said so for as long, something is wrong: it says so much more often."""
     open_tasks: int | None = None
     """Of one that leads, when it last said that it is there: tasks that are not final, those that run among them."""
     running: int | None = None
     """Of one that leads: tasks and live calls that run."""
+
+    @property
+    def role(self) -> str:
+        """In words. One that stopped in good order is not listed, so one that is silent died, or is cut off.
+
+        >>> HubRow(name="den", url="", version="1", started_ms=0, seen_ago_ms=10_000).role
+        'silent'
+        """
+        if self.leads:
+            return "leads"
+        return "silent" if self.seen_ago_ms >= self.silent_after_ms else "stands by"
 
 
 class HubList(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ class FencedError(StoreError):
     """Another hub has taken over the pool: this one may write no more, and need not try again."""
 
     for_good = True
+    code = "no_leader"  # as whoever asks anew would be told
 
     def __init__(self, where: str, what: str = "another hub has taken over") -> None:
         super().__init__(what, where=where, remedy="this one goes on as a stand-by")

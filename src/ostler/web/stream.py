@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.types import Receive, Send
 
+from ostler.domain.errors import OstlerError
 from ostler.domain.event import Event
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ async def send_blocks(send: Send, blocks: AsyncIterator[bytes], heartbeat_s: flo
             if not upcoming.done():
                 await _send_text(send, b": still here\n\n")
                 continue
-            block = upcoming.result()
+            block = _told(upcoming)
             if block is None:
                 break
             await _send_text(send, block)
@@ -99,6 +100,16 @@ async def _send_text(send: Send, text: bytes) -> None:
 
 async def _next(blocks: AsyncIterator[bytes]) -> bytes | None:
     return await anext(blocks, None)
+
+
+def _told(upcoming: asyncio.Future[bytes | None]) -> bytes | None:
+    """What comes next. Nothing, when the hub cannot tell any more, as where its database is away: the stream ends, and
+    a client that connects again hears why.
+    """
+    try:
+        return upcoming.result()
+    except OstlerError:
+        return None
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -237,6 +237,7 @@ def test_the_fleet_shows_the_hubs_of_every_pool(browser: Browser) -> None:
     assert "night mill:7433 leads 0.0.9" in got.words
     assert 'href="http://mill:7433/"' in got.text
     assert "weir:7433 stands by" in got.words
+    assert "yew:7433 silent" in got.words
 
 
 def test_money_shows_unknown_prices_apart(browser: Browser) -> None:
