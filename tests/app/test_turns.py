@@ -3,13 +3,15 @@
 import asyncio
 import time
 
+import msgspec
 import pytest
 import structlog
 
 from ostler.app.http import Door
-from ostler.app.turns import MARGIN, Lease, _checked, _reached_at
+from ostler.app.turns import MARGIN, Lease, _checked, _reached_at, named_twice
 from ostler.config.settings import HubSettings
 from ostler.domain.errors import InvalidInputError
+from ostler.domain.hubs import HubRow
 from ostler.store.errors import StoreError
 
 
@@ -101,6 +103,18 @@ def test_an_address_that_no_hub_could_be_reached_at_is_refused(url: str) -> None
     """At the start, with the setting and what would be one."""
     with pytest.raises(InvalidInputError, match=r"hub\.advertise: .*http://HOST:PORT"):
         _checked(url)
+
+
+def test_a_name_that_another_hub_has_is_told() -> None:
+    """Not that of this hub itself, started again at its address, nor of one that died at another."""
+    own = HubRow(name="den", url="http://den:7433", version="1", started_ms=0)
+    there = msgspec.structs.replace(own, url="http://box:7433", seen_ago_ms=2_000)
+    died = msgspec.structs.replace(there, seen_ago_ms=60_000)
+    other = msgspec.structs.replace(there, name="box")
+
+    assert named_twice([own, died, other], own) == ""
+    assert "hub den is the name of the hub at http://box:7433" in named_twice([other, there], own)
+    assert named_twice([msgspec.structs.replace(died, leads=True)], own)
 
 
 def test_an_address_that_is_one_stays() -> None:

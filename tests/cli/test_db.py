@@ -207,6 +207,99 @@ def test_an_empty_file_is_no_database(ostler: Ostler, tmp_path: Path) -> None:
     assert not (tmp_path / "other.db").exists()
 
 
+def test_an_empty_file_takes_the_place_of_nothing(ostler: Ostler, filled: Path, tmp_path: Path) -> None:
+    """It would be brought up to date and found sound: as a backup, and as what is backed up, it is refused."""
+    before = in_file(filled, everything)
+    (tmp_path / "empty.db").touch()
+
+    for verb in (("restore", "empty.db"), ("backup", "copy.db", "--database", "empty.db")):
+        code, _, err = ostler("db", *verb)
+        assert code == ExitCode.FAILED
+        assert "empty.db: there is no database of Ostler in it" in err
+    assert not (tmp_path / "copy.db").exists()
+    assert sorted(path.name for path in filled.parent.iterdir()) == ["ostler.db", "ostler.db.lock"]
+    assert in_file(filled, everything) == before
+
+
+def test_a_backup_into_no_folder_names_that_folder(ostler: Ostler, filled: Path, tmp_path: Path) -> None:
+    """Not the database, with which all is well."""
+    code, _, err = ostler("db", "backup", "nowhere/friday.db")
+
+    assert code == ExitCode.REFUSED
+    assert err.startswith(f"ostler: {tmp_path}/nowhere/friday.db: there is no folder {tmp_path}/nowhere (make it")
+
+
+@pytest.mark.parametrize("part", [0.05, 0.3, 0.5, 0.7, 0.9])
+def test_a_file_whose_bytes_were_changed_is_damaged(ostler: Ostler, filled: Path, part: float) -> None:
+    """Wherever it was: it is said that it is, it is not put back, and the fault is never that of whoever asked."""
+    before = in_file(filled, everything)
+    assert ostler("db", "backup", "friday.db").code == ExitCode.OK
+    raw = bytearray(Path("friday.db").read_bytes())
+    first = 100 + int(part * (len(raw) - 100))
+    for place in range(first, min(first + 20_000, len(raw)), 7):
+        raw[place] ^= 0xFF
+    Path("friday.db").write_bytes(raw)
+
+    code, out, err = ostler("db", "check", "--database", "friday.db")
+    assert code == ExitCode.FAILED
+    assert out or "restore a backup" in err
+    assert "a value cannot be stored" not in err
+    assert ostler("db", "restore", "friday.db").code != ExitCode.OK
+    assert in_file(filled, everything) == before
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_restore_that_is_broken_off_leaves_the_old_one_in_its_place(
+    ostler: Ostler, filled: Path, monkeypatch: pytest.MonkeyPatch, log: bool
+) -> None:
+    """Until the new one stands there whole: a hub that is started in between must not begin with nothing. What a hub
+    that was killed left in its log is part of the old one.
+    """
+    assert ostler("db", "backup", "friday.db").code == ExitCode.OK
+    if log:
+        copied = [(part, part.with_name(f"kept-{part.name}")) for part in (filled, filled.with_name("ostler.db-wal"))]
+
+        async def killed(store: SqliteStore) -> None:
+            await store.apply([make_submit("later", first_seq=9)])
+            for part, aside in copied:
+                shutil.copy(part, aside)
+
+        in_file(filled, killed)
+        for part, aside in copied:
+            aside.rename(part)
+    rename, tried = Path.rename, []
+
+    def ends(self: Path, target: Path) -> Path:
+        if target != filled:
+            return rename(self, target)
+        tried.append(self.name)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", ends)
+        assert ostler("db", "restore", "friday.db").code == ExitCode.INTERRUPTED
+    assert tried == ["ostler.db.restored"]
+
+    tasks = [task.id for task in in_file(filled, lambda store: store.open_work()).tasks]
+    assert tasks == ["t1", "t2", "t\N{SNOWMAN}", *(["later"] if log else [])]
+    code, _, err = ostler("db", "restore", "friday.db")
+    assert (code, err) == (ExitCode.OK, "")
+    assert len(in_file(filled, lambda store: store.open_work()).tasks) == 3
+
+
+def test_a_disk_without_hard_links_takes_a_restore_too(
+    ostler: Ostler, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one is moved away then, with all that belongs to it."""
+    assert ostler("db", "backup", "friday.db").code == ExitCode.OK
+    monkeypatch.setattr("ostler.app.databases._linked", lambda *_: False)
+
+    assert ostler("db", "restore", "friday.db").code == ExitCode.OK
+
+    assert len(in_file(filled, lambda store: store.open_work()).tasks) == 3
+    assert len(in_file(f"{filled}.before-restore-1", lambda store: store.open_work()).tasks) == 3
+
+
 def test_a_pool_that_nobody_made_is_told(ostler: Ostler, postgres_url: str, tmp_path: Path) -> None:
     """A backup of it leaves no file behind that would be in the way of the next one."""
     for verb in (("check",), ("backup", "b.db")):

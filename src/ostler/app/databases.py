@@ -60,6 +60,7 @@ def back_up(options: DatabaseOptions, target: str, told: Told) -> MoveReport:
             raise ConflictError(f"{path} exists", where="TARGET", remedy="name a file that does not exist")
         return _moved(url, pool, str(path), pool, told)
     with _guarded(url, pool):
+        _check_ours(_file(url), shown=url)
         copy_database(_file(url), path)
     return MoveReport(source=url, target=str(path))
 
@@ -87,8 +88,7 @@ def restore(options: DatabaseOptions, source: str, told: Told) -> MoveReport:
         try:
             fresh = path.with_name(path.name + ".restored")
             _checked_copy(backup, fresh)
-            kept = _put_aside(path)
-            fresh.rename(path)
+            kept = _replace(path, fresh)
         finally:
             lock.release()
     return MoveReport(source=str(backup), target=url, kept=kept)
@@ -102,6 +102,7 @@ def _checked_copy(backup: Path, fresh: Path) -> None:
 
     fresh.unlink(missing_ok=True)
     with _guarded(str(backup), ""):
+        _check_ours(backup, shown=str(backup))
         copy_database(backup, fresh)
         try:
             _migrate_file(fresh, shown=backup)
@@ -123,18 +124,49 @@ def _migrate_file(path: Path, *, shown: Path) -> None:
         bring_up_to_date(connection, where=str(shown))
 
 
-def _put_aside(path: Path) -> str:
-    """Move a database and its log out of the way; where to, or nothing if there was none."""
+def _check_ours(path: Path, *, shown: str) -> None:
+    """Raises `StoreError` for a file that holds no database of ours, as an empty one: it would be copied well."""
+    with _reading(str(path), "") as end:
+        revision = end.revision()
+        if revision is None:
+            check_current(revision, shown)
+
+
+def _replace(path: Path, fresh: Path) -> str:
+    """Put a file in the place of a database, which is kept beside it; where, or nothing if there was none.
+
+    Whenever this is broken off, one of the two is in the place, whole; unless the old one cannot be opened any more, or
+    is on a disk without hard links: then there may be none.
+    """
+    from ostler.store.sqlite_engine import settle
+
     if not path.exists():
+        fresh.rename(path)
         return ""
     number = 1
     while (aside := path.with_name(f"{path.name}.before-restore-{number}")).exists():
         number += 1
+    settle(path)
+    if path.with_name(path.name + "-wal").exists() or not _linked(path, aside):
+        _put_aside(path, aside)
+    fresh.rename(path)
+    return str(aside)
+
+
+def _linked(path: Path, aside: Path) -> bool:
+    try:
+        aside.hardlink_to(path)
+    except OSError:
+        return False
+    return True
+
+
+def _put_aside(path: Path, aside: Path) -> None:
+    """Move a database and its log out of the way."""
     for suffix in ("-wal", "-shm", ""):  # the database last: until then the old one can still be opened
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
-    return str(aside)
 
 
 def move(options: DatabaseOptions, target: str, pool: str, told: Told) -> MoveReport:

@@ -24,7 +24,6 @@ from ostler.config.settings import AgentSettings, HubSettings, LoadedProfile
 from ostler.domain.allowances import Reported
 from ostler.domain.catalog import EndpointSpec, Reach
 from ostler.domain.commands import AppendEvents, Release, Settle
-from ostler.domain.errors import InvalidInputError
 from ostler.domain.event import Event
 from ostler.domain.fleet import Probe
 from ostler.domain.ledger import LedgerQuery, Span, Spent, Summed, tick_name
@@ -307,13 +306,10 @@ async def open_store(folder: Path, database: str) -> Store:
 
 async def open_pool(settings: HubSettings) -> "Seat":
     """The seat of a pool of a PostgreSQL database, whose tables are brought up to date. Raises `OstlerError`."""
-    try:
-        from ostler.store.postgres import prepare
-        from ostler.store.postgres_engine import place_of
-        from ostler.store.seat import Seat
-    except ImportError:
-        what, remedy = "PostgreSQL needs the extra 'postgres'", "pip install 'ostler[postgres]'"
-        raise InvalidInputError(what, where="hub.database", remedy=remedy) from None
+    from ostler.store.postgres import prepare
+    from ostler.store.postgres_engine import place_of
+    from ostler.store.seat import Seat
+
     place = place_of(settings.database, settings.pool)
     await asyncio.to_thread(prepare, place)
     return Seat.at(place, settings.direct_database, max(1.0, settings.lease_ms / 3000))

@@ -84,8 +84,11 @@ async def serve_hub(options: UpOptions, until: Until | None = None) -> None:
         remedy = "keep hubs running with 'ostler up', without --respawn-above"
         raise InvalidInputError("only a hub over a file can end by itself", where="hub.database", remedy=remedy)
     if "://" in settings.database:
-        from ostler.app.turns import serve_in_turns
-
+        try:
+            from ostler.app.turns import serve_in_turns
+        except ImportError:
+            what, remedy = "PostgreSQL needs the extra 'postgres'", "pip install 'ostler[postgres]'"
+            raise InvalidInputError(what, where="hub.database", remedy=remedy) from None
         await serve_in_turns(chosen, options, stop)
     else:
         store = await open_store(Path(settings.data_dir), settings.database)

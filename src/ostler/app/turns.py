@@ -14,7 +14,7 @@ acting on old knowledge, the other from harm if it does.
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -138,6 +138,9 @@ class _Turns:
         """Whether the pool has a schema that only newer hubs know: one of them is to lead."""
 
     async def run(self) -> None:
+        with contextlib.suppress(StoreError):
+            if told := named_twice(await self._seat.hubs(), self._row):
+                say(told)
         announcing = asyncio.create_task(self._announce())
         try:
             while not self._stop.is_set():
@@ -309,6 +312,14 @@ class _Turns:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def named_twice(hubs: Iterable[HubRow], own: HubRow) -> str:
+    """What to say where another hub has the name of this one: who leads is told by name. Empty: none has."""
+    for hub in hubs:
+        if hub.name == own.name and hub.url != own.url and hub.role != "silent":
+            return f"hub {own.name} is the name of the hub at {hub.url}, too: set hub.name to another one here or there"
+    return ""
 
 
 def _checked(url: str) -> str:

@@ -29,6 +29,7 @@ from sqlalchemy.pool import NullPool
 
 from ostler.domain.errors import InvalidInputError
 from ostler.store.errors import CannotBeginError, FencedError, StoreError
+from ostler.store.postgres_absence import IS_IT_THERE, unreached
 from ostler.store.postgres_sets import SetText, with_sets, without_zeros
 from ostler.store.reads import Queries, compile_queries
 from ostler.store.rows import Row, Run
@@ -351,6 +352,10 @@ def explained(error: Exception, place: Place) -> Exception:
     """What a caller is told when the server refuses; an error that is not the server's is returned as it is."""
     if isinstance(error, sa.exc.DBAPIError) and isinstance(error.orig, Exception):
         error = error.orig
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        return unreached(str(error), place.shown)
+    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:  # the address was not even tried
+        return InvalidInputError(str(error).strip(), where="hub.database", remedy="correct the address")
     said = " ".join(str(error).split())
     if isinstance(error, psycopg.DataError):
         return InvalidInputError(f"a value cannot be stored: {said}")
@@ -364,10 +369,6 @@ def explained(error: Exception, place: Place) -> Exception:
 
 
 def _remedy(error: psycopg.Error) -> str:
-    if isinstance(error, psycopg.errors.InvalidAuthorizationSpecification | psycopg.errors.InvalidPassword):
-        return "check user and password in hub.database, or PGPASSWORD and ~/.pgpass"
-    if isinstance(error, psycopg.errors.InvalidCatalogName):
-        return "make the database: createdb NAME"
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return "let the user create a schema in this database, or make it and hand it over"
     if isinstance(error, psycopg.errors.DiskFull):
@@ -375,7 +376,7 @@ def _remedy(error: psycopg.Error) -> str:
     if isinstance(error, psycopg.IntegrityError):
         return "this is a mistake in Ostler; please report it"
     if isinstance(error, psycopg.OperationalError):
-        return "is the server running, and reachable from here? Nothing that was acknowledged is lost"
+        return IS_IT_THERE
     return ""
 
 

@@ -14,7 +14,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.pool import NullPool
 
-from ostler.domain.errors import ConflictError, InvalidInputError
+from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ostler.store.errors import CannotBeginError, StoreError
 from ostler.store.reads import Queries, compile_queries
 from ostler.store.rows import Row, Run
@@ -217,11 +217,25 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[Run]:
 def copy_database(source: Path, target: Path) -> None:
     """Copy a database that is in use into one new file, complete and synced, or not at all.
 
-    Raises `ConflictError` when the target exists. The copy is one read transaction: the writer goes on, and what it
-    commits meanwhile is not in the copy.
+    Raises `ConflictError` when the target exists, `StoreError` with the file that is to blame. The copy is one read
+    transaction: the writer goes on, and what it commits meanwhile is not in the copy.
     """
     if target.exists():
         raise ConflictError(f"{target} exists", remedy="name a file that does not exist")
+    if not target.parent.is_dir():
+        raise NotFoundError(f"there is no folder {target.parent}", where=str(target), remedy="make it, or name another")
+    try:
+        _copy_whole(source, target)
+    except (OSError, sqlite3.Error) as error:
+        kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_FULL) & 0xFF
+        raise explained(error, source if kind in _OF_THE_SOURCE else target) from error
+
+
+_OF_THE_SOURCE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_BUSY)
+"""What cannot be wrong with a file that was just made."""
+
+
+def _copy_whole(source: Path, target: Path) -> None:
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
     create_private_file(partial)
@@ -238,6 +252,12 @@ def copy_database(source: Path, target: Path) -> None:
         _sync(target.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def settle(path: Path) -> None:
+    """Bring the log of a database that nobody has open into it, as far as that goes: a damaged one stays as it is."""
+    with suppress(sqlite3.Error, StoreError), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the last one to close takes the log away
 
 
 def _sync(path: Path) -> None:
@@ -275,6 +295,10 @@ def explained(error: Exception, path: Path) -> Exception:
             f"a stored row cannot be read: {error}",
             where=str(path),
             remedy="restore a backup, or move the file away: the hub begins with an empty one",
+        )
+    if isinstance(error, UnicodeDecodeError):  # no text that was stored is anything but UTF-8
+        return StoreError(
+            "the file is damaged: what should be text is none", where=str(path), remedy="restore a backup"
         )
     if isinstance(error, ValueError | TypeError | OverflowError):
         return InvalidInputError(f"a value cannot be stored: {error}")
