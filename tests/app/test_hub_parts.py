@@ -29,6 +29,7 @@ from ostler.hub.gateway_views import KeyWish
 from ostler.hub.link import LocalLink
 from ostler.store.errors import StoreError
 from ostler.store.memory import MemoryStore
+from ostler.version import __version__
 from ostler.workers.timing import SystemTiming
 from tests.scheduling.rig import local, three_tiers
 from tests.store.rows_made import make_call
@@ -75,8 +76,10 @@ async def started(
     *,
     endpoints: bool = False,
     closed_because: Callable[[], str] | None = None,
+    name: str = "",
 ) -> HubParts:
     profile = load_profile("three-tiers", {"HOME": "/nowhere"}, cwd=Path("/"))
+    profile = msgspec.structs.replace(profile, hub=msgspec.structs.replace(profile.hub, name=name))
     if endpoints:
         catalog = msgspec.structs.replace(profile.policy.catalog, endpoints={"gpu": local("gpu")})
         profile = msgspec.structs.replace(profile, policy=msgspec.structs.replace(profile.policy, catalog=catalog))
@@ -161,6 +164,17 @@ async def test_an_empty_store_is_a_hub_with_nothing_to_do() -> None:
     assert begun.metadata["recovered_tasks"] == 0
     assert begun.seq < ended.seq
     assert (drivers.closed, store.closings) == (1, 1)
+
+
+@pytest.mark.parametrize(("name", "told"), [("", {}), ("den", {"hub": "den"})])
+async def test_a_hub_with_a_name_begins_by_it(name: str, told: dict[str, str]) -> None:
+    """Of several the events tell which one leads since when."""
+    store = KeptStore()
+    parts = await started(store, name=name)
+    await parts.stop()
+
+    (begun,) = await events(store, "hub.started")
+    assert begun.metadata == {"version": __version__, "recovered_tasks": 0} | told
 
 
 async def test_stopping_twice_is_stopping_once() -> None:

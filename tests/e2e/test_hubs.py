@@ -136,6 +136,8 @@ def test_a_leader_that_is_killed_is_replaced_and_nothing_is_lost(pool: Pool) -> 
         took_s = pool.led_by_another(asked, "a")
         pool.all_done(asked, ids)
         assert took_s < 10
+        began = [event for event in asked.client.events().events if event.name == "hub.started"]
+        assert [event.metadata["hub"] for event in began] == ["a", pool.leader(asked)]
     finally:
         pool.end()
 

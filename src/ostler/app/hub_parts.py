@@ -152,7 +152,7 @@ class HubParts:
         await hub.gateway.start()
         await hub.attempt_keys.take_up(work.tasks)
         await hub.patterns.start(shipped_kinds())
-        await self._take_up(work, tuple(profile.policy.catalog.endpoints.values()))
+        await self._take_up(work, tuple(profile.policy.catalog.endpoints.values()), profile.hub.name)
         await hub.alerts.start()
         hub.metrics.enabled = profile.telemetry.metrics
         self.janitor.keep_events_ms = profile.telemetry.keep_events_ms
@@ -167,14 +167,14 @@ class HubParts:
         self.hub.attempt_keys.max_cost_micro_usd = agents.max_cost_micro_usd
         self.hub.attempt_keys.judge = agents.judge
 
-    async def _take_up(self, work: OpenWork, declared: tuple[EndpointSpec, ...]) -> None:
+    async def _take_up(self, work: OpenWork, declared: tuple[EndpointSpec, ...], name: str) -> None:
         self.recovered = len(work.tasks)
         self.pump.last_seq = work.last_event_seq
         event = Event(
             name="hub.started",
             at_ms=self.pump.clock.now_ms(),
             measurements={},
-            metadata={"version": __version__, "recovered_tasks": self.recovered},
+            metadata={"version": __version__, "recovered_tasks": self.recovered, **({"hub": name} if name else {})},
         )
         await self.pump.apply([AppendEvents(events=(event,)), *await self._money_taken_back(work)])
         await self._take_up_money(work.allowances, work.tasks)

@@ -191,7 +191,7 @@ class _Turns:
             async def ended() -> None:
                 await self._first_of(self._stop.wait(), asyncio.shield(holding))
 
-            await run_hub(self._chosen, self._options, store, self._door, ended, self)
+            await run_hub(_named(self._chosen, self._row.name), self._options, store, self._door, ended, self)
         except StoreError as error:
             if not isinstance(error, FencedError | StoreGoneError) and not lease.closed_because():
                 raise
@@ -216,6 +216,8 @@ class _Turns:
                 try:
                     self._holder = await self._seat.holder()
                 except StoreError as error:
+                    if not self._blind:
+                        structlog.get_logger("ostler.hub").warning("the database does not answer", error=str(error))
                     self._blind = error.what
                 else:
                     self._blind = ""
@@ -312,6 +314,12 @@ class _Turns:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _named(chosen: profiles.Chosen, name: str) -> profiles.Chosen:
+    """With the name that the other hubs know it by."""
+    hub = msgspec.structs.replace(chosen.profile.hub, name=name)
+    return msgspec.structs.replace(chosen, profile=msgspec.structs.replace(chosen.profile, hub=hub))
 
 
 def named_twice(hubs: Iterable[HubRow], own: HubRow) -> str:

@@ -311,7 +311,11 @@ CATALOGUE: Mapping[str, EventKind] = MappingProxyType(
             (),
             ("task_type", "enough_before", "enough", "poor_before", "poor", "dominated", "evidence", "undo"),
         ),
-        "hub.started": EventKind("The hub started.", (), ("version", "recovered_tasks")),
+        "hub.started": EventKind(
+            "The hub started, or of several the one named `hub` began to lead.",
+            (),
+            ("version", "recovered_tasks", "hub"),
+        ),
         "hub.stalled": EventKind(
             "The hub itself was paused (suspended, starved, or its clock jumped): no worker is blamed for that time,"
             " and the grace of each begins anew.",
