@@ -89,7 +89,7 @@ async def test_a_body_is_read_to_its_end() -> None:
 @pytest.mark.parametrize(("body", "length"), [(b"x" * 11, None), (b"", 11)])
 async def test_a_body_above_the_limit_is_refused_as_soon_as_it_shows(body: bytes, length: int | None) -> None:
     """By its announced length before a byte is read, else when the limit is passed."""
-    with pytest.raises(BodyTooLargeError, match="larger than 10 bytes") as caught:
+    with pytest.raises(BodyTooLargeError, match="larger than 10B") as caught:
         await body_of(Client(body), length)
     assert caught.value.http_status == 413
 

@@ -20,7 +20,7 @@ from ostler.config.nodes import Member, Node, Place
 from ostler.config.units import (
     LIMITS,
     Unit,
-    duration_text,
+    bound_text,
     key_of,
     parse_bytes,
     parse_duration_ms,
@@ -214,11 +214,11 @@ class _Walk:
         if unit is Unit.MONEY:
             most = most // MICRO_USD_PER_USD
         if not math.isfinite(number) or number > most:
-            limit = duration_text(int(most)) if unit is Unit.DURATION else f"{most:.0f}"
-            raise self._refuse(path, f"{_shown(node)} is too large", f"at most {limit}", node.place)
+            raise self._refuse(path, f"{_shown(node)} is too large", f"at most {bound_text(most, unit)}", node.place)
         if number < least:
-            what = "is negative" if number < 0 else f"is below {least:g}"
-            raise self._refuse(path, f"{_shown(node)} {what}", f"at least {least:g}", node.place)
+            limit = bound_text(least, unit)
+            what = "is negative" if number < 0 else f"is below {limit}"
+            raise self._refuse(path, f"{_shown(node)} {what}", f"at least {limit}", node.place)
 
     def _bool(self, node: Node, path: SettingPath) -> bool:
         if isinstance(node.value, bool):

@@ -136,6 +136,21 @@ def size_text(size_bytes: int) -> str:
     return _exact(size_bytes, SIZE_UNITS_BYTES) if size_bytes else "0B"
 
 
+def bound_text(bound: float, unit: Unit) -> str:
+    """The least or the most that a setting may be, as it would be written there.
+
+    >>> [bound_text(1_000, unit) for unit in (Unit.DURATION, Unit.MILLISECONDS, Unit.SIZE, Unit.MONEY)]
+    ['1s', '1000', '1kB', '1000.00']
+    """
+    if unit is Unit.DURATION:
+        return duration_text(int(bound))
+    if unit is Unit.SIZE:
+        return size_text(int(bound))
+    if unit is Unit.MONEY:
+        return money_text(int(bound) * MICRO_USD_PER_USD)
+    return f"{bound:.0f}" if bound == int(bound) else f"{bound:g}"
+
+
 def _exact(amount: int, units: dict[str, int]) -> str:
     fitting = [(amount // size, name) for name, size in units.items() if amount % size == 0]
     count, name = min(fitting, key=lambda pair: pair[0])

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import msgspec
 
 from ostler.config.settings import GatewaySettings
+from ostler.config.units import size_text
 from ostler.domain.errors import InvalidInputError, NotAllowedError, OstlerError
 from ostler.domain.sites import host_name, is_loopback, is_same_site
 from ostler.gateway.line import Line
@@ -143,7 +144,7 @@ async def read_body(line: Line, head: Head, settings: GatewaySettings) -> bytes:
 
 def _too_large(limit_bytes: int) -> BodyTooLargeError:
     remedy = "send less, or raise gateway.max_body in the profile"
-    return BodyTooLargeError(f"the body is larger than {limit_bytes} bytes", where="body", remedy=remedy)
+    return BodyTooLargeError(f"the body is larger than {size_text(limit_bytes)}", where="body", remedy=remedy)
 
 
 def own_number(head: Head, name: str) -> float | None:

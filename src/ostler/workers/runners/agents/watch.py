@@ -14,6 +14,7 @@ union of all signs, because each alone kills healthy runs.
 
 import msgspec
 
+from ostler.config.units import size_text
 from ostler.domain.states import FailureClass
 from ostler.workers.runners.agents.contract import Trouble
 
@@ -62,7 +63,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 def too_much(limits: Limits) -> Ending:
     """The ending of a run that printed without end."""
-    return Ending(kind=FailureClass.STUCK, message=f"it printed more than {limits.output_bytes} bytes")
+    return Ending(kind=FailureClass.STUCK, message=f"it printed more than {size_text(limits.output_bytes)}")
 
 
 class Watch:
