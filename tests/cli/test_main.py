@@ -88,6 +88,12 @@ BAD_USAGE = [
     (("tasks", "show"), "Missing argument 'TASK'", "see `ostler tasks show --help`"),
     (("tasks", "list", "--state", "runing"), "'runing' is not one of", "see `ostler tasks list --help`"),
     (("tasks", "list", "--limit", "0"), "0 is not in the range", "see `ostler tasks list --help`"),
+    (("workers", "--json"), "", "did you mean `ostler workers list --json`? see `ostler workers --help`"),
+    (("calls", "--failed"), "No such option '--failed'", "did you mean `ostler calls list --failed`?"),
+    (("late", "--output"), "No such option '--output'", "see `ostler late --help`"),
+    (("cancel", "t1"), "No such command 'cancel'", "did you mean `ostler tasks cancel`? see `ostler --help`"),
+    (("restore", "x.db"), "No such command 'restore'", "did you mean `ostler db restore`?"),
+    (("list",), "No such command 'list'", "see `ostler --help`"),
     (("submit", "x", "--priority", "hgh"), "'hgh' is not one of", "see `ostler submit --help`"),
 ]
 

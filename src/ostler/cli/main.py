@@ -68,11 +68,13 @@ def _run(arguments: Sequence[str]) -> int:
 def _usage_error(error: "click.ClickException") -> "OstlerError":
     import click
 
+    from ostler.cli import usage
     from ostler.domain.errors import InvalidInputError
 
     context = error.ctx if isinstance(error, click.UsageError) else None
     place = context.command_path if context else "ostler"
-    return InvalidInputError(error.format_message().rstrip("."), where=place, remedy=f"see `{place} --help`")
+    remedy = usage.remedy(error) if isinstance(error, click.UsageError) else f"see `{place} --help`"
+    return InvalidInputError(error.format_message().rstrip("."), where=place, remedy=remedy)
 
 
 def _tell(error: "OstlerError", arguments: Sequence[str]) -> None:
