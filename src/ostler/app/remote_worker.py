@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from ostler.app import logs, worker_parts
 from ostler.app.identity import count_start, lasting_name, lock_identity
@@ -58,6 +59,7 @@ async def serve_worker(options: WorkerOptions) -> None:
         place=worker_parts.AgentPlace(gateway=options.hub, folder=Path(profile.hub.data_dir) / "agents"),
     )
     sys.stderr.write(f"worker {joined.name} on {joined.host} joins {options.hub}\n")
+    worker.tell(_Notes())
     worker.start()
     closed = asyncio.ensure_future(worker.closed())
     asked = asyncio.ensure_future(stop.wait())
@@ -70,3 +72,15 @@ async def serve_worker(options: WorkerOptions) -> None:
         await link.close()
         await drivers.close()
         lock.close()
+
+
+class _Notes:
+    """Writes to the log what happens to a session; what is tried again and again in vain is told once."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, text: str) -> None:
+        if text != self._last:
+            structlog.get_logger("ostler.worker").info(text)
+        self._last = text

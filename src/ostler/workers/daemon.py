@@ -128,6 +128,10 @@ class Worker:
         """Attempts in hand."""
         return len(self._pool)
 
+    def tell(self, on_note: Callable[[str], None]) -> None:
+        """Have somebody told in words what happens to the session, instead of whoever was told before."""
+        self._note = on_note
+
     def start(self) -> None:
         """Begin to serve. Safe to repeat."""
         if self._main is None:

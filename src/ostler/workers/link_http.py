@@ -5,6 +5,7 @@ cut answer, another server, another version) means that the hub cannot be reache
 is sent and never shown: not in messages, not in `repr`. Redirects are not followed, because the token would follow.
 """
 
+import os
 from collections.abc import Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
@@ -138,8 +139,7 @@ class HttpLink:
             async with request as response:
                 status, raw = response.status, await response.read()
         except (aiohttp.ClientError, OSError) as error:
-            detail = str(error) or type(error).__name__
-            raise self._unreachable(f"no answer from the hub: {detail}", "is it running there?") from None
+            raise self._unreachable(f"no answer from the hub: {_said(error)}", "is it running there?") from None
         if status != _OK:
             raise self._refusal(status, raw)
         try:
@@ -169,6 +169,14 @@ class HttpLink:
 
     def _unreachable(self, what: str, remedy: str) -> UnreachableError:
         return UnreachableError(what, where=self._base_url, remedy=remedy)
+
+
+def _said(error: Exception) -> str:
+    """The system's words for what is wrong, which the library has among its own."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is not None and number > 0:
+        return os.strerror(number)
+    return str(error) or type(error).__name__
 
 
 def _route(session_id: str, verb: str) -> str:
