@@ -206,6 +206,18 @@ def test_a_whole_batch_is_cancelled_as_far_as_it_is_open(ostler: Ostler, served:
     assert sorted(out.splitlines()) == ["r-1.b  cancelled", "r-1.c  cancelled"]
 
 
+def test_what_runs_is_said_to_be_stopped(ostler: Ostler, served: ServedHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker has to end it first: 'running' alone would look as if nothing had been done."""
+
+    async def cancel(_hub: object, task_id: str, _reason: str = "") -> Task:
+        return samples.task(task_id, TaskState.RUNNING, started_ms=samples.NOW_MS)
+
+    monkeypatch.setattr(type(served.hub), "cancel", cancel)
+
+    assert ostler("tasks", "cancel", "t-1").out == "t-1  running (being stopped)\n"
+    assert ostler("tasks", "retry", "t-1").out == "t-1  queued\n"
+
+
 def test_a_batch_that_is_done_leaves_nothing_to_cancel(ostler: Ostler, served: ServedHub) -> None:
     """That is said, and is no error."""
     assert ostler("tasks", "cancel", "--batch", "r-none") == (0, "no task to act on\n", "")

@@ -157,7 +157,7 @@ def cancel(client: "HubClient", *, task_ids: tuple[str, ...], batch: str | None,
             "name tasks or a batch", where="ostler tasks cancel", remedy="give ids, or --batch NAME"
         )
     ids = task_ids if batch is None else tuple(task.id for task in open_tasks(client, batch))
-    _act(ids, lambda task_id: client.cancel(task_id, reason), as_json=as_json)
+    _act(ids, lambda task_id: client.cancel(task_id, reason), as_json=as_json, until_ended="being stopped")
 
 
 @tasks.command("retry", epilog=example("ostler tasks retry t-k3v5q7aymz"))
@@ -206,8 +206,11 @@ def batch_tasks(client: "HubClient", batch: str) -> "tuple[tuple[Task, ...], int
         before = page.tasks[-1].seq
 
 
-def _act(task_ids: tuple[str, ...], act: "Callable[[str], Task]", *, as_json: bool) -> None:
-    """Do it to each task, printing one line for each; the first refusal ends it and says which task it was."""
+def _act(task_ids: tuple[str, ...], act: "Callable[[str], Task]", *, as_json: bool, until_ended: str = "") -> None:
+    """Do it to each task, printing one line for each; the first refusal ends it and says which task it was.
+
+    `until_ended`: what is said of one that has not ended yet.
+    """
     from ostler.cli import render
     from ostler.domain.errors import OstlerError
 
@@ -220,6 +223,7 @@ def _act(task_ids: tuple[str, ...], act: "Callable[[str], Task]", *, as_json: bo
         if as_json:
             render.print_json(task)
         else:
-            click.echo(f"{task.id}  {task.state}" + (" (paused)" if task.paused else ""))
+            told = "paused" if task.paused else until_ended if task.state not in FINAL_STATES else ""
+            click.echo(f"{task.id}  {task.state}" + (f" ({told})" if told else ""))
     if not task_ids and not as_json:
         click.echo("no task to act on")
