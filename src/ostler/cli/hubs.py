@@ -17,7 +17,11 @@ COLUMNS = ("hub", "role", "address", "open", "runs", "version", "up", "seen")
 @json_option
 @hub_options
 def hubs(client: "HubClient", *, as_json: bool) -> None:
-    """List the hubs that share the work; exactly one of each pool leads."""
+    """List the hubs that share the work; exactly one of each pool leads.
+
+    One that is silent died or is cut off. What pools of a database share is shown where it is used: money by `ostler
+    budget status`, slots of servers by `ostler why-idle`.
+    """
     from ostler.cli import render
 
     answer = client.hubs()
@@ -30,6 +34,7 @@ def hubs(client: "HubClient", *, as_json: bool) -> None:
     # By pool, the one that was asked first.
     rows = (*answer.hubs, *answer.others)
     render.print_table(("pool", *COLUMNS), [(row.pool, *_row(row)) for row in rows], empty="")
+    click.echo("\nwhat pools share: money in `ostler budget status`, slots of servers in `ostler why-idle`")
 
 
 def _row(row: "HubRow") -> tuple[str, ...]:
