@@ -6,7 +6,7 @@ from types import ModuleType
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ostler.cli import endpoint_spec, render, task_view, words
@@ -28,6 +28,30 @@ def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
 
     assert result.attempted > 0
     assert result.failed == 0
+
+
+CELL = st.lists(st.text("abc:/.1", min_size=1, max_size=14), max_size=4).map(" ".join)
+
+
+@given(st.integers(1, 6).flatmap(lambda n: st.lists(st.lists(CELL, min_size=n, max_size=n), min_size=2, max_size=5)))
+@example([["hub", "role", "address"], ["den", "stands by", "http://den.lan:7433"]])
+def test_a_table_wider_than_its_terminal_keeps_what_is_copied_whole(table: list[list[str]]) -> None:
+    """It fits, no word is cut, addresses and ids are whole; where that cannot be, nothing is promised."""
+    columns, *rows = table
+    least = 0
+    for index in range(len(columns)):
+        cells = [row[index] for row in table]
+        single = index == 0 or all(" " not in row[index] for row in rows)
+        least += max(len(cell) if single else max(map(len, cell.split()), default=0) for cell in cells)
+    least += 2 * (len(columns) - 1)
+    natural = sum(max(len(row[index]) for row in table) for index in range(len(columns))) + 2 * (len(columns) - 1)
+
+    assert render.fitted(columns, rows, least - 1) == []
+    for width in (least, (least + natural) // 2, natural + 5):
+        widths = render.fitted(columns, rows, width)
+        assert sum(widths) + 2 * (len(columns) - 1) == min(width, natural)
+    for index, size in enumerate(render.fitted(columns, rows, least)):
+        assert all(len(word) <= size for row in table for word in row[index].split())
 
 
 @given(st.integers(0, 1000 * DAY_MS))

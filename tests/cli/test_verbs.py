@@ -102,7 +102,7 @@ ASKING: list[tuple[tuple[str, ...], tuple[Any, ...], type, list[str]]] = [
             "lab    box:7433",
             "leads",
             "1234",
-            "1 min 30 s",
+            "1 min",
             "stands by",
             "2 s ago",
             "night  mill:7433",

@@ -47,9 +47,16 @@ def _row(row: "HubRow") -> tuple[str, ...]:
         _count(row.open_tasks) if row.leads else "",
         _count(row.running) if row.leads else "",
         row.version,
-        words.duration(row.up_ms),
-        f"{words.duration(row.seen_ago_ms)} ago",
+        _about(row.up_ms),
+        f"{_about(row.seen_ago_ms)} ago",
     )
+
+
+def _about(ms: int) -> str:
+    """A duration in its largest unit alone: the table is wide enough."""
+    from ostler.cli import words
+
+    return " ".join(words.duration(ms).split()[:2])
 
 
 def _count(count: int | None) -> str:

@@ -99,12 +99,43 @@ def _print_rich(columns: Row, rows: Sequence[Row]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    widths = fitted(columns, rows, console.width)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for index, heading in enumerate(columns):
-        table.add_column(heading.upper(), no_wrap=index == 0, overflow="fold")
+        width = widths[index] if widths else None
+        table.add_column(heading.upper(), no_wrap=index == 0, width=width, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=style_of(cell)) for cell in row))
-    Console().print(table)
+    console.print(table)
+
+
+def fitted(columns: Row, rows: Sequence[Row], width: int) -> list[int]:
+    """How wide each column is on a terminal. Empty: there is no good way, and all of them give way alike.
+
+    The first column is whole, and so are those of single words, because nobody can copy an address out of three lines.
+    The others give way from the widest down, no further than to their longest word.
+
+    >>> fitted(("hub", "role", "address"), [("den", "stands by", "http://den.lan:7433")], 32)
+    [3, 6, 19]
+    """
+    table = [columns, *rows]
+    widths = [max(len(row[index]) for row in table) for index in range(len(columns))]
+    least = [
+        size if index == 0 or not any(" " in row[index] for row in rows) else _longest_word(row[index] for row in table)
+        for index, size in enumerate(widths)
+    ]
+    room = width - 2 * (len(columns) - 1)
+    if sum(least) > room:
+        return []
+    while sum(widths) > room:
+        widest = max((index for index, size in enumerate(widths) if size > least[index]), key=widths.__getitem__)
+        widths[widest] -= 1
+    return widths
+
+
+def _longest_word(texts: Iterable[str]) -> int:
+    return max((len(word) for text in texts for word in text.split()), default=0)
 
 
 def style_of(cell: str) -> str:
