@@ -225,7 +225,7 @@ def test_a_backup_into_no_folder_names_that_folder(ostler: Ostler, filled: Path,
     """Not the database, with which all is well."""
     code, _, err = ostler("db", "backup", "nowhere/friday.db")
 
-    assert code == ExitCode.REFUSED
+    assert code == ExitCode.FAILED
     assert err.startswith(f"ostler: {tmp_path}/nowhere/friday.db: there is no folder {tmp_path}/nowhere (make it")
 
 

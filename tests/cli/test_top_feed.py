@@ -131,7 +131,8 @@ def test_stopping_ends_the_questions(served: ServedHub, monkeypatch: pytest.Monk
     for _ in range(5):
         made.hurry()
         time.sleep(0.005)
-    assert served.hub.calls == before
+    # The question for the stream may have been on its way when its connection was hung up: the hub hears it late.
+    assert served.hub.calls[len(before) :] in ([], [("follow", None)])
 
 
 def test_who_leaves_does_not_wait_for_a_slow_hub(served: ServedHub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """What to do about a mistyped command line, where click alone would not know.
 
-Two slips that its nearest names do not catch: an option that belongs to a verb of the group (`ostler workers --json`),
-and a verb without its group (`ostler cancel`). Only after a mistake: every group may be imported for it.
+Two slips that its nearest names do not catch: an option of a verb that is said to its group (`--json` after `workers`),
+and a verb without its group (`cancel`, of `tasks`). Only after a mistake: every group may be imported for it.
 """
 
 from collections.abc import Iterator

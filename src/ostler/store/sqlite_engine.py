@@ -24,7 +24,7 @@ from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.pool import NullPool
 
-from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from ostler.domain.errors import ConflictError, InvalidInputError
 from ostler.store.errors import CannotBeginError, StoreError
 from ostler.store.reads import Queries, compile_queries
 from ostler.store.rows import Row, Run
@@ -223,7 +223,7 @@ def copy_database(source: Path, target: Path) -> None:
     if target.exists():
         raise ConflictError(f"{target} exists", remedy="name a file that does not exist")
     if not target.parent.is_dir():
-        raise NotFoundError(f"there is no folder {target.parent}", where=str(target), remedy="make it, or name another")
+        raise StoreError(f"there is no folder {target.parent}", where=str(target), remedy="make it, or name another")
     try:
         _copy_whole(source, target)
     except (OSError, sqlite3.Error) as error:
