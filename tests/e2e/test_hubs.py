@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ostler.client.hub_client import HubClient
@@ -86,6 +87,14 @@ class Pool:
 @pytest.fixture
 def pool(tmp_path: Path, postgres_url: str) -> "Pool":
     return Pool(tmp_path, postgres_url)
+
+
+def leased_for(url: str, ms: int) -> None:
+    """The lease of whoever leads ends so long from now."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE ostler.writer SET until_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + %s", (ms,)
+        )
 
 
 def submitted(client: HubClient, spec: TaskSpec, limit_s: float = 30.0) -> None:
@@ -218,11 +227,14 @@ def test_a_hub_that_is_started_again_at_once_does_not_call_itself(tmp_path: Path
     """Killed and started again at the same address, it finds its own lease: it waits for the end of that, passes
     nothing on to itself, and leads. Who calls meanwhile is answered afterwards.
     """
-    profile = profile_of(postgres_url, "a").replace("port: 0", f"port: {free_port()}").replace("lease: 3s", "lease: 6s")
+    profile = profile_of(postgres_url, "a").replace("port: 0", f"port: {free_port()}")
     with HubProcess(tmp_path, profile=profile) as first:
         submitted(first.client, job("t1", tmp_path))
         first.kill()
+    leased_for(postgres_url, 60_000)  # however long the next one takes to start
     with HubProcess(tmp_path, profile=profile) as again:
+        until(lambda: "stands by" in again.log.read_text(encoding="utf-8"), "it finds its own lease")
+        leased_for(postgres_url, 1_000)
         submitted(again.client, job("t2", tmp_path))
 
         log = again.log.read_text(encoding="utf-8")
