@@ -20,6 +20,7 @@ from ostler.domain.observations import ObservationQuery
 from ostler.domain.policy import HistoryRule
 from ostler.hub.fleet_views import HostList, HostRow, LoadFailure, ModelList, ModelRow
 from ostler.hub.pattern_views import PatternReport, PatternRow
+from ostler.hub.simulated import Saved
 from tests.cli.conftest import Ostler
 from tests.web import samples
 from tests.web.recording_hub import RecordingHub, ServedHub
@@ -144,6 +145,15 @@ def test_why_there_is_no_comparison_is_told() -> None:
     answer = HostList(hosts=(), now_ms=0, not_saved_because="no endpoint to simulate")
 
     assert host_lines(answer, 200)[-1].endswith("cannot be simulated: no endpoint to simulate")
+
+
+def test_a_comparison_that_is_not_of_now_says_of_when_it_is() -> None:
+    """A minute is not worth a word."""
+    saved = Saved(tasks=1, minutes=2.0, happened_wait_ms=1, fifo_wait_ms=2, fifo_swaps=3, said="2 minutes saved")
+    fresh, old = (HostList(hosts=(), now_ms=NOW_MS, saved=saved, saved_at_ms=NOW_MS - ms) for ms in (60_000, 300_000))
+
+    assert host_lines(fresh, 200)[-1] == "last hour against first-in-first-out: 2 minutes saved"
+    assert host_lines(old, 200)[-1] == "last hour against first-in-first-out, as of 5 min ago: 2 minutes saved"
 
 
 def test_control_characters_of_an_engine_do_not_reach_the_terminal() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ostler.domain.fleet import WorkerOffer
-from ostler.domain.ports import Store
-from ostler.domain.states import TaskState
-from ostler.domain.tasks import TaskKind, TaskSpec
+from ostler.domain.ports import Store, TaskQuery
+from ostler.domain.states import FINAL_STATES, TaskState
+from ostler.domain.tasks import Task, TaskKind, TaskSpec
 from ostler.domain.work import Finished
 from ostler.hub.batch_desk import BatchDesk
 from ostler.hub.batch_views import BatchWish
@@ -184,3 +184,46 @@ async def test_many_batches_take_as_many_turns_of_a_busy_hub_as_one() -> None:
 
         assert {row.name: (row.total, row.cost_micro_usd) for row in rows} == {f"b{n}": (3, 0) for n in range(20)}
         assert store.turns <= 3
+
+
+async def test_a_list_of_batches_says_of_each_what_a_look_at_it_says(built: House) -> None:
+    """Open tasks are at hand and only those that ended are read; together they are all, however they are spread."""
+    await built.hub.submit([task(f"r{n}", "r", n) for n in range(4)] + [task(f"s{n}", "s", n) for n in range(2)])
+    await built.hub.cancel("r3")
+    for name in ("s0", "s1"):
+        await built.hub.cancel(name)
+    await finish(built, "r0")
+    rows = (await built.hub.batches.rows()).batches
+
+    assert {row.name for row in rows} == {"r", "s"}
+    assert list(rows) == [(await built.hub.batches.show(row.name)).row for row in rows]
+    assert {row.name: row.total for row in rows} == {"r": 4, "s": 2}
+
+
+async def test_a_list_of_batches_does_not_read_what_is_open(built: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred thousand rows that wait are not read to be counted."""
+    await built.hub.submit([task(f"r{n}", "r", n) for n in range(4)])
+    real, asked = built.store.tasks, list[TaskQuery]()
+
+    async def tasks(query: TaskQuery) -> list[Task]:
+        asked.append(query)
+        return await real(query)
+
+    monkeypatch.setattr(built.store, "tasks", tasks)
+    await built.hub.batches.rows()
+
+    assert all(query.batch is None or set(query.states) == FINAL_STATES for query in asked)
+
+
+async def test_batches_are_listed_while_the_store_cannot_write(built: House) -> None:
+    """Nothing is waited for that will not come."""
+    await built.hub.submit([task("r0", "r", 0)])
+    built.pump.committer.failing = "the disk is full"
+
+    assert [row.total for row in (await built.hub.batches.rows()).batches] == [1]
+    built.pump.committer.failing = ""
+
+
+def task(name: str, batch: str, number: int) -> TaskSpec:
+    """The second one is held, so that it waits outside of the queue."""
+    return TaskSpec(id=name, kind=TaskKind.COMMAND, argv=("true",), batch=batch, held=number == 1)

@@ -12,13 +12,11 @@ from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ostler.domain.fleet import GIB, EndpointView, Health, HeldPhase, Probe, ProbeStatus, Resident, Unloaded
 from ostler.domain.managed import Counts
 from ostler.domain.policy import Policy
-from ostler.domain.ports import TaskDetail
 from ostler.domain.states import Failure, FailureClass
 from ostler.domain.tasks import TaskSpec
 from ostler.hub.fleet_views import HostRow, LoadOrder, SwapOrder, UnloadOrder
 from ostler.hub.host_desk import HostDesk, SwapFailedError
 from ostler.hub.hosts_view import why_unmanaged
-from ostler.hub.simulated import Saved
 from ostler.scheduling.effects import LoadModel, UnloadModel
 from ostler.scheduling.signals import LoadEnded, Probed, UnloadEnded
 from tests.hub.house import House, house
@@ -356,55 +354,3 @@ async def test_models_tell_where_they_are_and_what_they_take() -> None:
         assert row.load_ms.measured is not None
         assert (row.load_ms.measured.samples, row.decode_tokens_per_s.measured) == (1, None)
         assert models["big"].places[0].phase is None
-
-
-SAVED = Saved(tasks=1, minutes=2.0, happened_wait_ms=1, fifo_wait_ms=2, fifo_swaps=3, said="simulated: 2 minutes saved")
-
-
-async def test_the_comparison_is_kept_for_a_minute() -> None:
-    """It costs something, so that a view which is redrawn each second must not pay for it each time."""
-    looked: list[int] = []
-
-    def compare(history: Sequence[TaskDetail], _policy: Policy, views: Sequence[EndpointView]) -> Saved:
-        looked.append(len(views))
-        assert history == []
-        return SAVED
-
-    async with machine("big") as (built, _, _engine):
-        desk = HostDesk(built.pump, built.store, compare)
-        assert (await desk.hosts(saved=False)).saved is None
-        assert [(await desk.hosts(saved=True)).saved for _ in range(3)] == [SAVED] * 3
-        assert looked == [1]
-        built.clock.pass_ms(60 * SECOND_MS)
-        await desk.hosts(saved=True)
-        assert looked == [1, 1]
-
-
-async def test_an_empty_comparison_is_not_kept() -> None:
-    """A hub that has just done its first task does not go on to say that it did none."""
-    looked: list[int] = []
-
-    def compare(history: Sequence[TaskDetail], *_: object) -> Saved:
-        looked.append(len(history))
-        return msgspec.structs.replace(SAVED, tasks=0)
-
-    async with machine("big") as (built, _, _engine):
-        desk = HostDesk(built.pump, built.store, compare)
-        await desk.hosts(saved=True)
-        await desk.hosts(saved=True)
-
-    assert looked == [0, 0]
-
-
-async def test_a_comparison_that_cannot_be_says_why() -> None:
-    """The rest of the answer is there all the same."""
-
-    def refuse(*_: object) -> Saved:
-        raise InvalidInputError("the profile has no endpoint to simulate")
-
-    async with machine("big") as (built, plain, _engine):
-        answer = await HostDesk(built.pump, built.store, refuse).hosts(saved=True)
-
-        assert (answer.saved, len(answer.hosts)) == (None, 1)
-        assert "no endpoint to simulate" in answer.not_saved_because
-        assert (await plain.hosts(saved=True)).not_saved_because == "this hub cannot simulate"

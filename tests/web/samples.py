@@ -332,6 +332,7 @@ HOSTS = HostList(
         said="14 tasks waited 10.0 minutes in all; first-in-first-out, simulated, would have made them wait 19.5"
         " minutes, with 9 swaps: 9.5 minutes saved",
     ),
+    saved_at_ms=NOW_MS - 30_000,
 )
 
 _SEEN = measured.Estimate(value=38_000.0, low=30_000.0, high=48_000.0, samples=6)

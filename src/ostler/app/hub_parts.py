@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ostler.app.alert_parts import AlertParts
-from ostler.app.comparing import saved_by
+from ostler.app.comparing import saved_in_process
 from ostler.app.kinds import shipped_kinds
 from ostler.app.loop_rules import loop_rules
 from ostler.app.profiles import Chosen, setting_rows
@@ -128,7 +128,7 @@ class HubParts:
             started_ms=timing.now_ms(),
             settings=tuple(setting_rows(chosen.profile)),
         )
-        parts.hub = Hub(pump, store, parts.desk, parts.plans, info, work.next_seq, saved_by)
+        parts.hub = Hub(pump, store, parts.desk, parts.plans, info, work.next_seq, saved_in_process)
         parts.hub.max_open_tasks = chosen.profile.hub.max_open_tasks
         if chosen.profile.telemetry.log_events:
             _log_events(pump)
@@ -277,6 +277,7 @@ class HubParts:
             hub.attempt_keys.stop,
             hub.patterns.stop,
             hub.board.stop,
+            hub.residency.stop,
             hub.gateway.stop,
             self._say_stopped,
             self.pump.stop,

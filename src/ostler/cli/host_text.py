@@ -11,6 +11,8 @@ from ostler.hub.fleet_views import HostList, HostRow
 
 WIDTH = 100
 """Where there is no terminal."""
+OLD_MS = 120_000
+"""Until then the age of the comparison is not worth a word."""
 COLUMNS = ("model", "context", "memory", "now", "calls", "note")
 
 
@@ -30,7 +32,9 @@ def host_lines(answer: HostList, width: int) -> list[str]:
     if answer.not_saved_because:
         said = f"cannot be simulated: {answer.not_saved_because}"
     if said:
-        found += ["", *_wrapped(f"last hour against first-in-first-out: {said}", width, "")]
+        old_ms = answer.now_ms - answer.saved_at_ms if answer.saved_at_ms is not None else 0
+        old = f", as of {words.duration(old_ms)} ago" if old_ms >= OLD_MS else ""
+        found += ["", *_wrapped(f"last hour against first-in-first-out{old}: {said}", width, "")]
     return found
 
 

@@ -5,7 +5,9 @@ A batch is over when its last task has ended. Whatever has a batch is one: tasks
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 from ostler.budget.windows import LATEST_MS
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError
@@ -23,7 +25,7 @@ from ostler.scheduling.signals import Cancel, Gather, Pause, Resume
 PAGE = 1000
 NEWEST_LOOKED_AT = 1000
 """Tasks that have ended, looked at for batches that are over."""
-
+_ENDED = tuple(sorted(FINAL_STATES))
 
 _Make = Callable[[Task], Cancel | Pause | Resume]
 
@@ -52,8 +54,11 @@ class BatchDesk:
         newest = await self._store.tasks(TaskQuery(limit=NEWEST_LOOKED_AT))
         names = dict.fromkeys(task.batch for task in newest if task.batch is not None)
         names |= dict.fromkeys(self._open().batches())
+        known = {name: dict(self._open().in_batch(name)) for name in names}
+        if not self._pump.committer.failing:
+            await self._pump.apply([])  # what has ended before that look has ended in the store from here on
         # All at once: one after the other, each would wait for a turn of a busy hub of its own.
-        found = await asyncio.gather(*(self._tasks(name) for name in names))
+        found = await asyncio.gather(*(self._members(name, rows) for name, rows in known.items()))
         spent = await self._store.spent([_span(name) for name in names])
         rows = [_row(name, tasks, of) for name, tasks, of in zip(names, found, spent, strict=True)]
         rows.sort(key=lambda row: (-row.created_ms, row.name))
@@ -96,14 +101,25 @@ class BatchDesk:
     def _open(self) -> OpenTasks:
         return self._pump.scheduler.books.tasks
 
-    async def _tasks(self, name: str) -> list[Task]:
+    async def _members(self, name: str, rows: Mapping[str, Task]) -> list[Task]:
+        """All tasks of a batch, for its figures: the open ones are at hand, and only the others are read. `rows`: those
+        that were open a moment ago.
+        """
+        ended = await self._stored(TaskQuery(batch=name, states=_ENDED, limit=PAGE))
+        return list({**rows, **{task.id: task for task in ended}, **self._open().in_batch(name)}.values())
+
+    async def _stored(self, query: TaskQuery) -> list[Task]:
+        """All rows that match, page by page."""
         found: list[Task] = []
-        before: int | None = None
-        while page := await self._store.tasks(TaskQuery(batch=name, limit=PAGE, before_seq=before)):
+        while page := await self._store.tasks(query):
             found += page
-            before = page[-1].seq
+            query = msgspec.structs.replace(query, before_seq=page[-1].seq)
             if len(page) < PAGE:
                 break
+        return found
+
+    async def _tasks(self, name: str) -> list[Task]:
+        found = await self._stored(TaskQuery(batch=name, limit=PAGE))
         if not found:
             raise NotFoundError(f"there is no batch {name}", remedy="'ostler batch --list' shows what there is")
         live = self._open()

@@ -17,6 +17,7 @@ from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task
 from ostler.hub.board import ROWS_MAX, home
 from ostler.hub.board_views import Change, Changes, Charge, Find, Found, Home, Money, RunRow, Savings
+from ostler.hub.listing import listed
 from ostler.hub.money_board import ENTRIES_MAX, money
 from ostler.hub.pump import Pump
 from ostler.hub.status import tier_rows
@@ -77,9 +78,8 @@ class BoardDesk:
         before, looked_at = query.before_seq, 0
         size = PAGE if words else query.limit + 1
         while len(found) <= query.limit and looked_at < LOOKED_AT_MAX:
-            page = await self._store.tasks(
-                TaskQuery(states=query.states, batch=query.batch, limit=size, before_seq=before)
-            )
+            wanted = TaskQuery(states=query.states, batch=query.batch, limit=size, before_seq=before)
+            page = await listed(self._store, self._pump.scheduler.books.tasks, wanted)
             looked_at += len(page)
             known = {task.id for task in found}
             found += [task for row in page if row.id not in known and _has(task := self._live(row), words)]

@@ -57,6 +57,8 @@ class HostList(msgspec.Struct, frozen=True, kw_only=True):
     saved: Saved | None = None
     """What the last hour saved against first-in-first-out. The comparison is simulated. `None` = not asked for, or
     not possible."""
+    saved_at_ms: int | None = None
+    """The instant of which it speaks."""
     not_saved_because: str = ""
     """Why there is no comparison, where it was asked for."""
 

@@ -4,38 +4,29 @@ The scheduler decides whether a wish can be; it refuses before anything changes.
 watches the host's book: a change has ended when the book no longer holds it. Where no host is named (`ANY_HOST`), a
 model is loaded where it is there soonest, and unloaded where it is.
 
-The comparison with first-in-first-out is a simulation over the tasks of the last hour. It is worked out elsewhere
-(`SavedBy`), off the event loop, and kept for `SAVED_FRESH_MS`.
+The comparison with first-in-first-out is a simulation over the tasks of the last hour (`comparison`).
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 from ostler.domain.catalog import normal_model
-from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, OstlerError, nearest
-from ostler.domain.fleet import EndpointView, HeldPhase, ModelAt
-from ostler.domain.policy import Policy
-from ostler.domain.ports import Store, TaskDetail, TaskQuery
+from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, nearest
+from ostler.domain.fleet import HeldPhase, ModelAt
+from ostler.domain.ports import Store, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Task
+from ostler.hub.comparison import Compared, Comparison, SavedBy
 from ostler.hub.fleet_views import HostList, HostRow, LoadOrder, ModelChange, ModelList, SwapOrder, UnloadOrder
 from ostler.hub.hosts_view import host_rows, model_rows
 from ostler.hub.pump import Pump
-from ostler.hub.simulated import Saved
 from ostler.scheduling.books import Books
 from ostler.scheduling.hosts import HostBook, Swap
 from ostler.scheduling.signals import PinModel, WantLoad, WantUnload
 from ostler.scheduling.swap_costs import SwapCosts
 
-SavedBy = Callable[[Sequence[TaskDetail], Policy, Sequence[EndpointView]], Saved]
-"""Compares what happened with first-in-first-out. Raises `OstlerError` when it cannot."""
-
 ANY_HOST = "any"
-HOUR_MS = 3_600_000
-SAVED_FRESH_MS = 60_000
-SAVED_TASKS_MAX = 300
-"""The comparison looks at so many of the newest tasks."""
 COUNTED_TASKS_MAX = 1_000
 LOOK_AGAIN_S = 1.0
 _ENDED = tuple(sorted(FINAL_STATES))
@@ -54,9 +45,7 @@ class HostDesk:
     def __init__(self, pump: Pump, store: Store, saved_by: SavedBy | None = None) -> None:
         self._pump = pump
         self._store = store
-        self._saved_by = saved_by
-        self._saved: tuple[int, Saved | None, str] | None = None
-        self._saving = asyncio.Lock()
+        self._comparison = Comparison(pump, store, saved_by)
 
     @property
     def _books(self) -> Books:
@@ -64,9 +53,19 @@ class HostDesk:
 
     async def hosts(self, *, saved: bool) -> HostList:
         """All hosts; with `saved` also the simulated comparison of the last hour."""
-        found, why_not = await self._compared() if saved else (None, "")
+        found = await self._comparison.newest() if saved else Compared()
         now_ms = self._pump.clock.now_ms()
-        return HostList(hosts=host_rows(self._books, now_ms), now_ms=now_ms, saved=found, not_saved_because=why_not)
+        return HostList(
+            hosts=host_rows(self._books, now_ms),
+            now_ms=now_ms,
+            saved=found.saved,
+            saved_at_ms=found.at_ms if found.saved is not None else None,
+            not_saved_because=found.why_not,
+        )
+
+    async def stop(self) -> None:
+        """Compare no longer. Safe to repeat."""
+        await self._comparison.stop()
 
     async def models(self) -> ModelList:
         """All models, with the successes among the newest tasks that ended."""
@@ -241,33 +240,6 @@ class HostDesk:
             remedy = f"loaded are {', '.join(held)}" if held else "nothing is loaded on a managed host"
             raise ConflictError(what, where="model", remedy=remedy)
         return found[0]
-
-    async def _compared(self) -> tuple[Saved | None, str]:
-        """The comparison of the last hour, not older than a minute; else why there is none."""
-        async with self._saving:
-            now_ms = self._pump.clock.now_ms()
-            if self._saved is None or now_ms >= self._saved[0]:
-                self._saved = await self._compare(now_ms)
-            return self._saved[1:]
-
-    async def _compare(self, now_ms: int) -> tuple[int, Saved | None, str]:
-        """Until when it is good, and what came of it. Over no task at all it costs nothing, and is soon untrue."""
-        if self._saved_by is None:
-            return now_ms, None, "this hub cannot simulate"
-        history = await self._last_hour(now_ms)
-        views = tuple(self._books.endpoints.views.values())
-        try:
-            found = await asyncio.to_thread(self._saved_by, history, self._books.policy, views)
-        except OstlerError as error:
-            return now_ms + SAVED_FRESH_MS, None, str(error)
-        return now_ms + (SAVED_FRESH_MS if found.tasks else 0), found, ""
-
-    async def _last_hour(self, now_ms: int) -> list[TaskDetail]:
-        query = TaskQuery(states=(TaskState.SUCCEEDED,), limit=SAVED_TASKS_MAX)
-        recent = [task for task in await self._store.tasks(query) if (task.finished_ms or 0) > now_ms - HOUR_MS]
-        # All at once: one after the other, each would wait for a turn of a busy hub of its own.
-        details = await asyncio.gather(*(self._store.task(task.id) for task in recent))
-        return [detail for detail in details if detail is not None]
 
 
 def _ended(tasks: Iterable[Task]) -> dict[str, tuple[int, int]]:

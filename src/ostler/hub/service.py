@@ -33,12 +33,14 @@ from ostler.hub.alert_desk import AlertDesk
 from ostler.hub.attempt_keys import AttemptKeys
 from ostler.hub.batch_desk import BatchDesk
 from ostler.hub.board_desk import BoardDesk
+from ostler.hub.comparison import SavedBy
 from ostler.hub.endpoints import EndpointDesk
 from ostler.hub.explaining import headline, verdict_why, why_lines
 from ostler.hub.gateway_desk import GatewayDesk
-from ostler.hub.host_desk import HostDesk, SavedBy
+from ostler.hub.host_desk import HostDesk
 from ostler.hub.late_desk import LateDesk
 from ostler.hub.link import LocalLink
+from ostler.hub.listing import listed
 from ostler.hub.loop_desk import LoopDesk
 from ostler.hub.loop_runner import LoopRunner
 from ostler.hub.metrics_desk import MetricsDesk
@@ -254,7 +256,7 @@ class Hub:
 
     async def tasks(self, query: TaskQuery) -> TaskList:
         """Tasks, newest first."""
-        rows = await self._store.tasks(query)
+        rows = await listed(self._store, self._pump.scheduler.books.tasks, query)
         signs = {row.id: sign for row in rows if (sign := self.signs.of(row.id, row.generation)) is not None}
         return TaskList(
             tasks=tuple(self._live(row) for row in rows),
