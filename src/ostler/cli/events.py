@@ -1,5 +1,6 @@
 """`ostler events`: what happened, and what happens."""
 
+from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -12,24 +13,41 @@ if TYPE_CHECKING:
     from ostler.domain.event import Event
 
 
-@click.command(epilog=example("ostler events --follow", "ostler events --task t-k3v5q7aymz --json"))
+@click.command(
+    epilog=example("ostler events --last 20", "ostler events --follow", "ostler events --task t-k3v5q7aymz --json")
+)
 @click.option("--follow", "-f", is_flag=True, help="Go on printing what happens, until Ctrl-C.")
 @click.option("--after", metavar="SEQ", type=click.IntRange(min=0), help="Begin after this event.")
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=500, show_default=True, help="At most so many; not with --follow."
 )
+@click.option(
+    "--last", metavar="N", type=click.IntRange(1, 1000), help="Begin with the newest so many, of all or of the task."
+)
 @click.option("--task", "task_id", metavar="ID", help="Only events of this task.")
 @json_option
 @hub_options
 def events(
-    client: "HubClient", *, follow: bool, after: int | None, limit: int, task_id: str | None, as_json: bool
+    client: "HubClient",
+    *,
+    follow: bool,
+    after: int | None,
+    limit: int,
+    last: int | None,
+    task_id: str | None,
+    as_json: bool,
 ) -> None:
     """Print events, oldest first; with --follow as they happen, one line (or JSON document) each.
 
     A broken connection is taken up again after the last event printed, so that none is missed or printed twice.
     """
     from ostler.cli import render
+    from ostler.domain.errors import InvalidInputError
 
+    if last is not None:
+        if after is not None:
+            raise InvalidInputError("--last and --after both say where to begin", where="--last", remedy="give one")
+        after, limit = _before_the_last(client, last, task_id), 1000 if task_id else last
     if follow:
         outage = _Outage()
         happening = client.follow(after, outage.begin, outage.end)
@@ -40,8 +58,18 @@ def events(
         render.print_json(page)
         return
     _print(page.events)
-    if len(page.events) == limit:
+    if len(page.events) == limit and last is None:
         click.echo(f"more: --after {page.last_seq}", err=True)
+
+
+def _before_the_last(client: "HubClient", last: int, task_id: str | None) -> int:
+    """The event after which the newest so many begin."""
+    if task_id is None:
+        return max(0, client.status().last_event_seq - last)
+    seqs: deque[int] = deque([0], maxlen=last + 1)
+    while events := client.events(seqs[-1], 1000, task_id).events:
+        seqs.extend(event.seq for event in events)
+    return seqs[0]
 
 
 def event_line(event: "Event") -> str:
