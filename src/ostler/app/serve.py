@@ -9,7 +9,7 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +38,7 @@ from ostler.workers.daemon import Worker
 from ostler.workers.timing import Timing, cancelled
 
 HUB_FILE = "hub.json"
+USUAL_URL = "http://127.0.0.1:7433"
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of a file
 WORKER_GRACE_S = 5.0
 SWITCH_INTERVAL_S = 0.0005
@@ -278,11 +279,22 @@ def _greet(chosen: profiles.Chosen, parts: HubParts, url: str, folder: Path, wor
         say(line)
     endpoints = profiles.endpoint_count(chosen.profile.policy)
     if parts.recovered:
-        say(f"{parts.recovered} open tasks were taken up again")
+        say(f"{parts.recovered} open {'task was' if parts.recovered == 1 else 'tasks were'} taken up again")
     inside = "a worker inside" if worker is not None else "no worker inside"
     noun = "endpoint" if endpoints == 1 else "endpoints"
     say(f"hub at {url} with {endpoints} {noun} and {inside}; files in {folder}")
+    if told := how_found(url, folder, os.environ):
+        say(told)
     structlog.get_logger("ostler").debug("hub is up", url=url, folder=str(folder))
+
+
+def how_found(url: str, folder: Path, env: Mapping[str, str]) -> str:
+    """How other verbs find a hub that is neither at the usual address nor told of in the usual folder; else empty."""
+    base = Path(env.get("XDG_DATA_HOME") or Path(env.get("HOME", "")) / ".local" / "share")
+    usual = Path(env.get("OSTLER_HUB_DATA_DIR") or base / "ostler")
+    if url == USUAL_URL or folder == usual.absolute():
+        return ""
+    return f"other verbs find it by OSTLER_HUB={url}, or --hub"
 
 
 def say(line: str) -> None:

@@ -94,7 +94,7 @@ class RouteApp:
             raise UnauthenticatedError(
                 "a token is needed here",
                 where="Authorization header",
-                remedy="send `Authorization: Bearer ...`; "
+                remedy="send `Authorization: Bearer ...`, on the command line --token-file or OSTLER_TOKEN; "
                 f"`ostler tokens create NAME --scope {self._least_scope}` makes one",
             )
         address = address_of(request)
