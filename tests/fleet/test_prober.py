@@ -367,3 +367,39 @@ def test_pauses_are_bounded(status: ProbeStatus, failures: int, interval: int, j
     pause = pause_ms(result(status), failures, SchedulerPolicy(probe_interval_ms=interval), jitter)
 
     assert 0 <= pause <= interval * 1.1 + 1
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_stop_is_heard_however_soon_after_a_question(fleet: Fleet, turns: int) -> None:
+    """However few turns of the loop lie between the two: who asked is told, and nothing runs on."""
+    prober = prober_of(fleet)
+    await prober.put(spec("a"))
+    prober.start()
+    await fleet.until("a", 1)
+    asked = asyncio.ensure_future(prober.probe_now("a"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    async with asyncio.timeout(BOUND_S):
+        await prober.stop()
+        await asyncio.gather(asked, return_exceptions=True)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_who_asked_is_told_of_a_stop_that_was_broken_off(fleet: Fleet) -> None:
+    """Whoever waits for the end of a probe may be ended himself."""
+    fleet.gates["a"] = asyncio.Event()
+    prober = prober_of(fleet)
+    await prober.put(spec("a"))
+    prober.start()
+    await fleet.until_begun("a")
+    asked = asyncio.ensure_future(prober.probe_now("a"))
+    await asyncio.sleep(0)
+    stopping = asyncio.ensure_future(prober.stop())
+    for _ in range(2):  # now it waits for the probe
+        await asyncio.sleep(0)
+    stopping.cancel()
+
+    async with asyncio.timeout(BOUND_S):
+        with pytest.raises(ConflictError):
+            await asked

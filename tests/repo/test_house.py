@@ -221,6 +221,13 @@ def reraises(handler: ast.ExceptHandler) -> bool:
     return isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
 
 
+def test_no_cancel_is_lost_in_a_wait() -> None:
+    """Until Python 3.12 `asyncio.wait_for` swallows a cancel that comes in the turn in which what it waits for ends, so
+    that who cancelled waits for ever. `asyncio.timeout` does not.
+    """
+    assert [relative(path) for path in python_files("src") if "asyncio.wait_for(" in path.read_text("utf-8")] == []
+
+
 def test_nothing_names_a_registry_or_one_machine() -> None:
     """No file that is cloned holds the address of a package registry or the path of somebody's machine."""
     files = [ROOT / "Makefile", ROOT / "README.md", ROOT / "pyproject.toml"]

@@ -182,7 +182,8 @@ class LlamaServer:
             return
         _signal_group(process, signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), STOP_GRACE_S)
+            async with asyncio.timeout(STOP_GRACE_S):
+                await process.wait()
         except TimeoutError:
             _signal_group(process, signal.SIGKILL)
             await process.wait()

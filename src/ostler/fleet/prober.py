@@ -186,10 +186,12 @@ class _Watch:
 
     async def stop(self) -> None:
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
-        self.give_up(self.take_waiting())
+        try:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+        finally:
+            self.give_up(self.take_waiting())
 
     def give_up(self, waiting: Iterable[asyncio.Future[Probe]]) -> None:
         """Nobody will probe for these any more."""
@@ -211,5 +213,7 @@ class _Watch:
 
     async def pause(self, wait_ms: int) -> None:
         """Wait, or until somebody asks."""
+        # Not `wait_for`: until Python 3.12 a cancel that comes with the end of what it waits for is lost in it.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), wait_ms / 1_000)
+            async with asyncio.timeout(wait_ms / 1_000):
+                await self._wake.wait()

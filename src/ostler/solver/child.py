@@ -34,7 +34,8 @@ async def answer_of(command: Sequence[str], line: bytes, *, seconds: float, what
         async with asyncio.timeout(seconds):
             output, errors = await _exchange(process, line)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), LEAVING_S)
+            async with asyncio.timeout(LEAVING_S):
+                await process.wait()
     except TimeoutError:
         raise ChildError(f"the {what} did not end within {seconds:g} s and was killed") from None
     finally:
