@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from ostler.domain.commands import Command, Result
+from ostler.domain.ports import OpenWork
 from ostler.hub import committer as committing
 from ostler.store.errors import StoreError
 from tests.app.test_hub_parts import Drivers, KeptStore, events, started
@@ -69,3 +70,35 @@ async def test_a_part_that_fails_to_stop_leaves_nothing_else_open(monkeypatch: p
     assert (drivers.closed, store.closings) == (1, 1)
     assert len(await events(store, "hub.stopped")) == 1
     assert asyncio.all_tasks() == before
+
+
+async def test_a_start_that_is_broken_off_leaves_nothing_running() -> None:
+    """However many turns of the loop after it began: who gave up the wait for a hub has none, and may start another."""
+    before, turns, is_up = asyncio.all_tasks(), 0, False
+    while not is_up:
+        turns += 1
+        store, drivers = KeptStore(), Drivers()
+        starting = asyncio.ensure_future(started(store, drivers, endpoints=True))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait({starting})
+        is_up = not starting.cancelled()
+        if is_up:
+            await starting.result().stop()
+        assert asyncio.all_tasks() == before, turns
+        assert (store.closings, drivers.closed) == (1, 1), turns
+    assert turns > 5, "a start takes its time"
+
+
+async def test_a_store_that_cannot_be_read_is_closed() -> None:
+    """Nothing was begun over it yet, and nobody else has it."""
+
+    class UnreadStore(KeptStore):
+        async def open_work(self) -> OpenWork:
+            raise StoreError("it cannot be read")
+
+    store, drivers = UnreadStore(), Drivers()
+    with pytest.raises(StoreError, match="cannot be read"):
+        await started(store, drivers)
+    assert (store.closings, drivers.closed) == (1, 1)

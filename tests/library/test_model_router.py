@@ -198,3 +198,23 @@ def test_who_schedules_ticks_loads_no_database() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_who_gives_up_asking_may_ask_again(url: str, tmp_path: Path) -> None:
+    """Also while the router starts: it goes on starting, and a router that is closed meanwhile leaves its folder."""
+
+    async def given_up(router: ModelRouter) -> bool:
+        asking = asyncio.ensure_future(router.aroute("hello"))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait({asking})
+        return asking.cancelled()
+
+    path = ladder(tmp_path, url)
+    with ModelRouter(path, data=tmp_path / "data") as router:
+        assert asyncio.run(given_up(router))
+        assert router.route("hello").runs
+    with ModelRouter(path, data=tmp_path / "data") as router:
+        assert asyncio.run(given_up(router))
+    with ModelRouter(path, data=tmp_path / "data") as router:
+        assert router.route("hello").runs

@@ -92,18 +92,40 @@ class HubParts:
         shared: bool = False,
         closed_because: Callable[[], str] | None = None,
     ) -> Self:
-        """Take up what the store holds and begin to probe; when that fails nothing of it goes on, and the store is
-        closed. `shared`: no endpoint is called before it is said how many of its slots are this pool's (see `sharing`).
-        `closed_because`: why nothing may be begun any more, as of a lease that ended; empty while it may.
+        """Take up what the store holds and begin to probe; where that fails, or is broken off, nothing of it goes on,
+        and the store is closed. `shared`: no endpoint is called before it is said how many of its slots are this pool's
+        (see `sharing`). `closed_because`: why nothing may be begun any more, as of a lease that ended; empty while it
+        may.
         """
+        async with contextlib.AsyncExitStack() as undoing:
+            undoing.push_async_callback(store.close)
+            undoing.push_async_callback(drivers.close)
+            work = await store.open_work()
+            parts = cls._made(chosen, store, drivers, timing, work, closed_because)
+            for said in NOTHING_OF_OURS if shared else ():
+                parts.pump.tell(said)
+            undoing.pop_all()  # closed with the parts from now on
+            undoing.push_async_callback(parts.stop)
+            await parts._begin(chosen.profile, work)  # noqa: SLF001 -- its own
+            undoing.pop_all()
+        return parts
+
+    @classmethod
+    def _made(
+        cls,
+        chosen: Chosen,
+        store: Store,
+        drivers: DriverSet,
+        timing: Timing,
+        work: OpenWork,
+        closed_because: Callable[[], str] | None,
+    ) -> Self:
+        """All parts, of which none runs yet."""
         policy = chosen.profile.policy
-        work = await store.open_work()
         pump = Pump(Scheduler(policy, timing), store, timing)
         if closed_because is not None:
             pump.closed_because = closed_because
             pump.takeover_ms = chosen.profile.hub.lease_ms
-        for said in NOTHING_OF_OURS if shared else ():
-            pump.tell(said)
 
         async def post(probe: Probe) -> None:
             await pump.post(Probed(probe=probe))
@@ -135,11 +157,6 @@ class HubParts:
         parts.traces = TraceParts(pump, chosen.profile.telemetry, parts.hub.metrics.metering, os.environ)
         parts.hub.board.savings = parts._savings_of(chosen.profile)
         parts.alerts = AlertParts(parts.hub.alerts, chosen.profile, os.environ)
-        try:
-            await parts._begin(chosen.profile, work)
-        except Exception:  # boundary: whatever it was, a hub that did not start must not go on probing and loading
-            await parts.stop()
-            raise
         return parts
 
     async def _begin(self, profile: LoadedProfile, work: OpenWork) -> None:

@@ -13,8 +13,9 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar, Unpack
@@ -23,6 +24,7 @@ from uuid import uuid4
 import msgspec
 
 from ostler.app.router_parts import RouterParts
+from ostler.app.router_thread import RouterThread
 from ostler.context.compaction import transcript
 from ostler.context.exchanges import Role
 from ostler.context.messages import Message, role_of, text_of
@@ -118,19 +120,15 @@ class ModelRouter:
         self._profile = None if profile is None else str(profile)
         self._data = Path(data).absolute()
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._starting = asyncio.Lock()
-        """Taken in the loop of the thread only."""
-        self._parts: RouterParts | None = None
+        self._home: RouterThread[RouterParts] | None = None
 
     def route(self, question: str | Sequence[Message], **wish: Unpack[Wish]) -> Choice:
         """Where a question would go now. Calls no model."""
-        return self._wait(self._route(question, wish))
+        return self._wait(partial(_route, question, wish))
 
     async def aroute(self, question: str | Sequence[Message], **wish: Unpack[Wish]) -> Choice:
         """As `route`."""
-        return await self._await(self._route(question, wish))
+        return await asyncio.wrap_future(self._send(partial(_route, question, wish)))
 
     def ask(self, question: str | Sequence[Message], **wish: Unpack[Wish]) -> Answer:
         """Ask, and wait for the answer. Raises `NoAnswerError`, `InvalidInputError`.
@@ -138,11 +136,11 @@ class ModelRouter:
         Messages are sent as they are, by their roles. A talk that does not end with the user, or has results of tools
         in it, is sent as one transcript: what speaks to tools needs the gateway.
         """
-        return self._wait(self._ask(question, wish))
+        return self._wait(partial(_ask, question, wish))
 
     async def aask(self, question: str | Sequence[Message], **wish: Unpack[Wish]) -> Answer:
         """As `ask`. Cancelling it cancels the question."""
-        return await self._await(self._ask(question, wish))
+        return await asyncio.wrap_future(self._send(partial(_ask, question, wish)))
 
     def classify(self, question: str) -> TaskType:
         """Which of the eight types of work its words tell; starts nothing. What was learned of other types of work is
@@ -161,15 +159,9 @@ class ModelRouter:
     def close(self) -> None:
         """Let go of everything; questions under way are given up and stay in the records. Safe to repeat."""
         with self._lock:
-            loop, thread, parts = self._loop, self._thread, self._parts
-            self._loop = self._thread = self._parts = None
-        if loop is None or thread is None:
-            return
-        if parts is not None:
-            asyncio.run_coroutine_threadsafe(parts.stop(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+            home, self._home = self._home, None
+        if home is not None:
+            home.close()
 
     async def aclose(self) -> None:
         """As `close`."""
@@ -191,62 +183,20 @@ class ModelRouter:
     ) -> None:
         await self.aclose()
 
-    async def _route(self, question: str | Sequence[Message], wish: Wish) -> Choice:
-        parts = await self._started()
-        verdict, why = await parts.hub.route(_spec(question, wish))
-        return _choice(isinstance(verdict, Route), verdict.decision, why)
+    async def _opened(self) -> RouterParts:
+        env = {**os.environ, "OSTLER_HUB_DATA_DIR": str(self._data)}
+        return await RouterParts.start(self._profile, env, self._data)
 
-    async def _ask(self, question: str | Sequence[Message], wish: Wish) -> Answer:
-        parts = await self._started()
-        parts.must_have_models()
-        spec, limit_s = _spec(question, wish), wish.get("timeout_s", TIMEOUT_S)
-        await parts.hub.submit([spec])
-        try:
-            async with asyncio.timeout(limit_s):
-                answer = await parts.ended(spec.id)
-        except TimeoutError:
-            why = await parts.given_up(spec.id)
-            what, remedy = f"no answer within {limit_s:g} s: {why}", "allow more time with timeout_s"
-            raise NoAnswerError(what, spec.id, remedy=remedy) from None
-        except asyncio.CancelledError:
-            await parts.given_up(spec.id)
-            raise
-        return _answered(answer, await parts.cost_micro_usd(spec.id))
-
-    async def _started(self) -> RouterParts:
-        """The hub; started when it is first asked for. Runs in its own loop only, so nobody starts it twice."""
-        if self._parts is None:
-            env = {**os.environ, "OSTLER_HUB_DATA_DIR": str(self._data)}
-            self._parts = await RouterParts.start(self._profile, env, self._data)
-        return self._parts
-
-    def _running(self) -> asyncio.AbstractEventLoop:
+    def _send(self, work: Callable[[RouterParts], Awaitable[T]]) -> Future[T]:
         with self._lock:
-            if self._loop is None:
+            if self._home is None:
                 self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._loop = asyncio.new_event_loop()
-                self._starting = asyncio.Lock()
                 # The writer thread must get its turn beside a busy event loop.
                 sys.setswitchinterval(min(sys.getswitchinterval(), 0.0005))
-                self._thread = threading.Thread(target=self._loop.run_forever, name="ostler-router", daemon=True)
-                self._thread.start()
-            return self._loop
+                self._home = RouterThread(self._opened, "ostler-router")
+            return self._home.begin(work)
 
-    def _send(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        loop = self._running()
-
-        async def one_starts() -> T:
-            try:
-                async with self._starting:
-                    await self._started()
-            except BaseException:
-                work.close()
-                raise
-            return await work
-
-        return asyncio.run_coroutine_threadsafe(one_starts(), loop)
-
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+    def _wait(self, work: Callable[[RouterParts], Awaitable[T]]) -> T:
         future = self._send(work)
         try:
             return future.result()
@@ -254,8 +204,27 @@ class ModelRouter:
             future.cancel()
             raise
 
-    async def _await(self, work: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.wrap_future(self._send(work))
+
+async def _route(question: str | Sequence[Message], wish: Wish, parts: RouterParts) -> Choice:
+    verdict, why = await parts.hub.route(_spec(question, wish))
+    return _choice(isinstance(verdict, Route), verdict.decision, why)
+
+
+async def _ask(question: str | Sequence[Message], wish: Wish, parts: RouterParts) -> Answer:
+    parts.must_have_models()
+    spec, limit_s = _spec(question, wish), wish.get("timeout_s", TIMEOUT_S)
+    await parts.hub.submit([spec])
+    try:
+        async with asyncio.timeout(limit_s):
+            answer = await parts.ended(spec.id)
+    except TimeoutError:
+        why = await parts.given_up(spec.id)
+        what, remedy = f"no answer within {limit_s:g} s: {why}", "allow more time with timeout_s"
+        raise NoAnswerError(what, spec.id, remedy=remedy) from None
+    except asyncio.CancelledError:
+        await parts.given_up(spec.id)
+        raise
+    return _answered(answer, await parts.cost_micro_usd(spec.id))
 
 
 def _spec(question: str | Sequence[Message], wish: Wish) -> TaskSpec:

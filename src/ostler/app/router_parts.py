@@ -51,20 +51,25 @@ class RouterParts:
         limits = DriverSettings(probe_timeout_ms=loaded.policy.scheduler.probe_timeout_ms)
         store = await open_store(folder, loaded.hub.database)
         parts = await HubParts.start(chosen, store, DriverSet(env, timing, limits), timing)
-        joined = worker_parts.offer(section, builtin=True)
-        worker = worker_parts.build(
-            parts.hub.link,
-            joined,
-            section,
-            parts.drivers,
-            timing=timing,
-            identity=worker_parts.identity_of(str(folder), joined.name),
-            reporter=worker_parts.reporter_for(joined.host, timing),
-            place=worker_parts.AgentPlace(gateway="", folder=folder / "agents"),
-        )
-        worker.start()
-        await parts.first_look()
-        return cls(parts, worker, chosen.lines)
+        async with contextlib.AsyncExitStack() as undoing:
+            undoing.push_async_callback(parts.stop)
+            joined = worker_parts.offer(section, builtin=True)
+            worker = worker_parts.build(
+                parts.hub.link,
+                joined,
+                section,
+                parts.drivers,
+                timing=timing,
+                identity=worker_parts.identity_of(str(folder), joined.name),
+                reporter=worker_parts.reporter_for(joined.host, timing),
+                place=worker_parts.AgentPlace(gateway="", folder=folder / "agents"),
+            )
+            worker.start()
+            router = cls(parts, worker, chosen.lines)
+            undoing.push_async_callback(router.stop)
+            await parts.first_look()
+            undoing.pop_all()
+        return router
 
     @property
     def hub(self) -> Hub:
@@ -111,12 +116,9 @@ class RouterParts:
 
     async def stop(self) -> None:
         """Give everything back, in good order."""
-        await self._parts.pump.close_followers()
-        for outbox in self._parts.pump.outboxes.values():
-            outbox.start_drain()
-        await self._worker.stop(GRACE_S)
-        await self._parts.stop()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        async with contextlib.AsyncExitStack() as stopping:
+            stopping.push_async_callback(self._parts.stop)
+            stopping.push_async_callback(self._worker.stop, GRACE_S)
+            await self._parts.pump.close_followers()
+            for outbox in self._parts.pump.outboxes.values():
+                outbox.start_drain()
