@@ -101,6 +101,7 @@ def test_what_cannot_be_opened_is_tried_again(house: House, thread: RouterThread
     """By the next who asks; whoever waited for it is told why there is none."""
     house.refusals = 1
     first, second = begun(house, thread), thread.begin(fine)
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), thread._loop).result(BOUND_S)  # now both wait
     house.may_open.set()
     for answer in (first, second):
         with pytest.raises(ValueError, match="cannot be opened"):

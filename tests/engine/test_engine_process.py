@@ -187,3 +187,23 @@ def test_a_server_needs_a_model(tmp_path: Path) -> None:
     """An empty list is refused before anything is started."""
     with pytest.raises(EngineError, match="at least one model"):
         LlamaServer(Path(sys.executable), [], tmp_path)
+
+
+@pytest.mark.parametrize("asked", ["the interpreter", "a model"])
+async def test_a_program_that_is_waited_for_no_longer_is_ended(tmp_path: Path, asked: str) -> None:
+    """The wait may be broken off: nobody else would end it."""
+    pid = tmp_path / "pid"
+    body = f"import os, pathlib, time; p = pathlib.Path('{pid}'); p.with_suffix('.new').write_text(str(os.getpid())); "
+    python = program(tmp_path, f"{body}p.with_suffix('.new').rename(p); time.sleep(60)")
+    if asked == "a model":
+        asking = asyncio.ensure_future(write_tiny_model(python, tmp_path / "tiny.gguf"))
+    else:
+        asking = asyncio.ensure_future(find_engine_python({"OSTLER_ENGINE_PYTHON": str(python)}))
+    async with asyncio.timeout(10):
+        while not pid.exists():  # noqa: ASYNC110 -- what is waited for is a program
+            await asyncio.sleep(0.005)
+    asking.cancel()
+    await asyncio.wait({asking})
+
+    assert asking.cancelled()
+    assert await gone(int(pid.read_text(encoding="utf-8")), within_s=0.5)

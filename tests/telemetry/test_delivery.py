@@ -5,6 +5,7 @@ import doctest
 import hashlib
 import hmac
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -345,6 +346,43 @@ async def test_a_desktop_that_is_not_there_says_so(tmp_path: Path) -> None:
     assert error.value.final
     with pytest.raises(TellError, match="ended with 3"):
         await DesktopPlace(program(tmp_path, "exit 3")).tell(PAYLOAD)
+
+
+async def test_a_desktop_that_is_waited_for_no_longer_leaves_no_program(tmp_path: Path) -> None:
+    """A hub that stops has less patience than a notification may take."""
+    seen = tmp_path / "seen"
+    made = AlertDelivery(Untold())
+    made.use([DesktopPlace(program(tmp_path, f"echo $$ > {seen}.new; mv {seen}.new {seen}; exec sleep 60"))])
+    made.tell(RAISED)
+    await until(seen.exists)
+    await made.stop(0.0)
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(seen.read_text(encoding="utf-8")), 0)
+
+
+async def test_a_stop_that_is_broken_off_closes_the_connections() -> None:
+    """Those of the webhooks, with which nobody speaks any more."""
+
+    class Hangs:
+        name, least, tries = "hangs", Severity.WARNING, 1
+
+        async def tell(self, payload: Payload) -> str:
+            await asyncio.Event().wait()
+            return ""
+
+    made = AlertDelivery(Untold())
+    made.use([Hangs()])
+    session = made.session()
+    made.tell(RAISED)
+    stopping = asyncio.ensure_future(made.stop(60.0))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait({stopping})
+
+    assert session.closed
+    await made.stop(0.0)
 
 
 async def test_a_test_asks_every_place_once() -> None:

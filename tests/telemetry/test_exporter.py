@@ -153,14 +153,36 @@ async def test_stopping_sends_what_waits_and_does_not_wait_for_ever() -> None:
 
     closed = asyncio.Event()
 
-    listener = await asyncio.start_server(hangs, "127.0.0.1", 0)
-    address = listener.sockets[0].getsockname()
-    async with exporting(f"http://{address[0]}:{address[1]}", counted, every_s=3_600) as made:
-        made.add([span(2)])
+    async with await asyncio.start_server(hangs, "127.0.0.1", 0) as listener:
+        address = listener.sockets[0].getsockname()
+        async with exporting(f"http://{address[0]}:{address[1]}", counted, every_s=3_600) as made:
+            made.add([span(2)])
+            async with asyncio.timeout(3):
+                await made.stop(0.05)
+        await closed.wait()
+
+
+async def test_a_stop_that_is_broken_off_closes_the_connection() -> None:
+    """Whoever waits for the last spans may be ended himself."""
+
+    async def hangs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read()
+        writer.close()
+        closed.set()
+
+    came, closed = asyncio.Event(), asyncio.Event()
+    async with await asyncio.start_server(hangs, "127.0.0.1", 0) as listener:
+        address = listener.sockets[0].getsockname()
+        async with exporting(f"http://{address[0]}:{address[1]}", Counter(), every_s=3_600) as made:
+            made.add([span(1)])
+            stopping = asyncio.ensure_future(made.stop(60.0))
+            await came.wait()
+            stopping.cancel()
+            await asyncio.wait({stopping})
+            assert made._session is None
         async with asyncio.timeout(3):
-            await made.stop(0.05)
-    await closed.wait()
-    listener.close()
+            await closed.wait()
 
 
 def test_the_examples_of_the_docs_hold() -> None:

@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -69,7 +69,9 @@ async def find_engine_python(environ: Mapping[str, str]) -> Path:
         process = await asyncio.create_subprocess_exec(python, "-c", probe, stdin=asyncio.subprocess.DEVNULL)
     except OSError as error:
         raise EngineError(f"no interpreter at {python}", where=where, remedy="run `make engine`") from error
-    if await process.wait() != 0:
+    async with _ended(process):
+        code = await process.wait()
+    if code != 0:
         raise EngineError(
             f"llama.cpp is not installed for {python}",
             where=where,
@@ -96,7 +98,8 @@ async def write_tiny_model(python: Path, out: Path, shape: TinyShape | None = No
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await process.communicate()
+    async with _ended(process):
+        said, _ = await process.communicate()
     if process.returncode != 0:
         raise EngineError(f"could not write a model: {_tail(said.decode(errors='replace'))}", where=str(out))
     return out
@@ -222,6 +225,17 @@ class LlamaServer:
     def _failure(self, what: str) -> EngineError:
         said = _tail(self.log_path.read_text(encoding="utf-8", errors="replace"))
         return EngineError(f"llama.cpp {what}: {said}", where=str(self.log_path))
+
+
+@contextlib.asynccontextmanager
+async def _ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    """A process that is gone with the block, also where it is waited for no longer."""
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 def _listening_port(pid: int) -> int:

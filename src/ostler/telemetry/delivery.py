@@ -127,9 +127,11 @@ class DesktopPlace:
             async with asyncio.timeout(DESKTOP_TIMEOUT_S):
                 code = await process.wait()
         except TimeoutError:
-            process.kill()
-            await process.wait()
             raise TellError("notify-send does not come back") from None
+        finally:
+            if process.returncode is None:  # also where it is waited for no longer
+                process.kill()
+                await process.wait()
         if code:
             raise TellError(f"notify-send ended with {code}; is there a desktop?")
         return "shown"
@@ -257,10 +259,12 @@ class _Line:
         """Tell what waits, at most so long."""
         self._stopped = True
         if self._sending is not None:
-            await asyncio.wait({self._sending}, timeout=patience_s)
-            if self._sending is not None:
-                self._sending.cancel()
-                await asyncio.gather(self._sending, return_exceptions=True)
+            try:
+                await asyncio.wait({self._sending}, timeout=patience_s)
+            finally:
+                if self._sending is not None:
+                    self._sending.cancel()
+                    await asyncio.gather(self._sending, return_exceptions=True)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending = None
@@ -325,9 +329,11 @@ class AlertDelivery:
 
     async def stop(self, patience_s: float = 2.0) -> None:
         """Tell what waits, at most so long, and close all connections. Safe to repeat."""
-        await asyncio.gather(*(line.stop(patience_s) for line in self._lines))
-        if self._session is not None:
-            await self._session.close()
+        try:
+            await asyncio.gather(*(line.stop(patience_s) for line in self._lines))
+        finally:
+            if self._session is not None:
+                await self._session.close()
 
 
 def webhooks(

@@ -75,16 +75,18 @@ class SpanExporter:
 
     async def stop(self, patience_s: float = 3.0) -> None:
         """Send what waits, at most so long. Safe to repeat."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
-            self._running = None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience_s):
-                    await self._send_all()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        try:
+            if self._running is not None:
+                self._running.cancel()
+                await asyncio.gather(self._running, return_exceptions=True)
+                self._running = None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(patience_s):
+                        await self._send_all()
+        finally:
+            session, self._session = self._session, None
+            if session is not None:
+                await session.close()
 
     async def _send_for_ever(self) -> None:
         while True:

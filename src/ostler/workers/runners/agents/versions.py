@@ -51,8 +51,10 @@ async def _ask(path: str, environ: Mapping[str, str]) -> str:
             async with asyncio.timeout(_LIMIT_S):
                 output, _ = await process.communicate()
         except TimeoutError:
-            process.kill()
-            await process.wait()
             return ""
+        finally:
+            if process.returncode is None:  # also where it is waited for no longer
+                process.kill()
+                await process.wait()
     said = re.search(r"\d+\.\d+\.\d+[\w.-]*", output.decode(errors="replace"))
     return said[0] if said else ""
