@@ -1,6 +1,6 @@
 """`ostler worker`: a daemon on another machine, joined to its hub over HTTP."""
 
-import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ from ostler.domain.errors import InvalidInputError
 from ostler.domain.tasks import TaskKind
 from ostler.fleet.drivers import DriverSet
 from ostler.workers.link_http import HttpLink
-from ostler.workers.timing import SystemTiming
+from ostler.workers.timing import SystemTiming, first
 
 
 async def serve_worker(options: WorkerOptions) -> None:
@@ -43,35 +43,31 @@ async def serve_worker(options: WorkerOptions) -> None:
             raise InvalidInputError(what, where="--slots", remedy="'ostler agents doctor' says what to do")
         joined = msgspec.structs.replace(joined, slots=options.slots)
     identity = worker_parts.identity_of(options.hub, joined.name)
-    lock = lock_identity(identity, joined.name)
-    joined = msgspec.structs.replace(joined, instance=lasting_name(identity), starts=count_start(identity))
-    timing = SystemTiming(through_suspend=True)
-    drivers = DriverSet(os.environ, timing)
-    link = HttpLink(options.hub, token=options.token)
-    worker = worker_parts.build(
-        link,
-        joined,
-        section,
-        drivers,
-        timing=timing,
-        identity=identity,
-        reporter=worker_parts.reporter_for(joined.host, timing),
-        place=worker_parts.AgentPlace(gateway=options.hub, folder=Path(profile.hub.data_dir) / "agents"),
-    )
-    sys.stderr.write(f"worker {joined.name} on {joined.host} joins {options.hub}\n")
-    worker.tell(_Notes())
-    worker.start()
-    closed = asyncio.ensure_future(worker.closed())
-    asked = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({closed, asked}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        asked.cancel()
-        await worker.stop()
-        await closed
-        await link.close()
-        await drivers.close()
-        lock.close()
+    async with contextlib.AsyncExitStack() as closing:
+        closing.enter_context(lock_identity(identity, joined.name))
+        joined = msgspec.structs.replace(joined, instance=lasting_name(identity), starts=count_start(identity))
+        timing = SystemTiming(through_suspend=True)
+        drivers = DriverSet(os.environ, timing)
+        closing.push_async_callback(drivers.close)
+        link = HttpLink(options.hub, token=options.token)
+        closing.push_async_callback(link.close)
+        worker = worker_parts.build(
+            link,
+            joined,
+            section,
+            drivers,
+            timing=timing,
+            identity=identity,
+            reporter=worker_parts.reporter_for(joined.host, timing),
+            place=worker_parts.AgentPlace(gateway=options.hub, folder=Path(profile.hub.data_dir) / "agents"),
+        )
+        sys.stderr.write(f"worker {joined.name} on {joined.host} joins {options.hub}\n")
+        worker.tell(_Notes())
+        worker.start()
+        try:
+            await first(worker.closed(), stop.wait())
+        finally:
+            await worker.stop()
 
 
 class _Notes:

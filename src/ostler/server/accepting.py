@@ -24,7 +24,7 @@ class Doorman:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._made = made
-        self._coming: set[asyncio.Task[None]] = set()
+        self._coming: dict[asyncio.Task[None], socket.socket] = {}
         self._pause: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger("ostler.server")
         listener.settimeout(0)
@@ -38,6 +38,11 @@ class Doorman:
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
+
+    async def empty(self) -> None:
+        """Wait until whoever was taken in is with their protocol."""
+        if self._coming:
+            await asyncio.wait(self._coming)
 
     def _open(self) -> None:
         self._pause = None
@@ -56,8 +61,13 @@ class Doorman:
                 return
             came.settimeout(0)
             task = self._loop.create_task(self._begin(came))
-            self._coming.add(task)
-            task.add_done_callback(self._coming.discard)
+            self._coming[task] = came
+            task.add_done_callback(self._begun)
+
+    def _begun(self, task: asyncio.Task[None]) -> None:
+        came = self._coming.pop(task)
+        if task.cancelled():  # maybe before its first step, in which it would have been given a transport
+            came.close()
 
     async def _begin(self, came: socket.socket) -> None:
         try:

@@ -103,8 +103,10 @@ class Connection(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client came. One too many is closed at once: there is nothing to answer it with yet."""
-        if len(self._house.connections) >= CONNECTIONS_MAX:
+        """A client came. One too many is closed at once, as is one that came with the stop: there is nothing to answer
+        it with yet.
+        """
+        if len(self._house.connections) >= CONNECTIONS_MAX or self._house.stopping:
             cast("asyncio.Transport", transport).abort()
             return
         self._transport = cast("asyncio.Transport", transport)

@@ -50,19 +50,28 @@ class Server:
         for connection in list(self.connections):
             connection.retire()
         until_s = self.loop.time() + grace_s
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=grace_s)
+            late = self._end_late()
+            await asyncio.gather(*late, return_exceptions=True)
+            if self._doorman is not None:
+                await self._doorman.empty()
+            if self.connections:
+                self._empty.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(until_s):
+                        await self._empty.wait()
+        finally:  # also where the stop itself is broken off
+            self._end_late()
+            for connection in list(self.connections):
+                connection.abort()
+
+    def _end_late(self) -> list[asyncio.Task[None]]:
         late = list(self._tasks)
         for task in late:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        if self.connections:
-            self._empty.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(until_s):
-                    await self._empty.wait()
-        for connection in list(self.connections):
-            connection.abort()
+        return late
 
     def serve(self, request: Request) -> None:
         """See `House.serve`."""
