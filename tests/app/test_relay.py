@@ -1,6 +1,7 @@
 """A hub that stands by passes connections on, byte for byte, and tells who comes while nobody leads."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -289,3 +290,62 @@ async def test_a_relay_that_stops_for_good_leaves_nobody_waiting() -> None:
 
     assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
+
+
+async def test_a_client_that_does_not_read_holds_up_no_end(leader: Leader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told what it can be told, and its connection is cut."""
+    monkeypatch.setattr(module, "TELL_S", 0.05)
+    leader.answer = lambda writer: writer.write(b"x" * 50_000_000)
+    async with Served(bound(), leader.address) as served:
+        with socket.create_connection(served.address) as client:
+            for _ in range(2):  # what comes down stands still between the two: then the last word is the client's
+                client.sendall(b"GET")
+                await leader.has(b"GET")
+                await stands_still(served)
+                leader.got.clear()
+            async with asyncio.timeout(5):
+                await served.relay.stop()
+            assert not served.relay._open
+
+
+async def stands_still(served: Served) -> None:
+    """Wait until nothing more goes down to a client that does not read."""
+    (passing,) = served.relay._passing
+    blocked = 0
+    while blocked < 20:
+        await asyncio.sleep(0.005)
+        writers = [frame for frame in passing.get_stack() if "passage" in frame.f_locals]
+        writer = writers[0].f_locals["passage"]._client[1]
+        blocked = blocked + 1 if writer.transport.get_write_buffer_size() > 64 * 1024 else 0
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_comes_with_the_end_is_sent_away(leader: Leader, turns: int) -> None:
+    """However few turns of the loop lie between the two: nothing is passed on by a relay that has ended."""
+    async with Served(bound(), leader.address) as served:
+        client = socket.create_connection(served.address)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await served.relay.stop()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not served.relay._open
+        client.settimeout(5)
+        with client, contextlib.suppress(ConnectionError):
+            assert client.recv(6) in (b"", b"hello")
+
+
+@pytest.mark.parametrize("turns", range(3))
+async def test_a_start_that_is_broken_off_is_ended_by_the_stop(leader: Leader, turns: int) -> None:
+    """Whoever broke it off does not listen any more."""
+    listener = bound()
+    served = Served(listener, leader.address)
+    starting = asyncio.ensure_future(served.relay.start(listener))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.wait({starting})
+    await served.relay.stop()
+    if not turns:
+        listener.close()
+    assert listener.fileno() == -1

@@ -8,7 +8,8 @@ from ostler.domain.catalog import EndpointKind, EndpointSpec
 from ostler.domain.states import FailureClass
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.settings import DriverSettings
-from ostler.fleet.upstream import UpstreamSet
+from ostler.fleet.transport import HttpRequest, Transport
+from ostler.fleet.upstream import GeneralAnswer, UpstreamSet
 from tests.fleet.fakes import KEY, KEY_ENV, WallClock
 
 LIMITS = DriverSettings(connect_timeout_ms=500)
@@ -160,3 +161,18 @@ async def test_by_the_general_client_an_answer_is_the_same() -> None:
         through = spec(EndpointKind.OPENAI, "http://models.example", local=False)
         assert await ask(upstreams(proxy_url=url), through) == b"{}"
     assert server.requests[0][0].endswith("/v1/chat/completions")
+
+
+async def test_an_answer_is_closed_when_its_close_returns() -> None:
+    """Not in a later turn of the loop: the slot of the call is free from then on, and there may be no later turn."""
+    server = Server(body="x" * 1_000_000)
+    async with server as url:
+        transport = Transport(LIMITS)
+        answer = await GeneralAnswer.open(transport, HttpRequest(method="POST", url=f"{url}/v1/chat", body=b"{}"))
+        line = answer._stream._response.connection
+        assert [line is not None and line.closed] == [False]
+        answer.close()
+        answer.close()
+        assert line is not None
+        assert line.closed
+        await transport.close()

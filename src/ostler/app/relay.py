@@ -13,10 +13,15 @@ from collections.abc import Callable
 
 import msgspec
 
+from ostler.server.accepting import Doorman
+
 PIECE_BYTES = 64 * 1024
+BACKLOG = 100
 PATIENCE_S = 10.0
 CONNECT_S = 2.0
 LOOK_S = 0.05
+TELL_S = 1.0
+"""How long who does not read is waited for, when it is told why there will be no answer."""
 SILENT_S = 6
 _KEEPALIVE = {"TCP_KEEPIDLE": SILENT_S - 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": SILENT_S * 1000}
 NO_LEADER = "no hub leads this pool at the moment"
@@ -35,30 +40,39 @@ class Relay:
     def __init__(self, leader: Callable[[], tuple[str, int] | None], no_way: Callable[[], str] = lambda: "") -> None:
         self._leader = leader
         self._no_way = no_way
-        self._server: asyncio.Server | None = None
+        self._doorman: Doorman | None = None
+        self._over = False
         self._open: set[asyncio.Task[None]] = set()
         self._passing: set[asyncio.Task[None]] = set()
         """Those of them whose leader was reached."""
 
     async def start(self, listener: socket.socket) -> None:
         """Accept on a bound socket, which is the relay's from now on."""
-        self._server = await asyncio.start_server(self._accepted, sock=listener, limit=PIECE_BYTES)
+        self._doorman = Doorman(listener, self._made, BACKLOG)
 
     async def stop(self, *, for_good: bool = True) -> None:
         """Accept nothing more and cut what is passed on: its leader is gone, or this hub is. Safe to repeat.
 
         Unless `for_good`, those who wait for a leader go on waiting for it, which may be this very hub.
         """
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        self._over = self._over or for_good
+        if self._doorman is not None:
+            self._doorman.close()
+            await self._doorman.empty()
         await (_ended(self._open) if for_good else self.cut())
 
     async def cut(self) -> None:
         """End every connection that is passed on, and wait until that is done."""
         await _ended(self._passing)
 
+    def _made(self) -> asyncio.Protocol:
+        loop = asyncio.get_running_loop()
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(PIECE_BYTES, loop), self._accepted, loop)
+
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._over:  # it came with the end, and nobody would end it
+            writer.close()
+            return
         task = asyncio.get_running_loop().create_task(self._serve((reader, writer)))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
@@ -180,5 +194,10 @@ async def _refuse(writer: asyncio.StreamWriter, message: str, remedy: str = SOON
         f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
     )
     writer.write(head.encode() + body)
-    with contextlib.suppress(OSError):
-        await writer.drain()
+    try:
+        async with asyncio.timeout(TELL_S):
+            await writer.drain()
+    except TimeoutError:
+        writer.transport.abort()
+    except OSError:
+        return

@@ -82,6 +82,16 @@ class HttpStream:
             size += len(chunk)
         return b"".join(parts)[:limit_bytes]
 
+    def close(self) -> None:
+        """Let go of the answer: its connection is closed unless it was whole. Done when this returns."""
+        self._response.close()
+
+    def hang_up(self) -> None:
+        """Close the socket of the answer, also when it is in the pool again."""
+        line: asyncio.Transport | None = getattr(self._response, "socket", None)
+        if line is not None:
+            line.close()
+
 
 class Plain(Protocol):
     """Who asks plain servers in the session's place."""
@@ -113,14 +123,18 @@ class Transport:
 
         Raises `TransportError`. The caller bounds the waiting.
         """
-        response = await self._send(request)
+        stream = await self.open(request)
         try:
-            yield HttpStream(response)
+            yield stream
         except BaseException:  # boundary: every way out but the good one, handed on
-            _hang_up(response)
+            stream.hang_up()
             raise
         finally:
-            response.close()
+            stream.close()
+
+    async def open(self, request: HttpRequest) -> HttpStream:
+        """As `stream`, for who closes the answer himself."""
+        return HttpStream(await self._send(request))
 
     async def fetch(self, request: HttpRequest, limit_bytes: int = MAX_BODY_BYTES) -> HttpReply:
         """A whole answer. Raises `TransportError`, also for one above the limit."""
@@ -242,13 +256,6 @@ def _response_class() -> "type[aiohttp.ClientResponse]":
             return await super().start(connection)
 
     return Response
-
-
-def _hang_up(response: "aiohttp.ClientResponse") -> None:
-    """Close the socket of an answer, also when it is in the pool again."""
-    socket: asyncio.Transport | None = getattr(response, "socket", None)
-    if socket is not None:
-        socket.close()
 
 
 def _client_errors() -> tuple[type[Exception], ...]:

@@ -5,7 +5,6 @@ Servers on plain HTTP that need no proxy are reached by the small client (`fleet
 """
 
 import asyncio
-from contextlib import AsyncExitStack
 
 from ostler.domain.calls import CallError, UpstreamRequest
 from ostler.domain.catalog import EndpointSpec
@@ -76,18 +75,15 @@ class UpstreamSet:
 class GeneralAnswer:
     """An answer by the general client."""
 
-    def __init__(self, stack: AsyncExitStack, stream: HttpStream) -> None:
-        self._stack = stack
+    def __init__(self, stream: HttpStream) -> None:
         self._stream = stream
-        self._closing: asyncio.Task[None] | None = None
         self.status = stream.status
         self.headers = stream.headers
 
     @classmethod
     async def open(cls, transport: Transport, request: HttpRequest) -> "GeneralAnswer":
         """Send and wait for the head. Raises `TransportError`."""
-        stack = AsyncExitStack()
-        return cls(stack, await stack.enter_async_context(transport.stream(request)))
+        return cls(await transport.open(request))
 
     async def read(self) -> bytes:
         """What has arrived; `b""` at the end. Raises `TransportError`."""
@@ -95,8 +91,7 @@ class GeneralAnswer:
 
     def close(self) -> None:
         """See `UpstreamAnswer.close`."""
-        if self._closing is None:
-            self._closing = asyncio.ensure_future(self._stack.aclose())
+        self._stream.close()
 
 
 class _Guarded:
