@@ -12,6 +12,7 @@ from ostler.domain.tasks import TaskKind
 from ostler.domain.work import Assignment, Finished, Report, Started
 from ostler.workers import attempts
 from ostler.workers.attempts import Abilities, AttemptPool
+from ostler.workers.book import Entry
 from ostler.workers.commands import CommandHost
 from ostler.workers.guard import NoGuard
 from ostler.workers.rules import WorkerRules
@@ -414,3 +415,20 @@ def test_slots_order_and_ends_hold_whatever_happens(steps: list[tuple[str, int, 
         assert sorted((task_id, generation) for task_id, generation, _ in pool.ends) == sorted(taken)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_what_is_ended_before_it_began_is_over(turns: int) -> None:
+    """However few turns of the loop lie between: it is in hand no longer, and has no slot."""
+    pool = Pool()
+    pool.pool.start(command("true", task_id="new"), "s1")
+    entry = Entry(assignment=command("true", task_id="old"), session_id="s1", begun_ms=1, begun_us=1)
+    pool.pool.take_up(entry)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await pool.pool.abandon()
+
+    async with asyncio.timeout(5):
+        await pool.pool.all_ended()
+    assert (len(pool.pool), pool.pool._runs) == (0, {})
+    assert set(pool.pool._busy.values()) == {0}

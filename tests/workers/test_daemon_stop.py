@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from ostler.domain.states import FailureClass
 from tests.workers.daemon_bench import Bench
 from tests.workers.timing_by_hand import settle
@@ -114,3 +116,39 @@ async def test_a_session_lost_while_stopping_is_the_end() -> None:
 
     assert bench.runner.open == {}
     assert bench.hub.calls.count("join") == 1
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_one_that_is_abandoned_leaves_nothing(turns: int) -> None:
+    """However few turns of the loop after its start: its guard is closed, also when it had not begun."""
+    bench = Bench()
+    bench.worker.start()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await bench.worker.abandon()
+
+    assert bench.guard.said[-1] == "close"
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_one_that_is_abandoned_twice_leaves_nothing(turns: int) -> None:
+    """The second time while it cleans up after the first: the rest of that is done all the same."""
+    bench = await Bench().started()
+    await bench.give(command("true"))
+    first = asyncio.ensure_future(bench.worker.abandon())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await bench.worker.abandon()
+    await asyncio.gather(first, return_exceptions=True)
+
+    assert "close" in bench.guard.said
+    assert (bench.worker.running, bench.runner.open) == (0, {})
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_one_that_never_began_has_its_guard_closed() -> None:
+    """It may have opened something when it was made."""
+    bench = Bench()
+    await bench.worker.stop()
+    assert bench.guard.said == ["close"]

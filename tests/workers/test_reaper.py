@@ -1,5 +1,6 @@
 """Tests of finding and killing what was left behind, on real processes, and of the reaper's obedience."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -334,6 +336,23 @@ async def test_an_unopened_guard_refuses(tagged: Tagged) -> None:
     """Without a session nothing can be registered."""
     with pytest.raises(GuardLostError):
         ReaperGuard(tagged.identity).add(1)
+
+
+async def test_a_close_that_is_broken_off_leaves_no_file_open(tagged: Tagged, tmp_path: Path) -> None:
+    """The reaper ends by itself, as it hears nothing more; the file of the lease is closed."""
+    guard = ReaperGuard(tagged.identity, folder=tmp_path)
+    guard.open("s1")
+    pid, file = guard.pid, guard._lease_file
+    assert file is not None
+    closing = asyncio.ensure_future(guard.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait({closing})
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file)
+    await until(lambda: not _lives(pid or 0))
+    await guard.close()
 
 
 async def test_a_start_cleans_up_after_earlier_daemons(tagged: Tagged) -> None:

@@ -118,7 +118,6 @@ class AttemptPool:
             folder=self._book.folder_of(entry.key) if self._book is not None else None,
             before_us=max(1, self._timing.stopwatch_us() - entry.begun_us),
         )
-        self._busy[run.spec.kind] += 1
         self._begin(run, self._go_on(run, entry))
 
     def give_up(self, entry: Entry, message: str) -> None:
@@ -130,7 +129,8 @@ class AttemptPool:
 
     def _begin(self, run: Run, life: Coroutine[Any, Any, None]) -> None:
         self._runs[run.key] = run
-        self._tasks[run.key] = asyncio.create_task(life, name=f"attempt {attempt_tag(run.key)}")
+        task = self._tasks[run.key] = asyncio.create_task(life, name=f"attempt {attempt_tag(run.key)}")
+        task.add_done_callback(lambda _: self._over(run))  # also where it was ended before it began
 
     def _tags(self, key: Key, session_id: str) -> Mapping[str, str]:
         return {
@@ -195,24 +195,18 @@ class AttemptPool:
 
     async def _live(self, run: Run, older: list[asyncio.Task[None]], session_id: str) -> None:
         """One attempt from its assignment to its report."""
-        try:
-            if older:
-                await asyncio.wait(older)
-            self._emit(await self._in_slot(run, session_id))
-        finally:
-            self._over(run)
+        if older:
+            await asyncio.wait(older)
+        self._emit(await self._in_slot(run, session_id))
 
     async def _go_on(self, run: Run, entry: Entry) -> None:
         """As `_live`, from where an earlier daemon left it. Its start is told again: maybe nobody heard of it."""
-        try:
-            runner = self._abilities.runners.get(run.spec.kind)
-            if runner is None:
-                self._emit(run.failed(FailureClass.POLICY, f"this worker runs no tasks of kind '{run.spec.kind}' now"))
-                self._busy[run.spec.kind] -= 1
-            else:
-                self._emit(await self._holding_slot(run, runner, entry.begun_ms))
-        finally:
-            self._over(run)
+        runner = self._abilities.runners.get(run.spec.kind)
+        if runner is None:
+            self._emit(run.failed(FailureClass.POLICY, f"this worker runs no tasks of kind '{run.spec.kind}' now"))
+            return
+        self._busy[run.spec.kind] += 1
+        self._emit(await self._holding_slot(run, runner, entry.begun_ms))
 
     def _over(self, run: Run) -> None:
         del self._runs[run.key], self._tasks[run.key]
@@ -269,7 +263,7 @@ class AttemptPool:
                 await first(self._slot_freed.wait(), run.stop.asked())
             return False
         finally:
-            await cancelled(waiting)
+            waiting.cancel()  # not waited for: whoever is ended meanwhile would keep the slot
 
     async def _slot_wait_limit(self, run: Run) -> None:
         await self._timing.sleep(SLOT_WAIT_S)

@@ -146,12 +146,15 @@ class Worker:
             self._stop_grace_s = grace_s
         self._stopping.set()
         self._hurry.set()
+        if self._main is None:
+            await self._guard.close()
         await self.closed()
 
     async def abandon(self) -> None:
         """End at once: what runs is killed and nothing more is said, because nobody is there to be told."""
         if self._main is not None:
             await cancelled(self._main)
+        await self._guard.close()  # also where it was ended before it began
 
     async def closed(self) -> None:
         """Wait until the daemon has ended. Raises `OstlerError` when the hub will not have this worker."""
@@ -159,8 +162,12 @@ class Worker:
             await asyncio.shield(self._main)
 
     async def _run(self) -> None:
-        measuring = asyncio.create_task(self._measure_host())
-        try:
+        # Whatever becomes of one part of the end, those after it are done.
+        async with contextlib.AsyncExitStack() as ending:
+            ending.push_async_callback(self._guard.close)
+            ending.push_async_callback(self._give_up_left, "the worker was stopped")
+            ending.push_async_callback(self._pool.abandon)
+            ending.push_async_callback(cancelled, asyncio.create_task(self._measure_host()))
             ended = self._delivery.recover()
             self._pool.known(ended)
             await self._guard.clean(self._look_back(ended))
@@ -169,11 +176,6 @@ class Worker:
             while (session := await self._join()) is not None:
                 await self._serve(session)
                 await first(self._timing.sleep(_REJOIN_PAUSE_S), self._stopping.wait())
-        finally:
-            await cancelled(measuring)
-            await self._pool.abandon()
-            await self._give_up_left("the worker was stopped")
-            await self._guard.close()
 
     def _look_back(self, ended: frozenset[Key]) -> Spared:
         """What an earlier daemon left that may be taken up."""

@@ -279,11 +279,11 @@ class ReaperGuard:
         with contextlib.suppress(GuardLostError):
             self._say("keep", 0, "", os.getpid())
         self._retire()
-        while self._retired:
-            await asyncio.to_thread(_wait_or_kill, self._retired.pop())
         if self._lease_file is not None:
             os.close(self._lease_file)
             self._lease_file = None
+        while self._retired:
+            await asyncio.to_thread(_wait_or_kill, self._retired.pop())
 
     def _now_us(self) -> int:
         return time.clock_gettime_ns(self.clock_id) // 1_000
