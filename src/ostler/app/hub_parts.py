@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ostler.app.alert_parts import AlertParts
 from ostler.app.comparing import saved_in_process
+from ostler.app.ending import ended_in_order
 from ostler.app.kinds import shipped_kinds
 from ostler.app.loop_rules import loop_rules
 from ostler.app.profiles import Chosen, setting_rows
@@ -282,7 +283,7 @@ class HubParts:
             return
         self._stopped = True
         hub = self.hub
-        in_order: tuple[Callable[[], Awaitable[None]], ...] = (
+        await ended_in_order(
             self.janitor.stop,
             hub.alerts.stop,
             self.alerts.stop,
@@ -302,10 +303,6 @@ class HubParts:
             self.drivers.close,
             self.store.close,
         )
-        # Whatever becomes of one of them, those after it are stopped.
-        async with contextlib.AsyncExitStack() as stopping:
-            for stop in reversed(in_order):
-                stopping.push_async_callback(stop)
 
     async def _say_stopped(self) -> None:
         if self.pump.fatal is not None and self.pump.fatal.done():

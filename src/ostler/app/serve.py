@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ import msgspec
 import structlog
 
 from ostler.app import descriptors, logs, profiles, worker_parts
+from ostler.app.ending import ended_in_order
 from ostler.app.gateway_parts import GatewayParts
 from ostler.app.http import Door, Guards, Listener
 from ostler.app.hub_parts import HubParts, open_store
@@ -141,20 +143,27 @@ async def run_hub(
         _greet(chosen, parts, listener.url, folder, worker)
         await _until_stopped(ended, parts, until(parts, folder) if until is not None else None)
     finally:
-        (folder / HUB_FILE).unlink(missing_ok=True)
-        if watching is not None:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-        await gateway.stop()
-        await parts.pump.close_followers()
-        for outbox in parts.pump.outboxes.values():
-            outbox.start_drain()
-        if worker is not None:
-            await (worker.abandon() if _is_replaced(parts, door) else worker.stop(WORKER_GRACE_S))
-        await listener.stop()
-        if company is not None:
-            await company.left()
-        await parts.stop()
+        await ended_in_order(
+            partial(_leave, folder),
+            partial(cancelled, *([watching] if watching is not None else [])),
+            gateway.stop,
+            parts.pump.close_followers,
+            partial(_end_work, parts, door, worker),
+            listener.stop,
+            *([company.left] if company is not None else []),
+            parts.stop,
+        )
+
+
+async def _leave(folder: Path) -> None:
+    (folder / HUB_FILE).unlink(missing_ok=True)
+
+
+async def _end_work(parts: HubParts, door: Door, worker: Worker | None) -> None:
+    for outbox in parts.pump.outboxes.values():
+        outbox.start_drain()
+    if worker is not None:
+        await (worker.abandon() if _is_replaced(parts, door) else worker.stop(WORKER_GRACE_S))
 
 
 def _is_replaced(parts: HubParts, door: Door) -> bool:
