@@ -309,3 +309,20 @@ def test_what_two_pools_have_in_common_has_one_name() -> None:
     assert resource_of(here, "box") != resource_of(here, "den")
     assert resource_of(there, "box") == resource_of(there, "den") == "barn localhost:8080"
     assert resource_of(first, "box") == resource_of(first, "den") != resource_of(second, "box")
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_stop_that_is_broken_off_closes_the_table(turns: int) -> None:
+    """However few turns of the loop after it began; the row that is not given back ends by itself."""
+    table = Table()
+    pool = Pool(table)
+    await until(lambda: "own" in table.rows, "the pool has written")
+    stopping = asyncio.ensure_future(pool.keeper.stop(pool.rig))
+    await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait({stopping})
+
+    assert table.is_closed
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -112,12 +112,12 @@ class Sharing:
         """Give back all that is not in use: what remote workers run may end after this hub. Without `give_back` the row
         is left to the next leader, or to its end. Safe to repeat.
         """
-        if self._task is None:
+        task, self._task = self._task, None
+        if task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._task = None
         try:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
             if give_back:
                 await self._give_back(actor)
         except StoreError:

@@ -57,8 +57,8 @@ async def serve_in_turns(chosen: profiles.Chosen, options: UpOptions, stop: asyn
         door.open().close()
         await _Turns(chosen, options, seat, door, stop).run()
     finally:
-        await seat.close()
         door.close()
+        await seat.close()
 
 
 class Lease:
@@ -208,10 +208,10 @@ class _Turns:
     async def _stand_by(self) -> None:
         """Pass on to whoever leads, until nobody does or this hub is told to stop."""
         relay = Relay(self._leader, self._no_way)
-        await relay.start(self._door.open())
-        write_hub_file(self._chosen.profile.hub, self._door.url)
         told = ""
         try:
+            await relay.start(self._door.open())
+            write_hub_file(self._chosen.profile.hub, self._door.url)
             while not self._stop.is_set():
                 try:
                     self._holder = await self._seat.holder()

@@ -37,9 +37,8 @@ class Asker:
     async def ask(self, text: str, values: tuple[object, ...] = ()) -> list[Row]:
         """The rows of one statement, which may be repeated when the wire breaks. Raises `StoreError`."""
         async with self._lock:
-            open_one, self._connection = self._connection, None
             try:
-                answer = await self.in_time(self._asked(open_one, text, values), _close_asked)
+                answer = await self.in_time(lambda: self._asked(text, values), _close_asked)
             except (psycopg.Error, OSError) as error:
                 raise explained(error, self.place) from error
             self._connection, found = answer
@@ -47,8 +46,8 @@ class Asker:
                 await self._let_go()
             return found
 
-    async def in_time(self, asking: Coroutine[Any, Any, T], close: Callable[[T], Awaitable[None]]) -> T:
-        """Its answer, in time. Raises `psycopg.OperationalError` when there is none; one that comes later is closed."""
+    async def in_time(self, asking: Callable[[], Coroutine[Any, Any, T]], close: Callable[[T], Awaitable[None]]) -> T:
+        """The answer, in time. Raises `psycopg.OperationalError` when there is none; one that comes later is closed."""
         question = _Question(close)
         task = asyncio.ensure_future(question.answered(asking))
         try:
@@ -77,12 +76,11 @@ class Asker:
             await self._connection.close()
             self._connection = None
 
-    async def _asked(
-        self, connection: Connection | None, text: str, values: tuple[object, ...]
-    ) -> tuple[Connection, list[Row]]:
+    async def _asked(self, text: str, values: tuple[object, ...]) -> tuple[Connection, list[Row]]:
         """An answer, on the connection that is open, or on a new one if that turns out to be broken. Without an answer
-        no connection is left open.
+        no connection is left open. It is taken here, so that it is the asker's until the question begins.
         """
+        connection, self._connection = self._connection, None
         if connection is not None and not connection.closed:
             with suppress(psycopg.OperationalError):
                 return connection, await rows(connection, text, values)
@@ -124,8 +122,8 @@ class _Question(Generic[T]):
         self.close = close
         self.is_given_up = False
 
-    async def answered(self, asking: Coroutine[Any, Any, T]) -> T:
-        answer = await asking
+    async def answered(self, asking: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        answer = await asking()
         if self.is_given_up:
             await self.close(answer)
         return answer

@@ -157,7 +157,7 @@ class Seat:
         """Return when the lease was given back, or after so long."""
         with suppress(psycopg.Error):
             if self._listener is None or self._listener.closed:
-                self._listener = await self._asker.in_time(_listening(self._direct, self._channel), _close)
+                self._listener = await self._asker.in_time(lambda: _listening(self._direct, self._channel), _close)
                 if self._is_closed:
                     await self._let_go()
                 return  # it may have been given back before we listened
