@@ -1,6 +1,5 @@
 """Hot reload: a changed profile is taken over whole, or refused whole while the old one stays in force."""
 
-import asyncio
 import os
 
 from ostler.app.hub_parts import HubParts
@@ -11,15 +10,12 @@ from ostler.config.load import load_profile
 from ostler.config.settings import LoadedProfile
 from ostler.config.watch import ProfileWatcher
 from ostler.domain.errors import OstlerError
+from ostler.hub.errands import Errands
 
 
 async def watch_profile(parts: HubParts, profile: LoadedProfile, path: str | None) -> None:
     """Watch the file of a profile until cancelled. Where the hub listens and stores changes only with a restart."""
-    pending: set[asyncio.Task[None]] = set()
-
-    def carry_out(work: asyncio.Task[None]) -> None:
-        pending.add(work)
-        work.add_done_callback(pending.discard)
+    errands = Errands("taking over a profile")
 
     def changed(loaded: LoadedProfile) -> None:
         parts.prober.set_policy(loaded.policy.scheduler)
@@ -30,10 +26,13 @@ async def watch_profile(parts: HubParts, profile: LoadedProfile, path: str | Non
         parts.hub.gateway.keep_calls_ms = loaded.gateway.keep_calls_ms
         parts.follow_agents(loaded.agents)
         parts.hub.loops.runner.rules = loop_rules(loaded)
-        carry_out(asyncio.ensure_future(parts.hub.reload(loaded.policy, setting_rows(loaded))))
+        _ = errands.begin(parts.hub.reload(loaded.policy, setting_rows(loaded)))
 
     def refused(text: str) -> None:
-        carry_out(asyncio.ensure_future(parts.hub.reload_refused(OstlerError(text))))
+        _ = errands.begin(parts.hub.reload_refused(OstlerError(text)))
 
     watcher = ProfileWatcher(profile.path, lambda: with_list_prices(load_profile(path, os.environ)), changed, refused)
-    await watcher.run()
+    try:
+        await watcher.run()
+    finally:
+        await errands.stop()

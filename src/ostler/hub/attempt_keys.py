@@ -8,7 +8,6 @@ Invariants: no key outlives its attempt. An attempt that ends revokes its own; a
 attempts that are not under way, which a crash may have left.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
 
@@ -21,6 +20,7 @@ from ostler.domain.ports import CallQuery, Store
 from ostler.domain.states import LEASED_STATES, Failure, FailureClass
 from ostler.domain.tasks import Attempt, Task, TaskKind
 from ostler.domain.work import Finished, ModelRoute, Report
+from ostler.hub.errands import Errands
 from ostler.hub.gateway_desk import GatewayDesk
 from ostler.hub.gateway_views import KeyWish
 from ostler.hub.handing import Equipment
@@ -46,7 +46,7 @@ class AttemptKeys:
         """Tier that is asked for its opinion."""
         self._unsure: set[str] = set()
         """Keys that may be stored, although nobody heard so."""
-        self._revoking: set[asyncio.Task[None]] = set()
+        self._revoking = Errands("the revocation of a key")
 
     async def equip(self, task: Task, route: ModelRoute | None) -> Equipment:
         """The key of an attempt that is about to be handed out, and what earlier ones left to be known.
@@ -94,9 +94,7 @@ class AttemptKeys:
         name = name_of(task.id, generation)
         if self._desk.ring.close(name) or name in self._unsure:
             self._unsure.discard(name)
-            revoking = asyncio.get_running_loop().create_task(self._revoke(name))
-            self._revoking.add(revoking)
-            revoking.add_done_callback(self._revoking.discard)
+            _ = self._revoking.begin(self._revoke(name))
 
     async def _revoke(self, name: str) -> None:
         with contextlib.suppress(NotFoundError):  # of one that was never heard of
@@ -112,8 +110,7 @@ class AttemptKeys:
 
     async def stop(self) -> None:
         """Wait for what is being revoked."""
-        if self._revoking:
-            await asyncio.gather(*self._revoking, return_exceptions=True)
+        await self._revoking.wait()
 
     async def call_lines(self, attempts: Sequence[Attempt]) -> tuple[str, ...]:
         """What was called in these attempts, in words; nothing when nothing was."""

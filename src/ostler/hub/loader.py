@@ -5,7 +5,6 @@ one signal, whatever a driver does, because the host is closed for others until 
 unanswered: the load goes on at the engine, and the next hub sees it in its first listing.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.clock import Clock
 from ostler.domain.fleet import ModelAt, Resident, Unloaded
 from ostler.domain.states import Failure, FailureClass
+from ostler.hub.errands import Errands
 from ostler.scheduling.effects import LoadModel, UnloadModel
 from ostler.scheduling.signals import LoadEnded, UnloadEnded
 
@@ -51,20 +51,16 @@ class Loader:
         self._clock = clock
         self._closed_because = closed_because
         """Why nothing may be begun at an engine; empty while it may."""
-        self._running: dict[asyncio.Task[None], None] = {}
+        self._errands = Errands("a load or unload")
 
     def begin(self, effect: LoadModel | UnloadModel) -> None:
         """Start to carry an effect out."""
         work = self._load(effect) if isinstance(effect, LoadModel) else self._unload(effect)
-        task = asyncio.ensure_future(work)
-        self._running[task] = None
-        task.add_done_callback(self._running.pop)
+        _ = self._errands.begin(work)
 
     async def close(self) -> None:
         """Stop waiting for what is under way."""
-        for task in tuple(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._errands.stop()
 
     async def _load(self, effect: LoadModel) -> None:
         started_ms = self._clock.now_ms()

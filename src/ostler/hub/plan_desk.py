@@ -20,6 +20,7 @@ from ostler.domain.event import Event, Scalar
 from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import Store, TaskQuery
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.hub.errands import Errands
 from ostler.hub.plan_record import record
 from ostler.hub.plan_views import PlanWish, RunPlan
 from ostler.hub.pump import Pump
@@ -52,7 +53,9 @@ class PlanDesk:
         self._pump = pump
         self._store = store
         self._search = search
-        self._making: dict[str, asyncio.Task[None]] = {}
+        self._errands = Errands("a new plan")
+        self._making: set[str] = set()
+        """Runs of which a plan is being made in the background."""
 
     async def make(self, run: str, *, strategy: str = "portfolio", seconds: float = SECONDS) -> RunPlan:
         """Plan what is left of a run and follow it. Raises `NotFoundError`, `ConflictError` when nothing is left."""
@@ -108,16 +111,13 @@ class PlanDesk:
         """Make a new plan in the background."""
         if effect.batch in self._making:
             return
-        task = asyncio.ensure_future(self._again(effect))
-        self._making[effect.batch] = task
-        task.add_done_callback(lambda _: self._making.pop(effect.batch, None))
+        self._making.add(effect.batch)
+        task = self._errands.begin(self._again(effect))
+        task.add_done_callback(lambda _: self._making.discard(effect.batch))
 
     async def close(self) -> None:
         """Stop making plans."""
-        making = list(self._making.values())
-        for task in making:
-            task.cancel()
-        await asyncio.gather(*making, return_exceptions=True)
+        await self._errands.stop()
 
     async def _again(self, effect: Replan) -> None:
         run = effect.batch
