@@ -187,7 +187,7 @@ def test_a_loop_that_is_gone_stops_nobody() -> None:
             writer.run(lambda: gate.wait(10)),
             writer.apply((AppendEvents(events=()), AppendEvents(events=()))),
         ]
-        writer._queue.put(_Stop())
+        writer._queue.put(_Stop(lambda: None))
         return writer, nobody_waits
 
     writer, _ = asyncio.run(leave())

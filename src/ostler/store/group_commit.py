@@ -57,8 +57,17 @@ class _Job:
 class _Stop:
     """The last item of the queue."""
 
+    __slots__ = ("work",)
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.work = work
+
 
 _Item = _Batch | _Job | _Stop
+
+
+def _nothing() -> None:
+    pass
 
 
 class GroupCommit:
@@ -69,6 +78,8 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._stopped = False
+        self._failure: Exception | None = None
+        """What the last work raised."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.flush_count = 0
         """Transactions tried so far, the retries inside one flush not counted."""
@@ -89,10 +100,18 @@ class GroupCommit:
 
     async def stop(self) -> None:
         """Finish what was handed over, then end the thread. Safe to repeat."""
+        await asyncio.to_thread(self.end)
+
+    def end(self, last: Callable[[], Any] = _nothing) -> None:
+        """As `stop`, for who is in a thread and may wait there. `last` is run in the writer's before it ends; raises
+        what that raised.
+        """
         if not self._stopped:
             self._stopped = True
-            self._queue.put(_Stop())
-        await asyncio.to_thread(self._thread.join)
+            self._queue.put(_Stop(last))
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
 
     def _put(self, item: _Batch | _Job) -> None:
         if self._stopped:
@@ -109,6 +128,10 @@ class GroupCommit:
                 batches, following = self._gather(item)
                 self._flush(batches)
                 item = following if following is not None else self._queue.get()
+        try:
+            item.work()
+        except Exception as error:  # boundary: it belongs to whoever ends the thread
+            self._failure = error
 
     def _gather(self, first: _Batch) -> tuple[list[_Batch], _Item | None]:
         """All batches that wait, up to the cap, and the item that ended the gathering if it is none of them."""

@@ -8,7 +8,7 @@ went away in the middle; they change nothing.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Self, TypeVar
 
 import msgspec
@@ -120,7 +120,7 @@ class PostgresStore(StoreReads):
         self._writer = GroupCommit(side, name=f"store-writer {place.pool}")
         self._readers = ThreadPoolExecutor(1, thread_name_prefix=f"store-reader {place.pool}")
         self._reader: Connection | None = None
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(
@@ -166,14 +166,15 @@ class PostgresStore(StoreReads):
     async def close(self) -> None:
         """Finish what was handed over and close. Safe to repeat; every caller waits for the end."""
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
+            self._closing = asyncio.get_running_loop().run_in_executor(None, self._close)
         await asyncio.shield(self._closing)
 
-    async def _close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._readers, self._close_reader)
-        await asyncio.to_thread(self._readers.shutdown)
-        await self._writer.run(self._side.close)
-        await self._writer.stop()
+    def _close(self) -> None:
+        """In a thread, which nobody can end in the middle; whatever becomes of one part, those after it are closed."""
+        with ExitStack() as ending:
+            ending.callback(self._writer.end, self._side.close)
+            ending.callback(self._readers.shutdown)
+            self._readers.submit(self._close_reader).result()
 
     def _close_reader(self) -> None:
         if self._reader is not None:

@@ -115,7 +115,7 @@ class SqliteStore(StoreReads):
         self._readers = ThreadPoolExecutor(1, thread_name_prefix=f"store-reader {path.name}")
         self._maintenance = ThreadPoolExecutor(1, thread_name_prefix=f"store-maintenance {path.name}")
         self._reader: sa.Connection | None = None
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(cls, path: str | Path, *, migrate: bool = True) -> Self:
@@ -167,17 +167,21 @@ class SqliteStore(StoreReads):
     async def close(self) -> None:
         """Finish what was handed over, close and let go of the file. Safe to repeat; every caller waits for the end."""
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
+            self._closing = asyncio.get_running_loop().run_in_executor(None, self._close)
         await asyncio.shield(self._closing)
 
-    async def _close(self) -> None:
+    def _close(self) -> None:
+        """In a thread, which nobody can end in the middle; whatever becomes of one part, those after it are closed."""
         # The writer is the last to close: the last one copies the log into the database, and only the writer may.
-        await asyncio.to_thread(self._maintenance.shutdown)
-        await self._in_thread(self._readers, self._close_reader)
-        await asyncio.to_thread(self._readers.shutdown)
-        await self._writer.run(self._side.close)
-        await self._writer.stop()
-        self._lock.release()
+        try:
+            with contextlib.ExitStack() as ending:
+                ending.callback(self._lock.release)
+                ending.callback(self._writer.end, self._side.close)
+                ending.callback(self._readers.shutdown)
+                ending.callback(lambda: self._readers.submit(self._close_reader).result())
+                self._maintenance.shutdown()
+        except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
+            raise explained(error, self.path) from error
 
     def _open_reader(self) -> None:
         self._reader = reader_engine(self.path).connect()
