@@ -28,7 +28,9 @@ class Relay:
         self.seen: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open = True
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._passing: set[socket.socket] = set()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def url(self) -> str:
@@ -36,9 +38,13 @@ class Relay:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything. Closing a socket alone does not wake who waits at it in another thread."""
         self._open = False
-        self._listener.close()
+        _shut(self._listener)
+        self._accepting.join(5)
+        for one in list(self._passing):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)  # whoever reads it closes it
 
     def _accept(self) -> None:
         while self._open:
@@ -58,10 +64,11 @@ class Relay:
             near.close()
             return
         far.settimeout(None)
+        self._passing |= {near, far}
         newest = [""]
         threading.Thread(target=self._back, args=(far, near, newest), daemon=True).start()
         with contextlib.suppress(OSError):
-            while piece := near.recv(65536):
+            while self._open and (piece := near.recv(65536)):
                 verb = _verb(piece)
                 if verb is not None:
                     self.seen.append(verb)
@@ -70,6 +77,7 @@ class Relay:
                     time.sleep(_LOOK_S)
                 far.sendall(piece)
         _shut(near, far)
+        self._passing -= {near, far}
 
     def _back(self, far: socket.socket, near: socket.socket, newest: list[str]) -> None:
         with contextlib.suppress(OSError):
