@@ -201,8 +201,10 @@ def raw_sqlite(path: Path) -> Iterator[Writer]:
         write_rows(cursor, rows)
         connection.commit()
 
-    yield write
-    connection.close()
+    try:
+        yield write
+    finally:
+        connection.close()
 
 
 def write_rows(cursor: sqlite3.Cursor, rows: Rows) -> None:

@@ -70,10 +70,12 @@ def scripted(*scripts: Script) -> Iterator[ScriptedServer]:
         server = ScriptedServer(listener, scripts)
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()
-        yield server
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)  # wakes who still waits for a connection
-        thread.join(PATIENCE_S)
+        try:
+            yield server
+        finally:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # wakes who still waits for a connection
+            thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 

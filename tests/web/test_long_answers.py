@@ -226,6 +226,48 @@ async def test_cancelling_from_outside_stops_the_work() -> None:
     assert stopped.is_set()
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_cancelling_twice_leaves_nothing_running(turns: int) -> None:
+    """The second time while the work takes its time to end: nobody waits for the client any more either."""
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+    serving = asyncio.ensure_future(until_gone(Client().receive, work()))
+    for _ in range(2):
+        await asyncio.sleep(0)
+    serving.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.wait({serving})
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_stream_that_is_cancelled_twice_is_closed(turns: int) -> None:
+    """Not left to the garbage collector: what it follows is let go of at once."""
+    client, source = Client(), Source(event(1), ends=False)
+    stream = source()
+    sending = asyncio.ensure_future(send_events(client.send, stream, 60))
+    await client.has_taken("id: 1")
+    sending.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    sending.cancel()
+    await asyncio.wait({sending})
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert source.closed
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 def test_an_error_of_the_stream_is_answered_as_one(served: ServedHub) -> None:
     """Over HTTP too: status and four parts instead of an empty stream."""
     served.fails_with(InvalidInputError("the event is too old", where="after"))

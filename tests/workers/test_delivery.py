@@ -39,9 +39,11 @@ class Bench:
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
         session = self.hub.new_session(OFFER)
         task = asyncio.create_task(self.delivery.run(session.id))
-        await settle()
-        yield task
-        await cancelled(task)
+        try:
+            await settle()
+            yield task
+        finally:
+            await cancelled(task)
 
     async def say(self, *reports: Report) -> None:
         for report in reports:

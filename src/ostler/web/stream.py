@@ -41,8 +41,7 @@ async def until_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
             raise ClientGoneError
         return working.result()
     finally:
-        await _stop(working)
-        await _stop(gone)
+        await _stop(working, gone)
 
 
 async def send_events(send: Send, events: AsyncIterator[Event], heartbeat_s: float) -> None:
@@ -117,9 +116,8 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _stop(task: asyncio.Future[Any]) -> None:
-    """Cancel and wait until it is over. What it raised has been taken, or there is nobody left to tell."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()  # looked at, so that the event loop does not report it
+async def _stop(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel and wait until all are over. What they raised has been taken, or there is nobody left to tell."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)  # looked at, so that the event loop does not report it
