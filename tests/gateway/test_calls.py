@@ -382,3 +382,18 @@ async def test_a_call_that_fails_is_a_record_and_no_refusal() -> None:
 
     assert stage.book.refusals == []
     assert len(stage.book.records) == 1
+
+
+async def test_an_answer_whose_head_cannot_be_taken_in_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever breaks once it is there: its connection is nobody else's to close, and its slot is free again."""
+
+    def breaks(_headers: object, _now_ms: int) -> None:
+        raise OverflowError("a mistake of ours")
+
+    monkeypatch.setattr("ostler.gateway.calls.reported", breaks)
+    answer = Answer([WHOLE])
+    stage = Stage(Upstream(answer), local=False)
+    with pytest.raises(OverflowError):
+        await stage.call(ASK)
+    assert answer.closed == 1
+    assert len(stage.desk.ends) == 1

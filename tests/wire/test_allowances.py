@@ -107,3 +107,21 @@ def test_no_header_breaks_an_answer(headers: dict[str, str]) -> None:
     for one in reported(headers, NOW_MS):
         assert one.used_percent >= 0
         assert one.at_ms == NOW_MS
+
+
+HUGE = "9" * 5_000
+
+
+@pytest.mark.parametrize("value", ["1e308", "1e400", "-1e308", "nan", HUGE, "0x10", "1_0"])
+@pytest.mark.parametrize("name", ["used-percent", "window-minutes", "reset-after-seconds", "reset-at"])
+def test_no_figure_is_too_large_to_be_read_past(name: str, value: str) -> None:
+    """Whatever a server says, the answer it comes with is handed on."""
+    said = {"x-codex-primary-used-percent": "1", f"x-codex-primary-{name}": value}
+    for one in reported(said, NOW_MS):
+        assert one.resets_ms is None or one.resets_ms < NOW_MS + 1e15
+        assert len(one.window) < 20
+
+
+def test_no_name_of_a_window_is_too_long_to_be_read_past() -> None:
+    """It names none."""
+    assert reported({f"anthropic-ratelimit-unified-{HUGE}h-utilization": "1"}, NOW_MS) == ()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ostler.wire.retry_after import MAX_RETRY_AFTER_MS, retry_after_ms
+from ostler.wire.retry_after import MAX_RETRY_AFTER_MS, instant_ms, retry_after_ms
 
 NOW_MS = 1_792_000_000_000  # 2026-10-14 17:46:40 UTC
 
@@ -60,3 +60,11 @@ def test_a_delay_in_the_body_is_used_when_no_header_says_it() -> None:
     """Google puts the wait into the error itself."""
     assert retry_after_ms({}, NOW_MS, body_delay="34.1s") == 34_100
     assert retry_after_ms({"retry-after": "1"}, NOW_MS, body_delay="34.1s") == 1_000
+
+
+@pytest.mark.parametrize("unit", ["", "ms", "s", "m", "h", "d"])
+def test_no_wait_is_too_long_to_be_cut(unit: str) -> None:
+    """However many digits it has."""
+    said = {"retry-after": "9" * 400 + unit}
+    assert retry_after_ms(said, 0) in (None, MAX_RETRY_AFTER_MS)
+    assert instant_ms(said["retry-after"], 0) is None

@@ -230,9 +230,9 @@ class CallRun:
                 raise
             request = self._request(dispatch, spec)
             answer = await self._hub.upstream.send(spec, request)
-        if not spec.local:
-            self._allowances = reported(answer.headers, self._hub.clock.now_ms())
         try:
+            if not spec.local:
+                self._allowances = reported(answer.headers, self._hub.clock.now_ms())
             if self._exchange.streams:
                 await self._stream(answer, dispatch)
             else:

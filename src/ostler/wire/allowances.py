@@ -18,9 +18,10 @@ from ostler.wire.retry_after import instant_ms
 
 _UNIFIED = "anthropic-ratelimit-unified-"
 _CODEX = "x-codex-"
-_WINDOW = re.compile(r"(?P<count>[0-9]+)(?P<unit>[hd])(?:_(?P<family>[a-z0-9.-]+))?")
+_WINDOW = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[hd])(?:_(?P<family>[a-z0-9.-]+))?")
 _HOURS = {"h": 1, "d": 24}
 _MOST_PERCENT = 1_000.0
+_MOST = 1e9
 _MINUTES_PER_HOUR = 60
 
 
@@ -95,9 +96,9 @@ def window_name(hours: float | None) -> str:
 
 
 def _number(text: str | None) -> float | None:
-    """A number that is not below 0."""
+    """A number that is not below 0, nor beyond all sense."""
     try:
         value = float(text) if text is not None else -1.0
     except ValueError:
         return None
-    return value if 0 <= value < float("inf") else None
+    return value if 0 <= value <= _MOST else None

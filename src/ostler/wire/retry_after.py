@@ -14,6 +14,9 @@ from email.utils import parsedate_to_datetime
 MAX_RETRY_AFTER_MS = 7 * 24 * 3_600_000
 """Longer waits are cut to this: an endpoint that is gone for weeks is asked again after one."""
 
+MAX_INSTANT_MS = 100 * 365 * 24 * 3_600_000
+"""An instant that is farther away is none."""
+
 _EPOCH_MS_FROM = 100_000_000_000
 _EPOCH_S_FROM = 1_000_000_000
 _UNIT_MS = {"ms": 1.0, "s": 1_000.0, "m": 60_000.0, "h": 3_600_000.0, "d": 86_400_000.0}
@@ -73,7 +76,7 @@ def instant_ms(text: str | None, now_ms: int) -> int | None:
     (1900000000000, 1900000000000, 90001, None)
     """
     wait = _wait_ms(text, now_ms) if text is not None else None
-    return None if wait is None else now_ms + math.ceil(wait)
+    return None if wait is None or abs(wait) > MAX_INSTANT_MS else now_ms + math.ceil(wait)
 
 
 def _instant(text: str) -> datetime | None:
@@ -97,4 +100,4 @@ def _number(text: str | None) -> float | None:
 
 
 def _bounded(wait_ms: float) -> int:
-    return min(max(math.ceil(wait_ms), 0), MAX_RETRY_AFTER_MS)
+    return math.ceil(min(max(wait_ms, 0), MAX_RETRY_AFTER_MS))
