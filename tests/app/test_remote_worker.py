@@ -16,12 +16,18 @@ async def test_a_hub_that_is_not_there_is_told_of_once(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(logs, "set_up", lambda level: None)
-    monkeypatch.setattr("ostler.workers.daemon.Backoff.next_s", lambda _self: 0.01)
-    stop = asyncio.Event()
+    stop, tries = asyncio.Event(), []
+
+    def next_s(_self: object) -> float:
+        tries.append(1)
+        if len(tries) == 4:
+            stop.set()
+        return 0.001
+
+    monkeypatch.setattr("ostler.workers.daemon.Backoff.next_s", next_s)
     monkeypatch.setattr(remote_worker, "stop_requested", lambda: stop)
 
     with structlog.testing.capture_logs() as told:
-        asyncio.get_running_loop().call_later(0.3, stop.set)
         await asyncio.wait_for(serve_worker(WorkerOptions(hub="http://127.0.0.1:9", token="t", name="box")), 20)
 
     (line,) = told

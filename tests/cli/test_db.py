@@ -229,14 +229,14 @@ def test_a_backup_into_no_folder_names_that_folder(ostler: Ostler, filled: Path,
     assert err.startswith(f"ostler: {tmp_path}/nowhere/friday.db: there is no folder {tmp_path}/nowhere (make it")
 
 
-@pytest.mark.parametrize("part", [0.05, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("part", [0.05, 0.4, 0.7])
 def test_a_file_whose_bytes_were_changed_is_damaged(ostler: Ostler, filled: Path, part: float) -> None:
     """Wherever it was: it is said that it is, it is not put back, and the fault is never that of whoever asked."""
     before = in_file(filled, everything)
     assert ostler("db", "backup", "friday.db").code == ExitCode.OK
     raw = bytearray(Path("friday.db").read_bytes())
     first = 100 + int(part * (len(raw) - 100))
-    for place in range(first, min(first + 20_000, len(raw)), 7):
+    for place in range(first, len(raw), 7):
         raw[place] ^= 0xFF
     Path("friday.db").write_bytes(raw)
 
