@@ -10,10 +10,12 @@ from msgspec.structs import replace
 from ostler.domain.catalog import Capability
 from ostler.domain.decision import Hold, RouteRequest, Verdict
 from ostler.domain.fleet import FleetSnapshot
+from ostler.domain.limits import BudgetPolicy, Limit, ScopeKind
 from ostler.domain.policy import Policy
 from ostler.domain.states import TaskState, Wait, WaitCode
 from ostler.domain.tasks import Complexity, ErrorCount, Task, TaskFacts, TaskKind
-from ostler.routing.classes import route_class, window_bucket
+from ostler.routing import classes
+from ostler.routing.classes import charged_apart, route_class, window_bucket
 from ostler.routing.decide import decide
 from tests.routing.fleets import FOUR_TIERS, NOW, SMALL, facts, with_routing
 from tests.routing.strategies import make_request, policies, snapshots
@@ -145,3 +147,31 @@ def test_trivial_work_is_a_class_of_its_own() -> None:
 def test_windows_are_counted_by_those_too_small(need: int, bucket: int) -> None:
     """The catalogue's windows are 8 000, 32 000, 64 000 and 200 000 tokens."""
     assert window_bucket(need, FOUR_TIERS.catalog) == bucket
+
+
+@given(st.integers(0, 2**48), policies)
+@settings(max_examples=40)
+def test_what_is_worked_out_once_for_many_tasks_is_what_each_would_get(seed: int, policy: Policy) -> None:
+    """In whatever order tasks come, and whatever was asked before."""
+    rng = random.Random(seed)
+    requests = [make_request(rng) for _ in range(6)]
+    warm = [key(request, policy) for request in (*requests, *requests)]
+    cold = []
+    for request in requests:
+        for known in (classes._aims, classes._windows):
+            known.cache_clear()
+        cold.append(key(request, policy))
+
+    assert warm == [*cold, *cold]
+
+
+def test_whose_limits_count_a_task_is_told_as_far_as_there_are_such_limits() -> None:
+    """Each scope of which everybody has one of his own, in one order; `None` where nothing limits at all."""
+    mine = replace(facts(), session="s", tick="t", batch="b", critical=True)
+    scopes = (ScopeKind.TASK, ScopeKind.PROVIDER, ScopeKind.BATCH, ScopeKind.TICK, ScopeKind.SESSION)
+    limits = [Limit(name=scope.value, scope=scope, hard=1) for scope in scopes]
+
+    assert charged_apart(BudgetPolicy(), mine) is None
+    assert charged_apart(BudgetPolicy(limits=tuple(limits)), mine) == (True, "s", ("s", "t"), "b", mine.id)
+    assert charged_apart(BudgetPolicy(limits=tuple(limits[:3])), mine) == (True, "b", mine.id)
+    assert charged_apart(BudgetPolicy(limits=tuple(limits[1:2])), mine) == (True,)

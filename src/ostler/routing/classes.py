@@ -6,11 +6,15 @@ differ (when the fallback may be used). Of what a task is, a verdict depends on:
 steps are counted, what it pins, locality, capabilities, which windows are large enough, and where it failed before.
 Prompt length and repo move scores, never what is possible, and are left out.
 
+A hub that starts puts every waiting task into its class, so what many tasks have in common is worked out once: where
+the search begins for tasks that ask the same and have not failed, the windows of a catalogue, the scopes of a budget.
+
 The scheduler adds what a worker must offer (kind, requirements, pinned worker): that is matching, not routing.
 """
 
 from bisect import bisect_left
 from collections.abc import Collection, Hashable
+from functools import lru_cache
 
 from msgspec.structs import replace
 
@@ -19,18 +23,20 @@ from ostler.domain.limits import BudgetPolicy, Limit, ScopeKind
 from ostler.domain.live import LiveCall
 from ostler.domain.policy import Policy
 from ostler.domain.tasks import Task, TaskFacts, TaskKind
-from ostler.routing.aim import find_aim
+from ostler.routing.aim import Aim, find_aim, is_open, types_of
 from ostler.routing.effective import effective
-from ostler.routing.ladder import Ladder, ladder_of
+from ostler.routing.ladder import Ladder, Same, ladder_of
 
 
 def route_class(facts: TaskFacts, task: Task, policy: Policy) -> tuple[Hashable, ...]:
     """The key of a task. Valid under this policy version only: a changed profile means new keys."""
     ladder = ladder_of(policy.catalog)
     asked, facts = facts, effective(facts, model_step=task.model_step, handed_tokens=task.handed_tokens)
-    aim = find_aim(facts, quality_steps=task.quality_steps, errors=task.errors, policy=policy, ladder=ladder)
+    if facts.kind is TaskKind.COMMAND:
+        return _DIRECT
+    aim = _aim(facts, task, policy, ladder)
     if aim.direct:
-        return ("direct",)
+        return _DIRECT
     if aim.start is None and not facts.fallback_models:
         return ("no_route", aim.requested, aim.blocked, facts.model == asked.model)
     return (
@@ -57,20 +63,56 @@ def route_class(facts: TaskFacts, task: Task, policy: Policy) -> tuple[Hashable,
     )
 
 
+_DIRECT = ("direct",)
+AIMS_MAX = 1_000
+"""So many are kept for a policy; models that tasks name may be any."""
+
+
+def _aim(facts: TaskFacts, task: Task, policy: Policy, ladder: Ladder) -> Aim:
+    """As `find_aim`. What the same is asked for begins at the same tier, unless it has failed, or outcomes speak."""
+    failed = task.quality_steps or task.errors or facts.recent_errors
+    if failed or (policy.learned and is_open(facts)):
+        return find_aim(facts, quality_steps=task.quality_steps, errors=task.errors, policy=policy, ladder=ladder)
+    asked = (facts.classification.complexity, types_of(facts))
+    key = (asked, facts.kind, facts.has_command, facts.tier, facts.model, facts.endpoint is None)
+    known = _aims(Same(policy))
+    aim = known.get(key)
+    if aim is None:
+        if len(known) >= AIMS_MAX:
+            known.clear()
+        aim = known[key] = find_aim(facts, quality_steps=0, errors=(), policy=policy, ladder=ladder)
+    return aim
+
+
+@lru_cache(maxsize=8)
+def _aims(_policy: Same[Policy]) -> dict[Hashable, Aim]:
+    """What was worked out under a policy."""
+    return {}
+
+
 def charged_apart(budget: BudgetPolicy, facts: TaskFacts) -> tuple[Hashable, ...] | None:
     """Whose limits count a task, as far as tasks of one class may differ in it: critical or not, and its session, tick,
     batch or itself where such limits are set. `None` = nothing limits at all.
     """
     if not budget.limits and not budget.subscriptions:
         return None
-    kinds = {limit.scope for limit in budget.limits}
-    values = {
-        ScopeKind.SESSION: facts.session,
-        ScopeKind.TICK: (facts.session, facts.tick),
-        ScopeKind.BATCH: facts.batch,
-        ScopeKind.TASK: facts.id,
-    }
-    return (facts.critical, *(value for kind, value in values.items() if kind in kinds))
+    values: list[Hashable] = [facts.critical]
+    for kind in _own_scopes(Same(budget)):
+        if kind is ScopeKind.SESSION:
+            values.append(facts.session)
+        elif kind is ScopeKind.TICK:
+            values.append((facts.session, facts.tick))
+        else:
+            values.append(facts.batch if kind is ScopeKind.BATCH else facts.id)
+    return tuple(values)
+
+
+@lru_cache(maxsize=8)
+def _own_scopes(budget: Same[BudgetPolicy]) -> tuple[ScopeKind, ...]:
+    """Scopes of limits of which each session, tick, batch or task has its own."""
+    kinds = {limit.scope for limit in budget.value.limits}
+    own = (ScopeKind.SESSION, ScopeKind.TICK, ScopeKind.BATCH, ScopeKind.TASK)
+    return tuple(kind for kind in own if kind in kinds)
 
 
 _PERSONAL = (ScopeKind.KEY, ScopeKind.TASK, ScopeKind.SESSION, ScopeKind.TICK, ScopeKind.BATCH)
@@ -90,8 +132,13 @@ def _start(facts: TaskFacts, model: str, task: Task, policy: Policy, ladder: Lad
 
 def window_bucket(context_tokens: int, catalog: Catalog) -> int:
     """How many of the catalogue's distinct windows are too small for the need."""
-    windows = sorted({model.context_tokens for model in catalog.models.values() if model.context_tokens is not None})
-    return bisect_left(windows, context_tokens)
+    return bisect_left(_windows(Same(catalog)), context_tokens)
+
+
+@lru_cache(maxsize=8)
+def _windows(catalog: Same[Catalog]) -> list[int]:
+    models = catalog.value.models.values()
+    return sorted({model.context_tokens for model in models if model.context_tokens is not None})
 
 
 CONTEXT_FLOOR_TOKENS = 4_096
