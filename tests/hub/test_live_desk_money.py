@@ -13,12 +13,12 @@ from ostler.domain.fleet import Probe, ProbeStatus
 from ostler.domain.ledger import Amount, LedgerQuery, Scopes, Span
 from ostler.domain.limits import BudgetPolicy, Limit, Price, ScopeKind, Window, WindowKind
 from ostler.domain.live import DeniedError, LiveCall, LiveEnded
-from ostler.domain.states import WaitCode
+from ostler.domain.states import Failure, FailureClass, WaitCode
 from ostler.domain.tasks import Usage
 from ostler.hub.live_desk import LiveDesk
 from ostler.hub.pump import Pump
 from ostler.scheduling import Scheduler
-from ostler.scheduling.signals import EndpointAdded, Probed
+from ostler.scheduling.signals import EndpointAdded, Probed, Wake
 from ostler.store.memory import MemoryStore
 from tests.hub.test_live_desk import HandTime
 from tests.scheduling.live_rig import call_facts
@@ -111,6 +111,36 @@ async def test_who_leaves_while_the_money_is_being_held_gives_it_back() -> None:
         assert await paid.money() == (0, 0)
         assert paid.pump.scheduler.books.in_flight == {}
         assert paid.pump.scheduler.books.money.spent(ALL).held.micro_usd == 0
+
+
+async def test_what_asked_to_wait_while_the_money_was_held_is_not_called() -> None:
+    """The endpoint said so to another call: this one gives its money back and waits, in its own right, until the time
+    is over; then it holds money once more, under a name of its own.
+    """
+    async with Paid(10 * ESTIMATE) as paid:
+        await paid.desk.admit(paid.call("c1"))
+        paid.store.open.clear()
+        admitting = asyncio.create_task(paid.desk.admit(paid.call("c2")))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        busy = Failure(kind=FailureClass.RATE_LIMIT, message="too many", at_ms=paid.clock.ms, retry_after_ms=2_000)
+        paid.desk.ended(LiveEnded(call_id="c1", attempt=1, failure=busy))
+        paid.store.open.set()
+
+        assert await paid.money() == (0, 0)
+        assert not admitting.done(), "it was let go to an endpoint that had asked to wait"
+        assert paid.pump.scheduler.books.in_flight == {}
+        standing = paid.desk.standing("c2")
+        assert standing is not None
+        assert standing.wait.code is WaitCode.QUOTA_UNTIL
+
+        paid.clock.ms += 2_000
+        await paid.pump.post(Wake())
+        dispatch = await admitting
+        assert (dispatch.endpoint, dispatch.attempt, dispatch.wait_ms) == ("anthropic", 2, 2_000)
+        assert await paid.money() == (0, ESTIMATE)
+        paid.desk.ended(LiveEnded(call_id="c2", attempt=2, usage=Usage(input_tokens=100, output_tokens=10)))
+        assert await paid.money() == (450, 0)
 
 
 async def test_the_store_has_the_last_word_on_a_limit() -> None:

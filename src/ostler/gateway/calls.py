@@ -140,6 +140,8 @@ class CallRun:
                     await asyncio.sleep(AGAIN_S)
                 call = other
                 continue
+            if dispatch.attempt != call.attempt:
+                call = msgspec.structs.replace(call, attempt=dispatch.attempt)
             error = await self._attempt(dispatch)
             if error is None:
                 return None
@@ -172,13 +174,14 @@ class CallRun:
 
     def _once_more(self, call: LiveCall, move: Move, first: CallError, denial: Denial) -> LiveCall | None:
         """The call for the same place, when nothing else is left; `None` when that is no use."""
+        attempt = denial.attempt + 1
         if move is Move.ELSEWHERE_OR_AGAIN:
-            return msgspec.structs.replace(call, attempt=call.attempt + 1, excluded=call.excluded[:-1])
+            return msgspec.structs.replace(call, attempt=attempt, excluded=call.excluded[:-1])
         if move is Move.ELSEWHERE_OR_WAIT:
             wait_ms = first.retry_after_ms or denial.retry_after_ms
             left_ms = self._watch.left_s() * 1_000
             if wait_ms is not None and wait_ms < min(left_ms, self._terms.queue_s * 1_000):
-                return msgspec.structs.replace(call, attempt=call.attempt + 1, excluded=())
+                return msgspec.structs.replace(call, attempt=attempt, excluded=())
         return None
 
     async def _admitted(self, call: LiveCall) -> Dispatch:

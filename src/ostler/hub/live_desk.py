@@ -5,7 +5,8 @@ One that has to wait does so for as long as its caller does: when `admit` is can
 its answer was on its way already, so that no slot is held for somebody who has left.
 
 Nothing is stored of a call that costs nothing. A paid one is let go when the money it holds is durable: when a limit
-was reached meanwhile it is denied, and nothing is held.
+was reached meanwhile it is denied, and nothing is held; when its endpoint asked to be left alone meanwhile, it gives
+all back and is decided anew.
 
 A call that waited in line at a hub which another one may have replaced meanwhile is denied when its turn comes: the
 slot that it would get may be another's by now.
@@ -13,11 +14,14 @@ slot that it would get may be another's by now.
 
 import asyncio
 
+import msgspec
+
 from ostler.budget.windows import LATEST_MS
 from ostler.domain.commands import Refused, Reserve
 from ostler.domain.live import Denial, DeniedError, Dispatch, LiveCall, LiveEnded, Standing
 from ostler.domain.states import Wait, WaitCode
 from ostler.hub.pump import Pump
+from ostler.routing.filters import outage
 from ostler.scheduling.effects import DenyCall, RunCall
 from ostler.scheduling.live import PART_RETRY_MS
 from ostler.scheduling.purse import RETRY_MS
@@ -40,10 +44,21 @@ class LiveDesk:
         pump.answer_call = self._answered
 
     async def admit(self, call: LiveCall) -> Dispatch:
-        """Wait until the call may run; its slot is taken from then on, until `ended` or `withdraw`.
+        """Wait until the call may run; its slot is taken from then on, until `ended` or `withdraw`. The attempt that is
+        answered may be a later one than was asked for.
 
         Raises `DeniedError` when it will not run.
         """
+        while True:
+            dispatch = await self._let_go(call)
+            view = self._pump.scheduler.books.endpoints.views.get(dispatch.endpoint)
+            if view is None or outage(view, self._pump.clock.now_ms()) is None:
+                return dispatch
+            # It went down, or asked others to wait, while the money of this call was being held.
+            self.withdraw(call.id)
+            call = msgspec.structs.replace(call, attempt=call.attempt + 1)
+
+    async def _let_go(self, call: LiveCall) -> Dispatch:
         if self._closed:
             raise _stopping(call.id, call.attempt)
         self._offering, self._answer = call.id, None
