@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from ostler.domain.errors import InvalidInputError
 from ostler.domain.fleet import EndpointView
@@ -162,3 +163,24 @@ async def test_what_nobody_expects_is_told_to_who_looks_and_not_kept() -> None:
             await desk.hosts(saved=True)
         assert desk._comparison._newest is None
         assert Compared().why_not == ""
+
+
+async def test_one_that_fails_when_nobody_waits_any_more_is_told_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by Python itself at the end of the process."""
+    monkeypatch.setattr(comparison, "FIRST_WAIT_S", 0.0)
+    go = asyncio.Event()
+
+    async def broken(*_: object) -> Saved:
+        await go.wait()
+        raise ZeroDivisionError("nothing to divide by")
+
+    async with house() as built:
+        desk = HostDesk(built.pump, built.store, broken)
+        assert (await desk.hosts(saved=True)).not_saved_because == UNDER_WAY
+        with capture_logs() as logs:
+            go.set()
+            await desk._comparison._errands.wait()
+            await asyncio.sleep(0)
+        told = [(one["log_level"], one["kind"], one["error"]) for one in logs if one.get("kind") == "ZeroDivisionError"]
+        assert told == [("warning", "ZeroDivisionError", "nothing to divide by")]
+        await desk.stop()

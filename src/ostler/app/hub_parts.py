@@ -98,17 +98,17 @@ class HubParts:
         (see `sharing`). `closed_because`: why nothing may be begun any more, as of a lease that ended; empty while it
         may.
         """
-        async with contextlib.AsyncExitStack() as undoing:
-            undoing.push_async_callback(store.close)
-            undoing.push_async_callback(drivers.close)
+        undo = [drivers.close, store.close]
+        try:
             work = await store.open_work()
             parts = cls._made(chosen, store, drivers, timing, work, closed_because)
             for said in NOTHING_OF_OURS if shared else ():
                 parts.pump.tell(said)
-            undoing.pop_all()  # closed with the parts from now on
-            undoing.push_async_callback(parts.stop)
+            undo = [parts.stop]  # which closes the others
             await parts._begin(chosen.profile, work)  # noqa: SLF001 -- its own
-            undoing.pop_all()
+        except (Exception, asyncio.CancelledError):
+            await ended_in_order(*undo)
+            raise
         return parts
 
     @classmethod

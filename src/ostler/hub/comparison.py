@@ -13,6 +13,7 @@ from ostler.domain.fleet import EndpointView
 from ostler.domain.policy import Policy
 from ostler.domain.ports import Store, TaskDetail, TaskQuery
 from ostler.domain.states import TaskState
+from ostler.hub.errands import Errands
 from ostler.hub.pump import Pump
 from ostler.hub.simulated import Saved
 
@@ -48,6 +49,8 @@ class Comparison:
         self._saved_by = saved_by
         self._newest: Compared | None = None
         self._making: asyncio.Task[None] | None = None
+        self._errands = Errands("a comparison with first-in-first-out")
+        """It may fail when nobody waits for it any more."""
 
     async def newest(self) -> Compared:
         """The newest one; else why there is none."""
@@ -56,7 +59,7 @@ class Comparison:
         if self._making is None and (known := self._known()) is not None and self._now_ms() < known.fresh_until_ms:
             return known
         if self._making is None:
-            self._making = asyncio.create_task(self._make(self._saved_by), name="comparison")
+            self._making = self._errands.begin(self._make(self._saved_by))
         making = self._making
         await asyncio.wait({making}, timeout=FIRST_WAIT_S if self._known() is None else NEXT_WAIT_S)
         if making.done() and not making.cancelled():
@@ -66,9 +69,7 @@ class Comparison:
     async def stop(self) -> None:
         """Make none any more. Safe to repeat."""
         self._saved_by = None
-        if self._making is not None:
-            self._making.cancel()
-            await asyncio.gather(self._making, return_exceptions=True)
+        await self._errands.stop()
 
     def _now_ms(self) -> int:
         return self._pump.clock.now_ms()
