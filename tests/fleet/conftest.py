@@ -1,4 +1,4 @@
-"""A fake endpoint for each wire format, and drivers with short limits."""
+"""A fake endpoint for each wire format, and drivers with limits that only a test of a limit should meet."""
 
 from collections.abc import AsyncIterator
 
@@ -8,13 +8,13 @@ from ostler.fleet.drivers import DriverSet
 from ostler.fleet.settings import DriverSettings
 from tests.fleet.fakes import KEY, KEY_ENV, WIRES, FakeServer, WallClock, Wire, serving
 
-FAST = DriverSettings(
-    connect_timeout_ms=1_000,
-    probe_timeout_ms=1_000,
-    first_token_timeout_ms=2_000,
-    idle_timeout_ms=2_000,
-    load_timeout_ms=2_000,
-    unload_timeout_ms=2_000,
+PLENTY = DriverSettings(
+    connect_timeout_ms=20_000,
+    probe_timeout_ms=20_000,
+    first_token_timeout_ms=20_000,
+    idle_timeout_ms=20_000,
+    load_timeout_ms=20_000,
+    unload_timeout_ms=20_000,
 )
 
 
@@ -36,6 +36,6 @@ async def server(wire: Wire) -> AsyncIterator[FakeServer]:
 @pytest.fixture
 async def drivers() -> AsyncIterator[DriverSet]:
     """Drivers with a key in their environment."""
-    made = DriverSet({KEY_ENV: KEY}, WallClock(), FAST)
+    made = DriverSet({KEY_ENV: KEY}, WallClock(), PLENTY)
     yield made
     await made.close()

@@ -12,7 +12,7 @@ from ostler.domain.catalog import EndpointKind, EndpointSpec
 from ostler.domain.fleet import Probe, ProbeStatus, Resident
 from ostler.fleet.cache import FILE_NAME, RATE_LIMIT_TTL_MS, STATUS_TTL_MS, ProbeCache, check_endpoints
 from ostler.fleet.drivers import DriverSet
-from tests.fleet.conftest import FAST
+from tests.fleet.conftest import PLENTY
 from tests.fleet.fakes import WallClock
 
 NOW_MS = 1_792_000_000_000
@@ -71,7 +71,7 @@ async def test_the_exit_code_is_the_same_from_cache_and_fresh(tmp_path: Path, st
 
 async def test_a_missing_key_has_one_exit_code(tmp_path: Path) -> None:
     """With the real driver: invalid key, from cache and fresh, and no file ever says otherwise."""
-    drivers = DriverSet({}, WallClock(), FAST)
+    drivers = DriverSet({}, WallClock(), PLENTY)
     cache = ProbeCache(tmp_path, {})
     now_ms = WallClock().now_ms()
 

@@ -13,11 +13,11 @@ from ostler.domain.fleet import ProbeStatus
 from ostler.domain.ports import EndpointDriver
 from ostler.domain.states import FailureClass
 from ostler.fleet.drivers import DriverSet
-from tests.fleet.conftest import FAST
+from tests.fleet.conftest import PLENTY
 from tests.fleet.fakes import CALL, KEY, KEY_ENV, FakeServer, Script, WallClock, Wire
 
 BOUND_S = 3.0
-HURRY = msgspec.structs.replace(FAST, first_token_timeout_ms=120, idle_timeout_ms=120)
+HURRY = msgspec.structs.replace(PLENTY, first_token_timeout_ms=120, idle_timeout_ms=120)
 
 
 async def collect(driver: EndpointDriver, spec: EndpointSpec, call: ModelCall = CALL) -> tuple[list[Delta], Completion]:
@@ -253,7 +253,7 @@ async def test_a_call_of_a_trace_says_so_in_a_header(wire: Wire, server: FakeSer
 
 async def test_without_its_key_nothing_is_sent(wire: Wire, server: FakeServer) -> None:
     """Calls and probes name the variable that is missing."""
-    drivers = DriverSet({KEY_ENV: "  "}, WallClock(), FAST)
+    drivers = DriverSet({KEY_ENV: "  "}, WallClock(), PLENTY)
 
     error = await failure(drivers, wire.spec(server))
     probe = await drivers.probe(wire.spec(server))
@@ -268,7 +268,7 @@ async def test_without_its_key_nothing_is_sent(wire: Wire, server: FakeServer) -
 
 async def test_a_garbled_key_is_refused_before_it_travels(wire: Wire, server: FakeServer) -> None:
     """A key pasted with a line break would split the header."""
-    drivers = DriverSet({KEY_ENV: "sk-1\nX-Evil: yes"}, WallClock(), FAST)
+    drivers = DriverSet({KEY_ENV: "sk-1\nX-Evil: yes"}, WallClock(), PLENTY)
 
     error = await failure(drivers, wire.spec(server))
 

@@ -12,7 +12,7 @@ from ostler.domain.fleet import Resident
 from ostler.domain.states import FailureClass
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.llama_router import ListedModel, residents
-from tests.fleet.conftest import FAST
+from tests.fleet.conftest import PLENTY
 from tests.fleet.fakes import KEY, KEY_ENV, FakeServer, OpenAIWire, WallClock, serving
 
 WIRE = OpenAIWire()
@@ -143,7 +143,7 @@ async def test_a_model_that_the_router_does_not_have_is_named(router: Router, dr
 async def test_the_wait_is_bounded(router: Router, verb: str) -> None:
     """A model that never comes, or never goes, is a failure with its name."""
     router.steps = 10_000
-    short = msgspec.structs.replace(FAST, load_timeout_ms=150, unload_timeout_ms=150)
+    short = msgspec.structs.replace(PLENTY, load_timeout_ms=150, unload_timeout_ms=150)
     drivers = DriverSet({KEY_ENV: KEY}, WallClock(), short)
     spec = WIRE.spec(router.fake)
     await drivers.probe(spec)

@@ -13,7 +13,7 @@ from ostler.domain.fleet import ProbeStatus, Resident
 from ostler.domain.states import FailureClass
 from ostler.fleet.drivers import DriverSet
 from ostler.fleet.ollama import SHOWS_PER_PROBE, OllamaReader
-from tests.fleet.conftest import FAST
+from tests.fleet.conftest import PLENTY
 from tests.fleet.fakes import CALL, FakeServer, OllamaWire, Script, WallClock, serving
 
 WIRE = OllamaWire()
@@ -88,7 +88,7 @@ async def test_slow_details_do_not_fail_the_probe(server: FakeServer) -> None:
 
     del server.routes["/api/show"]
     server.handlers["/api/show"] = hang
-    drivers = DriverSet({"TEST_KEY": "k"}, WallClock(), msgspec.structs.replace(FAST, probe_timeout_ms=300))
+    drivers = DriverSet({"TEST_KEY": "k"}, WallClock(), msgspec.structs.replace(PLENTY, probe_timeout_ms=300))
 
     probe = await drivers.probe(WIRE.spec(server))
 
@@ -225,7 +225,7 @@ async def test_a_load_that_takes_too_long_is_given_up(server: FakeServer) -> Non
         raise AssertionError
 
     server.handlers["/api/generate"] = hang
-    drivers = DriverSet({"TEST_KEY": "k"}, WallClock(), msgspec.structs.replace(FAST, load_timeout_ms=100))
+    drivers = DriverSet({"TEST_KEY": "k"}, WallClock(), msgspec.structs.replace(PLENTY, load_timeout_ms=100))
 
     with pytest.raises(CallError, match=r"small:1b was not loaded within 0\.1 s") as caught:
         await drivers.load(WIRE.spec(server), "small:1b")
@@ -252,7 +252,7 @@ async def test_unloading_returns_when_the_memory_is_free(server: FakeServer, dri
 async def test_a_model_in_use_does_not_unload_for_ever(server: FakeServer) -> None:
     """The wait is bounded, and the failure says what may be the matter."""
     server.routes["/api/generate"] = {"done": True}
-    drivers = DriverSet({"TEST_KEY": "k"}, WallClock(), msgspec.structs.replace(FAST, unload_timeout_ms=150))
+    drivers = DriverSet({"TEST_KEY": "k"}, WallClock(), msgspec.structs.replace(PLENTY, unload_timeout_ms=150))
 
     with pytest.raises(CallError, match="is it in use") as caught:
         await drivers.unload(WIRE.spec(server), "small:1b")
@@ -273,7 +273,7 @@ async def test_the_address_may_carry_the_path_of_another_protocol(
 
 async def test_a_local_server_needs_no_key(server: FakeServer) -> None:
     """And gets none."""
-    drivers = DriverSet({}, WallClock(), FAST)
+    drivers = DriverSet({}, WallClock(), PLENTY)
 
     probe = await drivers.probe(WIRE.spec(server, api_key_env=None))
 
@@ -285,7 +285,7 @@ async def test_a_local_server_needs_no_key(server: FakeServer) -> None:
 async def test_a_server_that_wants_a_key_when_none_is_configured(server: FakeServer) -> None:
     """The message says what to set."""
     server.routes["/api/tags"] = web.Response(status=401, text='{"error": "unauthorized"}')
-    drivers = DriverSet({}, WallClock(), FAST)
+    drivers = DriverSet({}, WallClock(), PLENTY)
 
     probe = await drivers.probe(WIRE.spec(server, api_key_env=None))
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from ostler.domain.fleet import ProbeStatus
 from ostler.fleet.drivers import DriverSet
-from tests.fleet.conftest import FAST
+from tests.fleet.conftest import PLENTY
 from tests.fleet.fakes import KEY, KEY_ENV, FakeServer, WallClock, Wire
 
 BOUND_S = 3.0
@@ -81,7 +81,7 @@ async def test_a_probe_ends_in_time(wire: Wire, server: FakeServer) -> None:
 
     del server.routes[wire.listing_path]
     server.handlers[wire.listing_path] = hang
-    drivers = DriverSet({KEY_ENV: KEY}, WallClock(), msgspec.structs.replace(FAST, probe_timeout_ms=100))
+    drivers = DriverSet({KEY_ENV: KEY}, WallClock(), msgspec.structs.replace(PLENTY, probe_timeout_ms=100))
 
     probe = await asyncio.wait_for(drivers.probe(wire.spec(server)), BOUND_S)
 
