@@ -149,12 +149,26 @@ async def test_hubs_that_were_seen_are_listed(seats: tuple[Seat, Seat], postgres
         ("c", "http://c", False, 7),
     ]
     assert all(row.seen_ago_ms < 10_000 for row in found)
-    await second.leave("a")
+    await second.leave("a", "http://a")
     long_ago = "UPDATE ostler.hub SET seen_ms = seen_ms - 3600001 WHERE name = 'c'"
     assert GONE_AFTER_MS == 3_600_000
     run_sql(postgres_url, long_ago)
     await first.announce(rows["b"])
     assert [row.name for row in await second.hubs()] == ["b"]
+
+
+async def test_who_leaves_takes_no_other_hub_of_its_name_along(seats: tuple[Seat, Seat]) -> None:
+    """Of two hubs with one name, the one that stops removes its own row alone: not that of the one that goes on."""
+    first, second = seats
+    own, other = (HubRow(name="den", url=f"http://{at}", version="1", started_ms=5) for at in ("a", "b"))
+    await first.announce(own)
+    await second.announce(other)
+
+    await first.leave(own.name, own.url)
+    assert [(row.name, row.url) for row in await second.hubs()] == [("den", "http://b")]
+
+    await second.leave(other.name, other.url)
+    assert await first.hubs() == ()
 
 
 async def test_a_connection_that_broke_is_made_again(seats: tuple[Seat, Seat], postgres_url: str) -> None:

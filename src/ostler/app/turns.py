@@ -155,7 +155,7 @@ class _Turns:
             announcing.cancel()
             await asyncio.gather(announcing, return_exceptions=True)
             with contextlib.suppress(StoreError):
-                await self._seat.leave(self._row.name)
+                await self._seat.leave(self._row.name, self._row.url)
 
     async def _taken(self, lease_ms: int) -> int | None:
         try:

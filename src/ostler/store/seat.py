@@ -111,9 +111,9 @@ class Seat:
         await self._ask(text, (row.name, row.url, body))
         await self._ask(f"DELETE FROM {self._hub} WHERE seen_ms < {NOW_MS} - %s", (GONE_AFTER_MS,))  # noqa: S608 - our own names
 
-    async def leave(self, name: str) -> None:
-        """A hub is there no longer. Raises `StoreError`."""
-        await self._ask(f"DELETE FROM {self._hub} WHERE name = %s", (name,))  # noqa: S608 - our own names
+    async def leave(self, name: str, url: str) -> None:
+        """A hub is there no longer; another one that has its name stays listed. Raises `StoreError`."""
+        await self._ask(f"DELETE FROM {self._hub} WHERE name = %s AND url = %s", (name, url))  # noqa: S608 - our own names
 
     async def hubs(self) -> tuple[HubRow, ...]:
         """All hubs of the pool that were seen lately, by name. Raises `StoreError`."""
