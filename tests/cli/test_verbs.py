@@ -20,6 +20,7 @@ from ostler.hub.views import (
     SubmitAnswer,
     TaskAnswer,
     TaskList,
+    TokenList,
     TokenMade,
     Why,
     WorkerList,
@@ -114,6 +115,12 @@ ASKING: list[tuple[tuple[str, ...], tuple[Any, ...], type, list[str]]] = [
     (("config", "show", "--running"), ("settings",), SettingList, ["routing.fallback_wait_ms", "ostler.yaml:4"]),
     (("tokens", "create", "mac"), ("make_token", "mac", "worker"), TokenMade, ["ostler-secret"]),
     (("tokens", "create", "ci", "--scope", "admin"), ("make_token", "ci", "admin"), TokenMade, ["ostler-secret"]),
+    (
+        ("tokens", "list"),
+        ("tokens",),
+        TokenList,
+        ["NAME      SCOPE   MADE", "ci        admin   2 d ago", "mac-mini  worker  now"],
+    ),
     *GATEWAY,
     (("tokens", "revoke", "mac"), ("revoke_token", "mac"), Done, ["revoked mac"]),
 ]

@@ -2,9 +2,13 @@
 
 import asyncio
 
+import msgspec
+import pytest
+
 from ostler.domain.commands import DropToken
+from ostler.domain.errors import NotFoundError
 from ostler.hub import tokens
-from ostler.hub.tokens import REMEMBERED_MS, TokenDesk
+from ostler.hub.tokens import REMEMBERED_MS, TokenDesk, token_hash
 from tests.hub.house import house
 
 
@@ -54,6 +58,43 @@ async def test_a_token_that_is_revoked_here_is_worthless_at_once() -> None:
         await desk.revoke("w")
 
         assert not await desk.allowed(token, "worker")
+
+
+async def test_who_may_come_in_is_listed_until_it_is_revoked() -> None:
+    """By name, with scope and since when; neither the token nor what is stored of it."""
+    async with house() as built:
+        desk = TokenDesk(built.pump, built.store)
+        made = [await desk.make("mac-mini", "worker")]
+        built.clock.pass_ms(5_000)
+        made.append(await desk.make("ci", "admin"))
+        built.clock.pass_ms(60_000)
+
+        listed = await desk.tokens()
+
+        assert [(one.name, one.scope) for one in listed.tokens] == [("ci", "admin"), ("mac-mini", "worker")]
+        ages_s = [(listed.now_ms - one.created_ms) // 1_000 for one in listed.tokens]
+        assert ages_s == [60, 65]
+        told = msgspec.json.encode(listed).decode()
+        assert [one.name for one in made if one.token in told or token_hash(one.token) in told] == []
+
+        await desk.revoke("ci")
+        assert [one.name for one in (await desk.tokens()).tokens] == ["mac-mini"]
+
+
+async def test_who_revokes_a_wrong_name_is_told_the_nearest_one() -> None:
+    """Or all there are; and that there is none, where there is none."""
+    async with house() as built:
+        desk = TokenDesk(built.pump, built.store)
+        with pytest.raises(NotFoundError, match="no token named mac") as refused:
+            await desk.revoke("mac")
+        assert refused.value.remedy == "none is defined"
+
+        await desk.make("mac-mini", "worker")
+        await desk.make("ci", "admin")
+        for name, remedy in (("macmini", "did you mean 'mac-mini'?"), ("x", "valid: ci, mac-mini")):
+            with pytest.raises(NotFoundError) as refused:
+                await desk.revoke(name)
+            assert refused.value.remedy == remedy
 
 
 async def test_a_token_that_is_revoked_while_it_is_looked_up_is_not_remembered() -> None:

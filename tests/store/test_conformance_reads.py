@@ -248,6 +248,7 @@ async def test_a_closed_store_refuses_everything(store: Store) -> None:
         store.tasks(TaskQuery()),
         store.events(),
         store.token_name("h", "admin"),
+        store.tokens(),
         store.plans("r1"),
         store.keys(),
         store.calls(CallQuery()),

@@ -22,6 +22,7 @@ from ostler.domain.commands import (
 )
 from ostler.domain.observations import ObservationQuery
 from ostler.domain.ports import Store
+from ostler.domain.tokens import KnownToken
 from tests.store.rows_made import NOW_MS, make_endpoint, make_measurement, make_observation, make_plan, make_session
 
 
@@ -111,6 +112,20 @@ async def test_a_token_is_found_by_hash_and_scope(store: Store) -> None:
 
     assert await store.apply([DropToken(name="laptop")]) == [Applied()]
     assert await store.token_name("h1", "admin") is None
+
+
+async def test_tokens_are_listed_by_name_and_never_with_their_hash(store: Store) -> None:
+    """In one order in each store, whatever the letters; a revoked one is not there."""
+    names = ("box", "Box", "b\u00e4r", "a b", "gone")
+    await store.apply([put_token(name, f"h-{name}", scope="worker") for name in names])
+    await store.apply([DropToken(name="gone")])
+
+    listed = await store.tokens()
+
+    assert listed == [
+        KnownToken(name=name, scope="worker", created_ms=NOW_MS) for name in ("Box", "a b", "box", "b\u00e4r")
+    ]
+    assert "h-box" not in repr(listed)
 
 
 async def test_a_name_means_one_token(store: Store) -> None:

@@ -297,7 +297,7 @@ async def test_hot_queries_walk_an_index(sqlite_store: SqliteStore) -> None:
     path = sqlite_store.path
     await sqlite_store.close()
     # Read whole, on purpose.
-    small = {"all_tokens", "all_endpoint_names", "sessions", "endpoints", "measurements", "last_event_seq"}
+    small = {"all_tokens", "tokens", "all_endpoint_names", "sessions", "endpoints", "measurements", "last_event_seq"}
     small |= {"all_keys", "keys", "pruned", "observations", "forget_observations", "allowances"}
     small |= {"alerts", "loops", "loop_versions"}
     named = {**sqlite_engine.statements()._asdict(), **sqlite_engine.queries()._asdict()}

@@ -1,7 +1,17 @@
-"""Hubs of one pool, as the recording hub answers them."""
+"""Hubs of one pool and tokens of a hub, as the recording hub answers them."""
 
 from ostler.domain.hubs import HubList, HubRow
+from ostler.domain.tokens import KnownToken
+from ostler.hub.views import TokenList
 from tests.web.samples import NOW_MS
+
+TOKENS = TokenList(
+    tokens=(
+        KnownToken(name="ci", scope="admin", created_ms=NOW_MS - 2 * 86_400_000),
+        KnownToken(name="mac-mini", scope="worker", created_ms=NOW_MS),
+    ),
+    now_ms=NOW_MS,
+)
 
 HUBS = HubList(
     hubs=(

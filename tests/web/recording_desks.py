@@ -17,9 +17,10 @@ from ostler.hub.plan_views import RunPlan
 from ostler.hub.pulse_views import Idle, PulseReport
 from ostler.hub.views import (
     EndpointList,
+    TokenList,
     TokenMade,
 )
-from tests.web import alert_samples, call_samples, host_samples, samples
+from tests.web import alert_samples, call_samples, host_samples, hub_samples, samples
 
 if TYPE_CHECKING:
     from tests.web.recording_hub import RecordingHub
@@ -182,6 +183,10 @@ class RecordingTokens(Desk):
     async def make(self, name: str, scope: str) -> TokenMade:
         self._hub.record("make_token", name, scope)
         return TokenMade(name=name, scope=scope, token="ostler-secret")
+
+    async def tokens(self) -> TokenList:
+        self._hub.record("tokens")
+        return hub_samples.TOKENS
 
     async def revoke(self, name: str) -> None:
         self._hub.record("revoke_token", name)

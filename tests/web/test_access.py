@@ -12,6 +12,7 @@ from tests.web.recording_hub import RecordingHub, ServedHub, served_hub
 ROUTES = {
     Access.OPEN: ("GET", "/healthz", None),
     Access.ADMIN: ("GET", "/hub/status", None),
+    Access.PRIVATE: ("GET", "/hub/tokens", None),
     Access.WORKER: ("POST", "/hub/workers/s-1/leave", None),
     Access.KEY: ("POST", "/admin/swap-model", '{"from": "a", "to": "b"}'),
 }
@@ -27,6 +28,11 @@ MATRIX = [
     (Access.ADMIN, True, "worker-token", 403),
     (Access.ADMIN, True, "viewer-token", 200),
     (Access.ADMIN, True, "admin-token", 200),
+    (Access.PRIVATE, False, None, 200),
+    (Access.PRIVATE, True, None, 401),
+    (Access.PRIVATE, True, "worker-token", 403),
+    (Access.PRIVATE, True, "viewer-token", 403),
+    (Access.PRIVATE, True, "admin-token", 200),
     (Access.WORKER, False, None, 401),
     (Access.WORKER, False, "nonsense", 401),
     (Access.WORKER, False, "worker-token", 200),
@@ -54,6 +60,14 @@ def test_a_token_for_looking_changes_nothing(guarded: ServedHub) -> None:
     assert changed.status == 403
     assert "may look, but not change" in changed.error["message"]
     assert [call[0] for call in guarded.hub.calls] == ["tasks"]
+
+
+def test_a_token_for_looking_is_told_what_it_may_not_see(guarded: ServedHub) -> None:
+    """Who may come in is for those to see who decide it."""
+    got = ask(guarded, "GET", "/hub/tokens", token="viewer-token")
+
+    assert got.error["message"] == "this token may look, but not see this"
+    assert "`admin`" in got.error["remedy"]
 
 
 @pytest.mark.parametrize(("access", "required", "token", "status"), MATRIX)
@@ -92,7 +106,12 @@ def test_an_authorization_that_is_no_bearer_token_is_none(served: ServedHub, hea
 
 @pytest.mark.parametrize(
     ("method", "path", "scope"),
-    [("GET", "/metrics", "viewer"), ("GET", "/hub/tasks", "viewer"), ("POST", "/hub/tasks", "admin")],
+    [
+        ("GET", "/metrics", "viewer"),
+        ("GET", "/hub/tasks", "viewer"),
+        ("GET", "/hub/tokens", "admin"),
+        ("POST", "/hub/tasks", "admin"),
+    ],
 )
 def test_who_has_no_token_is_told_of_the_one_that_allows_the_least(
     guarded: ServedHub, method: str, path: str, scope: str

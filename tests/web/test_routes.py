@@ -32,6 +32,7 @@ from ostler.hub.views import (
     SubmitAnswer,
     TaskAnswer,
     TaskList,
+    TokenList,
     TokenMade,
     Why,
     WorkerList,
@@ -149,6 +150,7 @@ CHANGING: list[tuple[str, str, object, int, tuple[Any, ...], type]] = [
         HostRow,
     ),
     ("POST", "/hub/tokens", {"name": "mac", "scope": "admin"}, 201, ("make_token", "mac", "admin"), TokenMade),
+    ("GET", "/hub/tokens", None, 200, ("tokens",), TokenList),
     ("DELETE", "/hub/tokens/mac", None, 200, ("revoke_token", "mac"), Done),
     (
         "POST",

@@ -82,6 +82,7 @@ def test_every_route_and_every_page_is_classified() -> None:
         own = {
             Access.OPEN: "open",
             Access.WORKER: "worker",
+            Access.PRIVATE: "admin",
             Access.KEY: "admin, on loopback too",
             Access.ADMIN: "viewer" if row.method == "GET" else "admin",
         }

@@ -9,10 +9,14 @@ from ostler.cli.flags import example, hub_options, json_option
 if TYPE_CHECKING:
     from ostler.client.hub_client import HubClient
 
+COLUMNS = ("name", "scope", "made")
 
-@click.group(epilog=example("ostler tokens create mac-mini > token", "ostler tokens revoke mac-mini"))
+
+@click.group(
+    epilog=example("ostler tokens create mac-mini > token", "ostler tokens list", "ostler tokens revoke mac-mini")
+)
 def tokens() -> None:
-    """Make and revoke tokens for workers and tools."""
+    """Make, list and revoke tokens for workers and tools."""
 
 
 @tokens.command(
@@ -37,6 +41,24 @@ def create(client: "HubClient", *, name: str, scope: str, as_json: bool) -> None
         render.print_json(made)
     else:
         click.echo(made.token)
+
+
+@tokens.command("list", epilog=example("ostler tokens list", "ostler tokens list --json"))
+@json_option
+@hub_options
+def list_tokens(client: "HubClient", *, as_json: bool) -> None:
+    """List the tokens that are valid: name, scope, and when each was made.
+
+    A revoked one is forgotten. What a worker presents is in no list: the hub keeps only its hash.
+    """
+    from ostler.cli import render, words
+
+    answer = client.tokens()
+    if as_json:
+        render.print_json(answer)
+        return
+    rows = [(row.name, row.scope, words.ago(row.created_ms, answer.now_ms)) for row in answer.tokens]
+    render.print_table(COLUMNS, rows, empty="no token; make one with `ostler tokens create NAME`")
 
 
 @tokens.command("revoke", epilog=example("ostler tokens revoke mac-mini"))

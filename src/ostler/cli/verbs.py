@@ -42,7 +42,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "late": Verb("ostler.cli.late:late", "Show results that came too late, and take one after all."),
         "agents": Verb("ostler.cli.agents:agents", "Look at the agent command lines of this machine."),
         "alerts": Verb("ostler.cli.alerts:alerts", "Show, acknowledge and test alerts."),
-        "tokens": Verb("ostler.cli.tokens:tokens", "Make and revoke tokens for workers and tools."),
+        "tokens": Verb("ostler.cli.tokens:tokens", "Make, list and revoke tokens for workers and tools."),
         "keys": Verb("ostler.cli.keys:keys", "Make, list and revoke keys for clients of the gateway."),
         "calls": Verb("ostler.cli.calls:calls", "List the calls that went through the gateway."),
         "budget": Verb("ostler.cli.budget:budget", "Show, check, record and configure what may be spent."),

@@ -37,6 +37,7 @@ from ostler.hub.views import (
     SubmitAnswer,
     TaskAnswer,
     TaskList,
+    TokenList,
     TokenMade,
     Why,
     WorkerList,
@@ -200,6 +201,10 @@ class HubClient:
     def make_token(self, name: str, scope: str) -> TokenMade:
         """Make a token."""
         return self._post("/hub/tokens", {"name": name, "scope": scope}, TokenMade)
+
+    def tokens(self) -> TokenList:
+        """All tokens that are valid, by name."""
+        return self._get("/hub/tokens", TokenList)
 
     def revoke_token(self, name: str) -> None:
         """Revoke a token."""

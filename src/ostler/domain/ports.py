@@ -26,6 +26,7 @@ from ostler.domain.observations import Observation, ObservationQuery
 from ostler.domain.plans import StoredPlan
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
+from ostler.domain.tokens import KnownToken
 from ostler.domain.work import Poll, Report
 
 
@@ -155,6 +156,10 @@ class Store(Protocol):
 
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """Name of the token with this hash and scope, if there is one."""
+        ...
+
+    async def tokens(self) -> list[KnownToken]:
+        """All tokens by name; one that was revoked is not there any more."""
         ...
 
     async def keys(self) -> list[GatewayKey]:

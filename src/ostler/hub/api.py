@@ -36,6 +36,7 @@ from ostler.hub.views import (
     SubmitAnswer,
     TaskAnswer,
     TaskList,
+    TokenList,
     TokenMade,
     Why,
     WorkerList,
@@ -275,6 +276,10 @@ class TokenApi(Protocol):
 
     async def make(self, name: str, scope: str) -> TokenMade:
         """A new token; shown this once."""
+        ...
+
+    async def tokens(self) -> TokenList:
+        """All tokens that are valid; never what opens anything."""
         ...
 
     async def revoke(self, name: str) -> None:

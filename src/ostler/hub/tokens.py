@@ -10,7 +10,7 @@ from ostler.domain.commands import DropToken, PutToken, Refused
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, nearest
 from ostler.domain.ports import Store
 from ostler.hub.pump import Pump
-from ostler.hub.views import TokenMade
+from ostler.hub.views import TokenList, TokenMade
 
 SCOPES = ("admin", "viewer", "worker")
 NAME_LENGTH_MAX = 200
@@ -26,7 +26,7 @@ def token_hash(token: str) -> str:
 
 
 class TokenDesk:
-    """Makes, revokes and checks tokens."""
+    """Makes, lists, revokes and checks tokens."""
 
     def __init__(self, pump: Pump, store: Store) -> None:
         self._pump = pump
@@ -51,11 +51,16 @@ class TokenDesk:
             raise ConflictError(f"there is a token named {name}", where="name", remedy="revoke it or use another name")
         return TokenMade(name=name, scope=scope, token=token)
 
+    async def tokens(self) -> TokenList:
+        """All tokens that are valid, by name."""
+        return TokenList(tokens=tuple(await self._store.tokens()), now_ms=self._pump.clock.now_ms())
+
     async def revoke(self, name: str) -> None:
         """Make a token worthless."""
         (result,) = await self._pump.apply([DropToken(name=name)])
         if isinstance(result, Refused):
-            raise NotFoundError(f"there is no token named {name}")
+            known = [token.name for token in await self._store.tokens()]
+            raise NotFoundError(f"there is no token named {name}", remedy=nearest(name, known))
         self._good.clear()
         self._asked.clear()
         self._revoked += 1

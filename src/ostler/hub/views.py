@@ -12,6 +12,7 @@ from ostler.domain.event import Event
 from ostler.domain.fleet import EndpointView, HostReport, Session
 from ostler.domain.states import Failure, TaskState, Wait
 from ostler.domain.tasks import Attempt, Task, TaskKind, TaskSpec
+from ostler.domain.tokens import KnownToken
 from ostler.hub.gateway_views import CallTotals
 from ostler.hub.plan_views import RunPlan
 
@@ -230,6 +231,13 @@ class TokenMade(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     scope: str
     token: str
+
+
+class TokenList(msgspec.Struct, frozen=True, kw_only=True):
+    """All tokens that are valid, by name."""
+
+    tokens: tuple[KnownToken, ...]
+    now_ms: int
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,6 +64,7 @@ from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import CallDetail, CallQuery, OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
+from ostler.domain.tokens import KnownToken
 from ostler.store.errors import StoreError
 from ostler.store.guards import is_repeated, submit_problem, token_problem, update_problem
 from ostler.store.memory_events import MemoryEvents
@@ -210,10 +211,13 @@ class MemoryStore:
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """See the port."""
         self._must_be_open()
-        for token in self._tokens.values():
-            if (token.token_hash, token.scope) == (token_hash, scope):
-                return token.name
-        return None
+        wanted = (token_hash, scope)
+        return next((one.name for one in self._tokens.values() if (one.token_hash, one.scope) == wanted), None)
+
+    async def tokens(self) -> list[KnownToken]:
+        """See the port."""
+        self._must_be_open()
+        return [msgspec.convert(row, KnownToken, from_attributes=True) for _, row in sorted(self._tokens.items())]
 
     async def keys(self) -> list[GatewayKey]:
         """See the port."""

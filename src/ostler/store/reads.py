@@ -20,6 +20,7 @@ from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.domain.tokens import KnownToken
 from ostler.store import ledger_reads, rows, schema
 from ostler.store.call_reads import CallQueries, compile_call_queries
 from ostler.store.ledger_reads import LedgerQueries, compile_ledger_queries
@@ -73,6 +74,8 @@ class Queries(NamedTuple):
     """The same: above, task, above, task again, at most."""
     token_name: str
     """By hash and scope."""
+    tokens: str
+    """Name, scope and creation of all, by name; never a hash."""
     plans: str
     """By batch."""
     newest_late: str
@@ -100,9 +103,7 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
     # Naming `finished_ms` is what lets the engine use the partial indexes.
     ended, unfinished = task.c.finished_ms.is_not(None), task.c.finished_ms.is_(None)
     named_task = sa.select(task.c.seq, task.c.body, spec.c.body).join(spec, spec.c.task_seq == task.c.seq)
-    named_token = sa.select(token.c.name).where(
-        token.c.token_hash == sa.bindparam("token_hash"), token.c.scope == sa.bindparam("scope")
-    )
+    named_token = sa.select(token.c.name).where(token.c.token_hash == sa.bindparam("token_hash"))
     return Queries(
         open_tasks=text(sa.select(task.c.body).where(unfinished).order_by(task.c.seq)),
         sessions=text(sa.select(session.c.body).order_by(session.c.joined_ms, session.c.id)),
@@ -131,7 +132,8 @@ def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
         newest_open=text(newest.where(below, any_state, unfinished)),
         events=text(at_most(_events().order_by(schema.event.c.seq))),
         events_of_task=text(_events_of_task()),
-        token_name=text(named_token),
+        token_name=text(named_token.where(token.c.scope == sa.bindparam("scope"))),
+        tokens=text(sa.select(token.c.name, token.c.scope, token.c.created_ms).order_by(token.c.name)),
         plans=text(
             sa.select(schema.plan.c.body)
             .where(schema.plan.c.batch == sa.bindparam("batch"))
@@ -310,6 +312,11 @@ def token_name(run: Run, queries: Queries, token_hash: str, scope: str) -> str |
     """Name of a token."""
     found = run(queries.token_name, (token_hash, scope))
     return found[0][0] if found else None
+
+
+def tokens(run: Run, queries: Queries) -> list[KnownToken]:
+    """See the port. O(tokens)."""
+    return [KnownToken(name=name, scope=scope, created_ms=at_ms) for name, scope, at_ms in run(queries.tokens, ())]
 
 
 def plans(run: Run, queries: Queries, batch: str) -> list[StoredPlan]:

@@ -19,6 +19,7 @@ from ostler.domain.plans import StoredPlan
 from ostler.domain.ports import CallDetail, CallQuery, OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task, TaskSpec
+from ostler.domain.tokens import KnownToken
 from ostler.store import call_reads, ledger_reads, reads
 from ostler.store.reads import Queries
 from ostler.store.rows import Run
@@ -90,6 +91,10 @@ class StoreReads(ABC):
     async def token_name(self, token_hash: str, scope: str) -> str | None:
         """See the port."""
         return await self._read(lambda run, queries: reads.token_name(run, queries, token_hash, scope))
+
+    async def tokens(self) -> list[KnownToken]:
+        """See the port."""
+        return await self._read(reads.tokens)
 
     async def keys(self) -> list[GatewayKey]:
         """See the port."""

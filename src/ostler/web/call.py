@@ -49,13 +49,15 @@ class Access(StrEnum):
     """One for workers, always: the worker inside the hub does not come over HTTP."""
     ADMIN = "admin"
     """One for administration, where the hub is reachable from other machines."""
+    PRIVATE = "private"
+    """One for administration also to look, where the hub is reachable from other machines."""
     KEY = "key"
     """One for administration, always. Since no browser sends it on its own, a form is taken as a body too."""
 
     @property
     def scope(self) -> str:
         """The scope that a token must have."""
-        return "admin" if self is Access.KEY else self.value
+        return "admin" if self in {Access.KEY, Access.PRIVATE} else self.value
 
 
 Ask = Callable[[HubApi, Call[Any, Any]], Coroutine[Any, Any, object]]

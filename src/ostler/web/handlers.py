@@ -23,6 +23,7 @@ from ostler.hub.views import (
     SubmitAnswer,
     TaskAnswer,
     TaskList,
+    TokenList,
     TokenMade,
     Why,
     WorkerList,
@@ -241,6 +242,12 @@ async def settings(api: HubApi, call: Call[None, NoQuery]) -> SettingList:
     """All effective settings and where each comes from."""
     del call
     return await api.settings()
+
+
+async def tokens(api: HubApi, call: Call[None, NoQuery]) -> TokenList:
+    """All tokens that are valid: name, scope and when each was made. What opens the hub is never told again."""
+    del call
+    return await api.tokens.tokens()
 
 
 async def make_token(api: HubApi, call: Call[TokenBody, NoQuery]) -> TokenMade:

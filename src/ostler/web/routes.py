@@ -52,6 +52,7 @@ def hub_routes() -> tuple[Route, ...]:
         route("GET", "/hub/workers", on.workers),
         route("GET", "/hub/hubs", on.hubs),
         route("GET", "/hub/config", on.settings),
+        route("GET", "/hub/tokens", on.tokens, access=Access.PRIVATE),
         route("POST", "/hub/tokens", on.make_token, status=201),
         route("DELETE", "/hub/tokens/{name}", on.revoke_token),
         route("GET", "/hub/keys", on.keys),

@@ -87,7 +87,8 @@ class RouteApp:
     async def _admit(self, request: Request) -> str:
         """The token that was looked at; empty = none was needed. Raises `NotAllowedError`, `TooOftenError`."""
         access = self._row.access
-        if access is Access.OPEN or (access is Access.ADMIN and not self._settings.require_token):
+        by_place = access in {Access.ADMIN, Access.PRIVATE}
+        if access is Access.OPEN or (by_place and not self._settings.require_token):
             return ""
         token = bearer(request.headers)
         if not token:
@@ -117,8 +118,9 @@ class RouteApp:
         if await tokens.allowed(token, VIEWER):
             if self._least_scope == VIEWER:
                 return True
+            what = "see this" if access is Access.PRIVATE else "change anything"
             raise NotAllowedError(
-                "this token may look, but not change anything",
+                f"this token may look, but not {what}",
                 where="Authorization header",
                 remedy=f"use one with the scope `{access.scope}`",
             )
