@@ -221,6 +221,48 @@ def test_an_empty_file_takes_the_place_of_nothing(ostler: Ostler, filled: Path, 
     assert in_file(filled, everything) == before
 
 
+EMPTY = "the database is empty: it has the tables of Ostler and nothing in them, as after a copy that was broken off; "
+
+
+def test_a_database_with_nothing_in_it_is_not_sound(ostler: Ostler, tmp_path: Path) -> None:
+    """As one that a killed copy leaves: its tables are made before its rows come, all at once. It is said, with what to
+    do, and that works: it is copied into again.
+    """
+    in_file(tmp_path / "copied.db", lambda store: store.open_work())
+    in_file(tmp_path / "source.db", lambda store: store.apply([make_submit("t1")]))
+
+    code, out, err = ostler("db", "check", "--database", "copied.db")
+    assert (code, err) == (ExitCode.FAILED, "")
+    assert out == f"{EMPTY}copy into it again, or name another one\n"
+
+    assert ostler("db", "copy", "copied.db", "--database", "source.db").code == ExitCode.OK
+    assert ostler("db", "check", "--database", "copied.db").out == "the database is sound\n"
+
+
+def test_a_pool_with_nothing_in_it_is_not_sound(ostler: Ostler, postgres_url: str) -> None:
+    """The same of a pool, whose tables are made before its rows come as well; one row makes it one that was used."""
+    in_pool(postgres_url, lambda store: store.open_work(), "lab")
+
+    code, out, err = ostler("db", "check", "--database", postgres_url, "--pool", "lab")
+    assert (code, err) == (ExitCode.FAILED, "")
+    assert out.startswith(EMPTY)
+
+    in_pool(postgres_url, lambda store: store.apply([AppendEvents(events=(make_event(None),))]), "lab")
+    assert ostler("db", "check", "--database", postgres_url, "--pool", "lab").code == ExitCode.OK
+
+
+def test_a_backup_with_nothing_in_it_takes_the_place_of_nothing(ostler: Ostler, filled: Path, tmp_path: Path) -> None:
+    """A backup that was killed has the tables alone: restored, all work would be gone."""
+    before = in_file(filled, everything)
+    in_file(tmp_path / "friday.db", lambda store: store.open_work())
+
+    code, _, err = ostler("db", "restore", "friday.db")
+
+    assert code == ExitCode.USAGE
+    assert f"the backup is not whole: {EMPTY}" in err
+    assert in_file(filled, everything) == before
+
+
 def test_a_backup_into_no_folder_names_that_folder(ostler: Ostler, filled: Path, tmp_path: Path) -> None:
     """Not the database, with which all is well."""
     code, _, err = ostler("db", "backup", "nowhere/friday.db")

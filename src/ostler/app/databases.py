@@ -17,15 +17,23 @@ from ostler.config.load import load_profile
 from ostler.domain.errors import ConflictError, InvalidInputError, NotFoundError, OstlerError
 from ostler.store.check import problems
 from ostler.store.migrate import REVISIONS, check_current
-from ostler.store.moving import End, copy
+from ostler.store.moving import End, copy, is_empty
+
+EMPTY = (
+    "the database is empty: it has the tables of Ostler and nothing in them, as after a copy that was broken off;"
+    " copy into it again, or name another one"
+)
 
 
 def check(options: DatabaseOptions) -> list[str]:
-    """Everything that is wrong, a line each. Raises `OstlerError` when it has not the schema of this version."""
+    """Everything that is wrong, a line each; also that nothing is in it, which is so of no database that a hub has had.
+    Raises `OstlerError` when it has not the schema of this version.
+    """
     url, pool = _database(options)
     with _guarded(url, pool), _reading(url, pool) as end:
         check_current(end.revision(), end.where)
-        return end.own_problems() + problems(end.ask)
+        found = end.own_problems() + problems(end.ask)
+        return found or ([EMPTY] if is_empty(end) else [])
 
 
 def migrate(options: DatabaseOptions) -> str:
@@ -113,7 +121,7 @@ def _checked_copy(backup: Path, fresh: Path) -> None:
     if found:
         fresh.unlink()
         remedy = f"take another one; 'ostler db check --database {backup}' tells all"
-        raise InvalidInputError(f"the backup is damaged: {found[0]}", where=str(backup), remedy=remedy)
+        raise InvalidInputError(f"the backup is not whole: {found[0]}", where=str(backup), remedy=remedy)
 
 
 def _migrate_file(path: Path, *, shown: Path) -> None:

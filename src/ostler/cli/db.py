@@ -41,7 +41,8 @@ def db() -> None:
 def check(*, database: str | None, pool: str, profile: str | None, as_json: bool) -> int:
     """Read all of it and tell what is wrong; may run beside a hub.
 
-    Exit codes: 0 nothing is, 1 something is.
+    One that is empty is not sound: a hub writes into its database when it starts. Exit codes: 0 nothing is wrong,
+    1 something is.
     """
     from ostler.app import databases
     from ostler.app.database_options import CheckReport

@@ -68,13 +68,25 @@ class End(Protocol):
         ...
 
 
+def is_empty(end: End) -> bool:
+    """Whether nothing is in it. A hub writes that it starts before anything else, so none has had what is empty."""
+    return _table_in_use(end) is None
+
+
+def _table_in_use(end: End) -> sa.Table | None:
+    """The first table with a row. O(tables)."""
+    for table in TABLES:
+        if end.ask(f'SELECT 1 FROM "{table.name}" LIMIT 1', ()):  # noqa: S608 - our own names
+            return table
+    return None
+
+
 def copy(source: End, target: End, told: Told) -> Copied:
     """Copy, and compare. Raises `ConflictError` when something is there already, `StoreError` when the sides differ."""
     check_current(source.revision(), source.where)
-    for table in TABLES:
-        if target.ask(f'SELECT 1 FROM "{table.name}" LIMIT 1', ()):  # noqa: S608 - our own names
-            remedy = "copy into a database that is new, or into a pool of another name"
-            raise ConflictError(f"there is work in it already ({table.name})", where=target.where, remedy=remedy)
+    if (used := _table_in_use(target)) is not None:
+        remedy = "copy into a database that is new, or into a pool of another name"
+        raise ConflictError(f"there is work in it already ({used.name})", where=target.where, remedy=remedy)
     counts: dict[str, int] = {}
     changed = 0
     for table in TABLES:
