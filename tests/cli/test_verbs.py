@@ -1,5 +1,7 @@
 """Every verb that asks the hub: what is asked, what is printed for people, and the JSON for programs."""
 
+import json
+import re
 from typing import Any
 
 import msgspec
@@ -7,7 +9,7 @@ import pytest
 
 from ostler.domain.catalog import EndpointKind, EndpointSpec
 from ostler.domain.errors import ExitCode, NotFoundError
-from ostler.domain.hubs import HubList
+from ostler.domain.hubs import HubList, Leader
 from ostler.domain.ports import TaskQuery
 from ostler.domain.states import TaskState
 from ostler.domain.tasks import Task
@@ -404,6 +406,20 @@ def test_an_answer_of_another_shape_is_no_hub(
 
     assert code == ExitCode.UNREACHABLE
     assert "is not a hub of this version" in err
+
+
+def test_the_status_of_several_hubs_names_the_one_that_leads(
+    ostler: Ostler, served: ServedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its address, for people and for programs; a hub with a file of its own is not asked which one it is."""
+    assert "leads" not in ostler("status").out
+    assert json.loads(ostler("status", "--json").out)["leader"] is None
+
+    leader = Leader(name="den", url="http://den.lan:7433")
+    monkeypatch.setattr(samples, "STATUS", msgspec.structs.replace(samples.STATUS, leader=leader))
+
+    assert re.search(r"^leads +den at http://den\.lan:7433$", ostler("status").out, re.MULTILINE)
+    assert json.loads(ostler("status", "--json").out)["leader"] == {"name": "den", "url": "http://den.lan:7433"}
 
 
 def test_submitting_prints_the_id_alone(ostler: Ostler, served: ServedHub) -> None:

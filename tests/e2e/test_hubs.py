@@ -11,6 +11,7 @@ import pytest
 from ostler.client.hub_client import HubClient
 from ostler.client.transport import Transport
 from ostler.domain.errors import OstlerError
+from ostler.domain.hubs import Leader
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import TaskKind, TaskSpec
 from tests.e2e.process import QUICK_PROFILE, HubProcess, until
@@ -122,6 +123,7 @@ def test_any_hub_is_as_good_as_the_one_that_leads(pool: Pool) -> None:
             rows = hub.client.hubs().hubs
             assert [(row.name, row.leads) for row in rows] == [("a", True), ("b", False), ("c", False)]
             assert hub.client.task("t1").task.state is TaskState.SUCCEEDED
+            assert hub.client.status().leader == Leader(name="a", url=first.url)
         assert not (pool.traces / "twice").exists()
         assert [hub.stop() for hub in (third, second, first)] == [0, 0, 0]
     finally:

@@ -7,6 +7,7 @@ from functools import partial
 import msgspec
 
 from ostler.domain.fleet import ProbeStatus, WorkerOffer
+from ostler.domain.hubs import Leader
 from ostler.domain.live import LiveCall
 from ostler.domain.states import FailureClass
 from ostler.domain.tasks import Complexity, TaskKind, TaskSpec
@@ -33,6 +34,15 @@ def chat(task_id: str, complexity: Complexity = Complexity.STANDARD) -> TaskSpec
 
 def live(call_id: str) -> LiveCall:
     return LiveCall(id=call_id, facts=call_facts(), offered_ms=1_000_000, deadline_ms=9_000_000)
+
+
+async def test_who_leads_is_told_where_there_may_be_others() -> None:
+    """By the name and address that the others know it by; a hub with a file of its own has none."""
+    async with house() as built:
+        assert (await built.hub.status()).leader is None
+
+        built.hub.known_as = Leader(name="den", url="http://den:7433")
+        assert (await built.hub.status()).leader == Leader(name="den", url="http://den:7433")
 
 
 def groups(status: HubStatus) -> list[tuple[str, str | None, int]]:

@@ -30,7 +30,7 @@ from ostler.app.sharing import Sharing
 from ostler.app.worker_parts import host_names
 from ostler.config.settings import HubSettings
 from ostler.domain.errors import InvalidInputError
-from ostler.domain.hubs import HubList, HubRow
+from ostler.domain.hubs import HubList, HubRow, Leader
 from ostler.store.errors import FencedError, StoreError
 from ostler.store.postgres_engine import place_of
 from ostler.store.seat import Holder, Seat
@@ -276,6 +276,7 @@ class _Turns:
     def led(self, parts: HubParts) -> None:
         """See `serve.Company`."""
         self._parts = parts
+        parts.hub.known_as = Leader(name=self._row.name, url=self._row.url)
         settings = self._chosen.profile.hub
         place, limit_s = place_of(settings.database, settings.pool), max(1.0, settings.lease_ms / 3000)
         row_ms = settings.lease_ms + self._chosen.profile.policy.scheduler.session_dead_ms

@@ -1,5 +1,6 @@
 """`ostler events`: what happened, and what happens."""
 
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from ostler.cli.flags import example, hub_options, json_option
 if TYPE_CHECKING:
     from ostler.client.hub_client import HubClient
     from ostler.domain.event import Event
+
+_CLOCKS = ("%H:%M:%S", "%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S")
 
 
 @click.command(
@@ -39,7 +42,8 @@ def events(
 ) -> None:
     """Print events, oldest first; with --follow as they happen, one line (or JSON document) each.
 
-    A broken connection is taken up again after the last event printed, so that none is missed or printed twice.
+    Lines have the date where not all events are of today. A broken connection is taken up again after the last event
+    printed, so that none is missed or printed twice.
     """
     from ostler.cli import render
     from ostler.domain.errors import InvalidInputError
@@ -57,7 +61,7 @@ def events(
     if as_json:
         render.print_json(page)
         return
-    _print(page.events)
+    _print(page.events, at_once=page.events)
     if len(page.events) == limit and last is None:
         click.echo(f"more: --after {page.last_seq}", err=True)
 
@@ -72,21 +76,40 @@ def _before_the_last(client: "HubClient", last: int, task_id: str | None) -> int
     return seqs[0]
 
 
-def event_line(event: "Event") -> str:
-    """One event on one line: sequence number, time of day, name, task, and all it carries."""
-    import time
+class EventLines:
+    """Writes events as lines: number, time of day, name, task, and all that they carry.
 
-    clock = time.strftime("%H:%M:%S", time.localtime(event.at_ms / 1000)) + f".{event.at_ms % 1000:03d}"
-    carried = {**event.metadata, **event.measurements}
-    fields = [f"{name}={value}" for name, value in carried.items() if value is not None]
-    return " ".join([f"{event.seq:>6}", clock, event.name, event.task_id or "-", *fields])
+    The date stands before the time from the first event on that is not of today, and the year with it from the first
+    one on that is of another year: lines are no wider than what is shown needs, and alike from there on.
+    """
+
+    def __init__(self, now_s: float, at_once: Iterable["Event"] = ()) -> None:
+        """`now_s`: of today. `at_once`: shown together, so that all of them are alike."""
+        self._today = time.localtime(now_s)
+        self._wide = 0
+        for event in at_once:
+            self._widen(time.localtime(event.at_ms / 1000))
+
+    def line(self, event: "Event") -> str:
+        """One event on one line."""
+        at = time.localtime(event.at_ms / 1000)
+        self._widen(at)
+        clock = time.strftime(_CLOCKS[self._wide], at) + f".{event.at_ms % 1000:03d}"
+        carried = {**event.metadata, **event.measurements}
+        fields = [f"{name}={value}" for name, value in carried.items() if value is not None]
+        return " ".join([f"{event.seq:>6}", clock, event.name, event.task_id or "-", *fields])
+
+    def _widen(self, at: time.struct_time) -> None:
+        of_today, of_this_year = at[:3] == self._today[:3], at.tm_year == self._today.tm_year
+        self._wide = max(self._wide, 0 if of_today else 1 if of_this_year else 2)
 
 
-def _print(events: Iterable["Event"]) -> None:
+def _print(events: Iterable["Event"], at_once: Iterable["Event"] = ()) -> None:
     from ostler.cli.render import clean
 
+    lines = EventLines(time.time(), at_once)
     for event in events:
-        click.echo(clean(event_line(event)).replace("\n", " "))
+        click.echo(clean(lines.line(event)).replace("\n", " "))
 
 
 def _print_json(events: Iterable["Event"]) -> None:

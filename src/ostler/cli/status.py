@@ -62,6 +62,7 @@ def _print_head(answer: "HubStatus", url: str) -> None:
     render.print_pairs(
         [
             ("hub", f"{url}, version {answer.version}, started {words.ago(answer.started_ms, answer.now_ms)}"),
+            ("leads", f"{answer.leader.name} at {answer.leader.url}" if answer.leader is not None else ""),
             ("profile", f"{answer.profile}{where}"),
             ("tasks", counts),
             ("running", words.count(answer.in_flight, "attempt")),

@@ -1,5 +1,6 @@
 """`ostler tasks`: list, show and steer tasks."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -93,7 +94,7 @@ def list_tasks(
 def show(client: "HubClient", *, task_id: str, everything: bool, as_json: bool) -> None:
     """Show one task: state, why it waits, attempts, decision, output."""
     from ostler.cli import render
-    from ostler.cli.events import event_line
+    from ostler.cli.events import EventLines
     from ostler.cli.task_view import decision_lines, facts, timeline
 
     answer = client.task(task_id)
@@ -105,7 +106,7 @@ def show(client: "HubClient", *, task_id: str, everything: bool, as_json: bool) 
     if answer.decisions:
         _section("decision", decision_lines(answer.decisions[-1], every_candidate=everything))
     if everything:
-        _section("events", (event_line(event) for event in answer.events))
+        _section("events", map(EventLines(time.time(), answer.events).line, answer.events))
     if answer.output is not None:
         _section("output", iter(answer.output.splitlines()))
 

@@ -36,6 +36,13 @@ class HubRow(msgspec.Struct, frozen=True, kw_only=True):
         return "silent" if self.seen_ago_ms >= self.silent_after_ms else "stands by"
 
 
+class Leader(msgspec.Struct, frozen=True, kw_only=True):
+    """The hub of a pool that leads, as the others know it."""
+
+    name: str
+    url: str
+
+
 class HubList(msgspec.Struct, frozen=True, kw_only=True):
     """All hubs of a pool that were seen lately, by name; and those of the other pools of its database."""
 

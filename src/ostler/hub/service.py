@@ -12,7 +12,7 @@ from ostler.domain.commands import AppendEvents, NewTask, Refused, SubmitTasks
 from ostler.domain.decision import Hold, RouteRequest, Verdict
 from ostler.domain.errors import ConflictError, NotFoundError, OstlerError
 from ostler.domain.event import Event
-from ostler.domain.hubs import HubList, HubRow
+from ostler.domain.hubs import HubList, HubRow, Leader
 from ostler.domain.policy import Policy
 from ostler.domain.ports import HubLink, Store, TaskDetail, TaskQuery
 from ostler.domain.states import FailureClass, TaskState
@@ -120,6 +120,7 @@ class Hub:
         self._link = LocalLink(pump)
         self._link.as_taken = self.attempt_keys.as_paid
         self.fellows: Fellows = self._alone
+        self.known_as: Leader | None = None
         self.max_open_tasks = OPEN_TASKS_MAX
         self.signs = self._link.signs
         self.listings = self._link.listings
@@ -138,7 +139,7 @@ class Hub:
 
     async def status(self) -> HubStatus:
         """The hub at a glance."""
-        return status(self._pump, self._info, self.gateway.book.totals())
+        return status(self._pump, self._info, self.gateway.book.totals(), self.known_as)
 
     async def submit(
         self,

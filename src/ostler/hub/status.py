@@ -6,6 +6,7 @@ What waits is counted by the scheduler as it comes and goes, so a glance costs w
 from collections import Counter
 
 from ostler.domain.fleet import Health
+from ostler.domain.hubs import Leader
 from ostler.domain.states import LEASED_STATES
 from ostler.hub.gateway_views import CallTotals
 from ostler.hub.idle import why_idle
@@ -17,7 +18,7 @@ from ostler.routing.availability import available_tiers
 from ostler.scheduling.books import Books
 
 
-def status(pump: Pump, info: HubInfo, calls: CallTotals) -> HubStatus:
+def status(pump: Pump, info: HubInfo, calls: CallTotals, leader: Leader | None = None) -> HubStatus:
     """The state of this moment. As `every_group`; where nothing runs, as `why_idle`."""
     books, now_ms = pump.scheduler.books, pump.clock.now_ms()
     counts = Counter({state.value: count for state, count in books.tasks.counts().items()})
@@ -44,6 +45,7 @@ def status(pump: Pump, info: HubInfo, calls: CallTotals) -> HubStatus:
         last_event_seq=pump.last_seq,
         calls=calls,
         idle_because=pump.committer.failing or _idle(books, running + books.calls.running),
+        leader=leader,
     )
 
 

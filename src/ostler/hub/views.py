@@ -10,6 +10,7 @@ import msgspec
 from ostler.domain.decision import Decision
 from ostler.domain.event import Event
 from ostler.domain.fleet import EndpointView, HostReport, Session
+from ostler.domain.hubs import Leader
 from ostler.domain.states import Failure, TaskState, Wait
 from ostler.domain.tasks import Attempt, Task, TaskKind, TaskSpec
 from ostler.domain.tokens import KnownToken
@@ -209,6 +210,8 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Live calls of the gateway since the start."""
     idle_because: str = ""
     """When work waits and nothing runs: the binding reason in words."""
+    leader: Leader | None = None
+    """The hub that answers, which is the one that leads; `None` where there can be no other."""
 
 
 class SettingRow(msgspec.Struct, frozen=True, kw_only=True):
