@@ -41,6 +41,34 @@ def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committer_module, "RETRY_DELAYS_S", (0.0, 0.0, 0.0))
 
 
+async def test_who_waits_for_a_committer_that_is_ended_does_not_wait_for_ever() -> None:
+    """Whoever ends all tasks of a loop at once ends this one, too: what is under way, what waits, and what comes then
+    is cancelled. The simulated world saw a hub that was killed while it started wait for its last word.
+    """
+
+    class Hanging(Flaky):
+        async def apply(self, commands: Sequence[Command]) -> list[Result]:
+            await asyncio.get_running_loop().create_future()
+            return []
+
+    before = asyncio.all_tasks()
+    committer = Committer(cast("Store", Hanging(0)), lambda _: None)
+    committer.start()
+    under_way = committer.apply(note("under way"), must=True)
+    await asyncio.sleep(0)
+    waiting = committer.apply(note("waiting"))
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+
+    done, _ = await asyncio.wait({under_way, waiting}, timeout=5)
+    assert done == {under_way, waiting}
+    assert under_way.cancelled()
+    assert waiting.cancelled()
+    assert committer.apply(note("late")).cancelled()
+    await committer.stop()
+    assert asyncio.all_tasks() == before
+
+
 async def test_batches_are_applied_in_order_also_when_the_store_fails_in_between() -> None:
     """What was handed over first is stored first."""
     store = Flaky(2)

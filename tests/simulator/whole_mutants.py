@@ -126,8 +126,11 @@ def _for_ever(turn: Turn, task: Any, wait: Any, due_ms: int) -> None:  # noqa: A
 
 def _says_nothing(self: Committer, commands: Any, *, must: bool = False) -> Any:  # noqa: ANN401 - as the original
     """Who hands something over after the store was given up hears nothing."""
-    self._given_up = None
-    return _APPLY(self, commands, must=must)
+    ended, self._given_up, self._task = self._task, None, None
+    try:
+        return _APPLY(self, commands, must=must)
+    finally:
+        self._task = ended
 
 
 def _whole(self: relay.TranslatingRelay) -> bytes:

@@ -51,11 +51,14 @@ class Committer:
 
     def apply(self, commands: Sequence[Command], *, must: bool = False) -> asyncio.Future[list[Result]]:
         """Queue a batch; the future has its results once they are durable. `must`: the books are ahead already. After
-        the store gave up it has why.
+        the store gave up it has why; it is cancelled where the committing task was, as when a whole loop is ended.
         """
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         if self._given_up is not None:
             _fail(future, self._given_up)
+            return future
+        if self._task is not None and self._task.done():
+            future.cancel()
             return future
         self._waiting.append(Batch(commands=commands, must=must, future=future))
         self._wake.set()
@@ -86,6 +89,14 @@ class Committer:
         self._task = None
 
     async def _run(self) -> None:
+        try:
+            await self._commit()
+        except asyncio.CancelledError:
+            for batch in (*self._under_way, *self._waiting):
+                batch.future.cancel()  # nobody stores it any more: who waits for it would wait for ever
+            raise
+
+    async def _commit(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
