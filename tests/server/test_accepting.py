@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import gc
 import socket
+import warnings
 from collections.abc import Callable
 from typing import cast
 
@@ -112,3 +114,43 @@ async def test_a_door_that_is_closed_while_it_is_shut_stays_closed(monkeypatch: 
     guest.close()
 
     assert full._listener.fileno() == -1
+
+
+class Patient(asyncio.Protocol):
+    """Holds on to a connection whose client says no more: then its event loop does not keep it any longer."""
+
+    def __init__(self, came: list[int]) -> None:
+        self._came = came
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.held = transport  # which holds it: only the collector finds them
+        self._came.append(1)
+
+    def eof_received(self) -> bool:
+        return True
+
+
+def test_a_connection_that_was_thrown_away_is_closed_by_one_alone() -> None:
+    """Closed twice, its number may be somebody else's in between: so a hub that had just begun to lead lost the
+    connection to its database.
+    """
+
+    async def thrown_away() -> None:
+        came: list[int] = []
+        listener = door()
+        doorman = Doorman(listener, lambda: Patient(came), 10)
+        with socket.create_connection(listener.getsockname()) as client:
+            client.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(5):
+                while not came:  # noqa: ASYNC110 -- it comes from outside
+                    await asyncio.sleep(0)
+            await doorman.empty()
+            await asyncio.sleep(0.02)
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                gc.collect()
+            owners = [str(one.message).split(maxsplit=2)[:2] for one in told if "unclosed" in str(one.message)]
+            assert owners == [["unclosed", "resource"]]
+        doorman.close()
+
+    uvloop.run(thrown_away())

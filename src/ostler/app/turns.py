@@ -126,6 +126,8 @@ class _Turns:
             started_ms=SystemTiming().now_ms(),
             silent_after_ms=settings.lease_ms * 5 // 3,  # five times the pause of `_announce`
         )
+        self._relay = Relay(self._leader, self._no_way)
+        """One for all turns: who waits in one of them is held by it until the next leader serves them."""
         self._holder: Holder | None = None
         self._blind = ""
         """Why the database does not tell who leads; empty while it does."""
@@ -154,6 +156,7 @@ class _Turns:
         finally:
             announcing.cancel()
             await asyncio.gather(announcing, return_exceptions=True)
+            await self._relay.stop()
             with contextlib.suppress(StoreError):
                 await self._seat.leave(self._row.name, self._row.url)
 
@@ -207,8 +210,7 @@ class _Turns:
 
     async def _stand_by(self) -> None:
         """Pass on to whoever leads, until nobody does or this hub is told to stop."""
-        relay = Relay(self._leader, self._no_way)
-        told = ""
+        relay, told, in_vain = self._relay, "", True
         try:
             await relay.start(self._door.open())
             write_hub_file(self._chosen.profile.hub, self._door.url)
@@ -223,7 +225,10 @@ class _Turns:
                     self._blind = ""
                     if self._holder.left_ms <= 0 and not self._outdated:
                         self._holder = None
+                        if in_vain:  # it was asked for just before: somebody who was cut off still locks the row
+                            await self._first_of(self._stop.wait(), asyncio.sleep(AGAIN_S))
                         return
+                    in_vain = False
                     if self._holder.left_ms <= 0:
                         self._holder, told = None, ""
                     elif told != self._holder.owner:

@@ -8,6 +8,7 @@ Where the system has no file left for a connection, nobody is taken in for `PAUS
 
 import asyncio
 import socket
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 
 import structlog
@@ -72,6 +73,10 @@ class Doorman:
     async def _begin(self, came: socket.socket) -> None:
         try:
             came.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(self._made, came)
+            transport, _ = await self._loop.connect_accepted_socket(self._made, came)
+            if not isinstance(transport.get_extra_info("socket"), TransportSocket):
+                # The transport has the file itself, not by the socket. A socket that has it, too, would close it once
+                # more where both are collected together, and by then it may be the file of another thread.
+                came.detach()
         except OSError:
             came.close()  # it has gone already
