@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -77,7 +77,8 @@ class Yard:
         mine = attempts_running(name)
         assert mine, "nothing of the attempt runs"
         for pid in mine:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # one that it had started for a moment, or that ended with another
+                os.kill(pid, signal.SIGKILL)
 
     def kill_worker(self, name: str) -> None:
         """The daemon alone; another one is started in its place."""
