@@ -383,6 +383,58 @@ async def test_many_answers_at_once_share_one_session(wire: Wire, server: FakeSe
     assert len(answers) == 40
 
 
+@pytest.mark.parametrize("reused", [True, False])
+async def test_what_may_not_be_sent_any_more_is_not(
+    wire: Wire, server: FakeServer, drivers: DriverSet, reused: bool
+) -> None:
+    """It is asked when the connection is there: who was frozen while it connected has lost its right meanwhile. On a
+    connection that was used before, too; the next call is served.
+    """
+    server.script = Script(wire.good("Hi"))
+    if reused:
+        await collect(drivers, wire.spec(server))
+    before, asked = len(server.seen), list[int]()
+
+    def may_send() -> bool:
+        asked.append(len(server.seen))
+        return False
+
+    with pytest.raises(CallError) as caught:
+        async for _ in drivers.chat(wire.spec(server), CALL, may_send):
+            pass
+
+    assert caught.value.kind is FailureClass.WORKER_LOST
+    assert "nothing was sent" in caught.value.message
+    assert asked == [before]
+    await collect(drivers, wire.spec(server))
+    assert len(server.seen) == before + 1
+
+
+async def test_the_right_to_send_is_asked_for_once_for_each_request(
+    wire: Wire, server: FakeServer, drivers: DriverSet
+) -> None:
+    """And it is that of the call, however many are under way."""
+    server.script = Script(wire.good("Hi"))
+    asked: list[int] = []
+
+    async def one(number: int) -> FailureClass | None:
+        def may_send() -> bool:
+            asked.append(number)
+            return number % 2 == 0
+
+        try:
+            async for _ in drivers.chat(wire.spec(server), CALL, may_send):
+                pass
+        except CallError as error:
+            return error.kind
+        return None
+
+    ends = await asyncio.gather(*(one(number) for number in range(8)))
+    assert sorted(asked) == list(range(8))
+    assert ends == [None, FailureClass.WORKER_LOST] * 4
+    assert len(server.seen) == 4
+
+
 async def test_calls_after_close_fail_and_close_may_come_twice(
     wire: Wire, server: FakeServer, drivers: DriverSet
 ) -> None:

@@ -77,6 +77,7 @@ async def test_what_was_accepted_begins_only_with_the_right_to_run(turns: int) -
 
     assert len(pool.runner.runs) == begun
     running = {run.key for run in pool.runner.runs}
+    assert not any(run.has_right() for run in pool.runner.runs), "what they begin elsewhere is under the same lease"
     assert {report.task_id for report in pool.reports if isinstance(report, Started)} == {task for task, _ in running}
     for key in sorted(running):
         pool.runner.end(*key)

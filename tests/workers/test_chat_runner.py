@@ -32,9 +32,13 @@ class PlayedDriver:
         self.asked: list[tuple[EndpointSpec, ModelCall]] = []
         self.closed = 0
         self.before_each: Callable[[], None] = lambda: None
+        self.may_send: Callable[[], bool] | None = None
 
-    async def chat(self, spec: EndpointSpec, call: ModelCall) -> AsyncIterator[Delta | Completion]:
+    async def chat(
+        self, spec: EndpointSpec, call: ModelCall, may_send: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[Delta | Completion]:
         self.asked.append((spec, call))
+        self.may_send = may_send
         try:
             for piece in self.pieces:
                 self.before_each()
@@ -93,6 +97,19 @@ async def test_an_answer_is_collected() -> None:
     assert (finished.ok, finished.output, finished.output_bytes) == (True, "Hello, wörld", 13)
     assert finished.usage == DONE.usage
     assert driver.closed == 1
+
+
+async def test_the_driver_may_ask_whether_the_call_is_still_wanted() -> None:
+    """Right before it is sent, of the lease under which the attempt runs; one that was not sent is told as lost."""
+    lost = CallError(FailureClass.WORKER_LOST, "nothing was sent")
+    driver = PlayedDriver(lost)
+    asked = Asked(chat(route=route()), driver)
+    finished = await asked.finish()
+
+    assert driver.may_send is asked.run.has_right
+    assert finished.failure is not None
+    assert finished.failure.kind is FailureClass.WORKER_LOST
+    assert finished.usage is None
 
 
 async def test_thinking_is_not_part_of_the_answer() -> None:
@@ -297,7 +314,9 @@ async def test_any_iterator_will_do() -> None:
     """A driver may return an iterator of its own making."""
 
     class BareDriver(PlayedDriver):
-        def chat(self, spec: EndpointSpec, call: ModelCall) -> AsyncIterator[Delta | Completion]:
+        def chat(
+            self, spec: EndpointSpec, call: ModelCall, may_send: Callable[[], bool] = lambda: True
+        ) -> AsyncIterator[Delta | Completion]:
             return BareStream()
 
     assert (await Asked(chat(route=route()), BareDriver()).finish()).output == "plain"

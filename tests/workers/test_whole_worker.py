@@ -1,7 +1,7 @@
 """A whole worker over HTTP: real daemon, real link, real reaper, real commands; only hub and model are played."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from ostler.domain.calls import Completion, Delta, ModelCall
@@ -30,7 +30,9 @@ __all__ = ["tagged"]
 class Parrot(PlayedDriver):
     """A model that repeats the prompt."""
 
-    async def chat(self, spec: EndpointSpec, call: ModelCall) -> AsyncIterator[Delta | Completion]:
+    async def chat(
+        self, spec: EndpointSpec, call: ModelCall, may_send: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[Delta | Completion]:
         yield Delta(text=call.messages[-1].text)
         yield Completion(finish_reason="stop", usage=Usage(output_tokens=1))
 

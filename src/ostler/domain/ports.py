@@ -3,7 +3,7 @@
 Every store, driver and link passes the conformance suite of its port.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -218,9 +218,14 @@ class EndpointDriver(Protocol):
         """List models (and residents). Never generates, never raises for what an endpoint may do."""
         ...
 
-    def chat(self, spec: EndpointSpec, call: ModelCall) -> AsyncIterator[Delta | Completion]:
+    def chat(
+        self, spec: EndpointSpec, call: ModelCall, may_send: Callable[[], bool] = ...
+    ) -> AsyncIterator[Delta | Completion]:
         """Stream an answer; ends with exactly one `Completion` or raises `CallError`. Closing the iterator stops
         the call at the endpoint.
+
+        `may_send` is asked when the connection is there and nothing is sent yet: when it says no, nothing is, and the
+        call fails as WORKER_LOST. Whoever was frozen while it connected goes on when others may have its work.
         """
         ...
 

@@ -7,7 +7,7 @@ A probe lists and never generates, takes at most `probe_timeout_ms`, and never r
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -17,7 +17,7 @@ from ostler.domain.catalog import EndpointSpec
 from ostler.domain.fleet import Probe, ProbeStatus, Resident
 from ostler.domain.states import FailureClass
 from ostler.fleet.exchange import HTTP_OK, Exchange, Link, stream_answer
-from ostler.fleet.transport import HttpReply, HttpRequest, TransportError, origin
+from ostler.fleet.transport import HttpReply, HttpRequest, TransportError, always, origin
 from ostler.wire.allowances import reported
 from ostler.wire.classify import classify_answer, classify_problem, one_line, redact
 from ostler.wire.error_body import looks_like_html
@@ -88,9 +88,11 @@ class WireDriver(ABC):
             return msgspec.structs.replace(late_probe, timed_out=True)
         return self._probe(spec, ProbeStatus.AVAILABLE, started_us, found, message=found.message)
 
-    def chat(self, spec: EndpointSpec, call: ModelCall) -> AsyncGenerator[Delta | Completion, None]:
+    def chat(
+        self, spec: EndpointSpec, call: ModelCall, may_send: Callable[[], bool] = always
+    ) -> AsyncGenerator[Delta | Completion, None]:
         """See `EndpointDriver.chat`."""
-        return stream_answer(self._link, lambda: self._exchange(spec, call))
+        return stream_answer(self._link, lambda: self._exchange(spec, call), may_send)
 
     async def load(self, spec: EndpointSpec, model: str, context_tokens: int | None = None) -> Resident | None:  # noqa: ARG002 -- the port's signature
         """See `EndpointDriver.load`: this kind cannot."""

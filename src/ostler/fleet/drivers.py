@@ -3,7 +3,7 @@
 `DriverSet` satisfies `EndpointDriver` itself by handing each endpoint to the driver of its kind.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 from ostler.domain.calls import Completion, Delta, ModelCall
 from ostler.domain.catalog import EndpointKind, EndpointSpec
@@ -16,7 +16,7 @@ from ostler.fleet.http1 import Pool
 from ostler.fleet.ollama import OllamaDriver
 from ostler.fleet.openai import OpenAIDriver
 from ostler.fleet.settings import DriverSettings
-from ostler.fleet.transport import Transport
+from ostler.fleet.transport import Transport, always
 
 
 class DriverSet:
@@ -41,9 +41,11 @@ class DriverSet:
         """See `EndpointDriver.probe`."""
         return await self.of(spec.kind).probe(spec)
 
-    def chat(self, spec: EndpointSpec, call: ModelCall) -> AsyncGenerator[Delta | Completion, None]:
+    def chat(
+        self, spec: EndpointSpec, call: ModelCall, may_send: Callable[[], bool] = always
+    ) -> AsyncGenerator[Delta | Completion, None]:
         """See `EndpointDriver.chat`. To stop a call, close the iterator (`aclose`) or cancel the task that reads it."""
-        return self.of(spec.kind).chat(spec, call)
+        return self.of(spec.kind).chat(spec, call, may_send)
 
     async def load(self, spec: EndpointSpec, model: str, context_tokens: int | None = None) -> Resident | None:
         """See `EndpointDriver.load`."""

@@ -21,11 +21,13 @@ from ostler.fleet.answer import AnswerReader
 from ostler.fleet.settings import DriverSettings
 from ostler.fleet.transport import (
     MAX_ERROR_BODY_BYTES,
+    HeldBackError,
     HttpReply,
     HttpRequest,
     HttpStream,
     Transport,
     TransportError,
+    always,
     origin,
 )
 from ostler.wire.allowances import reported
@@ -33,6 +35,7 @@ from ostler.wire.classify import classify_problem, redact
 from ostler.wire.sse import malformed
 
 HTTP_OK = 200
+HELD_BACK = "its worker had lost the right to run it when the connection was there; nothing was sent"
 DRAIN_S = 0.05
 """How long to look for the end of the body after the end marker, so that the connection can be used again."""
 
@@ -61,14 +64,16 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     adapt: Adapt = lambda _request, _reply: None
 
 
-async def stream_answer(link: Link, prepare: Callable[[], Exchange]) -> AsyncGenerator[Delta | Completion, None]:
-    """Run one call. `prepare` may raise `CallError` (no key)."""
+async def stream_answer(
+    link: Link, prepare: Callable[[], Exchange], may_send: Callable[[], bool] = always
+) -> AsyncGenerator[Delta | Completion, None]:
+    """Run one call. `prepare` may raise `CallError` (no key); `may_send`: see `EndpointDriver.chat`."""
     exchange = prepare()
     watch = _Watch(link)
     reader = exchange.reader
     try:
         async with AsyncExitStack() as stack:
-            stream = await _open(link, exchange, watch, stack)
+            stream = await _open(link, exchange, watch, stack, may_send)
             while not reader.done:
                 async with asyncio.timeout_at(watch.deadline()):
                     chunk = await stream.read()
@@ -82,6 +87,8 @@ async def stream_answer(link: Link, prepare: Callable[[], Exchange]) -> AsyncGen
         yield msgspec.structs.replace(reader.completion(watch.first_token_ms), allowances=said)
     except CallError as error:
         raise watch.stamped(error, exchange.key) from error.__cause__
+    except HeldBackError:
+        raise CallError(FailureClass.WORKER_LOST, HELD_BACK) from None
     except TransportError as error:
         fault = classify_problem(error.problem, origin(exchange.request.url), error.detail)
         raise watch.stamped(CallError(fault.kind, fault.message), exchange.key) from error
@@ -89,12 +96,14 @@ async def stream_answer(link: Link, prepare: Callable[[], Exchange]) -> AsyncGen
         raise watch.stamped(watch.too_late(), exchange.key) from None
 
 
-async def _open(link: Link, exchange: Exchange, watch: "_Watch", stack: AsyncExitStack) -> HttpStream:
+async def _open(
+    link: Link, exchange: Exchange, watch: "_Watch", stack: AsyncExitStack, may_send: Callable[[], bool]
+) -> HttpStream:
     """The stream of a good answer; the connection is closed with `stack`. Raises `CallError` for any other answer."""
     request = exchange.request
     while True:
         async with asyncio.timeout_at(watch.deadline()):
-            stream = await stack.enter_async_context(link.transport.stream(request))
+            stream = await stack.enter_async_context(link.transport.stream(request, may_send))
             if stream.status == HTTP_OK:
                 _check_type(stream)
                 return stream

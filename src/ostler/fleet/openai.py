@@ -13,7 +13,7 @@ What a request and a stream look like is in `wire.openai_chat`.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 
@@ -29,7 +29,7 @@ from ostler.fleet.asking import Body, asked, body_of
 from ostler.fleet.driver import Listing, WireDriver, bounded
 from ostler.fleet.exchange import Exchange, Link
 from ostler.fleet.llama_router import ListedModels
-from ostler.fleet.transport import HttpReply, HttpRequest, origin
+from ostler.fleet.transport import HttpReply, HttpRequest, always, origin
 from ostler.wire.openai_chat import OpenAIChat
 from ostler.wire.openai_chat_request import STRICT, Dialect
 
@@ -70,18 +70,20 @@ class OpenAIDriver(WireDriver):
     def _key_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"} if key else {}
 
-    async def chat(self, spec: EndpointSpec, call: ModelCall) -> AsyncGenerator[Delta | Completion, None]:
+    async def chat(
+        self, spec: EndpointSpec, call: ModelCall, may_send: Callable[[], bool] = always
+    ) -> AsyncGenerator[Delta | Completion, None]:
         """See `EndpointDriver.chat`.
 
         Some servers answer a prompt they cannot take with status 200 and a stream that ends at once. Asked again for
         one token, unstreamed, they say what is wrong.
         """
         try:
-            async with aclosing(super().chat(spec, call)) as pieces:
+            async with aclosing(super().chat(spec, call, may_send)) as pieces:
                 async for piece in pieces:
                     yield piece
         except CallError as error:
-            if error.kind is not FailureClass.CUT or error.emitted:
+            if error.kind is not FailureClass.CUT or error.emitted or not may_send():
                 raise
             raise await self._explained(spec, call, error) from error
 

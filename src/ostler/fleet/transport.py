@@ -11,8 +11,9 @@ sent again, once, on purpose only when the connection was a reused one: on a fre
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -47,6 +48,19 @@ class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class HeldBackError(Exception):
+    """The connection was there, and the request was not to be sent any more: nothing was."""
+
+
+def always() -> bool:
+    """For requests that may be sent whenever the connection is there."""
+    return True
+
+
+_may_send: ContextVar[Callable[[], bool]] = ContextVar("may_send", default=always)
+"""Of the request that is being sent in this context."""
 
 
 class TransportError(Exception):
@@ -115,15 +129,17 @@ class Transport:
         self._closed = False
 
     @asynccontextmanager
-    async def stream(self, request: HttpRequest) -> AsyncIterator[HttpStream]:
+    async def stream(self, request: HttpRequest, may_send: Callable[[], bool] = always) -> AsyncIterator[HttpStream]:
         """Open an answer. Leaving the block before its end closes the connection at once, which stops the peer.
 
         Leaving it by an exception closes the connection also after its end: a server that failed while it answered
         may drop the connection a moment later, together with the next call on it.
 
-        Raises `TransportError`. The caller bounds the waiting.
+        `may_send` is asked right before the first byte is sent, when the connection is there.
+
+        Raises `TransportError`; `HeldBackError` when nothing was to be sent any more. The caller bounds the waiting.
         """
-        stream = await self.open(request)
+        stream = await self.open(request, may_send)
         try:
             yield stream
         except BaseException:  # boundary: every way out but the good one, handed on
@@ -132,9 +148,13 @@ class Transport:
         finally:
             stream.close()
 
-    async def open(self, request: HttpRequest) -> HttpStream:
+    async def open(self, request: HttpRequest, may_send: Callable[[], bool] = always) -> HttpStream:
         """As `stream`, for who closes the answer himself."""
-        return HttpStream(await self._send(request))
+        asked = _may_send.set(may_send)
+        try:
+            return HttpStream(await self._send(request))
+        finally:
+            _may_send.reset(asked)
 
     async def fetch(self, request: HttpRequest, limit_bytes: int = MAX_BODY_BYTES) -> HttpReply:
         """A whole answer. Raises `TransportError`, also for one above the limit."""
@@ -240,8 +260,23 @@ def _new_session(settings: DriverSettings) -> "aiohttp.ClientSession":
         trust_env=False,
         headers={"Accept-Encoding": "identity", "User-Agent": f"ostler/{__version__}"},
         trace_configs=[trace],
+        request_class=_request_class(),
         response_class=_response_class(),
     )
+
+
+def _request_class() -> "type[aiohttp.ClientRequest]":
+    """Requests that ask whether they may still be sent, when they have a connection."""
+    import aiohttp  # noqa: PLC0415 -- see `_new_session`
+
+    class Request(aiohttp.ClientRequest):
+        async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+            # Nothing is awaited between the look and the first byte.
+            if not _may_send.get()():
+                raise HeldBackError
+            return await super().send(conn)
+
+    return Request
 
 
 def _response_class() -> "type[aiohttp.ClientResponse]":

@@ -103,7 +103,13 @@ class AttemptPool:
         if self._newest.get(key[0], -1) >= key[1]:
             return False
         self._remember(key)
-        run = Run(assignment, tags=self._tags(key, session_id), clock=self._timing, emit=self._emit)
+        run = Run(
+            assignment,
+            tags=self._tags(key, session_id),
+            clock=self._timing,
+            emit=self._emit,
+            has_right=self._has_right,
+        )
         self._begin(run, self._live(run, self._older(key[0]), session_id))
         return True
 
@@ -117,6 +123,7 @@ class AttemptPool:
             emit=self._emit,
             folder=self._book.folder_of(entry.key) if self._book is not None else None,
             before_us=max(1, self._timing.stopwatch_us() - entry.begun_us),
+            has_right=self._has_right,
         )
         self._begin(run, self._go_on(run, entry))
 
@@ -237,7 +244,7 @@ class AttemptPool:
             if left_s <= 0 and not run.before_us:
                 return run.failed(FailureClass.TIMEOUT, message)
             # Nothing may be awaited between the look and the start.
-            if not run.before_us and not self._has_right():
+            if not run.before_us and not run.has_right():
                 return run.failed(FailureClass.WORKER_LOST, "the lease of its worker ended before it began")
             if left_s < math.inf:
                 run.due_us = self._timing.stopwatch_us() + round((max(0.0, left_s) + DUE_MARGIN_S) * 1_000_000)

@@ -1,7 +1,7 @@
 """One attempt as a runner sees it: what to run, how it is asked to stop, how it shows progress, how it ends.
 
 A runner never looks at timers, leases or cancellation: whatever ends an attempt early comes as the one `StopSignal`,
-with the class of failure it stands for.
+with the class of failure it stands for. But what it begins elsewhere (`has_right`) nobody ends as soon as that comes.
 """
 
 import asyncio
@@ -74,8 +74,11 @@ class Run:
         emit: Callable[[Report], None],
         folder: Path | None = None,
         before_us: int = 0,
+        has_right: Callable[[], bool] = lambda: True,
     ) -> None:
         self.assignment = assignment
+        self.has_right = has_right
+        """Whether its worker may still run it, asked right before something begins that cannot be taken back."""
         self.folder = folder
         self.before_us = before_us
         """How long it had run when this daemon took it up; 0: it was begun here."""

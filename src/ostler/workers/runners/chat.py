@@ -79,7 +79,7 @@ class _Answer:
     async def read(self, driver: EndpointDriver) -> None:
         """Take the stream to its end; cancelling closes it, which stops the call at the endpoint."""
         try:
-            stream = driver.chat(self._route.endpoint, self._call)
+            stream = driver.chat(self._route.endpoint, self._call, self._run.has_right)
             async with aclosing(_closable(stream)) as pieces:
                 async for piece in pieces:
                     self._take(piece)
