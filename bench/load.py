@@ -16,7 +16,6 @@ import math
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,8 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.crowd.jobs import hand_in, jobs
 from bench.crowd.site import Site, Workers, busy_s, site
+from bench.crowd.sizes import measured
 from bench.crowd.workers import Crew
-from bench.hop.machine import RunError, StartError, end_all_when_told, rig_env
+from bench.hop.machine import RunError, end_all_when_told, rig_env
 from ostler.client.transport import Transport
 from ostler.domain.tasks import Complexity, Priority, TaskSpec
 
@@ -72,14 +72,8 @@ def main() -> int:
         args.tasks, args.workers, args.endpoints, args.seconds = "1000,10000,100000", 1_000, 200, 20.0
     sizes = [int(text) for text in args.tasks.split(",")]
     print(f"{args.endpoints} endpoints and {args.workers} workers, both simulated, over HTTP; one hub")
-    columns: list[Figures] = []
-    try:
-        for size in sizes:
-            with tempfile.TemporaryDirectory(prefix="ostler-load-") as folder:
-                columns.append(measure(Path(folder), size, args))
-                print(f"  measured with {size:,} tasks", file=sys.stderr, flush=True)
-    except (StartError, RunError) as error:
-        print(f"the run broke off: {error}", file=sys.stderr)
+    columns = measured(sizes, lambda folder, size: measure(folder, size, args))
+    if columns is None:
         return 1
     report(sizes, columns)
     return 0

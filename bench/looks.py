@@ -16,7 +16,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.crowd.jobs import hand_in, jobs
 from bench.crowd.site import Site, site
-from bench.hop.machine import RunError, StartError, end_all_when_told
+from bench.crowd.sizes import measured
+from bench.hop.machine import RunError, end_all_when_told
 from ostler.client.transport import Transport
 from ostler.domain.tasks import TaskKind, TaskSpec
 
@@ -106,14 +106,8 @@ def main() -> int:
     cli.add_argument("--keep", metavar="FOLDER", type=Path, help="where the folders of tasks are kept for another run")
     args = cli.parse_args()
     sizes = [int(text) for text in ("1000,10000,100000" if args.full else args.tasks).split(",")]
-    columns: list[dict[str, Figures]] = []
-    try:
-        for size in sizes:
-            with tempfile.TemporaryDirectory(prefix="ostler-looks-") as folder:
-                columns.append(measure(Path(folder), size, args))
-                print(f"  measured with {size:,} tasks", file=sys.stderr, flush=True)
-    except (StartError, RunError) as error:
-        print(f"the run broke off: {error}", file=sys.stderr)
+    columns = measured(sizes, lambda folder, size: measure(folder, size, args))
+    if columns is None:
         return 1
     report(sizes, columns)
     return 0

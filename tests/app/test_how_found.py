@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ostler.app.serve import USUAL_URL, how_found
-from ostler.cli.address import DEFAULT_URL, HUB_FILE, data_dir, hub_url
+from ostler.app.serve import how_found
+from ostler.cli.address import hub_url
+from ostler.config.place import DEFAULT_URL, HUB_FILE, data_dir
 
 ELSEWHERE = "http://127.0.0.1:8123"
 
@@ -22,7 +23,7 @@ def test_it_is_said_just_where_it_is_needed(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    folder = data_dir() if usual else tmp_path / "mine"
+    folder = data_dir(environment) if usual else tmp_path / "mine"
     folder.mkdir(parents=True)
     (folder / HUB_FILE).write_text(f'{{"url": "{url}"}}', encoding="utf-8")
 
@@ -30,8 +31,3 @@ def test_it_is_said_just_where_it_is_needed(
 
     assert bool(said) == (hub_url(None) != url)
     assert not said or url in said
-
-
-def test_both_sides_mean_the_same_address() -> None:
-    """It is written down twice, because the command line loads nothing of the hub."""
-    assert USUAL_URL == DEFAULT_URL

@@ -15,6 +15,7 @@ from ostler.app.http import Door, Listener
 from ostler.app.options import UpOptions
 from ostler.app.profiles import Chosen
 from ostler.config.load import load_profile
+from ostler.config.place import HUB_FILE
 from ostler.hub.pump import Pump
 from tests.app.test_hub_parts import KeptStore
 
@@ -53,7 +54,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
 async def up(ran: Ran) -> "asyncio.Task[None]":
     running = asyncio.create_task(ran.run())
     async with asyncio.timeout(10):
-        while not (ran.folder / serve.HUB_FILE).exists():
+        while not (ran.folder / HUB_FILE).exists():
             assert not running.done(), running
             await asyncio.sleep(0.005)
     return running

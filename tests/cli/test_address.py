@@ -1,11 +1,13 @@
 """Which hub is meant, and which token opens it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from ostler.cli.address import DEFAULT_URL, data_dir, hub_url, token
+from ostler.cli.address import hub_url, token
+from ostler.config.place import DEFAULT_URL, data_dir
 from ostler.domain.errors import InvalidInputError
 from tests.cli.conftest import Ostler
 from tests.web.recording_hub import ServedHub
@@ -21,7 +23,7 @@ def test_the_first_that_says_it_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     """The flag beats the variable, the variable the running hub, the running hub the default."""
     assert hub_url(None) == DEFAULT_URL
 
-    keep(data_dir(), json.dumps({"url": "http://127.0.0.1:1", "pid": 1}))
+    keep(data_dir(os.environ), json.dumps({"url": "http://127.0.0.1:1", "pid": 1}))
     assert hub_url(None) == "http://127.0.0.1:1"
 
     monkeypatch.setenv("OSTLER_HUB", "http://127.0.0.1:2/")
@@ -34,7 +36,7 @@ def test_the_running_hub_is_found_through_its_file(
 ) -> None:
     """A hub on any port is found without being told."""
     monkeypatch.delenv("OSTLER_HUB")
-    keep(data_dir(), json.dumps({"url": served.url, "pid": 1}))
+    keep(data_dir(os.environ), json.dumps({"url": served.url, "pid": 1}))
 
     assert ostler("status").code == 0
 
@@ -42,20 +44,20 @@ def test_the_running_hub_is_found_through_its_file(
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"url": 7}', '{"url": "file:///etc"}', '"x"'])
 def test_a_broken_file_names_no_hub(content: str) -> None:
     """A half written or foreign file leads to the default, never to a crash."""
-    keep(data_dir(), content)
+    keep(data_dir(os.environ), content)
 
     assert hub_url(None) == DEFAULT_URL
 
 
 def test_the_data_folder_is_where_such_data_belongs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Variable of the hub, then the folder for data, then the usual place."""
-    assert data_dir() == tmp_path / "data"
+    assert data_dir(os.environ) == tmp_path / "data"
 
     monkeypatch.delenv("OSTLER_HUB_DATA_DIR")
-    assert data_dir() == tmp_path / ".local" / "share" / "ostler"
+    assert data_dir(os.environ) == tmp_path / ".local" / "share" / "ostler"
 
     monkeypatch.setenv("XDG_DATA_HOME", "/xdg")
-    assert data_dir() == Path("/xdg/ostler")
+    assert data_dir(os.environ) == Path("/xdg/ostler")
 
 
 @pytest.mark.parametrize("url", ["localhost:7433", "ftp://box", "http://", "box", "http:///"])

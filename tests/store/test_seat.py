@@ -226,14 +226,20 @@ async def test_a_wire_that_was_cut_is_waited_for_no_longer_than_said(postgres_ur
         await seat.close()
 
 
+async def waiting_in_vain(url: str, wire: Relay) -> tuple[Seat, asyncio.Future[bool]]:
+    """One that leads, and whose question is lost on the wire that it comes by."""
+    seat = Seat.at(place_of(url))
+    assert await seat.take("a", "http://a", LONG_MS) == 1
+    wire.is_cut = True
+    asking = asyncio.ensure_future(seat.renew(1, LONG_MS))
+    await asyncio.sleep(0.05)
+    return seat, asking
+
+
 async def test_who_gives_up_waiting_spoils_nothing_for_the_next(postgres_url: str) -> None:
     """A question that is cancelled in the middle leaves no connection with half an answer behind."""
     with silent_wire(postgres_url) as (url, wire):
-        seat = Seat.at(place_of(url))
-        assert await seat.take("a", "http://a", LONG_MS) == 1
-        wire.is_cut = True
-        asking = asyncio.ensure_future(seat.renew(1, LONG_MS))
-        await asyncio.sleep(0.05)
+        seat, asking = await waiting_in_vain(url, wire)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         wire.is_cut = False
@@ -248,11 +254,7 @@ async def test_who_gives_up_waiting_spoils_nothing_for_the_next(postgres_url: st
 async def test_who_gives_up_and_ends_at_once_leaves_no_connection(postgres_url: str, turns: int) -> None:
     """However few turns of the loop lie between: what was asked in vain is ended, and closes what it had opened."""
     with silent_wire(postgres_url) as (url, wire):
-        seat = Seat.at(place_of(url))
-        assert await seat.take("a", "http://a", LONG_MS) == 1
-        wire.is_cut = True
-        asking = asyncio.ensure_future(seat.renew(1, LONG_MS))
-        await asyncio.sleep(0.05)
+        seat, asking = await waiting_in_vain(url, wire)
 
         asking.cancel()
         for _ in range(turns):

@@ -287,16 +287,18 @@ async def test_an_event_that_cannot_be_kept_holds_up_no_alert_behind_it() -> Non
     assert [line["event"] for line in lines] == ["an alert cannot be told"]
 
 
+class Hangs:
+    """Never comes back."""
+
+    name, least, tries = "hangs", Severity.WARNING, 1
+
+    async def tell(self, payload: Payload) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+
 async def test_stopping_waits_a_little_and_not_for_ever() -> None:
     """A hub that stops is not held up by an address that hangs; nothing is taken afterwards."""
-
-    class Hangs:
-        name, least, tries = "hangs", Severity.WARNING, 1
-
-        async def tell(self, payload: Payload) -> str:
-            await asyncio.Event().wait()
-            return ""
-
     made = AlertDelivery(Untold())
     made.use([Hangs()])
     made.tell(RAISED)
@@ -363,14 +365,6 @@ async def test_a_desktop_that_is_waited_for_no_longer_leaves_no_program(tmp_path
 
 async def test_a_stop_that_is_broken_off_closes_the_connections() -> None:
     """Those of the webhooks, with which nobody speaks any more."""
-
-    class Hangs:
-        name, least, tries = "hangs", Severity.WARNING, 1
-
-        async def tell(self, payload: Payload) -> str:
-            await asyncio.Event().wait()
-            return ""
-
     made = AlertDelivery(Untold())
     made.use([Hangs()])
     session = made.session()

@@ -11,6 +11,7 @@ from ostler.app import descriptors
 from ostler.app.loop import clock
 from ostler.app.options import Check, DoctorOptions, DoctorReport
 from ostler.config.load import load_profile
+from ostler.config.place import DEFAULT_URL
 from ostler.config.settings import LoadedProfile
 from ostler.domain.catalog import Reach
 from ostler.domain.errors import OstlerError
@@ -146,7 +147,7 @@ async def _hub(options: DoctorOptions) -> Check:
     from ostler.client.hub_client import HubClient
     from ostler.client.transport import Transport
 
-    address = options.hub or "http://127.0.0.1:7433"
+    address = options.hub or DEFAULT_URL
     ask: Callable[[], object] = HubClient(Transport(address, options.token)).status
     try:
         await asyncio.to_thread(ask)

@@ -27,6 +27,7 @@ from ostler.app.options import UpOptions
 from ostler.app.prices import with_list_prices
 from ostler.app.reload import watch_profile
 from ostler.config.observing import LogFormat
+from ostler.config.place import DEFAULT_URL, HUB_FILE, data_dir
 from ostler.config.settings import HubSettings, LoadedProfile
 from ostler.config.settings import WorkerSettings as WorkerSection
 from ostler.domain.errors import ConflictError, InvalidInputError
@@ -39,8 +40,6 @@ from ostler.store.errors import FencedError, StoreError
 from ostler.workers.daemon import Worker
 from ostler.workers.timing import Timing, cancelled
 
-HUB_FILE = "hub.json"
-USUAL_URL = "http://127.0.0.1:7433"
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of a file
 WORKER_GRACE_S = 5.0
 SWITCH_INTERVAL_S = 0.0005
@@ -299,9 +298,7 @@ def _greet(chosen: profiles.Chosen, parts: HubParts, url: str, folder: Path, wor
 
 def how_found(url: str, folder: Path, env: Mapping[str, str]) -> str:
     """How other verbs find a hub that is neither at the usual address nor told of in the usual folder; else empty."""
-    base = Path(env.get("XDG_DATA_HOME") or Path(env.get("HOME", "")) / ".local" / "share")
-    usual = Path(env.get("OSTLER_HUB_DATA_DIR") or base / "ostler")
-    if url == USUAL_URL or folder == usual.absolute():
+    if url == DEFAULT_URL or folder == data_dir(env).absolute():
         return ""
     return f"other verbs find it by OSTLER_HUB={url}, or --hub"
 

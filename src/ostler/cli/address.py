@@ -9,21 +9,8 @@ import json
 import os
 from pathlib import Path
 
+from ostler.config.place import DEFAULT_URL, HUB_FILE, data_dir
 from ostler.domain.errors import InvalidInputError
-
-DEFAULT_URL = "http://127.0.0.1:7433"
-HUB_FILE = "hub.json"
-
-
-def data_dir() -> Path:
-    """Where a hub of this user keeps `hub.json` unless its profile names another folder.
-
-    `OSTLER_HUB_DATA_DIR` as for the hub itself, else `ostler` in the folder for such data.
-    """
-    if told := os.environ.get("OSTLER_HUB_DATA_DIR"):
-        return Path(told).expanduser()
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "ostler"
 
 
 def hub_url(told: str | None) -> str:
@@ -55,7 +42,7 @@ def token(token_file: str | None) -> str | None:
 def _running_url() -> str | None:
     """Address in the file of a running hub. A file that is absent, unreadable or half written names none."""
     try:
-        url = json.loads((data_dir() / HUB_FILE).read_bytes())["url"]
+        url = json.loads((data_dir(os.environ) / HUB_FILE).read_bytes())["url"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return url if isinstance(url, str) and url.startswith(("http://", "https://")) else None

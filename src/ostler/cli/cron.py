@@ -94,8 +94,9 @@ def _system(by: str | None) -> "System":
 
 
 def _folder(told: str | None) -> "Path":
+    import os
     from pathlib import Path
 
-    from ostler.cli import address
+    from ostler.config.place import data_dir
 
-    return (Path(told).expanduser() if told else address.data_dir()).absolute()
+    return (Path(told).expanduser() if told else data_dir(os.environ)).absolute()

@@ -78,15 +78,17 @@ def respawn_history(*, data_dir: str | None, as_json: bool) -> None:
 
 
 def _folder(told: str | None) -> Path:
-    from ostler.cli import address
+    import os
 
-    return Path(told).expanduser() if told else address.data_dir()
+    from ostler.config.place import data_dir
+
+    return Path(told).expanduser() if told else data_dir(os.environ)
 
 
 def _pid(folder: Path) -> int | None:
     import json
 
-    from ostler.cli.address import HUB_FILE
+    from ostler.config.place import HUB_FILE
 
     try:
         pid = json.loads((folder / HUB_FILE).read_bytes())["pid"]

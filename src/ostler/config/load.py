@@ -19,12 +19,13 @@ from ostler.config.ladder import Ladder, tier_reference
 from ostler.config.layers import environment_layer, merge, name_list_items
 from ostler.config.mistakes import Mistakes, SettingPath
 from ostler.config.nodes import Node, Place
+from ostler.config.place import usual_data_dir
 from ostler.config.resolve import resolve_catalog
 from ostler.config.rules import check_numbers, resolve_rules
 from ostler.config.schema import ProfileFile
 from ostler.config.settings import AgentSettings, HubSettings, LoadedProfile, WorkerSettings, policy_version
 from ostler.config.show import effective_settings
-from ostler.config.sources import DEFAULT, Source, built_in, built_in_names, expand_user, find_profile, home, read_text
+from ostler.config.sources import DEFAULT, Source, built_in, built_in_names, expand_user, find_profile, read_text
 from ostler.domain.errors import ProfileError, nearest
 from ostler.domain.policy import GatewayPolicy, Policy
 
@@ -127,11 +128,10 @@ def _hub(draft: Draft, env: Mapping[str, str], folder: Path) -> HubSettings:
     hub = draft.file.hub
     if hub.data_dir:
         data_dir = folder / expand_user(hub.data_dir, env)
-    elif env.get("XDG_DATA_HOME"):
-        data_dir = Path(env["XDG_DATA_HOME"]) / "ostler"
-        draft.note(("hub", "data_dir"), "environment XDG_DATA_HOME")
     else:
-        data_dir = home(env) / ".local" / "share" / "ostler"
+        data_dir = usual_data_dir(env)
+        if env.get("XDG_DATA_HOME"):
+            draft.note(("hub", "data_dir"), "environment XDG_DATA_HOME")
     draft.note(("hub", "database"), "a file in hub.data_dir")
     is_url = "://" in hub.database
     database = hub.database if is_url else str(data_dir / expand_user(hub.database or DATABASE_FILE, env))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from ostler.config.place import home
 from ostler.domain.errors import Problem, ProfileError, nearest
 
 FILE_NAMES = ("ostler.yaml", "ostler.yml")
@@ -76,11 +77,6 @@ def read_text(source: Source) -> str:
 def expand_user(text: str, env: Mapping[str, str]) -> Path:
     """A path with `~` replaced by the home folder of `env`."""
     return home(env) / text[2:] if text.startswith("~/") else Path(text)
-
-
-def home(env: Mapping[str, str]) -> Path:
-    """The user's home folder."""
-    return Path(env["HOME"]) if env.get("HOME") else Path.home()
 
 
 def _chosen(choice: str, env: Mapping[str, str], cwd: Path, where: str) -> Source:

@@ -9,6 +9,7 @@ import pytest
 
 from ostler.workers.runners.agents import versions
 from ostler.workers.runners.agents.shelf import adapter_named
+from tests.workers.tagged import until
 
 ADAPTER = adapter_named("claude")
 
@@ -49,9 +50,7 @@ async def test_one_that_is_waited_for_no_longer_is_ended(tmp_path: Path) -> None
     pid = tmp_path / "pid"
     script = f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 60"
     asking = asyncio.ensure_future(versions.version_of(ADAPTER, installed(tmp_path, script)))
-    async with asyncio.timeout(10):
-        while not pid.exists():  # noqa: ASYNC110 -- what is waited for is a program
-            await asyncio.sleep(0.005)
+    await until(pid.exists)
     asking.cancel()
     await asyncio.wait({asking})
 
