@@ -13,11 +13,14 @@ from ostler.domain.fleet import ProbeStatus
 from ostler.domain.ports import EndpointDriver
 from ostler.domain.states import FailureClass
 from ostler.fleet.drivers import DriverSet
+from ostler.fleet.settings import DriverSettings
 from tests.fleet.conftest import PLENTY
 from tests.fleet.fakes import CALL, KEY, KEY_ENV, FakeServer, Script, WallClock, Wire
 
 BOUND_S = 3.0
-HURRY = msgspec.structs.replace(PLENTY, first_token_timeout_ms=120, idle_timeout_ms=120)
+HURRY = msgspec.structs.replace(PLENTY, first_token_timeout_ms=400)
+RESTLESS = msgspec.structs.replace(PLENTY, idle_timeout_ms=150)
+"""Each has one short limit, so that no other one is met where the machine is busy."""
 
 
 async def collect(driver: EndpointDriver, spec: EndpointSpec, call: ModelCall = CALL) -> tuple[list[Delta], Completion]:
@@ -37,9 +40,9 @@ async def failure(driver: EndpointDriver, spec: EndpointSpec, call: ModelCall = 
     return caught.value
 
 
-def hurried() -> DriverSet:
+def hurried(limits: DriverSettings = HURRY) -> DriverSet:
     """Drivers that lose patience at once."""
-    return DriverSet({KEY_ENV: KEY}, WallClock(), HURRY)
+    return DriverSet({KEY_ENV: KEY}, WallClock(), limits)
 
 
 async def test_a_good_answer(wire: Wire, server: FakeServer, drivers: DriverSet) -> None:
@@ -131,7 +134,7 @@ async def test_an_end_marker_without_its_line_end_counts(wire: Wire, server: Fak
 async def test_a_silent_stream_has_stalled(wire: Wire, server: FakeServer) -> None:
     """It had begun, then nothing comes: the connection is closed and the failure says so."""
     server.script = Script([*wire.begin(), wire.text("Good ")], ending="hang")
-    drivers = hurried()
+    drivers = hurried(RESTLESS)
 
     error = await failure(drivers, wire.spec(server))
 
@@ -364,10 +367,10 @@ async def test_a_connection_is_not_used_again_after_a_failure(
 async def test_a_slow_reader_loses_nothing(wire: Wire, server: FakeServer) -> None:
     """The time the consumer takes is not held against the endpoint."""
     server.script = Script(wire.good("a", "b", "c"))
-    drivers = hurried()
+    drivers = hurried(RESTLESS)
     texts = []
     async for item in drivers.chat(wire.spec(server), CALL):
-        await asyncio.sleep(HURRY.idle_timeout_ms / 1_000 * 1.2)
+        await asyncio.sleep(RESTLESS.idle_timeout_ms / 1_000 * 1.2)
         texts.append(item)
 
     assert isinstance(texts[-1], Completion)

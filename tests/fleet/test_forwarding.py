@@ -12,7 +12,7 @@ from ostler.fleet.transport import HttpRequest, Transport
 from ostler.fleet.upstream import GeneralAnswer, UpstreamSet
 from tests.fleet.fakes import KEY, KEY_ENV, WallClock
 
-LIMITS = DriverSettings(connect_timeout_ms=500)
+LIMITS = DriverSettings(connect_timeout_ms=20_000)
 
 
 class Server:
@@ -49,7 +49,7 @@ def spec(kind: EndpointKind, url: str, *, local: bool = True, key: bool = True) 
 
 
 def upstreams(env: dict[str, str] | None = None, **settings: object) -> UpstreamSet:
-    limits = DriverSettings(connect_timeout_ms=500, **settings)  # type: ignore[arg-type]
+    limits = DriverSettings(connect_timeout_ms=20_000, **settings)  # type: ignore[arg-type]
     drivers = DriverSet({KEY_ENV: KEY} if env is None else env, WallClock(), limits)
     return UpstreamSet(drivers, limits)
 

@@ -47,7 +47,7 @@ async def listening(talk: Talk) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def pooled(**settings: int) -> AsyncIterator[Pool]:
-    pool = Pool(DriverSettings(connect_timeout_ms=500, **settings))  # type: ignore[arg-type]
+    pool = Pool(DriverSettings(connect_timeout_ms=20_000, **settings))  # type: ignore[arg-type]
     try:
         yield pool
     finally:

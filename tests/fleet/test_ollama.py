@@ -88,7 +88,7 @@ async def test_slow_details_do_not_fail_the_probe(server: FakeServer) -> None:
 
     del server.routes["/api/show"]
     server.handlers["/api/show"] = hang
-    drivers = DriverSet({"TEST_KEY": "k"}, WallClock(), msgspec.structs.replace(PLENTY, probe_timeout_ms=300))
+    drivers = DriverSet({"TEST_KEY": "k"}, WallClock(), msgspec.structs.replace(PLENTY, probe_timeout_ms=1_000))
 
     probe = await drivers.probe(WIRE.spec(server))
 

@@ -55,7 +55,7 @@ class Recorder:
 
 @asynccontextmanager
 async def transport(**settings: object) -> AsyncIterator[Transport]:
-    made = Transport(DriverSettings(connect_timeout_ms=500, **settings))  # type: ignore[arg-type]
+    made = Transport(DriverSettings(connect_timeout_ms=20_000, **settings))  # type: ignore[arg-type]
     try:
         yield made
     finally:

@@ -86,7 +86,7 @@ async def test_the_head_of_a_stream_does_not_wait_for_its_first_piece() -> None:
     async with applied(app) as made:
         caller = await made.call()
         caller.send(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             head = await caller.reader.readuntil(b"\r\n\r\n")
         gate.set()
 
@@ -104,7 +104,7 @@ async def test_headers_that_stand_twice_are_both_sent() -> None:
     async with applied(app) as made:
         caller = await made.call()
         caller.send(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             raw = await caller.reader.read()
 
     assert raw.count(b"set-cookie: ") == 2
