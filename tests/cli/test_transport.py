@@ -23,7 +23,7 @@ from ostler.domain.errors import (
 from ostler.domain.tasks import TaskSpec
 from tests.cli.conftest import NOWHERE, Ostler
 from tests.cli.scripted import Script, answers, hangs_up, resets, scripted, sends
-from tests.web.recording_hub import PATIENCE_S, ServedHub, served_hub
+from tests.web.recording_hub import PATIENCE_S, ServedHub, eventually, served_hub
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"
 
@@ -303,3 +303,22 @@ def test_hanging_up_ends_the_listening() -> None:
             assert list(lines) == []
         done.set()
         transport.hang_up()
+
+
+def test_who_hung_up_while_the_connection_was_made_asks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does one that would listen later: a thread that is left alone in the middle does nothing more."""
+    with scripted(resets, resets) as server:
+        transport = Transport(server.url)
+        connect = Site.connect
+
+        def hung_up_meanwhile(site: Site, timeout_s: float) -> socket.socket:
+            connection = connect(site, timeout_s)
+            transport.hang_up()
+            return connection
+
+        monkeypatch.setattr(Site, "connect", hung_up_meanwhile)
+        for _ in range(2):
+            with pytest.raises(OSError, match="hung up"), transport.listen("/x", {}, PATIENCE_S):
+                pass
+            monkeypatch.setattr(Site, "connect", connect)
+        eventually(lambda: server.requests == ["", ""], "two connections without a question")

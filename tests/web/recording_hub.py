@@ -299,6 +299,11 @@ class ServedHub:
     def fresh(self) -> None:
         """For the next test: nothing that the one before has asked is still to be answered, and all is forgotten."""
         self.hub.reset()
+        with socket.create_connection(("127.0.0.1", self.port)) as last:
+            # Connections are taken in their order: with this one all those before it are.
+            last.sendall(b"GET /hub/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            while last.recv(65_536):
+                pass
         eventually(lambda: not self._server.server_state.connections, "all connections are closed")
         self.hub.reset()
 

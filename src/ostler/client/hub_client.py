@@ -392,7 +392,7 @@ class HubClient:
             failures += 1
 
     def hang_up(self) -> None:
-        """End the connection of `follow`, from another thread; it counts as broken."""
+        """End the connection of `follow`, from another thread, and let none come after it; it counts as broken."""
         self._transport.hang_up()
 
     def _stream(self, after: int | None, on_connect: Callable[[], None]) -> Iterator[Event]:

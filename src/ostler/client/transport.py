@@ -61,6 +61,7 @@ class Transport:
         self._headers = {"Accept": JSON} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._timeout_s = timeout_s
         self._listening: socket.socket | None = None
+        self._hung_up = False
         try:
             self._site = Site(url)
         except ValueError:
@@ -88,16 +89,24 @@ class Transport:
 
     @contextmanager
     def listen(self, path: str, headers: Mapping[str, str], silence_s: float) -> Iterator[Iterator[bytes]]:
-        """Lines of a stream as they come. Raises `OSError` when it breaks or is silent for too long."""
+        """Lines of a stream as they come. Raises `OSError` when it breaks, is silent too long or was hung up."""
         self._listening = connection = self._connected(silence_s)
         try:
+            if (
+                self._hung_up
+            ):  # looked at when the connection can be broken off: a hang-up before that was meant for it, too
+                connection.close()
+                raise ConnectionAbortedError("hung up")
             with self._answer(connection, "GET", path, None, headers) as answer:
                 yield answer.lines()
         finally:
             self._listening = None
 
     def hang_up(self) -> None:
-        """Break off the stream that is listened to, from another thread; the listener sees its end or an `OSError`."""
+        """Break off the stream that is listened to and any later one, from another thread; the listener sees its end or
+        an `OSError`.
+        """
+        self._hung_up = True
         connection = self._listening
         if connection is not None:
             with suppress(OSError):  # it may be closed in this very moment
