@@ -25,6 +25,8 @@ SEED ?= 1
 export WITHOUT_AGENTS ?=
 # Set to run the tests without a browser, where none can be installed.
 export WITHOUT_BROWSER ?=
+# Set to run the tests without a pooler before PostgreSQL, where none can be installed.
+export WITHOUT_POOLER ?=
 # Set to run aider too, which is some hundred packages from PyPI.
 export WITH_AIDER ?=
 
@@ -38,6 +40,7 @@ run: $(VENV)/core.stamp $(if $(filter llama,$(ENGINE)),engine) ## start a hub wi
 	@$(BIN)/ostler demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 test: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) $(if $(WITHOUT_BROWSER),,$(VENV)/browser.stamp) ## run the tests, except those that need the real engine (ARGS=... for pytest)
+	@$(if $(WITHOUT_POOLER),,scripts/pooler.sh /usr/sbin:/sbin)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -m "not engine" -n $(JOBS) --dist loadfile $(ARGS)
 
 test-engine: $(VENV)/dev.stamp $(if $(WITHOUT_AGENTS),,$(VENV)/agents.stamp) engine ## run the tests against a real llama.cpp

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from tests.postgres_server import answers, free_port
 
+WITHOUT_POOLER = bool(os.environ.get("WITHOUT_POOLER"))
 SETTINGS = """\
 [databases]
 * = host=127.0.0.1 port={server} user=ostler

@@ -1,21 +1,18 @@
 """scripts/browser.sh, with stand-ins for npm and apt-get: what it installs, when it does not, what it says then."""
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.repo.stand_ins import BROKEN_NPM, IDLE_NPM, ROOT, Bench
+
 SOURCE = ROOT / "tests" / "browser"
 GOOD_NPM = """\
 mkdir -p node_modules/axe-core
 echo axe >node_modules/axe-core/axe.min.js
 echo "$@" >>"$LOG"
 """
-BROKEN_NPM = "echo 'npm error network' >&2; exit 1"
-IDLE_NPM = "exit 0"
 APT = """\
 echo "apt-get $@" >>"$LOG"
 printf '#!/bin/sh\\n' >"${0%/*}/chromium"
@@ -23,46 +20,16 @@ chmod +x "${0%/*}/chromium"
 """
 
 
-class Bench:
-    """A folder with stand-ins, and nothing else of the machine but its usual tools."""
-
-    def __init__(self, folder: Path, **programs: str) -> None:
-        self.folder = folder
-        self.log = folder / "log"
-        self.log.touch()
-        tools = folder / "tools"
-        tools.mkdir()
-        for name in ("sh", "cat", "cksum", "tr", "mkdir", "mktemp", "cp", "rm", "mv", "ln", "chmod"):
-            found = shutil.which(name)
-            assert found is not None
-            (tools / name).symlink_to(found)
-        for name, body in {"id": "echo 0", **programs}.items():
-            path = tools / name.replace("_", "-")
-            path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
-            path.chmod(0o755)
-        self.environment = {"PATH": str(tools), "OSTLER_BROWSER": str(folder / "store"), "LOG": str(self.log)}
-
-    def install(self) -> subprocess.CompletedProcess[str]:
-        """Run the script as `make test` does."""
-        return subprocess.run(
-            [str(ROOT / "scripts" / "browser.sh"), str(self.folder / "browser")],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-
-    @property
-    def asked(self) -> list[str]:
-        """What npm and apt-get were asked."""
-        return self.log.read_text(encoding="utf-8").splitlines()
+def browser(folder: Path, **programs: str) -> Bench:
+    """What scripts/browser.sh meets."""
+    bench = Bench(folder, "browser.sh", str(folder / "browser"), OSTLER_BROWSER=str(folder / "store"))
+    bench.tools({name.replace("_", "-"): script for name, script in programs.items()})
+    return bench
 
 
 def test_what_is_there_is_used_and_axe_comes_once(tmp_path: Path) -> None:
     """By exact lock and without scripts of the package; the second time nothing is asked."""
-    bench = Bench(tmp_path, npm=GOOD_NPM, chromium="")
+    bench = browser(tmp_path, npm=GOOD_NPM, chromium="")
     first, second = bench.install(), bench.install()
 
     assert (first.returncode, second.returncode) == (0, 0), first.stderr
@@ -74,7 +41,7 @@ def test_what_is_there_is_used_and_axe_comes_once(tmp_path: Path) -> None:
 
 def test_without_a_browser_debians_is_installed_and_it_is_said(tmp_path: Path) -> None:
     """Only as root, and only that package."""
-    bench = Bench(tmp_path, npm=GOOD_NPM, apt_get=APT)
+    bench = browser(tmp_path, npm=GOOD_NPM, apt_get=APT)
     done = bench.install()
 
     assert done.returncode == 0, done.stderr
@@ -97,7 +64,7 @@ def test_what_cannot_be_installed_is_said_with_the_way_without(
     tmp_path: Path, programs: dict[str, str], told: str
 ) -> None:
     """The tests do not run as if all was well, and nothing half is left."""
-    bench = Bench(tmp_path, **programs)
+    bench = browser(tmp_path, **programs)
     done = bench.install()
 
     assert done.returncode == 1

@@ -11,7 +11,7 @@ from ostler.domain.ports import Store
 from ostler.store.memory import MemoryStore
 from ostler.store.postgres import PostgresStore
 from ostler.store.sqlite import SqliteStore
-from tests.pooler import Pooler, program
+from tests.pooler import WITHOUT_POOLER, Pooler, program
 from tests.postgres_server import PostgresServer
 
 
@@ -36,8 +36,10 @@ def database(empty_database: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def pooler(postgres: PostgresServer) -> Iterator[Pooler]:
     """A pooler before the server of this process."""
+    if WITHOUT_POOLER:
+        pytest.skip("WITHOUT_POOLER is set: no pooler is between")
     if program() is None:
-        pytest.skip("no pgbouncer here; OSTLER_PGBOUNCER names one")
+        pytest.fail("no pgbouncer: `make test` installs one (scripts/pooler.sh), WITHOUT_POOLER=1 goes without")
     with Pooler(postgres.port) as running:
         yield running
 
