@@ -17,6 +17,8 @@ if [ -n "$told" ]; then
   [ -x "$told" ] || fail "OSTLER_PGBOUNCER is no program: $told; mend it or leave it away, $without"
 elif ! (PATH=$PATH:$1 && command -v pgbouncer >/dev/null); then
   debian "Going to PostgreSQL through a pooler" "$without" pgbouncer
-  ! command -v systemctl >/dev/null || systemctl disable --now --quiet pgbouncer.service ||
-    say "Its service could not be switched off; the tests do not need it: \`systemctl disable --now pgbouncer\`"
+  if systemctl --quiet is-active pgbouncer.service 2>/dev/null; then
+    systemctl --quiet disable --now pgbouncer.service ||
+      say "Its service goes on; the tests do not need it: \`systemctl disable --now pgbouncer\` ends it"
+  fi
 fi

@@ -8,6 +8,8 @@ from tests.repo.stand_ins import Bench
 
 APT = 'echo "apt-get $@" >>"$LOG"'
 SYSTEMCTL = 'echo "systemctl $@" >>"$LOG"'
+IDLE_SYSTEMCTL = f"{SYSTEMCTL}; echo 'not booted with it' >&2; exit 1"
+STUBBORN_SYSTEMCTL = '[ "$2" = is-active ]'
 NONE = ""
 """A program that is there."""
 
@@ -44,22 +46,31 @@ def test_the_one_that_is_named_is_used(tmp_path: Path) -> None:
     assert bench.asked == []
 
 
-def test_debians_is_installed_and_its_service_is_not_left_running(tmp_path: Path) -> None:
-    """Only as root, only that package, and it is said. Where there are no services, none is switched off."""
-    bench = pooler(tmp_path, apt_get=APT)
-    without_services = bench.install()
-    bench.tool("systemctl", SYSTEMCTL)
-    with_services = bench.install()
+@pytest.mark.parametrize("systemctl", [None, IDLE_SYSTEMCTL])
+def test_debians_is_installed_and_it_is_said(tmp_path: Path, systemctl: str | None) -> None:
+    """Only as root, only that package, and in one line. Where no services run, none is switched off."""
+    bench = pooler(tmp_path, apt_get=APT, **({"systemctl": systemctl} if systemctl else {}))
+    done = bench.install()
 
-    assert (without_services.returncode, with_services.returncode) == (0, 0), with_services.stderr
-    assert "installing the Debian package pgbouncer" in without_services.stdout
-    asked = "apt-get install -y -qq --no-install-recommends pgbouncer"
-    assert bench.asked == [asked, asked, "systemctl disable --now --quiet pgbouncer.service"]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "installing the Debian package pgbouncer" in done.stdout
+    assert bench.asked[0] == "apt-get install -y -qq --no-install-recommends pgbouncer"
+    assert bench.asked[1:] == (["systemctl --quiet is-active pgbouncer.service"] if systemctl else [])
+    assert done.stdout.count("\n") == 1
+
+
+def test_the_service_that_came_along_is_switched_off(tmp_path: Path) -> None:
+    """Nobody asked for a pooler that listens."""
+    bench = pooler(tmp_path, apt_get=APT, systemctl=SYSTEMCTL)
+    done = bench.install()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bench.asked[-1] == "systemctl --quiet disable --now pgbouncer.service"
 
 
 def test_a_service_that_goes_on_is_told(tmp_path: Path) -> None:
     """It is in nobody's way: the tests run."""
-    done = pooler(tmp_path, apt_get=APT, systemctl="exit 1").install()
+    done = pooler(tmp_path, apt_get=APT, systemctl=STUBBORN_SYSTEMCTL).install()
 
     assert done.returncode == 0
     assert "systemctl disable --now pgbouncer" in done.stdout
