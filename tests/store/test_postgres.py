@@ -105,40 +105,6 @@ async def test_connections_that_break_are_made_again(opened: PostgresStore, post
     assert len(await opened.states(["t1", "t2"])) == 2
 
 
-class _LosesTheAnswer:
-    """A cursor whose connection breaks at the commit: before it or after it happened."""
-
-    def __init__(self, cursor: Any, *, committed: bool) -> None:  # noqa: ANN401 - the driver's
-        self._cursor = cursor
-        self._committed = committed
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the cursor has
-        return getattr(self._cursor, name)
-
-    def execute(self, text: str, *parameters: Any) -> Any:  # noqa: ANN401 - as above
-        if text != "COMMIT":
-            return self._cursor.execute(text, *parameters)
-        if self._committed:
-            self._cursor.execute(text)
-        self._cursor.connection.close()
-        raise psycopg.OperationalError("the connection broke")
-
-
-@pytest.mark.parametrize("committed", [True, False])
-async def test_a_commit_whose_answer_is_lost_is_looked_up(opened: PostgresStore, *, committed: bool) -> None:
-    """Whether it happened or not, it is applied once and its true results are given."""
-    session = opened._side._session
-    assert session is not None
-    session.cursor = _LosesTheAnswer(session.cursor, committed=committed)  # type: ignore[assignment]
-
-    result = await opened.apply([make_submit("t1"), Settle(attempt="a", at_ms=1, amount=Amount(micro_usd=5))])
-
-    assert result[0] == Applied(last_seq=1)
-    assert [event.seq for event in await opened.events()] == [1]
-    assert [entry.amount.micro_usd for entry in await opened.ledger(LedgerQuery())] == [5]
-    assert await opened.apply([make_submit("t2", first_seq=2)]) == [Applied(last_seq=2)]
-
-
 async def test_a_server_that_is_restarted_is_waited_for(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Writers carry on over a crash of the server: everything acknowledged is there, and nothing is there twice."""
     server = PostgresServer(durable=True)

@@ -24,3 +24,9 @@ class FencedError(StoreError):
 
     def __init__(self, where: str, what: str = "another hub has taken over") -> None:
         super().__init__(what, where=where, remedy="this one goes on as a stand-by")
+
+
+def changed_meanwhile(where: str = "") -> StoreError:
+    """What one is told whose change met another task than it was thought for, though nobody else should write."""
+    what = "a task changed between a look and a write"
+    return StoreError(what, where=where, remedy="something else writes to this database; stop it")

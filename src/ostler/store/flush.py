@@ -33,11 +33,6 @@ from ostler.store.statements import Statements, chunks
 class Cursor(Protocol):
     """What both drivers' cursors have."""
 
-    @property
-    def rowcount(self) -> int:
-        """Rows that the last statement changed, over all of its parameters."""
-        ...
-
     def execute(self, text: Any, parameters: Any = ..., /) -> "Cursor":  # noqa: ANN401 - as each driver spells it
         """Run a statement."""
         ...
@@ -72,7 +67,11 @@ class Session(Protocol):
         ...
 
     def many(self, text: str, parameters: list[rows.Row]) -> None:
-        """Run a statement for each of some rows; the cursor's row count is that of all of them."""
+        """Run a statement for each of some rows. What is wrong with them may be raised by `commit`."""
+        ...
+
+    def exactly(self, text: str, parameters: list[rows.Row]) -> None:
+        """As `many`, where each of them changes one row: where one does not, this or `commit` raises."""
         ...
 
     def commit(self, last_event_seq: int) -> None:
@@ -260,7 +259,7 @@ class Flusher:
             elif step.ids:
                 self._many(sql.drop_observation, [(name,) for name in step.ids])
             else:
-                self._cursor.execute(sql.forget_observations, rows.observation_query(step.which))
+                self._many(sql.forget_observations, [rows.observation_query(step.which)])
 
     def _prune_tasks(self, step: PruneTasks) -> None:
         """After the tasks of this flush are written, as below. O(tasks in the span + tasks of their batches)."""
@@ -300,7 +299,7 @@ class Flusher:
         oldest = execute(sql.oldest_calls, (step.before_ms, max(0, step.limit))).fetchall()
         self._many(sql.add_pruned, [use_row(*row[1:]) for row in oldest])
         self._many(sql.drop_call, [row[:1] for row in oldest])
-        execute(sql.drop_call_decisions, (step.decisions_before_ms,))
+        self._many(sql.drop_call_decisions, [(step.decisions_before_ms,)])
 
     def _write_ledger(self, ledger: LedgerPlan) -> None:
         sql = self._sql.ledger
@@ -314,12 +313,8 @@ class Flusher:
             self._session.many(text, parameters)
 
     def _change(self, text: str, parameters: list[rows.Row]) -> None:
-        self._many(text, parameters)
-        if parameters and self._cursor.rowcount != len(parameters):
-            raise StoreError(
-                f"{len(parameters) - self._cursor.rowcount} tasks changed between a look and a write",
-                remedy="something else writes to this database; stop it",
-            )
+        if parameters:
+            self._session.exactly(text, parameters)
 
 
 def _cause(error: CannotBeginError) -> Exception:

@@ -27,7 +27,6 @@ from ostler.store.postgres_engine import (
     Connection,
     Lost,
     Place,
-    PostgresSession,
     alone_text,
     always,
     claim,
@@ -41,6 +40,7 @@ from ostler.store.postgres_engine import (
     statements,
     waited_for,
 )
+from ostler.store.postgres_session import PostgresSession
 from ostler.store.reads import Queries
 from ostler.store.rows import Run
 from ostler.store.store_reads import StoreReads

@@ -28,11 +28,11 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.pool import NullPool
 
 from ostler.domain.errors import InvalidInputError
-from ostler.store.errors import CannotBeginError, FencedError, StoreError
+from ostler.store.errors import FencedError, StoreError, changed_meanwhile
 from ostler.store.postgres_absence import IS_IT_THERE, unreached
-from ostler.store.postgres_sets import SetText, with_sets, without_zeros
+from ostler.store.postgres_sets import COUNT_DIFFERS, with_sets, without_zeros
 from ostler.store.reads import Queries, compile_queries
-from ostler.store.rows import Row, Run
+from ostler.store.rows import Run
 from ostler.store.statements import Statements, compile_statements
 
 PATIENCE_S = 15.0
@@ -63,7 +63,6 @@ over on a busy machine. A hub that freezes in the middle holds the writer's row 
 POOL = re.compile(r"[a-z][a-z0-9_]{0,30}")
 DEFAULT_POOL = "default"
 
-_LOCKED_EPOCH = "SELECT epoch FROM writer FOR NO KEY UPDATE"
 LAST_EVENT_SEQ = "SELECT last_event_seq FROM writer"
 NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
@@ -209,113 +208,6 @@ def snapshot(connection: Connection, place: Place) -> Iterator[Run]:
         yield lambda text, parameters: cursor.execute(text, parameters).fetchall()
 
 
-class PostgresSession:
-    """The connection that writes; see `flush.Session` and the module."""
-
-    def __init__(
-        self,
-        place: Place,
-        connection: Connection,
-        epoch: int,
-        patience_s: float = PATIENCE_S,
-        lost: Lost = always,
-    ) -> None:
-        self._place = place
-        self._lost = lost
-        self._connection = connection
-        self._epoch = epoch
-        self._patience_s = patience_s
-        # The row stays ours until the end of the transaction: who wants to take over waits for it.
-        self._begin = f"{begin_text(place)}; {_LOCKED_EPOCH}"
-        self._broke = False
-        self.cursor = connection.cursor()
-        with transaction(connection, place) as cursor:
-            found = cursor.execute("SELECT epoch, flush, last_event_seq FROM writer").fetchone()
-        if found is None or found[0] != epoch:
-            raise FencedError(place.shown)
-        self._flush: int = found[1]
-        self._last_event_seq: int = found[2]
-
-    def last_event_seq(self) -> int:
-        """Number of the newest event ever written."""
-        return self._last_event_seq
-
-    def begin(self) -> None:
-        """Begin a transaction, on a new connection if the last one broke. Raises `CannotBeginError`, because of a
-        `FencedError` where this is the writer no longer.
-        """
-        self._broke = False
-        try:
-            self._check_right()
-            if self._connection.closed:
-                self._reconnect()
-            try:
-                self.cursor.execute(self._begin)
-            except psycopg.OperationalError:
-                if not self._connection.closed:
-                    raise
-                self._reconnect()  # the server was restarted since the last flush
-                self.cursor.execute(self._begin)
-            self._check_fence()
-        except (psycopg.Error, FencedError) as error:
-            raise CannotBeginError from error
-
-    def _check_right(self) -> None:
-        if reason := self._lost():
-            raise FencedError(self._place.shown, reason)
-
-    def _check_fence(self) -> None:
-        while self.cursor.nextset():
-            pass
-        if self.cursor.fetchone() != (self._epoch,):
-            self.rollback()
-            raise FencedError(self._place.shown)
-
-    def many(self, text: str, parameters: list[Row]) -> None:
-        """Run a statement for each row, where it can be in one go."""
-        if isinstance(text, SetText):
-            self.cursor.execute(text, (text.parameter(parameters),))
-        else:
-            self.cursor.executemany(text, parameters)
-
-    def commit(self, last_event_seq: int) -> None:
-        """Make it durable."""
-        self._flush += 1
-        self.cursor.execute("UPDATE writer SET flush = %s, last_event_seq = %s", (self._flush, last_event_seq))
-        try:
-            self.cursor.execute("COMMIT")
-        except psycopg.OperationalError:
-            self._broke = self._connection.closed
-            if not self._broke or not self._happened():
-                raise
-
-    def _happened(self) -> bool:
-        """Whether the commit whose answer got lost is in the database."""
-        self._reconnect()
-        with transaction(self._connection, self._place) as cursor:
-            found = cursor.execute("SELECT epoch, flush FROM writer").fetchone()
-        return found == (self._epoch, self._flush)
-
-    def rollback(self) -> None:
-        """Undo it; a connection that broke has undone it."""
-        self._broke = self._broke or self._connection.closed
-        with suppress(psycopg.OperationalError):
-            self._connection.execute("ROLLBACK")
-
-    def lost(self) -> bool:
-        """Whether the connection broke."""
-        return self._broke
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._connection.close()
-
-    def _reconnect(self) -> None:
-        self._connection.close()
-        self._connection = waited_for(self._place, self._patience_s, self._lost)
-        self.cursor = self._connection.cursor()
-
-
 def migrating_engine(place: Place) -> sa.Engine:
     """For the migrations alone: they speak Core."""
     return sa.create_engine("postgresql+psycopg://", creator=lambda: _for_core(place), poolclass=NullPool)
@@ -357,6 +249,8 @@ def explained(error: Exception, place: Place) -> Exception:
     if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:  # the address was not even tried
         return InvalidInputError(str(error).strip(), where="hub.database", remedy="correct the address")
     said = " ".join(str(error).split())
+    if isinstance(error, COUNT_DIFFERS):
+        return changed_meanwhile(place.shown)
     if isinstance(error, psycopg.DataError):
         return InvalidInputError(f"a value cannot be stored: {said}")
     if isinstance(error, psycopg.Error):

@@ -10,11 +10,14 @@ from collections.abc import Iterable, Sequence
 from typing import Self
 
 import msgspec
+import psycopg
 import sqlalchemy as sa
 
 from ostler.store import rows, schema
 from ostler.store.statements import OPEN_CHANGES, Statements
 
+COUNT_DIFFERS = psycopg.errors.DivisionByZero
+"""What the server says to a statement that is counted and changes another number of rows; no other one divides."""
 ZERO_SHOWN = "\u2400"
 
 _encode = msgspec.json.Encoder().encode
@@ -35,6 +38,14 @@ class SetText(str):
         made.names = tuple(names)
         made.unique = tuple(unique)
         return made
+
+    @property
+    def counted(self) -> str:
+        """The statement, with the number of rows as second parameter: `COUNT_DIFFERS` unless it changes so many.
+
+        The server judges, so that a commit can be on its way before the number is known here.
+        """
+        return f"WITH changed AS ({self} RETURNING 1) SELECT 1 / (count(*) = %s)::int FROM changed"  # noqa: S608 - our own statement
 
     def parameter(self, parameters: list[rows.Row]) -> str:
         """The JSON text of rows."""

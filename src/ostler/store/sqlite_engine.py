@@ -25,7 +25,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.pool import NullPool
 
 from ostler.domain.errors import ConflictError, InvalidInputError
-from ostler.store.errors import CannotBeginError, StoreError
+from ostler.store.errors import CannotBeginError, StoreError, changed_meanwhile
 from ostler.store.reads import Queries, compile_queries
 from ostler.store.rows import Row, Run
 from ostler.store.statements import Statements, compile_statements
@@ -189,6 +189,12 @@ class SqliteSession:
                 rest += group
         if rest < len(parameters):
             self.cursor.executemany(text, parameters[rest:] if rest else parameters)
+
+    def exactly(self, text: str, parameters: list[Row]) -> None:
+        """Run a statement that changes one row for each."""
+        self.cursor.executemany(text, parameters)
+        if self.cursor.rowcount != len(parameters):
+            raise changed_meanwhile()
 
     def commit(self, last_event_seq: int) -> None:
         """Make it durable."""
