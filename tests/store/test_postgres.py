@@ -168,6 +168,7 @@ async def test_what_a_writer_has_locked_is_free_again_when_it_says_no_more(
         session = store._side._session
         assert session is not None
         await store._writer.run(session.begin)
+        await store._writer.run(lambda: session.look("SELECT 1"))
         wire.is_cut = True
 
         began = time.monotonic()

@@ -30,12 +30,8 @@ from ostler.store.registry import RegistryPlan
 from ostler.store.statements import Statements, chunks
 
 
-class Cursor(Protocol):
-    """What both drivers' cursors have."""
-
-    def execute(self, text: Any, parameters: Any = ..., /) -> "Cursor":  # noqa: ANN401 - as each driver spells it
-        """Run a statement."""
-        ...
+class Found(Protocol):
+    """What a look found: what both drivers' cursors have."""
 
     def fetchone(self) -> Any:  # noqa: ANN401 - a row
         """The next row."""
@@ -53,17 +49,16 @@ class Cursor(Protocol):
 class Session(Protocol):
     """The connection that writes, with the engine's own way to begin and to end a transaction."""
 
-    @property
-    def cursor(self) -> Cursor:
-        """The cursor for everything; another one after the connection was lost."""
-        ...
-
     def last_event_seq(self) -> int:
         """Number of the newest event ever written."""
         ...
 
     def begin(self) -> None:
-        """Begin a transaction that may write. Raises `CannotBeginError`."""
+        """Begin a transaction that may write. This, or the first that is done in it, raises `CannotBeginError`."""
+        ...
+
+    def look(self, text: str, parameters: Sequence[str | int] = (), /) -> Found:
+        """Ask. What is found is to be taken before the next question."""
         ...
 
     def many(self, text: str, parameters: list[rows.Row]) -> None:
@@ -92,18 +87,15 @@ class Flusher:
 
     def __init__(self, session: Session, statements: Statements, explain: Callable[[Exception], Exception]) -> None:
         self._session = session
-        self._cursor = session.cursor
         self._sql = statements
         self._explain = explain
-        try:
+        try:  # in a transaction like every other look: behind a pooler the next one may meet another session
             session.begin()
+            self._last_task_seq: int = session.look(statements.last_task_seq).fetchone()[0] or 0
+            self._last_event_seq = session.last_event_seq()
+            self._last_ledger_seq = self._sound_ledger()
         except CannotBeginError as error:
             raise _cause(error) from error
-        try:  # in a transaction like every other look: behind a pooler the next one may meet another session
-            self._cursor = session.cursor
-            self._last_event_seq = session.last_event_seq()
-            self._last_task_seq: int = self._cursor.execute(statements.last_task_seq).fetchone()[0] or 0
-            self._last_ledger_seq = self._sound_ledger()
         finally:
             session.rollback()
         self.retry_count = 0
@@ -111,8 +103,8 @@ class Flusher:
 
     def _sound_ledger(self) -> int:
         """Number of the newest entry. Raises `StoreError` when entries or sums are missing: none is read as 0."""
-        newest_seq, entries = self._cursor.execute(NEWEST).fetchone()
-        problem = torn(newest_seq, entries, self._cursor.execute(SUMMED).fetchone()[0])
+        newest_seq, entries = self._session.look(NEWEST).fetchone()
+        problem = torn(newest_seq, entries, self._session.look(SUMMED).fetchone()[0])
         if problem is not None:
             raise StoreError(problem, remedy="somebody edited or cut the file: restore a backup")
         return int(newest_seq)
@@ -154,7 +146,6 @@ class Flusher:
 
     def _transaction(self, batches: Sequence[Sequence[Command]]) -> list[list[Result]]:
         self._session.begin()
-        self._cursor = self._session.cursor
         try:
             plan = Plan(self._picture(batches), self._last_event_seq, self._last_ledger_seq)
             add = plan.add
@@ -172,7 +163,7 @@ class Flusher:
     def _picture(self, batches: Sequence[Sequence[Command]]) -> Picture:
         needs = Needs(self._last_task_seq)
         needs.collect(batches)
-        sql, execute = self._sql, self._cursor.execute
+        sql, look = self._sql, self._session.look
         tasks = {
             task_id: Known(seq, rows.STATE_OF[state], generation, batch, None)
             for task_id, seq, state, generation, batch in self._look_up(sql.tasks_by_id, needs.task_ids)
@@ -182,10 +173,10 @@ class Flusher:
             tasks=tasks,
             specs={task_id: rows.decode_spec(text) for task_id, text in self._look_up(sql.specs_by_id, spec_ids)},
             taken_seqs={row[0] for row in self._look_up(sql.seqs_taken, needs.seqs)},
-            tokens={row[0]: TokenRow(*row) for row in execute(sql.all_tokens)} if needs.tokens else {},
-            endpoint_names={row[0] for row in execute(sql.all_endpoint_names)} if needs.endpoints else set(),
+            tokens={row[0]: TokenRow(*row) for row in look(sql.all_tokens)} if needs.tokens else {},
+            endpoint_names={row[0] for row in look(sql.all_endpoint_names)} if needs.endpoints else set(),
             keys=self._keys() if needs.keys else {},
-            loops=dict(execute(sql.loop_versions).fetchall()) if needs.loops else {},
+            loops=dict(look(sql.loop_versions).fetchall()) if needs.loops else {},
             accounts=self._accounts(needs.attempts),
             spent={span: self._spent(span) for span in needs.spans},
             load_task=self._load_task,
@@ -200,20 +191,20 @@ class Flusher:
 
     def _spent(self, span: Span) -> Spent:
         text, scope = self._sql.ledger.sums, (span.scope.value, span.value)
-        found = (self._cursor.execute(text, (*scope, *piece)).fetchall() for piece in pieces(span))
+        found = (self._session.look(text, (*scope, *piece)).fetchall() for piece in pieces(span))
         return spent_of(chain.from_iterable(found))
 
     def _keys(self) -> dict[str, GatewayKey]:
-        return {name: rows.decode_key(text) for name, text in self._cursor.execute(self._sql.gateway.all_keys)}
+        return {name: rows.decode_key(text) for name, text in self._session.look(self._sql.gateway.all_keys)}
 
     def _load_task(self, seq: int) -> Task:
-        row = self._cursor.execute(self._sql.task_by_seq, (seq,)).fetchone()
+        row = self._session.look(self._sql.task_by_seq, (seq,)).fetchone()
         return rows.decode_task(row[0])
 
     def _look_up(self, texts: Sequence[str], values: Collection[str | int]) -> Iterator[rows.Row]:
         """Rows of a lookup by a set of values."""
         for fitting, chunk in chunks(values):
-            yield from self._cursor.execute(texts[fitting], chunk).fetchall()
+            yield from self._session.look(texts[fitting], chunk).fetchall()
 
     def _write(self, plan: Plan) -> None:
         sql = self._sql
@@ -263,24 +254,22 @@ class Flusher:
 
     def _prune_tasks(self, step: PruneTasks) -> None:
         """After the tasks of this flush are written, as below. O(tasks in the span + tasks of their batches)."""
-        sql, execute = self._sql, self._cursor.execute
-        found = execute(sql.old_tasks, (step.after_seq, step.to_seq, step.before_ms)).fetchall()
+        sql, look = self._sql, self._session.look
+        found = look(sql.old_tasks, (step.after_seq, step.to_seq, step.before_ms)).fetchall()
         batches = {batch for _, _, batch in found if batch is not None}
-        going_on = {
-            batch for batch in sorted(batches) if execute(sql.batch_goes_on, (batch, step.before_ms)).fetchone()
-        }
+        going_on = {batch for batch in sorted(batches) if look(sql.batch_goes_on, (batch, step.before_ms)).fetchone()}
         stays = frozenset(step.keep)
         gone = [(seq,) for seq, name, batch in found if batch not in going_on and name not in stays]
         for text in sql.drop_tasks:
             self._many(text, gone)
-        empty = [batch for batch in sorted(batches - going_on) if not execute(sql.batch_is_there, (batch,)).fetchone()]
+        empty = [batch for batch in sorted(batches - going_on) if not look(sql.batch_is_there, (batch,)).fetchone()]
         self._many(sql.drop_plans, [(batch,) for batch in empty])
 
     def _prune_events(self, step: PruneEvents) -> None:
         """After the tasks of this flush are written: one that it opened again keeps its events."""
         sql = self._sql
         span = (step.after_seq, step.to_seq, step.before_ms, step.before_ms)
-        old = [rows.event_of(*row) for row in self._cursor.execute(sql.old_events, span).fetchall()]
+        old = [rows.event_of(*row) for row in self._session.look(sql.old_events, span).fetchall()]
         self._many(sql.add_total, [rows.total_row(total) for total in totals_of(old)])
         self._many(sql.drop_event, [(event.seq,) for event in old])
 
@@ -295,8 +284,8 @@ class Flusher:
                 self._many(sql.put_call_decision, step.decisions)
 
     def _prune(self, step: PruneCalls) -> None:
-        sql, execute = self._sql.gateway, self._cursor.execute
-        oldest = execute(sql.oldest_calls, (step.before_ms, max(0, step.limit))).fetchall()
+        sql, look = self._sql.gateway, self._session.look
+        oldest = look(sql.oldest_calls, (step.before_ms, max(0, step.limit))).fetchall()
         self._many(sql.add_pruned, [use_row(*row[1:]) for row in oldest])
         self._many(sql.drop_call, [row[:1] for row in oldest])
         self._many(sql.drop_call_decisions, [(step.decisions_before_ms,)])

@@ -159,11 +159,12 @@ class SqliteSession:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self.cursor = connection.cursor()
+        self._cursor = connection.cursor()
+        self.look = self._cursor.execute
 
     def last_event_seq(self) -> int:
         """Number of the newest event ever written."""
-        found: int = self.cursor.execute(LAST_EVENT_SEQ).fetchone()[0]
+        found: int = self._cursor.execute(LAST_EVENT_SEQ).fetchone()[0]
         return found
 
     def begin(self) -> None:
@@ -171,7 +172,7 @@ class SqliteSession:
         try:
             if self._connection.in_transaction:  # a rollback failed too; until it succeeds nothing can begin
                 self._connection.rollback()
-            self.cursor.execute("BEGIN IMMEDIATE")
+            self._cursor.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             raise CannotBeginError from error
 
@@ -185,15 +186,15 @@ class SqliteSession:
         for group in _GROUPS if len(parameters) >= _GROUPS[-1] else ():
             grouped = _grouped(text, group)
             while grouped and len(parameters) - rest >= group:
-                self.cursor.execute(grouped, list(chain.from_iterable(parameters[rest : rest + group])))
+                self._cursor.execute(grouped, list(chain.from_iterable(parameters[rest : rest + group])))
                 rest += group
         if rest < len(parameters):
-            self.cursor.executemany(text, parameters[rest:] if rest else parameters)
+            self._cursor.executemany(text, parameters[rest:] if rest else parameters)
 
     def exactly(self, text: str, parameters: list[Row]) -> None:
         """Run a statement that changes one row for each."""
-        self.cursor.executemany(text, parameters)
-        if self.cursor.rowcount != len(parameters):
+        self._cursor.executemany(text, parameters)
+        if self._cursor.rowcount != len(parameters):
             raise changed_meanwhile()
 
     def commit(self, last_event_seq: int) -> None:
