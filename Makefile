@@ -31,7 +31,7 @@ export WITHOUT_POOLER ?=
 export WITH_AIDER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-engine simulate simulate-nightly crash soak fuzz check format bench engine lock licences clean FORCE
+.PHONY: help run test test-engine simulate simulate-nightly crash soak fuzz check format bench engine lock texts licences clean FORCE
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -11,7 +11,7 @@ from ostler.domain.commands import Applied, LedgerCommand
 from ostler.domain.ledger import Span
 from ostler.domain.limits import ScopeKind
 from ostler.store.ledger import LedgerPlan
-from ostler.store.schema import COUNTS
+from ostler.store.rows import COUNTS
 from tests.budget.made import COMMANDS, SPANS
 
 NAMES = ("entries", *(f"{part}_{name}" for part in ("used", "held") for name in COUNTS))

@@ -14,7 +14,7 @@ from ostler.domain.commands import PutCalls, PutKey, PutPlan, Settle
 from ostler.domain.errors import ConflictError, InvalidInputError, OstlerError
 from ostler.domain.ledger import Amount, LedgerQuery, Span
 from ostler.domain.limits import ScopeKind
-from ostler.store import ledger_reads, migrate, schema
+from ostler.store import ledger_reads, migrate, rows
 from ostler.store.errors import StoreError
 from ostler.store.flush import Flusher
 from ostler.store.sqlite import SqliteStore
@@ -156,7 +156,7 @@ async def test_a_ledger_from_before_subscriptions_keeps_its_sums(
     await made.apply(spent)
     await made.close()
     old = "scope, value, grain, start_ms, entries, " + ", ".join(
-        f"{part}_{name}" for part in ("used", "held") for name in schema.COUNTS if name != "covered_micro_usd"
+        f"{part}_{name}" for part in ("used", "held") for name in rows.COUNTS if name != "covered_micro_usd"
     )
     execute(
         path,

@@ -6,7 +6,7 @@ writing ones take the place of the hub, and are refused while one runs.
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -125,11 +125,9 @@ def _checked_copy(backup: Path, fresh: Path) -> None:
 
 
 def _migrate_file(path: Path, *, shown: Path) -> None:
-    from ostler.store.migrate import bring_up_to_date
-    from ostler.store.sqlite_engine import writer_engine
+    from ostler.store.sqlite_engine import open_writer
 
-    with closing(writer_engine(path).connect()) as connection:
-        bring_up_to_date(connection, where=str(shown))
+    open_writer(path, where=str(shown)).close()
 
 
 def _check_ours(path: Path, *, shown: str) -> None:

@@ -7,14 +7,10 @@ the index of all calls without their bodies; a filter that few calls pass costs 
 from collections import Counter
 from typing import NamedTuple
 
-import sqlalchemy as sa
-from sqlalchemy.engine.interfaces import Dialect
-
 from ostler.domain.live import CallRecord, GatewayKey, KeySpend
 from ostler.domain.ports import CallDetail, CallQuery
-from ostler.store import rows, schema
+from ostler.store import rows
 from ostler.store.rows import Run
-from ostler.store.statements import at_most
 
 _NEWEST = (2**63 - 1, "")
 """Above every call that is stored: no instant is that late."""
@@ -40,45 +36,6 @@ class CallQueries(NamedTuple):
     pruned: str
     """The same: from the day on that begins at."""
     oldest: str
-
-
-def compile_call_queries(dialect: Dialect) -> CallQueries:
-    """Every read for one engine."""
-
-    def text(query: sa.ClauseElement) -> str:
-        return str(query.compile(dialect=dialect))
-
-    key, call, decision, pruned = schema.gateway_key, schema.call, schema.call_decision, schema.pruned_use
-    below = sa.tuple_(call.c.at_ms, call.c.id) < sa.tuple_(sa.bindparam("at_ms"), sa.bindparam("id"))
-    # Both columns are never NULL: compared with itself, each is equal.
-    model = sa.func.coalesce(sa.bindparam("model"), call.c.model).in_([call.c.model, call.c.asked_model])
-    endpoint = call.c.endpoint == sa.func.coalesce(sa.bindparam("endpoint"), call.c.endpoint)
-    newest = sa.select(call.c.body).order_by(call.c.at_ms.desc(), call.c.id.desc())
-    failed = call.c.failure.is_not(None)
-    # Naming that the key is not empty is what lets the engine use the partial index.
-    keyed = call.c.key != sa.literal_column("''")
-    of_key = newest.where(call.c.key == sa.bindparam("key"), keyed, below, model, endpoint)
-    sums = (
-        sa.func.count(),
-        sa.func.coalesce(sa.func.sum(call.c.cost_micro_usd), sa.literal_column("0")),
-        sa.func.max(call.c.at_ms),
-    )
-    spent = sa.select(call.c.key, *sums).where(keyed, call.c.at_ms >= sa.bindparam("since")).group_by(call.c.key)
-    was = (pruned.c.key, pruned.c.calls, pruned.c.micro_usd, pruned.c.last_ms)
-    return CallQueries(
-        keys=text(sa.select(key.c.body).order_by(key.c.name)),
-        place=text(sa.select(call.c.at_ms, call.c.id).where(call.c.id == sa.bindparam("id"))),
-        newest=text(at_most(newest.where(below, model, endpoint))),
-        newest_failed=text(at_most(newest.where(below, failed, model, endpoint))),
-        newest_of_key=text(at_most(of_key.where(sa.or_(sa.literal_column("0") == sa.bindparam("failed"), failed)))),
-        call=text(sa.select(call.c.body).where(call.c.id == sa.bindparam("id"))),
-        decision=text(sa.select(decision.c.body).where(decision.c.key == sa.bindparam("key"))),
-        spent=text(spent),
-        pruned=text(
-            sa.select(*was).where(pruned.c.key != sa.literal_column("''"), pruned.c.day_ms >= sa.bindparam("since"))
-        ),
-        oldest=text(sa.select(sa.func.min(call.c.at_ms))),
-    )
 
 
 def keys(run: Run, queries: CallQueries) -> list[GatewayKey]:

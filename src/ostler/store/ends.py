@@ -8,17 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from ostler.store.file_lock import FileLock
-from ostler.store.migrate import bring_up_to_date
 from ostler.store.moving import End, insert_text
 from ostler.store.rows import Row, Run
 from ostler.store.sqlite_engine import (
     LAST_EVENT_SEQ,
     create_private_file,
-    driver,
+    open_reader,
+    open_writer,
     own_problems,
-    reader_engine,
     snapshot,
-    writer_engine,
 )
 
 
@@ -61,7 +59,7 @@ class _FileEnd:
 @contextmanager
 def reading_file(path: Path) -> Iterator[End]:
     """A file that may be in use: what is committed meanwhile is not seen."""
-    with closing(reader_engine(path).connect()) as connection, snapshot(driver(connection)) as run:
+    with closing(open_reader(path)) as connection, snapshot(connection) as run:
         yield _FileEnd(path, run)
 
 
@@ -72,9 +70,7 @@ def new_file(path: Path) -> Iterator[End]:
     lock = FileLock(path)
     try:
         create_private_file(path)
-        with closing(writer_engine(path).connect()) as connection:
-            bring_up_to_date(connection, where=str(path))
-            raw = driver(connection)
+        with closing(open_writer(path)) as raw:
             raw.execute("BEGIN IMMEDIATE")
             try:
                 yield _FileEnd(path, lambda text, values: raw.execute(text, values).fetchall())

@@ -30,3 +30,9 @@ def changed_meanwhile(where: str = "") -> StoreError:
     """What one is told whose change met another task than it was thought for, though nobody else should write."""
     what = "a task changed between a look and a write"
     return StoreError(what, where=where, remedy="something else writes to this database; stop it")
+
+
+def of_the_driver(error: Exception) -> Exception:
+    """The driver's error; that of a migration comes in a wrapper of SQLAlchemy's."""
+    wrapped = getattr(error, "orig", None)
+    return wrapped if isinstance(wrapped, Exception) else error

@@ -18,10 +18,9 @@ from ostler.budget.windows import QUARTER_MS
 from ostler.domain.commands import Applied, LedgerCommand, Refused
 from ostler.domain.ledger import NOTHING, Amount, LedgerEntry, Span, Spent
 from ostler.store import rows
-from ostler.store.schema import COUNTS
 
 _APPLIED = Applied()
-_ZEROS = (0,) * (1 + 2 * len(COUNTS))
+_ZEROS = (0,) * (1 + 2 * len(rows.COUNTS))
 
 
 class LedgerPlan:
@@ -85,18 +84,18 @@ def _sum(spent: Spent, step: Change) -> Spent:
 
 
 def spent_of(sums: Iterable[rows.Row]) -> Spent:
-    """The total of rows of used and held counts, in the order of `schema.COUNTS`."""
+    """The total of rows of used and held counts, in the order of `rows.COUNTS`."""
     totals = [sum(column) for column in zip(*sums, strict=True)]
-    half = len(COUNTS)
+    half = len(rows.COUNTS)
     if not totals:
         return Spent()
     return Spent(used=Amount(**_named(totals[:half])), held=Amount(**_named(totals[half:])))
 
 
 def _fields(amount: Amount) -> tuple[int, ...]:
-    fields: tuple[int, ...] = msgspec.structs.astuple(amount)  # in the order of `COUNTS`
+    fields: tuple[int, ...] = msgspec.structs.astuple(amount)  # in the order of `rows.COUNTS`
     return fields
 
 
 def _named(values: list[int]) -> Mapping[str, int]:
-    return dict(zip(COUNTS, values, strict=True))
+    return dict(zip(rows.COUNTS, values, strict=True))

@@ -14,8 +14,7 @@ from ostler.budget.ledger import Account, change, follow
 from ostler.domain.ledger import Amount
 from ostler.domain.limits import ScopeKind
 from ostler.store import rows
-from ostler.store.rows import Run
-from ostler.store.schema import COUNTS
+from ostler.store.rows import COUNTS, Run
 
 NEWEST = "SELECT coalesce(max(seq), 0), count(*) FROM ledger"
 SUMMED = "SELECT coalesce(sum(entries), 0) FROM spending WHERE scope = 'all' AND grain = 0"

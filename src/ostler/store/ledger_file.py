@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-import sqlalchemy as sa
 
 from ostler.domain.commands import Command, Result
 from ostler.domain.errors import ConflictError
@@ -21,18 +20,16 @@ from ostler.store.file_lock import FileLock
 from ostler.store.flush import Flusher
 from ostler.store.ledger_reader import LedgerReader, Read, checked
 from ostler.store.local_use import SQLITE_USE, KeptUse, kept_use
-from ostler.store.migrate import bring_up_to_date
 from ostler.store.rows import Run
 from ostler.store.sqlite_engine import (
     SqliteSession,
     create_private_file,
-    driver,
     explained,
+    open_reader,
+    open_writer,
     queries,
-    reader_engine,
     snapshot,
     statements,
-    writer_engine,
 )
 
 T = TypeVar("T")
@@ -76,11 +73,8 @@ class LedgerFile(LedgerReader):
 
     def _apply(self, commands: Sequence[Command]) -> list[Result]:
         create_private_file(self.path)
-        with closing(writer_engine(self.path).connect()) as connection:
-            bring_up_to_date(connection, where=str(self.path), migrate=True)
-            flusher = Flusher(
-                SqliteSession(driver(connection)), statements(), lambda error: explained(error, self.path)
-            )
+        with closing(open_writer(self.path)) as connection:
+            flusher = Flusher(SqliteSession(connection), statements(), lambda error: explained(error, self.path))
             (outcome,) = flusher.flush([commands])
         if isinstance(outcome, Exception):
             raise outcome
@@ -92,7 +86,7 @@ class LedgerFile(LedgerReader):
             return empty
 
         def inside() -> T:
-            with closing(reader_engine(self.path).connect()) as connection, snapshot(driver(connection)) as run:
+            with closing(open_reader(self.path)) as connection, snapshot(connection) as run:
                 return read(checked(run, str(self.path)), queries().ledger)
 
         return self._guarded(inside)
@@ -100,5 +94,5 @@ class LedgerFile(LedgerReader):
     def _guarded(self, work: Callable[[], T]) -> T:
         try:
             return work()
-        except (sqlite3.Error, sa.exc.DBAPIError, msgspec.MsgspecError, OSError) as error:
+        except (sqlite3.Error, msgspec.MsgspecError, OSError) as error:
             raise explained(error, self.path) from error

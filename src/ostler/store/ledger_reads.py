@@ -4,24 +4,20 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
-import sqlalchemy as sa
-from sqlalchemy.engine.interfaces import Dialect
-
-from ostler.budget.buckets import Grain, pieces
+from ostler.budget.buckets import pieces
 from ostler.domain.allowances import Reported
 from ostler.domain.ledger import LedgerEntry, LedgerQuery, Span, Spent, Summed
 from ostler.domain.limits import ScopeKind
-from ostler.store import rows, schema
+from ostler.store import rows
 from ostler.store.ledger import spent_of
 from ostler.store.rows import Run
-from ostler.store.statements import at_most, spending_sums
 
 
 class LedgerQueries(NamedTuple):
     """Text of every read; parameters by position."""
 
     sums: str
-    """See `statements.spending_sums`."""
+    """See `compose_statements.spending_sums`."""
     rows: str
     """scope, value, grain, start, then the counts as in `sums`: of a scope, from an instant on."""
     entries: str
@@ -35,45 +31,6 @@ class LedgerQueries(NamedTuple):
     values: str
     """By scope."""
     allowances: str
-
-
-def compile_ledger_queries(dialect: Dialect) -> LedgerQueries:
-    """Every read for one engine."""
-
-    def text(query: sa.ClauseElement) -> str:
-        return str(query.compile(dialect=dialect))
-
-    entry, spending = schema.ledger, schema.spending
-    end = entry.alias("ended")
-    ended = sa.exists().where(end.c.attempt == entry.c.attempt, end.c.kind != sa.literal_column("'reserve'"))
-    listed = sa.select(entry.c.body).where(
-        entry.c.seq > sa.bindparam("after"),
-        entry.c.charged_ms >= sa.bindparam("since"),
-    )
-    upward, downward = entry.c.seq, entry.c.seq.desc()
-    of_attempt = listed.where(entry.c.attempt == sa.bindparam("attempt"))
-    is_open = (entry.c.kind == sa.literal_column("'reserve'"), ~ended)
-    all_time = spending.c.grain == sa.literal_column(str(int(Grain.ALL)))
-    counts = [spending.c[f"{part}_{name}"] for part in ("used", "held") for name in schema.COUNTS]
-    rows_since = (
-        sa.select(spending.c.scope, spending.c.value, spending.c.grain, spending.c.start_ms, *counts)
-        .where(
-            spending.c.scope == sa.bindparam("scope"), sa.or_(all_time, spending.c.start_ms >= sa.bindparam("since"))
-        )
-        .order_by(spending.c.value, spending.c.grain, spending.c.start_ms)
-    )
-    values = sa.select(spending.c.value).where(spending.c.scope == sa.bindparam("scope"), all_time)
-    return LedgerQueries(
-        sums=text(spending_sums()),
-        rows=text(rows_since),
-        entries=text(at_most(listed.order_by(upward))),
-        entries_of_attempt=text(at_most(of_attempt.order_by(upward))),
-        newest_entries=text(at_most(listed.order_by(downward))),
-        newest_of_attempt=text(at_most(of_attempt.order_by(downward))),
-        open_reservations=text(sa.select(entry.c.body).where(*is_open).order_by(entry.c.seq)),
-        values=text(values.order_by(spending.c.value)),
-        allowances=text(sa.select(schema.allowance.c.body).order_by(*schema.allowance.primary_key)),
-    )
 
 
 def spent(run: Run, queries: LedgerQueries, spans: Sequence[Span]) -> list[Spent]:

@@ -4,16 +4,18 @@ Migrations are numbered files under `migrations/versions`, each marked in its na
 before it still runs on the new schema; `post` removes what only older code needed. A file that is opened by one
 process runs both kinds when it is opened; several hubs on one database run `pre`, change their code, then run `post`.
 
-All of an upgrade is one transaction: a crash in the middle leaves the old schema. Alembic is imported only when there
-is something to migrate.
+All of an upgrade is one transaction: a crash in the middle leaves the old schema. Alembic and SQLAlchemy are imported
+only when there is something to migrate: who opens a database asks `is_current` first.
 """
 
 from collections.abc import Callable
 from pathlib import Path
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from ostler.store.errors import StoreError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 """Every revision this code knows, oldest first; the last one is what it needs."""
@@ -21,13 +23,18 @@ REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "00
 DIRECTORY = Path(__file__).with_name("migrations")
 
 
+def is_current(revision: str | None) -> bool:
+    """Whether a schema is just that of this code; `None` is one that is not there."""
+    return revision == REVISIONS[-1]
+
+
 def bring_up_to_date(
-    connection: sa.Connection,
+    connection: "sa.Connection",
     *,
     where: str,
     migrate: bool = True,
     alone: str = "BEGIN IMMEDIATE",
-    finish: Callable[[sa.Connection], None] = lambda _: None,
+    finish: "Callable[[sa.Connection], None]" = lambda _: None,
 ) -> None:
     """Run the migrations that a database lacks. `where` names it in errors; `alone` is the statement that keeps others
     from doing the same meanwhile; `finish` is what an engine adds to an upgrade.
@@ -37,7 +44,7 @@ def bring_up_to_date(
     connection.exec_driver_sql(alone)
     try:
         revision = _stored_revision(connection, where)
-        if revision != REVISIONS[-1]:
+        if not is_current(revision):
             if revision is not None:
                 _check_known(revision, where, migrate=migrate)
             _upgrade(connection)
@@ -48,8 +55,10 @@ def bring_up_to_date(
         raise
 
 
-def _stored_revision(connection: sa.Connection, where: str) -> str | None:
+def _stored_revision(connection: "sa.Connection", where: str) -> str | None:
     """The revision of the schema; `None` in an empty file."""
+    import sqlalchemy as sa  # noqa: PLC0415 - as in `_upgrade`
+
     tables = set(sa.inspect(connection).get_table_names())
     if not tables:
         return None
@@ -64,7 +73,7 @@ def check_current(revision: str | None, where: str) -> None:
     """Raises `StoreError` unless a database has just the schema of this code. `revision`: `None` = none of ours."""
     if revision is None:
         raise StoreError("there is no database of Ostler in it", where=where, remedy="name the database of a hub")
-    if revision != REVISIONS[-1]:
+    if not is_current(revision):
         _check_known(revision, where, migrate=False)
 
 
@@ -83,7 +92,7 @@ def _check_known(revision: str, where: str, *, migrate: bool) -> None:
         )
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def _upgrade(connection: "sa.Connection") -> None:
     from alembic import command  # noqa: PLC0415 - a quarter of a second that a file in order does not pay
     from alembic.config import Config  # noqa: PLC0415 - as above
 

@@ -10,30 +10,27 @@ A pool of work has a schema of its own, named after it. The search path is set i
 so that the store also works behind a pooler that gives every transaction another session.
 """
 
-import functools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
-import sqlalchemy as sa
 from psycopg.abc import Buffer
 from psycopg.types.numeric import IntLoader
 from psycopg.types.string import StrDumper
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.pool import NullPool
 
 from ostler.domain.errors import InvalidInputError
-from ostler.store.errors import FencedError, StoreError, changed_meanwhile
+from ostler.store.errors import FencedError, StoreError, changed_meanwhile, of_the_driver
 from ostler.store.postgres_absence import IS_IT_THERE, unreached
-from ostler.store.postgres_sets import COUNT_DIFFERS, with_sets, without_zeros
-from ostler.store.reads import Queries, compile_queries
+from ostler.store.postgres_sets import without_zeros
+from ostler.store.reads import Queries
 from ostler.store.rows import Run
-from ostler.store.statements import Statements, compile_statements
+from ostler.store.statements import Statements
+from ostler.store.texts import texts_of
 
 PATIENCE_S = 15.0
 """How long a server that went away is waited for."""
@@ -63,7 +60,8 @@ over on a busy machine. A hub that freezes in the middle holds the writer's row 
 POOL = re.compile(r"[a-z][a-z0-9_]{0,30}")
 DEFAULT_POOL = "default"
 
-LAST_EVENT_SEQ = "SELECT last_event_seq FROM writer"
+COUNT_DIFFERS = psycopg.errors.DivisionByZero
+"""What the server says to a statement that is counted and changes another number of rows; no other one divides."""
 NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -90,7 +88,11 @@ class Place(NamedTuple):
     @property
     def shown(self) -> str:
         """The address for people, without a password and the options, which may hold one too."""
-        return sa.engine.make_url(self.url).set(query={}).render_as_string(hide_password=True)
+        parts = urlsplit(self.url)
+        who, _, where = parts.netloc.rpartition("@")
+        name, secret, _ = who.partition(":")
+        shown = f"{name}{':***' if secret else ''}@{where}" if who else where
+        return parts._replace(netloc=shown, query="", fragment="").geturl()
 
     def __repr__(self) -> str:
         return f"Place({self.shown!r}, {self.pool!r})"
@@ -98,13 +100,16 @@ class Place(NamedTuple):
 
 def place_of(url: str, pool: str = DEFAULT_POOL) -> Place:
     """A checked address. Raises `InvalidInputError`."""
+    scheme, there, _ = url.partition("://")
     try:
-        parsed = sa.engine.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):  # a port that is no number
+        no_address = not there or not scheme or urlsplit(url).port == 0
+    except ValueError:  # a port that is no number
+        no_address = True
+    if no_address:
         remedy = "postgresql://USER@HOST:PORT/DATABASE"
-        raise InvalidInputError("this is no address of a database", where="hub.database", remedy=remedy) from None
-    if parsed.drivername not in {"postgresql", "postgres"}:
-        what = f"there is no store for {parsed.drivername} databases"
+        raise InvalidInputError("this is no address of a database", where="hub.database", remedy=remedy)
+    if scheme not in {"postgresql", "postgres"}:
+        what = f"there is no store for {scheme} databases"
         raise InvalidInputError(what, where="hub.database", remedy="postgresql://... or the name of a SQLite file")
     if POOL.fullmatch(pool) is None:
         remedy = "lower-case letters, digits and _, a letter first, at most 31"
@@ -112,20 +117,14 @@ def place_of(url: str, pool: str = DEFAULT_POOL) -> Place:
     return Place(url, pool)
 
 
-@functools.cache
 def statements() -> Statements:
     """Every statement of a flush for this engine."""
-    return with_sets(compile_statements(_dialect(), postgres_insert))
+    return texts_of("postgres").statements
 
 
-@functools.cache
 def queries() -> Queries:
     """Every read for this engine."""
-    return compile_queries(_dialect(), LAST_EVENT_SEQ)
-
-
-def _dialect() -> PGDialect_psycopg:
-    return PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
+    return texts_of("postgres").queries
 
 
 def connect(place: Place) -> Connection:
@@ -208,42 +207,9 @@ def snapshot(connection: Connection, place: Place) -> Iterator[Run]:
         yield lambda text, parameters: cursor.execute(text, parameters).fetchall()
 
 
-def migrating_engine(place: Place) -> sa.Engine:
-    """For the migrations alone: they speak Core."""
-    return sa.create_engine("postgresql+psycopg://", creator=lambda: _for_core(place), poolclass=NullPool)
-
-
-def _for_core(place: Place) -> Connection:
-    connection = connect(place)
-    try:
-        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{place.schema}"')
-        connection.execute(f'SET search_path TO "{place.schema}"')
-    except psycopg.Error:
-        connection.close()
-        raise
-    connection.autocommit = False
-    return connection
-
-
-def alone_text(place: Place) -> str:
-    """One at a time: a second hub that starts waits until the first has brought the schema up to date."""
-    return f"SELECT pg_advisory_xact_lock(hashtext('schema of ostler'), hashtext('{place.schema}'))"
-
-
-def order_by_code_point(connection: sa.Connection) -> None:
-    """Text is ordered and compared as everywhere else in the program, whatever the language of the database."""
-    found = connection.exec_driver_sql(
-        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
-        " AND data_type = 'text' AND coalesce(collation_name, '') <> 'C' AND table_name <> 'alembic_version'"
-    )
-    for table, column in found.fetchall():
-        connection.exec_driver_sql(f'ALTER TABLE "{table}" ALTER COLUMN "{column}" TYPE text COLLATE "C"')
-
-
 def explained(error: Exception, place: Place) -> Exception:
     """What a caller is told when the server refuses; an error that is not the server's is returned as it is."""
-    if isinstance(error, sa.exc.DBAPIError) and isinstance(error.orig, Exception):
-        error = error.orig
+    error = of_the_driver(error)
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         return unreached(str(error), place.shown)
     if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:  # the address was not even tried

@@ -1,4 +1,4 @@
-"""The reads of the port, each inside one snapshot, with queries that were compiled once.
+"""The reads of the port, each inside one snapshot, with queries that are text (see `texts`).
 
 What one commit made visible is visible here whole: events are numbered and committed by one writer in order, so a
 reader that has seen event n has seen all before it, and `after_seq` is a safe cursor. With several writers a lower
@@ -6,10 +6,7 @@ number could be committed after a higher one, and the cursor would have to wait 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
-
-import sqlalchemy as sa
-from sqlalchemy.engine.interfaces import Dialect
+from typing import NamedTuple
 
 from ostler.domain.alerts import Alert
 from ostler.domain.event import Event
@@ -21,13 +18,13 @@ from ostler.domain.ports import OpenWork, TaskDetail, TaskQuery
 from ostler.domain.states import FINAL_STATES, TaskState
 from ostler.domain.tasks import Task, TaskSpec
 from ostler.domain.tokens import KnownToken
-from ostler.store import ledger_reads, rows, schema
-from ostler.store.call_reads import CallQueries, compile_call_queries
-from ostler.store.ledger_reads import LedgerQueries, compile_ledger_queries
+from ostler.store import ledger_reads, rows
+from ostler.store.call_reads import CallQueries
+from ostler.store.ledger_reads import LedgerQueries
 from ostler.store.rows import Run
-from ostler.store.statements import at_most, chunks, lookups, observations_named
+from ostler.store.statements import chunks
 
-_EVERY_STATE = tuple(rows.STATE_TEXT.values())
+EVERY_STATE = tuple(rows.STATE_TEXT.values())
 _ABOVE_ALL = 2**63 - 1
 
 
@@ -83,105 +80,6 @@ class Queries(NamedTuple):
     loops: str
     gateway: CallQueries
     ledger: LedgerQueries
-
-
-def compile_queries(dialect: Dialect, last_event_seq: str) -> Queries:
-    """Every read for one engine, which gives its own way to ask for the newest event number."""
-
-    def text(query: sa.ClauseElement) -> str:
-        return str(query.compile(dialect=dialect))
-
-    def by_generation(table: sa.Table) -> str:
-        query = sa.select(table.c.body).where(table.c.task_seq == sa.bindparam("seq"))
-        return text(query.order_by(table.c.generation))
-
-    task, spec, token, late = schema.task, schema.task_spec, schema.token, schema.late_report
-    session, endpoint, measurement = schema.worker_session, schema.endpoint, schema.measurement
-    newest = at_most(sa.select(task.c.seq, task.c.body).order_by(task.c.seq.desc()))
-    below = task.c.seq < sa.bindparam("below")
-    any_state = task.c.state.in_([sa.bindparam(f"state_{place}") for place in range(len(_EVERY_STATE))])
-    # Naming `finished_ms` is what lets the engine use the partial indexes.
-    ended, unfinished = task.c.finished_ms.is_not(None), task.c.finished_ms.is_(None)
-    named_task = sa.select(task.c.seq, task.c.body, spec.c.body).join(spec, spec.c.task_seq == task.c.seq)
-    named_token = sa.select(token.c.name).where(token.c.token_hash == sa.bindparam("token_hash"))
-    return Queries(
-        open_tasks=text(sa.select(task.c.body).where(unfinished).order_by(task.c.seq)),
-        sessions=text(sa.select(session.c.body).order_by(session.c.joined_ms, session.c.id)),
-        endpoints=text(sa.select(endpoint.c.body).order_by(endpoint.c.name)),
-        measurements=text(sa.select(measurement.c.body).order_by(*measurement.primary_key)),
-        observations=text(_observations()),
-        alerts=text(sa.select(schema.alert.c.body).order_by(*schema.alert.primary_key)),
-        event_totals=text(_event_totals()),
-        last_task_seq=text(sa.select(sa.func.max(task.c.seq))),
-        last_event_seq=last_event_seq,
-        states_by_id=lookups(dialect, sa.select(task.c.id, task.c.state), task.c.id),
-        rows_by_id=lookups(dialect, sa.select(task.c.id, task.c.body), task.c.id),
-        outputs_by_id=lookups(dialect, _newest_outputs(), task.c.id),
-        specs_by_id=lookups(
-            dialect, sa.select(task.c.id, spec.c.body).join(spec, spec.c.task_seq == task.c.seq), task.c.id
-        ),
-        task=text(named_task.where(task.c.id == sa.bindparam("id"))),
-        attempts=by_generation(schema.attempt),
-        decisions=by_generation(schema.decision),
-        outputs=by_generation(schema.output),
-        late_reports=text(sa.select(late.c.body).where(late.c.task_seq == sa.bindparam("seq")).order_by(late.c.id)),
-        tasks_above=text(at_most(_tasks_above())),
-        newest_tasks=text(newest.where(below)),
-        newest_of_batch=text(newest.where(task.c.batch == sa.bindparam("batch"), below, any_state)),
-        newest_ended=text(newest.where(below, task.c.state == sa.bindparam("state"), ended)),
-        newest_open=text(newest.where(below, any_state, unfinished)),
-        events=text(at_most(_events().order_by(schema.event.c.seq))),
-        events_of_task=text(_events_of_task()),
-        token_name=text(named_token.where(token.c.scope == sa.bindparam("scope"))),
-        tokens=text(sa.select(token.c.name, token.c.scope, token.c.created_ms).order_by(token.c.name)),
-        plans=text(
-            sa.select(schema.plan.c.body)
-            .where(schema.plan.c.batch == sa.bindparam("batch"))
-            .order_by(schema.plan.c.version)
-        ),
-        newest_late=text(at_most(sa.select(late.c.body).order_by(late.c.id.desc()))),
-        loops=text(sa.select(schema.loop.c.body).order_by(schema.loop.c.name)),
-        gateway=compile_call_queries(dialect),
-        ledger=compile_ledger_queries(dialect),
-    )
-
-
-def _tasks_above() -> sa.Select[*tuple[Any, ...]]:
-    task = schema.task
-    return sa.select(task.c.seq, task.c.body).where(task.c.seq > sa.bindparam("above")).order_by(task.c.seq)
-
-
-def _observations() -> sa.Select[*tuple[Any, ...]]:
-    table = schema.observation
-    return sa.select(table.c.body).where(*observations_named()).order_by(table.c.seq)
-
-
-def _event_totals() -> sa.Select[*tuple[Any, ...]]:
-    table = schema.event_total
-    return sa.select(table).where(table.c.day_ms >= sa.bindparam("since")).order_by(*table.primary_key)
-
-
-def _newest_outputs() -> sa.Select[Any]:
-    task, output = schema.task, schema.output
-    older = output.alias("older")
-    newest = sa.select(sa.func.max(older.c.generation)).where(older.c.task_seq == task.c.seq).scalar_subquery()
-    joined = sa.select(task.c.id, output.c.body).join(output, output.c.task_seq == task.c.seq)
-    return joined.where(output.c.generation == newest)
-
-
-def _events() -> sa.Select[Any]:
-    event = schema.event
-    columns = (event.c.seq, event.c.at_ms, event.c.name, event.c.task_id, event.c.body)
-    return sa.select(*columns).where(event.c.seq > sa.bindparam("above"))
-
-
-def _events_of_task() -> sa.CompoundSelect[Any]:
-    # By number or by id (see `schema`): two indexes, merged into one answer.
-    event, task = schema.event, schema.task
-    number = sa.select(task.c.seq).where(task.c.id == sa.bindparam("id")).scalar_subquery()
-    by_number = _events().where(event.c.task_seq == number)
-    by_id = _events().where(event.c.task_seq.is_(None), event.c.task_id == sa.bindparam("id"))
-    return at_most(sa.union_all(by_number, by_id).order_by("seq"))
 
 
 def open_work(run: Run, queries: Queries) -> OpenWork:
@@ -289,8 +187,8 @@ def tasks(run: Run, queries: Queries, query: TaskQuery) -> list[Task]:
 
 def _places(wanted: frozenset[TaskState]) -> tuple[str, ...]:
     """As many states as the query has places for, the last one repeated; all of them when none is named."""
-    named = tuple(rows.STATE_TEXT[state] for state in wanted) or _EVERY_STATE
-    return named + named[-1:] * (len(_EVERY_STATE) - len(named))
+    named = tuple(rows.STATE_TEXT[state] for state in wanted) or EVERY_STATE
+    return named + named[-1:] * (len(EVERY_STATE) - len(named))
 
 
 def events(run: Run, queries: Queries, *, after_seq: int, limit: int, task_id: str | None) -> list[Event]:

@@ -17,7 +17,7 @@ from ostler.domain.decision import Decision
 from ostler.domain.event import Event, Scalar
 from ostler.domain.event_totals import EventTotal
 from ostler.domain.fleet import Session
-from ostler.domain.ledger import EntryKind, LedgerEntry
+from ostler.domain.ledger import NOTHING, EntryKind, LedgerEntry
 from ostler.domain.live import CallDecision, CallRecord, GatewayKey
 from ostler.domain.loops import Loop
 from ostler.domain.measured import Measurement
@@ -27,6 +27,9 @@ from ostler.domain.states import TaskState
 from ostler.domain.tasks import Attempt, Task, TaskSpec
 
 Row = tuple[Any, ...]
+
+COUNTS = NOTHING.__struct_fields__
+"""Fields of an amount; `spending` has a column of each, for what is used and for what is held."""
 Run = Callable[[str, Sequence[object]], list[Row]]
 """Run a query inside a snapshot and return all of its rows."""
 Stored = (
@@ -175,7 +178,7 @@ def observation_row(one: Observation) -> Row:
 
 
 def observation_query(query: ObservationQuery) -> Row:
-    """Parameters of `statements.observations_named`, each value twice, and the text that an unset one is compared with.
+    """Parameters of `compose_statements.observations_named`: each value twice, and the text of an unset one.
 
     The order is that of the text: value, "", value.
     """

@@ -17,9 +17,10 @@ domain's transitions, fails until a migration says how to get there.
 
 import sqlalchemy as sa
 
-from ostler.domain.ledger import NOTHING, EntryKind
+from ostler.domain.ledger import EntryKind
 from ostler.domain.states import FINAL_STATES, LEASED_STATES, TRANSITIONS, TaskState
 from ostler.store.guards import FIRST_STATES
+from ostler.store.rows import COUNTS
 
 METADATA = sa.MetaData()
 
@@ -325,9 +326,6 @@ pruned_use = sa.Table(
     sqlite_with_rowid=False,
 )
 """What calls that are no longer kept have cost, by key and day: a limit outlives the records of the calls."""
-
-COUNTS = NOTHING.__struct_fields__
-"""Fields of an amount; `spending` has a column of each, for what is used and for what is held."""
 
 ledger = sa.Table(
     "ledger",

@@ -14,31 +14,27 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import msgspec
-import sqlalchemy as sa
 
 from ostler.domain.commands import Command, Result
 from ostler.domain.errors import InvalidInputError
-from ostler.store.check import problems
 from ostler.store.errors import StoreError
 from ostler.store.file_lock import FileLock
 from ostler.store.flush import Flusher
 from ostler.store.group_commit import GroupCommit, Outcome
-from ostler.store.migrate import bring_up_to_date
 from ostler.store.reads import Queries
 from ostler.store.rows import Run
 from ostler.store.sqlite_engine import (
     SqliteSession,
     copy_database,
     create_private_file,
-    driver,
     explained,
     linked_version,
+    open_reader,
+    open_writer,
     own_problems,
     queries,
-    reader_engine,
     snapshot,
     statements,
-    writer_engine,
 )
 from ostler.store.store_reads import StoreReads
 
@@ -61,15 +57,14 @@ class _WriterSide:
     def __init__(self, path: Path, *, migrate: bool) -> None:
         self._path = path
         self._migrate = migrate
-        self._connection: sa.Connection | None = None
+        self._connection: sqlite3.Connection | None = None
         self._flusher: Flusher | None = None
 
     def open(self) -> None:
         """Open or make the file and bring its schema up to date."""
         try:
             create_private_file(self._path)
-            self._connection = writer_engine(self._path).connect()
-            bring_up_to_date(self._connection, where=str(self._path), migrate=self._migrate)
+            self._connection = open_writer(self._path, migrate=self._migrate)
             self._flusher = Flusher(SqliteSession(self.driver()), statements(), self.explain)
         except Exception as error:  # boundary: explained to whoever opens the store
             self.close()
@@ -79,7 +74,7 @@ class _WriterSide:
         """The driver's connection."""
         if self._connection is None:
             raise StoreError("the store is closed", where=str(self._path))
-        return driver(self._connection)
+        return self._connection
 
     def flush(self, batches: Sequence[Sequence[Command]]) -> list[Outcome]:
         """See `group_commit.Backend`."""
@@ -114,7 +109,7 @@ class SqliteStore(StoreReads):
         self._writer = GroupCommit(self._side, name=f"store-writer {path.name}")
         self._readers = ThreadPoolExecutor(1, thread_name_prefix=f"store-reader {path.name}")
         self._maintenance = ThreadPoolExecutor(1, thread_name_prefix=f"store-maintenance {path.name}")
-        self._reader: sa.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
         self._closing: asyncio.Future[None] | None = None
 
     @classmethod
@@ -180,11 +175,11 @@ class SqliteStore(StoreReads):
                 ending.callback(self._readers.shutdown)
                 ending.callback(lambda: self._readers.submit(self._close_reader).result())
                 self._maintenance.shutdown()
-        except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
+        except (sqlite3.Error, OSError) as error:
             raise explained(error, self.path) from error
 
     def _open_reader(self) -> None:
-        self._reader = reader_engine(self.path).connect()
+        self._reader = open_reader(self.path)
 
     def _close_reader(self) -> None:
         if self._reader is not None:
@@ -199,7 +194,7 @@ class SqliteStore(StoreReads):
         def inside_snapshot() -> T:
             if self._reader is None:
                 raise StoreError("the store is closed", where=str(self.path))
-            with snapshot(driver(self._reader)) as run:
+            with snapshot(self._reader) as run:
                 return read(run, queries())
 
         self._must_be_open()
@@ -212,11 +207,13 @@ class SqliteStore(StoreReads):
     async def _in_thread(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, work)
-        except (sqlite3.Error, sa.exc.DBAPIError, msgspec.MsgspecError, OSError) as error:
+        except (sqlite3.Error, msgspec.MsgspecError, OSError) as error:
             raise explained(error, self.path) from error
 
     def _check(self) -> list[str]:
-        with contextlib.closing(reader_engine(self.path).connect()) as connection, snapshot(driver(connection)) as run:
+        from ostler.store.check import problems  # noqa: PLC0415 - Core, which nothing else here needs
+
+        with contextlib.closing(open_reader(self.path)) as connection, snapshot(connection) as run:
             return own_problems(run) + problems(run)
 
 

@@ -17,18 +17,20 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.pool import NullPool
 
 from ostler.domain.errors import ConflictError, InvalidInputError
-from ostler.store.errors import CannotBeginError, StoreError, changed_meanwhile
-from ostler.store.reads import Queries, compile_queries
+from ostler.store.errors import CannotBeginError, StoreError, changed_meanwhile, of_the_driver
+from ostler.store.migrate import bring_up_to_date, is_current
+from ostler.store.reads import Queries
 from ostler.store.rows import Row, Run
-from ostler.store.statements import Statements, compile_statements
+from ostler.store.statements import Statements
+from ostler.store.texts import texts_of
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 BUSY_TIMEOUT_S = 5.0
 CHECKPOINT_PAGES = 1000
@@ -63,16 +65,14 @@ def linked_version() -> LinkedVersion:
     )
 
 
-@functools.cache
 def statements() -> Statements:
     """Every statement of a flush for this engine."""
-    return compile_statements(sqlite_dialect(paramstyle="qmark"), sqlite_insert)
+    return texts_of("sqlite").statements
 
 
-@functools.cache
 def queries() -> Queries:
     """Every read for this engine."""
-    return compile_queries(sqlite_dialect(paramstyle="qmark"), LAST_EVENT_SEQ)
+    return texts_of("sqlite").queries
 
 
 def create_private_file(path: Path) -> None:
@@ -83,44 +83,66 @@ def create_private_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def writer_engine(path: Path) -> sa.Engine:
-    """The engine of the one connection that writes. Raises `sqlite3.Error`; `StoreError` when there is no WAL."""
+def open_writer(path: Path, *, where: str = "", migrate: bool = True) -> sqlite3.Connection:
+    """The one connection that writes, to a file with the schema of this code. `where` names it in errors.
 
-    def connect() -> sqlite3.Connection:
-        connection = _connect(path)
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":
-            connection.close()
-            raise StoreError(
-                f"the file system does not allow a write-ahead log (journal mode is {mode!r})",
-                where=str(path),
-                remedy="put the database on a local disk",
-            )
-        for pragma in (
-            "synchronous = FULL",
-            # Without these two a Mac answers a sync before the data has left the drive's cache; no effect elsewhere.
-            "fullfsync = ON",
-            "checkpoint_fullfsync = ON",
-            f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
-            f"journal_size_limit = {LOG_LIMIT_BYTES}",
-            "foreign_keys = ON",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-        return connection
-
-    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    Raises `sqlite3.Error`; `StoreError` when there is no WAL, and as `bring_up_to_date`.
+    """
+    connection = _connect(path)
+    try:
+        _make_durable(connection, path)
+        if not is_current(_revision(connection)):
+            with _core(connection) as core:
+                bring_up_to_date(core, where=where or str(path), migrate=migrate)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def reader_engine(path: Path) -> sa.Engine:
-    """The engine of connections that can neither write nor checkpoint."""
+def _make_durable(connection: sqlite3.Connection, path: Path) -> None:
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreError(
+            f"the file system does not allow a write-ahead log (journal mode is {mode!r})",
+            where=str(path),
+            remedy="put the database on a local disk",
+        )
+    for pragma in (
+        "synchronous = FULL",
+        # Without these two a Mac answers a sync before the data has left the drive's cache; no effect elsewhere.
+        "fullfsync = ON",
+        "checkpoint_fullfsync = ON",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        f"journal_size_limit = {LOG_LIMIT_BYTES}",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
 
-    def connect() -> sqlite3.Connection:
-        connection = _connect(path)
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        return connection
 
-    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+def _revision(connection: sqlite3.Connection) -> str | None:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+        return None
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return found[0] if found else None
+
+
+@contextmanager
+def _core(connection: sqlite3.Connection) -> Iterator["sa.Connection"]:
+    """The same connection, as Core speaks to it: for the migrations alone."""
+    import sqlalchemy as sa  # noqa: PLC0415 - a fifth of a second that a file in order does not pay
+    from sqlalchemy.pool import StaticPool  # noqa: PLC0415 - as above
+
+    with sa.create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool).connect() as core:
+        yield core
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can neither write nor checkpoint."""
+    connection = _connect(path)
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    return connection
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -129,17 +151,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     return connection
-
-
-def driver(connection: sa.Connection) -> sqlite3.Connection:
-    """The driver's connection under SQLAlchemy's.
-
-    Statements are Core's, compiled once; running them through Core would cost several times what SQLite takes.
-    """
-    found = connection.connection.driver_connection
-    if not isinstance(found, sqlite3.Connection):
-        raise StoreError("the store is closed")
-    return found
 
 
 _GROUPS = (64, 8)
@@ -289,8 +300,7 @@ _REMEDIES = {
 
 def explained(error: Exception, path: Path) -> Exception:
     """What a caller is told when the engine refuses; an error that is not the engine's is returned as it is."""
-    if isinstance(error, sa.exc.DBAPIError) and isinstance(error.orig, Exception):
-        error = error.orig
+    error = of_the_driver(error)
     if isinstance(error, sqlite3.Error):
         # The low byte is the kind of error, the rest says more than a person can use.
         kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
