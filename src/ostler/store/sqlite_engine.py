@@ -27,7 +27,7 @@ from ostler.store.migrate import bring_up_to_date, is_current
 from ostler.store.reads import Queries
 from ostler.store.rows import Row, Run
 from ostler.store.statements import Statements
-from ostler.store.texts import texts_of
+from ostler.store.texts import new_file, texts_of
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -83,14 +83,17 @@ def create_private_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def open_writer(path: Path, *, where: str = "", migrate: bool = True) -> sqlite3.Connection:
-    """The one connection that writes, to a file with the schema of this code. `where` names it in errors.
+def open_writer(path: Path, *, where: str = "", migrate: bool = True, at_once: bool = True) -> sqlite3.Connection:
+    """The one connection that writes, to a file with the schema of this code. `where` names it in errors; a file with
+    nothing in it is made `at_once`, or by one migration after the other.
 
     Raises `sqlite3.Error`; `StoreError` when there is no WAL, and as `bring_up_to_date`.
     """
     connection = _connect(path)
     try:
         _make_durable(connection, path)
+        if at_once and is_current(new_file().revision):
+            _make_if_new(connection)
         if not is_current(_revision(connection)):
             with _core(connection) as core:
                 bring_up_to_date(core, where=where or str(path), migrate=migrate)
@@ -118,6 +121,20 @@ def _make_durable(connection: sqlite3.Connection, path: Path) -> None:
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _make_if_new(connection: sqlite3.Connection) -> None:
+    if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():  # still
+            for text in new_file().texts:
+                connection.execute(text)
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
 
 
 def _revision(connection: sqlite3.Connection) -> str | None:

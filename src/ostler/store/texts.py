@@ -1,4 +1,4 @@
-"""The text of every statement and every read of an engine, from a file beside this one.
+"""The text of every statement and every read of an engine, and of a new SQLite file, from files beside this one.
 
 They are written in SQLAlchemy's Core (see `compose`), whose import and compiling cost a hub a fifth of a second at each
 start and a third of its memory. So `make texts` writes them down, and a test says when they are not those of the code.
@@ -24,6 +24,23 @@ class Texts(NamedTuple):
     queries: Queries
 
 
+class NewFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a database where nothing is, all at once: what the migrations come to, one after the other."""
+
+    revision: str
+    """Of its schema."""
+    texts: tuple[str, ...]
+
+
+NEW_FILE = Path(__file__).with_name("texts_new_file.json")
+
+
+@cache
+def new_file() -> NewFile:
+    """Read it."""
+    return msgspec.json.decode(NEW_FILE.read_bytes(), type=NewFile)
+
+
 def path_of(engine: str) -> Path:
     """The file of an engine, `sqlite` or `postgres`."""
     return Path(__file__).with_name(f"texts_{engine}.json")
@@ -36,9 +53,10 @@ def texts_of(engine: str) -> Texts:
     return found
 
 
-def written(texts: Texts) -> bytes:
+def written(texts: Texts | NewFile) -> bytes:
     """What the file has, a line for each text."""
-    return msgspec.json.format(msgspec.json.encode(_plain(texts)), indent=1) + b"\n"
+    plain = texts if isinstance(texts, NewFile) else _plain(texts)
+    return msgspec.json.format(msgspec.json.encode(plain), indent=1) + b"\n"
 
 
 def _plain(value: Any) -> Text:  # noqa: ANN401 - texts in tuples in named tuples
