@@ -225,6 +225,8 @@ async def test_a_server_that_stays_away_is_told_of(opened: PostgresStore, postgr
     [
         ("mysql://x/y", "default", "no store for mysql"),
         ("postgresql:/nonsense", "default", "no address"),
+        ("postgresql://h:99999/y", "default", "no address"),
+        ("postgresql://u:a@b@h/y", "default", "write @ as %40"),
         ("postgresql://x/y", "Lab!", "cannot name a pool"),
     ],
 )
@@ -267,6 +269,15 @@ def test_a_place_is_shown_without_its_password() -> None:
     assert "hunter2" not in f"{place!r} {place.shown} {place!s}"
     assert place.shown == "postgresql://me:***@db/ostler"
     assert place_of("postgresql://db/ostler?user=me&password=hunter2").shown == "postgresql://db/ostler"
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "17#hunter2", "17?hunter2", "17/hunter2", "hunter2:17", "%40hunter2"])
+@pytest.mark.parametrize("where", ["db:5432/ostler", "[::1]:5432/ostler", "/ostler", "db"])
+def test_no_password_is_shown_as_something_else(secret: str, where: str) -> None:
+    """Nor what comes after the name of the database: a password may stand there, too."""
+    place = place_of(f"postgresql://me:{secret}@{where}?password={secret}&host=/tmp")
+
+    assert place.shown == f"postgresql://me:***@{where}"
 
 
 async def test_a_zero_character_is_shown_as_one(opened: PostgresStore) -> None:

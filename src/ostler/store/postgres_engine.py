@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
@@ -57,6 +56,13 @@ FROZEN_MS = 10_000
 """How long a transaction may be silent while its wire is whole: longer than a batch of any size takes to be thought
 over on a busy machine. A hub that freezes in the middle holds the writer's row no longer than this.
 """
+ADDRESS = re.compile(
+    r"(?P<scheme>[A-Za-z+]+)://(?:(?P<name>[^:/?#@]*)(?::(?P<secret>[^@]*))?@)?"
+    r"(?P<where>(?:\[[^/?#@]*\]|[^:/?#@]*)(?::(?P<port>[0-9]{0,5}))?)(?P<path>/[^?#]*)?(?:[?#].*)?",
+    re.DOTALL,
+)
+"""An address as libpq takes it. What can be a password is matched widely, so that none is shown as anything else."""
+PORT_MAX = 65_535
 POOL = re.compile(r"[a-z][a-z0-9_]{0,30}")
 DEFAULT_POOL = "default"
 
@@ -88,11 +94,12 @@ class Place(NamedTuple):
     @property
     def shown(self) -> str:
         """The address for people, without a password and the options, which may hold one too."""
-        parts = urlsplit(self.url)
-        who, _, where = parts.netloc.rpartition("@")
-        name, secret, _ = who.partition(":")
-        shown = f"{name}{':***' if secret else ''}@{where}" if who else where
-        return parts._replace(netloc=shown, query="", fragment="").geturl()
+        found = ADDRESS.fullmatch(self.url)
+        if found is None:  # nobody made it with `place_of`
+            return "a database"
+        name, secret = found["name"], found["secret"]
+        who = "" if name is None else f"{name}{':***' if secret else ''}@"
+        return f"{found['scheme']}://{who}{found['where']}{found['path'] or ''}"
 
     def __repr__(self) -> str:
         return f"Place({self.shown!r}, {self.pool!r})"
@@ -100,16 +107,12 @@ class Place(NamedTuple):
 
 def place_of(url: str, pool: str = DEFAULT_POOL) -> Place:
     """A checked address. Raises `InvalidInputError`."""
-    scheme, there, _ = url.partition("://")
-    try:
-        no_address = not there or not scheme or urlsplit(url).port == 0
-    except ValueError:  # a port that is no number
-        no_address = True
-    if no_address:
-        remedy = "postgresql://USER@HOST:PORT/DATABASE"
+    found = ADDRESS.fullmatch(url)
+    if found is None or int(found["port"] or 0) > PORT_MAX:
+        remedy = "postgresql://USER@HOST:PORT/DATABASE; in a password, write @ as %40, / as %2F"
         raise InvalidInputError("this is no address of a database", where="hub.database", remedy=remedy)
-    if scheme not in {"postgresql", "postgres"}:
-        what = f"there is no store for {scheme} databases"
+    if found["scheme"] not in {"postgresql", "postgres"}:
+        what = f"there is no store for {found['scheme']} databases"
         raise InvalidInputError(what, where="hub.database", remedy="postgresql://... or the name of a SQLite file")
     if POOL.fullmatch(pool) is None:
         remedy = "lower-case letters, digits and _, a letter first, at most 31"
