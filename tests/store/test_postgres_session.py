@@ -4,7 +4,7 @@ import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -20,6 +20,8 @@ from tests.store.rows_made import NOW_MS, make_event, make_submit, make_task, ma
 from tests.store.test_failures import LONE_SURROGATE, together
 
 COMMIT = b"COMMIT\0"
+SYNC = b"S\0\0\0\4"
+"""The end of what is sent in one go."""
 REFUSE = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON task FOR EACH ROW WHEN (new.id = 'bad') EXECUTE FUNCTION refuse();
@@ -125,6 +127,7 @@ class Cutter:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._lines: list[socket.socket] = []
+        self._untold: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -144,18 +147,26 @@ class Cutter:
         with suppress(OSError):
             while piece := near.recv(1 << 20):
                 place = piece.find(COMMIT) if self.cuts else -1
-                if place >= 0:
-                    told = self.cuts.pop(0) == "told"
-                    far.sendall(piece if told else piece[:place])
-                    _shut(near, *(() if told else (far,)))
+                if place >= 0 and self.cuts.pop(0) == "told":
+                    self._untold.add(near)
+                    far.sendall(piece)
+                    while not piece.endswith(SYNC):  # the rest of it may come in another piece
+                        piece = near.recv(1 << 20)
+                        far.sendall(piece)
+                    _shut(near)
                     return
-                far.sendall(piece)
+                far.sendall(piece if place < 0 else piece[:place])
+                if place >= 0:
+                    break
         _shut(near, far)
 
     def _back(self, near: socket.socket, far: socket.socket) -> None:
         with suppress(OSError):
             while piece := far.recv(1 << 20):
-                near.sendall(piece)
+                if near not in self._untold:
+                    near.sendall(piece)
+                elif b"COMMIT" in piece:  # until then it is listened to: who hangs up on what was said is not heard
+                    break
         _shut(near, far)
 
 
@@ -177,69 +188,73 @@ def cutting(url: str) -> Iterator[tuple[Cutter, str]]:
         made.close()
 
 
+@asynccontextmanager
+async def opened_by(url: str) -> AsyncIterator[PostgresStore]:
+    """A store that is closed whatever happens."""
+    store = await PostgresStore.open(url)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 @pytest.mark.parametrize("cut", ["told", "not told"])
 async def test_a_commit_whose_answer_is_lost_is_looked_up(postgres_url: str, cut: str) -> None:
     """Whether it happened or not, it is applied once and its true results are given, and so are those after it."""
     with cutting(postgres_url) as (cutter, url):
-        store = await PostgresStore.open(url)
-        for number in (1, 2):
-            cutter.cuts = [cut]
-            paid = Settle(attempt=f"a{number}", at_ms=1, amount=Amount(micro_usd=5))
-            result = await store.apply([make_submit(f"t{number}", first_seq=number), paid])
+        async with opened_by(url) as store:
+            for number in (1, 2):
+                cutter.cuts = [cut]
+                paid = Settle(attempt=f"a{number}", at_ms=1, amount=Amount(micro_usd=5))
+                result = await store.apply([make_submit(f"t{number}", first_seq=number), paid])
 
-            assert cutter.cuts == []
-            assert result[0] == Applied(last_seq=number)
-        assert await store.apply([make_submit("t3", first_seq=3)]) == [Applied(last_seq=3)]
-        assert [event.seq for event in await store.events()] == [1, 2, 3]
-        assert [entry.amount.micro_usd for entry in await store.ledger(LedgerQuery())] == [5, 5]
-        assert await store.check() == []
-        await store.close()
+                assert cutter.cuts == []
+                assert result[0] == Applied(last_seq=number)
+            assert await store.apply([make_submit("t3", first_seq=3)]) == [Applied(last_seq=3)]
+            assert [event.seq for event in await store.events()] == [1, 2, 3]
+            assert [entry.amount.micro_usd for entry in await store.ledger(LedgerQuery())] == [5, 5]
+            assert await store.check() == []
 
 
 async def test_a_commit_that_is_still_going_on_is_waited_for(postgres_url: str) -> None:
     """Its connection is gone and the server at work on it: only then is it known whether it happened."""
     with cutting(postgres_url) as (cutter, url):
-        store = await PostgresStore.open(url)
-        by_hand(postgres_url, SLOW)
-        cutter.cuts = ["told"]
+        async with opened_by(url) as store:
+            by_hand(postgres_url, SLOW)
+            cutter.cuts = ["told"]
 
-        assert await store.apply([make_submit("t1")]) == [Applied(last_seq=1)]
-        assert await store.apply([make_submit("t2", first_seq=2)]) == [Applied(last_seq=2)]
-        assert [event.seq for event in await store.events()] == [1, 2]
-        await store.close()
+            assert await store.apply([make_submit("t1")]) == [Applied(last_seq=1)]
+            assert await store.apply([make_submit("t2", first_seq=2)]) == [Applied(last_seq=2)]
+            assert [event.seq for event in await store.events()] == [1, 2]
 
 
 async def test_a_connection_that_breaks_again_and_again_is_an_error_and_leaves_nothing(postgres_url: str) -> None:
     """It is tried twice, and looked up each time; who asks again has it applied once."""
     with cutting(postgres_url) as (cutter, url):
-        store = await PostgresStore.open(url)
-        cutter.cuts = ["not told"] * 4
+        async with opened_by(url) as store:
+            cutter.cuts = ["not told"] * 4
 
-        with pytest.raises(StoreError, match="no connection"):
-            await store.apply([make_submit("t1")])
+            with pytest.raises(StoreError, match="no connection"):
+                await store.apply([make_submit("t1")])
 
-        assert await store.states(["t1"]) == {}
-        assert await store.apply([make_submit("t1")]) == [Applied(last_seq=1)]
-        await store.close()
+            assert await store.states(["t1"]) == {}
+            assert await store.apply([make_submit("t1")]) == [Applied(last_seq=1)]
 
 
 async def test_who_was_never_told_of_a_commit_writes_no_more(postgres_url: str) -> None:
     """What it knows is older than what is stored, numbers too: it is to begin anew, and then all is there once."""
     with cutting(postgres_url) as (cutter, url):
-        store = await PostgresStore.open(url)
-        cutter.cuts = ["told", "not told"]
+        async with opened_by(url) as store:
+            cutter.cuts = ["told", "not told"]
 
-        for name in ("t1", "t2"):
-            with pytest.raises(FencedError, match="nobody could tell it so"):
-                await store.apply([make_submit(name)])
-
-        await store.close()
-        anew = await PostgresStore.open(url)
-        assert set(await anew.states(["t1", "t2"])) == {"t1"}
-        assert await anew.apply([make_submit("t2", first_seq=2)]) == [Applied(last_seq=2)]
-        assert [event.seq for event in await anew.events()] == [1, 2]
-        assert await anew.check() == []
-        await anew.close()
+            for name in ("t1", "t2"):
+                with pytest.raises(FencedError, match="nobody could tell it so"):
+                    await store.apply([make_submit(name)])
+        async with opened_by(url) as anew:
+            assert set(await anew.states(["t1", "t2"])) == {"t1"}
+            assert await anew.apply([make_submit("t2", first_seq=2)]) == [Applied(last_seq=2)]
+            assert [event.seq for event in await anew.events()] == [1, 2]
+            assert await anew.check() == []
 
 
 async def test_what_cannot_even_be_sent_leaves_the_connection_usable(opened: PostgresStore) -> None:

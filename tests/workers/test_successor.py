@@ -150,6 +150,26 @@ async def test_the_right_to_run_is_over_when_the_window_is(tagged: Tagged, tmp_p
     await guard.close()
 
 
+async def test_a_companion_that_is_just_about_to_end_is_no_hindrance(
+    tagged: Tagged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has fired, closed its ears and is still there: the next session has one of its own."""
+    guard = ReaperGuard(tagged.identity, folder=tmp_path)
+    guard.open("s1")
+    ending = guard._reaper
+    assert ending is not None
+    ending.kill()
+    ending.wait()
+    monkeypatch.setattr(ending, "poll", lambda: None)
+
+    guard.open("s2")
+
+    assert guard._reaper is not ending
+    guard.beat(9_000)
+    guard.check()
+    await guard.close()
+
+
 async def test_an_orderly_close_keeps_nothing(tagged: Tagged, tmp_path: Path) -> None:
     """A daemon that was asked to end leaves nobody waiting for the next one."""
     guard = ReaperGuard(tagged.identity, folder=tmp_path, keep_ms=60_000)

@@ -231,6 +231,12 @@ class ReaperGuard:
 
     def open(self, session_id: str, life: str = "") -> None:
         """Start the reaper if there is none, and name the session. Raises `GuardLostError`."""
+        try:
+            self._name(session_id, life)
+        except GuardLostError:  # one that has fired is there for a moment, and listens to nobody: another one does
+            self._name(session_id, life)
+
+    def _name(self, session_id: str, life: str) -> None:
         self._begin()
         if self._farewell is not None:
             self._say("farewell", *self._farewell, life, str(self._spool or ""), os.getpid())
