@@ -18,10 +18,13 @@ from ostler.store.texts import NEW_FILE, new_file, path_of, texts_of, written
 HUB = """
 import asyncio, sys
 from pathlib import Path
-from ostler.store.sqlite import SqliteStore
 
 async def use() -> None:
-    store = await SqliteStore.open(sys.argv[1])
+    if sys.argv[1].startswith("postgresql:"):
+        from ostler.store.postgres import PostgresStore as Store
+    else:
+        from ostler.store.sqlite import SqliteStore as Store
+    store = await Store.open(sys.argv[1])
     await store.open_work()
     await store.close()
 
@@ -61,6 +64,13 @@ def test_a_database_in_order_is_opened_without_what_only_migrations_need(tmp_pat
     first, second = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2))
 
     assert (first.strip(), second.strip()) == ("[]", "[]")
+
+
+def test_so_is_a_pool_in_order(postgres_url: str) -> None:
+    """With the driver alone."""
+    command = [sys.executable, "-c", HUB, postgres_url]
+
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "['psycopg']"
 
 
 def test_a_new_file_is_what_the_migrations_make(tmp_path: Path) -> None:

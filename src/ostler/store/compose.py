@@ -9,19 +9,15 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from ostler.store import sqlite_engine
 from ostler.store.compose_reads import compile_queries
 from ostler.store.compose_sets import with_sets
 from ostler.store.compose_statements import compile_statements
 from ostler.store.migrate import REVISIONS
-from ostler.store.sqlite_engine import open_writer
 from ostler.store.texts import NewFile, Texts
 
 ENGINES = ("sqlite", "postgres")
-LAST_EVENT_SEQ = {
-    # The counter behind AUTOINCREMENT: unlike `max(seq)` it does not fall when old events are pruned.
-    "sqlite": "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)",
-    "postgres": "SELECT last_event_seq FROM writer",
-}
+LAST_EVENT_SEQ = {"sqlite": sqlite_engine.LAST_EVENT_SEQ, "postgres": "SELECT last_event_seq FROM writer"}
 
 
 def composed(engine: str) -> Texts:
@@ -36,7 +32,7 @@ def composed(engine: str) -> Texts:
 
 def composed_new_file(path: Path) -> NewFile:
     """What the migrations make of a file that is not there: it is made, step by step, and read."""
-    with closing(open_writer(path, at_once=False)) as connection:
+    with closing(sqlite_engine.open_writer(path, at_once=False)) as connection:
         made = connection.execute(
             "SELECT name, type, sql FROM sqlite_master"
             " WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
