@@ -84,6 +84,9 @@ engine: $(ENGINE_VENV)/engine.stamp ## compile llama.cpp once and install it int
 lock: $(VENV)/core.stamp ## rewrite requirements/*.lock from pyproject.toml (ARGS=--upgrade: newest versions)
 	@$(BIN)/python scripts/lock.py $(ARGS)
 
+texts: $(VENV)/dev.stamp ## write the texts of all statements of the store anew, from its tables, queries and migrations
+	@$(BIN)/python scripts/texts.py
+
 licences: $(VENV)/dev.stamp ## write docs/reference/dependencies.md from what is installed
 	@$(BIN)/python scripts/licences.py
 

@@ -299,3 +299,13 @@ def test_changes_are_told() -> None:
 def test_there_is_at_least_as_much_test_as_code() -> None:
     """Test lines are no fewer than code lines over the whole tree, blank lines aside."""
     assert non_blank_lines("tests") >= non_blank_lines("src")
+
+
+def test_every_target_that_is_named_does_something() -> None:
+    """A target that is only listed as one does nothing, and says that all is well."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    rules = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+    assert named is not None
+    assert set(named[1].split()) - {"FORCE"} <= rules

@@ -226,14 +226,18 @@ async def test_a_server_that_stays_away_is_told_of(opened: PostgresStore, postgr
         ("mysql://x/y", "default", "no store for mysql"),
         ("postgresql:/nonsense", "default", "no address"),
         ("postgresql://h:99999/y", "default", "no address"),
-        ("postgresql://u:a@b@h/y", "default", "write @ as %40"),
+        ("postgresql://u:a@b@h/y", "default", "any other @ is %40"),
+        ("postgresql://u:17/hunter2@h:5432/y", "default", "a / in a password is %2F"),
+        ("postgresql://u:17/x?hunter2@h:5432/y", "default", "no address"),
+        ("postgresql://h:5432/y?user=a@b", "default", "any other @ is %40"),
         ("postgresql://x/y", "Lab!", "cannot name a pool"),
     ],
 )
 def test_an_address_that_is_none_is_refused(url: str, pool: str, says: str) -> None:
     """Before anything is opened, with what would be valid."""
-    with pytest.raises(InvalidInputError, match=says):
+    with pytest.raises(InvalidInputError, match=says) as refused:
         place_of(url, pool)
+    assert "hunter2" not in str(refused.value)
 
 
 async def test_a_database_that_is_not_there_is_named(postgres: PostgresServer) -> None:
@@ -271,7 +275,7 @@ def test_a_place_is_shown_without_its_password() -> None:
     assert place_of("postgresql://db/ostler?user=me&password=hunter2").shown == "postgresql://db/ostler"
 
 
-@pytest.mark.parametrize("secret", ["hunter2", "17#hunter2", "17?hunter2", "17/hunter2", "hunter2:17", "%40hunter2"])
+@pytest.mark.parametrize("secret", ["hunter2", "17#hunter2", "17?hunter2", "hunter2:17", "%40hunter2"])
 @pytest.mark.parametrize("where", ["db:5432/ostler", "[::1]:5432/ostler", "/ostler", "db"])
 def test_no_password_is_shown_as_something_else(secret: str, where: str) -> None:
     """Nor what comes after the name of the database: a password may stand there, too."""

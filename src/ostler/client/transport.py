@@ -92,9 +92,8 @@ class Transport:
         """Lines of a stream as they come. Raises `OSError` when it breaks, is silent too long or was hung up."""
         self._listening = connection = self._connected(silence_s)
         try:
-            if (
-                self._hung_up
-            ):  # looked at when the connection can be broken off: a hang-up before that was meant for it, too
+            # Looked at when the connection can be broken off: a hang-up before that was meant for it, too.
+            if self._hung_up:
                 connection.close()
                 raise ConnectionAbortedError("hung up")
             with self._answer(connection, "GET", path, None, headers) as answer:

@@ -16,6 +16,7 @@ from ostler.store.sqlite_engine import (
     open_reader,
     open_writer,
     own_problems,
+    revision_of,
     snapshot,
 )
 
@@ -39,10 +40,7 @@ class _FileEnd:
         return value
 
     def revision(self) -> str | None:
-        if not self._run("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'", ()):
-            return None
-        found = self._run("SELECT version_num FROM alembic_version", ())
-        return found[0][0] if found else None
+        return revision_of(self._run)
 
     def own_problems(self) -> list[str]:
         return own_problems(self._run)

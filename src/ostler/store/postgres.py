@@ -31,6 +31,7 @@ from ostler.store.postgres_engine import (
     explained,
     place_of,
     queries,
+    revision_of,
     snapshot,
     statements,
     waited_for,
@@ -46,22 +47,14 @@ T = TypeVar("T")
 def prepare(place: Place, *, migrate: bool = True) -> None:
     """Make the pool's schema, or bring it up to date. Raises `OstlerError`."""
     try:
-        with closing(connect(place)) as connection:
-            if is_current(_revision(connection, place)):
+        with closing(connect(place)) as connection, snapshot(connection, place) as run:
+            if is_current(revision_of(run, place)):
                 return
     except psycopg.Error as error:
         raise explained(error, place) from error
     from ostler.store.postgres_migrating import upgrade  # noqa: PLC0415 - a fifth of a second, for this alone
 
     upgrade(place, migrate=migrate)
-
-
-def _revision(connection: Connection, place: Place) -> str | None:
-    table = f'"{place.schema}".alembic_version'
-    if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,):
-        return None
-    found = connection.execute(f"SELECT version_num FROM {table}".encode()).fetchone()  # noqa: S608 - our own names
-    return found[0] if found else None
 
 
 class _WriterSide:

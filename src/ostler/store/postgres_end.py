@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ostler.domain.errors import ConflictError
 from ostler.store.moving import TABLES, End
 from ostler.store.postgres import prepare
-from ostler.store.postgres_engine import NOW_MS, Place, connect, transaction
+from ostler.store.postgres_engine import NOW_MS, Place, connect, revision_of, transaction
 from ostler.store.postgres_sets import without_zeros
 from ostler.store.rows import Row
 
@@ -22,6 +22,7 @@ class _PoolEnd:
 
     def __init__(self, place: Place, cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
         self.where = f"{place.shown}, pool {place.pool}"
+        self._place = place
         self._cursor = cursor
 
     def ask(self, text: str, values: Sequence[object]) -> list[Row]:
@@ -37,10 +38,7 @@ class _PoolEnd:
         return without_zeros(value) if isinstance(value, str) else value
 
     def revision(self) -> str | None:
-        if self.ask("SELECT to_regclass('alembic_version')", ()) == [(None,)]:
-            return None
-        found = self.ask("SELECT version_num FROM alembic_version", ())
-        return found[0][0] if found else None
+        return revision_of(lambda text, values: self._cursor.execute(text.encode(), values).fetchall(), self._place)
 
     def own_problems(self) -> list[str]:
         return []  # the server checks its own files and references

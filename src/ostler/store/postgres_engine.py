@@ -57,11 +57,10 @@ FROZEN_MS = 10_000
 over on a busy machine. A hub that freezes in the middle holds the writer's row no longer than this.
 """
 ADDRESS = re.compile(
-    r"(?P<scheme>[A-Za-z+]+)://(?:(?P<name>[^:/?#@]*)(?::(?P<secret>[^@]*))?@)?"
-    r"(?P<where>(?:\[[^/?#@]*\]|[^:/?#@]*)(?::(?P<port>[0-9]{0,5}))?)(?P<path>/[^?#]*)?(?:[?#].*)?",
-    re.DOTALL,
+    r"(?P<scheme>[A-Za-z+]+)://(?:(?P<name>[^:/?#@]*)(?::(?P<secret>[^@/]*))?@)?"
+    r"(?P<where>(?:\[[^/?#@]*\]|[^:/?#@]*)(?::(?P<port>[0-9]{0,5}))?)(?P<path>/[^?#@]*)?(?:[?#][^@]*)?"
 )
-"""An address as libpq takes it. What can be a password is matched widely, so that none is shown as anything else."""
+"""An address as libpq takes it, with one @ at most: whatever a password has in it, none is shown as anything else."""
 PORT_MAX = 65_535
 POOL = re.compile(r"[a-z][a-z0-9_]{0,30}")
 DEFAULT_POOL = "default"
@@ -109,7 +108,7 @@ def place_of(url: str, pool: str = DEFAULT_POOL) -> Place:
     """A checked address. Raises `InvalidInputError`."""
     found = ADDRESS.fullmatch(url)
     if found is None or int(found["port"] or 0) > PORT_MAX:
-        remedy = "postgresql://USER@HOST:PORT/DATABASE; in a password, write @ as %40, / as %2F"
+        remedy = "postgresql://USER@HOST:PORT/DATABASE; a / in a password is %2F, any other @ is %40"
         raise InvalidInputError("this is no address of a database", where="hub.database", remedy=remedy)
     if found["scheme"] not in {"postgresql", "postgres"}:
         what = f"there is no store for {found['scheme']} databases"
@@ -201,6 +200,15 @@ def transaction(connection: Connection, place: Place, kind: str = "") -> Iterato
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def revision_of(run: Run, place: Place) -> str | None:
+    """The schema that a pool has; `None`: none of ours."""
+    table = f'"{place.schema}".alembic_version'
+    if run("SELECT to_regclass(%s)", (table,)) == [(None,)]:
+        return None
+    found = run(f"SELECT version_num FROM {table}", ())  # noqa: S608 - our own names
+    return found[0][0] if found else None
 
 
 @contextmanager

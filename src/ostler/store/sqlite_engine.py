@@ -94,7 +94,7 @@ def open_writer(path: Path, *, where: str = "", migrate: bool = True, at_once: b
         _make_durable(connection, path)
         if at_once and is_current(new_file().revision):
             _make_if_new(connection)
-        if not is_current(_revision(connection)):
+        if not is_current(revision_of(lambda text, values: connection.execute(text, values).fetchall())):
             with _core(connection) as core:
                 bring_up_to_date(core, where=where or str(path), migrate=migrate)
     except BaseException:
@@ -137,11 +137,12 @@ def _make_if_new(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _revision(connection: sqlite3.Connection) -> str | None:
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+def revision_of(run: Run) -> str | None:
+    """The schema that a file has; `None`: none of ours."""
+    if not run("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'", ()):
         return None
-    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return found[0] if found else None
+    found = run("SELECT version_num FROM alembic_version", ())
+    return found[0][0] if found else None
 
 
 @contextmanager
